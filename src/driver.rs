@@ -1,0 +1,238 @@
+//! [`Driver`]: publish, then drop.
+//!
+//! Invariant: the verdict is latched and every waiter woken *before* the inner future is dropped
+//! (R1). Its drop is what makes a library fail its pending requests with an echo such as "channel
+//! closed"; whoever sees the echo can already see the cause.
+
+use crate::session::{Cause, PanicMessage, Seat, Session};
+use futures_core::FusedFuture;
+use pin_project_lite::pin_project;
+use std::any::Any;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+/// What a driver future may resolve to: `()`, or `Result<(), E>` with the session's error type.
+#[diagnostic::on_unimplemented(
+    message = "a driver of a `Session<{E}>` resolves to `()` or `Result<(), {E}>`, not to `{Self}`",
+    note = "map the driver's output first, for instance `async move {{ driver.await.map_err(Into::into) }}`"
+)]
+pub trait DriverOutput<E>: sealed::Sealed<E> {}
+
+impl<E> DriverOutput<E> for () {}
+impl<E> DriverOutput<E> for Result<(), E> {}
+
+mod sealed {
+    pub trait Sealed<E> {
+        fn into_cause(self) -> super::Cause<E>;
+    }
+}
+
+impl<E> sealed::Sealed<E> for () {
+    fn into_cause(self) -> Cause<E> {
+        Cause::Closed
+    }
+}
+
+impl<E> sealed::Sealed<E> for Result<(), E> {
+    fn into_cause(self) -> Cause<E> {
+        match self {
+            Ok(()) => Cause::Closed,
+            Err(error) => Cause::Failed(Arc::new(error)),
+        }
+    }
+}
+
+pin_project! {
+    /// Future for [`Session::drive`]: runs the connection and ends the session with it.
+    ///
+    /// Spawn it anywhere, or run it beside its users without a spawn: [`with`](Driver::with). It
+    /// resolves when its inner future does, and also when somebody else ends the session; the inner
+    /// future is dropped before it returns.
+    ///
+    /// **Panics:** a panic of the inner future is published as [`Cause::Panicked`], the inner future
+    /// is dropped, and then the panic goes on in whoever polls the driver (a spawned task reports it
+    /// as its executor does). Requests never unwind with it.
+    ///
+    /// **Drop:** dropping a driver that has not resolved ends the session with [`Cause::Dropped`].
+    /// It needs no runtime: an executor that shuts down tells the waiters this way.
+    ///
+    /// **Fairness:** the inner future is polled unless the session has already ended.
+    #[must_use = "futures do nothing unless polled: without its driver no request completes"]
+    pub struct Driver<F, E> {
+        #[pin]
+        inner: Option<F>,
+        session: Session<E>,
+        seat: Seat,
+    }
+
+    impl<F, E> PinnedDrop for Driver<F, E> {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            this.session.leave(this.seat);
+            if this.inner.is_some() {
+                this.session.end(Cause::Dropped);
+            }
+        }
+    }
+}
+
+impl<F, E> Driver<F, E> {
+    pub(crate) fn new(inner: F, session: Session<E>) -> Self {
+        Self { inner: Some(inner), session, seat: Seat::default() }
+    }
+
+    /// The session this drives.
+    pub fn session(&self) -> &Session<E> {
+        &self.session
+    }
+}
+
+impl<F, E> Driver<F, E>
+where
+    F: Future,
+    F::Output: DriverOutput<E>,
+{
+    /// Polls `app` and this driver in one task: no spawn, any executor, or none.
+    ///
+    /// Resolves to `app`'s output; the session is closed and the driver dropped then. Should the
+    /// driver end first, `app` goes on, and its supervised requests get the cause.
+    ///
+    /// ```
+    /// use shared_fate::{Session, SupervisedExt};
+    /// use std::io;
+    ///
+    /// let session = Session::new();
+    /// let driver = session.drive(async { Err(io::Error::other("connection reset")) });
+    /// let request = std::future::pending::<u32>().supervised(&session);
+    /// let answer = pollster::block_on(driver.with(request));
+    /// assert_eq!(answer.unwrap_err().cause().error().unwrap().to_string(), "connection reset");
+    /// ```
+    pub fn with<A: Future>(self, app: A) -> With<F, E, A> {
+        With { app, driver: Some(self), done: false }
+    }
+
+    /// `Ready(Some(_))` is a panic, already published.
+    fn poll_contained(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Box<dyn Any + Send>>> {
+        let mut this = self.project();
+        let Some(inner) = this.inner.as_mut().as_pin_mut() else { return Poll::Ready(None) };
+        let mut payload = None;
+        if !this.session.is_ended() {
+            // The inner future is dropped right after a panic: nobody can see what it left broken.
+            match catch_unwind(AssertUnwindSafe(|| inner.poll(cx))) {
+                Ok(Poll::Pending) => {
+                    // Somebody else may end the session: `close` makes its drivers resolve.
+                    let _: Cause<E> = ready!(this.session.poll_ended(this.seat, cx));
+                }
+                Ok(Poll::Ready(output)) => {
+                    this.session.end(sealed::Sealed::into_cause(output));
+                }
+                Err(panic) => {
+                    this.session.end(Cause::Panicked(PanicMessage::of(&*panic)));
+                    payload = Some(panic);
+                }
+            }
+        }
+        this.session.leave(this.seat);
+        this.inner.set(None);
+        Poll::Ready(payload)
+    }
+}
+
+impl<F, E> Future for Driver<F, E>
+where
+    F: Future,
+    F::Output: DriverOutput<E>,
+{
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match ready!(self.poll_contained(cx)) {
+            None => Poll::Ready(()),
+            Some(panic) => resume_unwind(panic),
+        }
+    }
+}
+
+impl<F, E> FusedFuture for Driver<F, E>
+where
+    F: Future,
+    F::Output: DriverOutput<E>,
+{
+    fn is_terminated(&self) -> bool {
+        self.inner.is_none()
+    }
+}
+
+impl<F, E> fmt::Debug for Driver<F, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").field("session", &self.session).finish_non_exhaustive()
+    }
+}
+
+pin_project! {
+    /// Future for [`Driver::with`]: an application and its driver in one task.
+    ///
+    /// **Fairness:** in every poll the application comes first, then the driver; a result of the
+    /// application is never held back by the driver.
+    ///
+    /// **Panics:** the application's own panics go on as usual. A panic of the driver does not unwind
+    /// here: it is the session's cause, [`Cause::Panicked`], and reaches the application through its
+    /// requests.
+    ///
+    /// **Drop:** drops both; an unresolved driver ends the session with [`Cause::Dropped`].
+    #[must_use = "futures do nothing unless polled"]
+    pub struct With<F, E, A> {
+        #[pin]
+        app: A,
+        #[pin]
+        driver: Option<Driver<F, E>>,
+        done: bool,
+    }
+}
+
+impl<F, E, A> Future for With<F, E, A>
+where
+    F: Future,
+    F::Output: DriverOutput<E>,
+    A: Future,
+{
+    type Output = A::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<A::Output> {
+        let mut this = self.project();
+        if let Poll::Ready(output) = this.app.poll(cx) {
+            *this.done = true;
+            if let Some(driver) = this.driver.as_mut().as_pin_mut() {
+                driver.session.close();
+            }
+            this.driver.set(None);
+            return Poll::Ready(output);
+        }
+        if let Some(driver) = this.driver.as_mut().as_pin_mut()
+            && driver.poll_contained(cx).is_ready()
+        {
+            this.driver.set(None);
+        }
+        Poll::Pending
+    }
+}
+
+impl<F, E, A> FusedFuture for With<F, E, A>
+where
+    F: Future,
+    F::Output: DriverOutput<E>,
+    A: Future,
+{
+    fn is_terminated(&self) -> bool {
+        self.done
+    }
+}
+
+impl<F, E, A> fmt::Debug for With<F, E, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("With").field("driver", &self.driver).finish_non_exhaustive()
+    }
+}

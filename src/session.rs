@@ -1,0 +1,341 @@
+//! [`Session`]: one latched verdict, and everybody who waits for it.
+//!
+//! Invariants:
+//!
+//! 1. The verdict is set once and never changes; every path that ends a session goes through
+//!    [`Session::end`].
+//! 2. When `end` returns, whoever won, the verdict is visible to every thread; when it returns
+//!    `true`, everyone who was waiting has been woken.
+//! 3. A waiter never keeps a session's driver alive, and a session never keeps a waiter alive: a
+//!    waker in the table is all there is, and it leaves with the waiter.
+
+mod waiters;
+
+use crate::driver::{Driver, DriverOutput};
+use crate::sync::Latch;
+use futures_core::FusedFuture;
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Wake, Waker};
+use waiters::Waiters;
+
+pub(crate) use waiters::Seat;
+
+/// Why a session ended: its first cause, the same for everybody who asks.
+///
+/// Cheap to clone. `E` need not be `Clone`: a failure is shared behind an [`Arc`], and
+/// [`Error::source`] reaches the original value, so `downcast_ref` works on it.
+pub enum Cause<E> {
+    /// The driver resolved to this error, or somebody reported it with [`Session::fail`].
+    Failed(Arc<E>),
+    /// The driver panicked.
+    Panicked(PanicMessage),
+    /// The driver was dropped before it resolved: aborted, or its executor is gone.
+    Dropped,
+    /// The driver resolved normally, or the owner called [`Session::close`]. Not a failure.
+    Closed,
+}
+
+impl<E> Cause<E> {
+    /// The error, if the session failed with one.
+    pub fn error(&self) -> Option<&E> {
+        match self {
+            Self::Failed(error) => Some(error),
+            Self::Panicked(_) | Self::Dropped | Self::Closed => None,
+        }
+    }
+
+    /// Whether this is the normal end.
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed)
+    }
+}
+
+impl<E> Clone for Cause<E> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Failed(error) => Self::Failed(Arc::clone(error)),
+            Self::Panicked(message) => Self::Panicked(message.clone()),
+            Self::Dropped => Self::Dropped,
+            Self::Closed => Self::Closed,
+        }
+    }
+}
+
+impl<E: fmt::Debug> fmt::Debug for Cause<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(error) => f.debug_tuple("Failed").field(error).finish(),
+            Self::Panicked(message) => f.debug_tuple("Panicked").field(&message.as_str()).finish(),
+            Self::Dropped => f.write_str("Dropped"),
+            Self::Closed => f.write_str("Closed"),
+        }
+    }
+}
+
+impl<E> fmt::Display for Cause<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(_) => f.write_str("the session failed"),
+            Self::Panicked(message) => write!(f, "the session's driver panicked: {message}"),
+            Self::Dropped => f.write_str("the session's driver was dropped"),
+            Self::Closed => f.write_str("the session was closed"),
+        }
+    }
+}
+
+impl<E: Error + 'static> Error for Cause<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Failed(error) => Some(&**error),
+            Self::Panicked(_) | Self::Dropped | Self::Closed => None,
+        }
+    }
+}
+
+/// What a driver's panic said. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+// A thin pointer: it keeps `Cause` at two words.
+pub struct PanicMessage(Arc<String>);
+
+impl PanicMessage {
+    pub(crate) fn of(payload: &(dyn std::any::Any + Send)) -> Self {
+        let text = if let Some(text) = payload.downcast_ref::<&'static str>() {
+            (*text).to_owned()
+        } else if let Some(text) = payload.downcast_ref::<String>() {
+            text.clone()
+        } else {
+            "a value that is not a string".to_owned()
+        };
+        Self(Arc::new(text))
+    }
+
+    /// The panic's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for PanicMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The fate that requests share: alive, or ended with one [`Cause`].
+///
+/// A `Session` is a handle; clones are the same session. It holds no connection and runs nothing:
+/// a [`Driver`] publishes its verdict here, [`supervised`](crate::SupervisedExt::supervised)
+/// requests read it, and anyone may report with [`fail`](Self::fail) or [`close`](Self::close).
+///
+/// ```
+/// use shared_fate::{Cause, Session};
+///
+/// let session = Session::new();
+/// assert!(!session.is_ended());
+///
+/// assert!(session.fail("the peer hung up"));
+/// assert!(!session.fail("a later report"), "the first cause stays");
+/// assert_eq!(session.cause().unwrap().error(), Some(&"the peer hung up"));
+/// ```
+pub struct Session<E> {
+    inner: Arc<Inner<E>>,
+}
+
+struct Inner<E> {
+    verdict: Latch<Cause<E>>,
+    waiters: Waiters,
+    /// A child's registration with its parent.
+    parent: Option<(Session<E>, Seat)>,
+}
+
+impl<E> Session<E> {
+    /// A session that is alive, with nobody waiting.
+    pub fn new() -> Self {
+        Self { inner: Arc::new(Inner { verdict: Latch::new(), waiters: Waiters::default(), parent: None }) }
+    }
+
+    /// Wraps the future that owns the connection, so that however it ends, the session ends with it.
+    ///
+    /// The session ends `Closed` when the future resolves to `()` or `Ok(())`, `Failed` on `Err`,
+    /// `Panicked` or `Dropped`; see [`Driver`]. A session may have several drivers (a reader and a
+    /// writer): the first to end ends it, and the others resolve.
+    pub fn drive<F>(&self, driver: F) -> Driver<F, E>
+    where
+        F: Future,
+        F::Output: DriverOutput<E>,
+    {
+        Driver::new(driver, self.clone())
+    }
+
+    /// Ends the session with `error`. Returns whether this was the first cause; a later one is
+    /// dropped.
+    ///
+    /// Anyone may report: the driver, a reader half, a request, an I/O tap. Every waiter is woken
+    /// before this returns `true`; a waker that panics is contained and does not stop the others.
+    pub fn fail(&self, error: E) -> bool {
+        self.end(Cause::Failed(Arc::new(error)))
+    }
+
+    /// Ends the session normally and makes its drivers resolve. Returns whether this was the first
+    /// cause.
+    pub fn close(&self) -> bool {
+        self.end(Cause::Closed)
+    }
+
+    /// Ends the session with a cause that is already at hand, for instance another session's.
+    /// Returns whether this was the first cause.
+    pub fn end(&self, cause: Cause<E>) -> bool {
+        self.inner.end(cause)
+    }
+
+    /// Why the session ended; `None` while it lives. Once `Some`, always the same.
+    pub fn cause(&self) -> Option<Cause<E>> {
+        self.inner.verdict.get()
+    }
+
+    /// Whether the session has ended. One atomic load.
+    pub fn is_ended(&self) -> bool {
+        self.inner.verdict.is_set()
+    }
+
+    /// A future that resolves to the cause when the session ends.
+    pub fn ended(&self) -> Ended<E> {
+        Ended { session: self.clone(), seat: Seat::default(), done: false }
+    }
+
+    /// A session that ends with this one, and never the other way round.
+    ///
+    /// It takes this session's cause when this one ends, unless it has one of its own by then.
+    pub fn child(&self) -> Self
+    where
+        E: Send + Sync + 'static,
+    {
+        let inner = Arc::new_cyclic(|child: &Weak<Inner<E>>| {
+            let mut seat = Seat::default();
+            let link = Waker::from(Arc::new(Link(child.clone())));
+            self.inner.waiters.register(&mut seat, &link, || self.is_ended());
+            Inner { verdict: Latch::new(), waiters: Waiters::default(), parent: Some((self.clone(), seat)) }
+        });
+        // The parent may have ended before the child could be reached through the link.
+        if let Some(cause) = self.cause() {
+            inner.end(cause);
+        }
+        Self { inner }
+    }
+
+    pub(crate) fn poll_ended(&self, seat: &mut Seat, cx: &mut Context<'_>) -> Poll<Cause<E>> {
+        let inner = &*self.inner;
+        if !inner.verdict.is_set()
+            && (seat.will_wake(cx.waker())
+                || inner.waiters.register(seat, cx.waker(), || inner.verdict.is_set()))
+        {
+            return Poll::Pending;
+        }
+        inner.waiters.leave(seat);
+        match inner.verdict.get() {
+            Some(cause) => Poll::Ready(cause),
+            None => unreachable!("the latch was seen set"),
+        }
+    }
+
+    pub(crate) fn leave(&self, seat: &mut Seat) {
+        self.inner.waiters.leave(seat);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.inner.waiters.len()
+    }
+}
+
+impl<E> Inner<E> {
+    fn end(&self, cause: Cause<E>) -> bool {
+        let first = self.verdict.set(cause);
+        if first {
+            self.waiters.wake_all();
+        }
+        first
+    }
+}
+
+impl<E> Drop for Inner<E> {
+    fn drop(&mut self) {
+        if let Some((parent, seat)) = &mut self.parent {
+            parent.inner.waiters.leave(seat);
+        }
+    }
+}
+
+/// A parent's way to its child: a waker, so that a parent has one kind of waiter only.
+struct Link<E>(Weak<Inner<E>>);
+
+impl<E: Send + Sync + 'static> Wake for Link<E> {
+    fn wake(self: Arc<Self>) {
+        if let Some(child) = self.0.upgrade()
+            && let Some((parent, _)) = &child.parent
+            && let Some(cause) = parent.cause()
+        {
+            child.end(cause);
+        }
+    }
+}
+
+impl<E> Clone for Session<E> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
+}
+
+impl<E> Default for Session<E> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<E> fmt::Debug for Session<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("ended", &self.is_ended()).finish_non_exhaustive()
+    }
+}
+
+/// Future for [`Session::ended`]: resolves to the cause.
+///
+/// **Cancel safety:** dropping it unregisters it; another one gets the same cause.
+#[must_use = "futures do nothing unless polled"]
+pub struct Ended<E> {
+    session: Session<E>,
+    seat: Seat,
+    done: bool,
+}
+
+impl<E> Future for Ended<E> {
+    type Output = Cause<E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Cause<E>> {
+        let this = self.get_mut();
+        let poll = this.session.poll_ended(&mut this.seat, cx);
+        this.done = poll.is_ready();
+        poll
+    }
+}
+
+impl<E> FusedFuture for Ended<E> {
+    fn is_terminated(&self) -> bool {
+        self.done
+    }
+}
+
+impl<E> Drop for Ended<E> {
+    fn drop(&mut self) {
+        self.session.leave(&mut self.seat);
+    }
+}
+
+impl<E> fmt::Debug for Ended<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Ended").field(&self.session).finish()
+    }
+}

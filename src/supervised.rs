@@ -1,0 +1,368 @@
+//! [`Supervised`] and [`TrySupervised`]: a request that ends with its session.
+//!
+//! One poll, in this order, is the whole semantics:
+//!
+//! 1. Nothing is waiting yet: has the session ended? Then the request is never polled (R3).
+//! 2. The request. If it is ready, that is the answer, whatever has become of the session (R2);
+//!    unless it is an error and the caller asked for the cause behind it (R4).
+//! 3. The session. If it has ended, the request is dropped here and now (R9). Otherwise the task is
+//!    registered, once, and again only when it brings another waker.
+
+use crate::session::{Cause, Seat, Session};
+use futures_core::FusedFuture;
+use pin_project_lite::pin_project;
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+/// What can supervise a request: a [`Session`] (borrowed or owned), or *any* future, which is then
+/// the session's end: a `CancellationToken`'s future, a `JoinHandle`, a `Shared`, a timer.
+///
+/// A session is preferable where there is a choice: it is cheaper, it is asked without being
+/// polled, and its [`Driver`](crate::Driver) publishes before it drops.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot supervise a request",
+    note = "pass a `&Session<E>`, a `Session<E>`, or a future that resolves when the session ends"
+)]
+pub trait Supervisor: sealed::Sealed<Cause = <Self as Supervisor>::Cause> {
+    /// What a request gets when the supervisor ends: [`Cause<E>`](Cause) from a session, the output
+    /// of a future.
+    type Cause;
+}
+
+pub(crate) mod sealed {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    pub trait Sealed {
+        type Cause;
+        /// What a waiting request keeps between its polls.
+        type Seat: Default;
+
+        fn is_waiting(seat: &Self::Seat) -> bool;
+        /// The cause if it is there, without waiting for it.
+        fn peek(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<Self::Cause>;
+        fn poll_ended(self: Pin<&mut Self>, seat: &mut Self::Seat, cx: &mut Context<'_>)
+        -> Poll<Self::Cause>;
+        fn leave(self: Pin<&mut Self>, seat: &mut Self::Seat);
+    }
+}
+use sealed::Sealed;
+
+/// A place among a session's waiters. Opaque.
+#[derive(Debug, Default)]
+pub struct SessionSeat(Seat);
+
+macro_rules! supervised_by_session {
+    ($session:ty $(, $lifetime:lifetime)?) => {
+        impl<$($lifetime,)? E> Supervisor for $session {
+            type Cause = Cause<E>;
+        }
+
+        impl<$($lifetime,)? E> Sealed for $session {
+            type Cause = Cause<E>;
+            type Seat = SessionSeat;
+
+            fn is_waiting(seat: &SessionSeat) -> bool {
+                seat.0.is_taken()
+            }
+
+            fn peek(self: Pin<&mut Self>, _: &mut Context<'_>) -> Option<Cause<E>> {
+                self.cause()
+            }
+
+            fn poll_ended(self: Pin<&mut Self>, seat: &mut SessionSeat, cx: &mut Context<'_>) -> Poll<Cause<E>> {
+                Session::poll_ended(&self, &mut seat.0, cx)
+            }
+
+            fn leave(self: Pin<&mut Self>, seat: &mut SessionSeat) {
+                Session::leave(&self, &mut seat.0);
+            }
+        }
+    };
+}
+supervised_by_session!(&'a Session<E>, 'a);
+supervised_by_session!(Session<E>);
+
+impl<S: Future> Supervisor for S {
+    type Cause = S::Output;
+}
+
+impl<S: Future> Sealed for S {
+    type Cause = S::Output;
+    type Seat = bool;
+
+    fn is_waiting(seat: &bool) -> bool {
+        *seat
+    }
+
+    fn peek(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<S::Output> {
+        match self.poll(cx) {
+            Poll::Ready(cause) => Some(cause),
+            Poll::Pending => None,
+        }
+    }
+
+    fn poll_ended(self: Pin<&mut Self>, seat: &mut bool, cx: &mut Context<'_>) -> Poll<S::Output> {
+        *seat = true;
+        self.poll(cx)
+    }
+
+    fn leave(self: Pin<&mut Self>, _: &mut bool) {}
+}
+
+pin_project! {
+    /// Future for [`supervised`](crate::SupervisedExt::supervised): the request's output, or the
+    /// session's cause.
+    ///
+    /// **Fairness/ties:** the request is polled before the session, so a reply that has arrived is
+    /// never discarded. Only the first poll asks the session first: on a session that has already
+    /// ended the request is not polled at all.
+    ///
+    /// **Cancel safety:** dropping this drops the request and unregisters it; the session and other
+    /// requests are unaffected. When the session ends, the request is dropped in the same way, inside
+    /// the poll that says so; so wrap requests that tolerate being dropped.
+    ///
+    /// **Drop:** synchronous; needs no runtime.
+    ///
+    /// **Panics:** when polled again after it has resolved. A driver's panic arrives as
+    /// [`Cause::Panicked`], it does not unwind here.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Supervised<F, S>
+    where
+        S: Supervisor,
+    {
+        #[pin]
+        request: Option<F>,
+        #[pin]
+        supervisor: S,
+        seat: <S as Sealed>::Seat,
+    }
+
+    impl<F, S> PinnedDrop for Supervised<F, S>
+    where
+        S: Supervisor,
+    {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            this.supervisor.leave(this.seat);
+        }
+    }
+}
+
+impl<F, S: Supervisor> Supervised<F, S> {
+    pub(crate) fn new(request: F, supervisor: S) -> Self {
+        Self { request: Some(request), supervisor, seat: Default::default() }
+    }
+}
+
+impl<F: Future, S: Supervisor> Future for Supervised<F, S> {
+    type Output = Result<F::Output, SessionEnded<<S as Supervisor>::Cause>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let request = this.request.as_mut().as_pin_mut().expect("`Supervised` polled after completion");
+        if !S::is_waiting(this.seat)
+            && let Some(cause) = this.supervisor.as_mut().peek(cx)
+        {
+            this.request.set(None);
+            return Poll::Ready(Err(SessionEnded { cause, request_started: false }));
+        }
+        if let Poll::Ready(output) = request.poll(cx) {
+            this.supervisor.leave(this.seat);
+            this.request.set(None);
+            return Poll::Ready(Ok(output));
+        }
+        let cause = ready!(this.supervisor.poll_ended(this.seat, cx));
+        this.request.set(None);
+        Poll::Ready(Err(SessionEnded { cause, request_started: true }))
+    }
+}
+
+impl<F: Future, S: Supervisor> FusedFuture for Supervised<F, S> {
+    fn is_terminated(&self) -> bool {
+        self.request.is_none()
+    }
+}
+
+impl<F, S: Supervisor> fmt::Debug for Supervised<F, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Supervised").field("resolved", &self.request.is_none()).finish_non_exhaustive()
+    }
+}
+
+pin_project! {
+    /// Future for [`try_supervised`](crate::SupervisedExt::try_supervised): like [`Supervised`], and
+    /// a request's own error does not hide the session's cause.
+    ///
+    /// When a driver dies, its library usually fails the pending requests too, with an echo such as
+    /// "channel closed" that may arrive before the news of the session. So a request that resolves to
+    /// `Err` looks at the session once more: if that has ended, the caller gets the session's cause
+    /// *and* the request's error beside it.
+    ///
+    /// **Fairness/ties, cancel safety, drop, panics:** as for [`Supervised`].
+    #[must_use = "futures do nothing unless polled"]
+    pub struct TrySupervised<F, S>
+    where
+        S: Supervisor,
+    {
+        #[pin]
+        inner: Supervised<F, S>,
+    }
+}
+
+impl<F, S: Supervisor> TrySupervised<F, S> {
+    pub(crate) fn new(request: F, supervisor: S) -> Self {
+        Self { inner: Supervised::new(request, supervisor) }
+    }
+}
+
+impl<F, S, T, R> Future for TrySupervised<F, S>
+where
+    F: Future<Output = Result<T, R>>,
+    S: Supervisor,
+{
+    type Output = Result<T, RequestFailed<R, <S as Supervisor>::Cause>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut inner = self.project().inner;
+        Poll::Ready(match ready!(inner.as_mut().poll(cx)) {
+            Ok(Ok(output)) => Ok(output),
+            Ok(Err(request)) => Err(match inner.project().supervisor.peek(cx) {
+                None => RequestFailed::Request(request),
+                Some(cause) => RequestFailed::SessionEnded {
+                    ended: SessionEnded { cause, request_started: true },
+                    request: Some(request),
+                },
+            }),
+            Err(ended) => Err(RequestFailed::SessionEnded { ended, request: None }),
+        })
+    }
+}
+
+impl<F, S, T, R> FusedFuture for TrySupervised<F, S>
+where
+    F: Future<Output = Result<T, R>>,
+    S: Supervisor,
+{
+    fn is_terminated(&self) -> bool {
+        self.inner.is_terminated()
+    }
+}
+
+impl<F, S: Supervisor> fmt::Debug for TrySupervised<F, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TrySupervised").field(&self.inner).finish()
+    }
+}
+
+/// The session ended before the request resolved.
+///
+/// `C` is [`Cause<E>`](Cause) for a [`Session<E>`](Session), and the output of any other supervisor
+/// future. [`Error::source`] is the cause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionEnded<C> {
+    cause: C,
+    request_started: bool,
+}
+
+impl<C> SessionEnded<C> {
+    /// Why the session ended.
+    pub fn cause(&self) -> &C {
+        &self.cause
+    }
+
+    pub(crate) fn after_start(cause: C) -> Self {
+        Self { cause, request_started: true }
+    }
+
+    /// Why the session ended, by value.
+    pub fn into_cause(self) -> C {
+        self.cause
+    }
+
+    /// Whether the request was polled at all. If not, nothing of it can have reached the peer, and it
+    /// is safe to repeat elsewhere. If it was, its outcome is unknown.
+    pub fn request_started(&self) -> bool {
+        self.request_started
+    }
+}
+
+impl<C> fmt::Display for SessionEnded<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.request_started {
+            "the session ended before the request resolved"
+        } else {
+            "the session had ended before the request was started"
+        })
+    }
+}
+
+impl<C: Error + 'static> Error for SessionEnded<C> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.cause)
+    }
+}
+
+/// Why a [`TrySupervised`] request failed: its own error, the session's cause, or both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::exhaustive_enums,
+    reason = "a request fails by itself or with its session; there is no third way"
+)]
+pub enum RequestFailed<R, C> {
+    /// The request failed, and the session lives.
+    Request(R),
+    /// The session has ended.
+    SessionEnded {
+        /// Why, and whether the request had been started.
+        ended: SessionEnded<C>,
+        /// The request's own error, if it had one: most often the library's echo of the end.
+        request: Option<R>,
+    },
+}
+
+impl<R, C> RequestFailed<R, C> {
+    /// Why the session ended, if it has.
+    pub fn cause(&self) -> Option<&C> {
+        match self {
+            Self::Request(_) => None,
+            Self::SessionEnded { ended, .. } => Some(ended.cause()),
+        }
+    }
+
+    /// The request's own error, if it had one.
+    pub fn request_error(&self) -> Option<&R> {
+        match self {
+            Self::Request(request) => Some(request),
+            Self::SessionEnded { request, .. } => request.as_ref(),
+        }
+    }
+
+    /// Whether the request was polled at all; see [`SessionEnded::request_started`].
+    pub fn request_started(&self) -> bool {
+        match self {
+            Self::Request(_) => true,
+            Self::SessionEnded { ended, .. } => ended.request_started(),
+        }
+    }
+}
+
+impl<R, C> fmt::Display for RequestFailed<R, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Request(_) => f.write_str("the request failed"),
+            Self::SessionEnded { ended, .. } => ended.fmt(f),
+        }
+    }
+}
+
+impl<R: Error + 'static, C: Error + 'static> Error for RequestFailed<R, C> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Request(request) => Some(request),
+            Self::SessionEnded { ended, .. } => ended.source(),
+        }
+    }
+}
