@@ -25,6 +25,7 @@ impl<E> DriverOutput<E> for () {}
 impl<E> DriverOutput<E> for Result<(), E> {}
 
 mod sealed {
+    #[allow(unnameable_types, reason = "sealed")]
     pub trait Sealed<E> {
         fn into_cause(self) -> super::Cause<E>;
     }

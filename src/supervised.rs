@@ -25,7 +25,7 @@ use std::task::{Context, Poll, ready};
     message = "`{Self}` cannot supervise a request",
     note = "pass a `&Session<E>`, a `Session<E>`, or a future that resolves when the session ends"
 )]
-pub trait Supervisor: sealed::Sealed<Cause = <Self as Supervisor>::Cause> {
+pub trait Supervisor: Sealed<Cause = <Self as Supervisor>::Cause> {
     /// What a request gets when the supervisor ends: [`Cause<E>`](Cause) from a session, the output
     /// of a future.
     type Cause;
@@ -35,6 +35,7 @@ pub(crate) mod sealed {
     use std::pin::Pin;
     use std::task::{Context, Poll};
 
+    #[allow(unnameable_types, reason = "sealed: supervisors are sessions and futures")]
     pub trait Sealed {
         type Cause;
         /// What a waiting request keeps between its polls.
@@ -50,17 +51,18 @@ pub(crate) mod sealed {
 }
 use sealed::Sealed;
 
-/// A place among a session's waiters. Opaque.
+/// A place among a session's waiters.
 #[derive(Debug, Default)]
+#[allow(unnameable_types, reason = "a part of the sealed trait")]
 pub struct SessionSeat(Seat);
 
 macro_rules! supervised_by_session {
-    ($session:ty $(, $lifetime:lifetime)?) => {
-        impl<$($lifetime,)? E> Supervisor for $session {
+    ($session:ty) => {
+        impl<E> Supervisor for $session {
             type Cause = Cause<E>;
         }
 
-        impl<$($lifetime,)? E> Sealed for $session {
+        impl<E> Sealed for $session {
             type Cause = Cause<E>;
             type Seat = SessionSeat;
 
@@ -72,7 +74,11 @@ macro_rules! supervised_by_session {
                 self.cause()
             }
 
-            fn poll_ended(self: Pin<&mut Self>, seat: &mut SessionSeat, cx: &mut Context<'_>) -> Poll<Cause<E>> {
+            fn poll_ended(
+                self: Pin<&mut Self>,
+                seat: &mut SessionSeat,
+                cx: &mut Context<'_>,
+            ) -> Poll<Cause<E>> {
                 Session::poll_ended(&self, &mut seat.0, cx)
             }
 
@@ -82,7 +88,7 @@ macro_rules! supervised_by_session {
         }
     };
 }
-supervised_by_session!(&'a Session<E>, 'a);
+supervised_by_session!(&Session<E>);
 supervised_by_session!(Session<E>);
 
 impl<S: Future> Supervisor for S {

@@ -138,11 +138,11 @@ impl Waiters {
         for shard in &self.shards {
             let slab = std::mem::take(&mut *shard.0.lock());
             for slot in slab.slots {
-                if let Slot::Taken(waker) = slot {
-                    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
-                        // A payload's own drop may panic too; there is no one left to tell.
-                        std::mem::forget(payload);
-                    }
+                if let Slot::Taken(waker) = slot
+                    && let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake()))
+                {
+                    // A payload's own drop may panic too; there is no one left to tell.
+                    std::mem::forget(payload);
                 }
             }
         }
