@@ -1,1 +1,93 @@
-//! Transports.
+//! The [`Transport`] contract, and the transports.
+
+use super::error::Error;
+use super::inbox::Inbox;
+use super::protocol::exchange::Reply;
+use super::protocol::handshake::Revision;
+use super::timer::BoxFuture;
+
+#[cfg(feature = "mcp-http")]
+pub(crate) mod http;
+pub(crate) mod stdio;
+
+/// A way to one server: it carries messages and reports its end.
+///
+/// A transport has two halves. [`send`](Self::send) is polled by the call that sends; it may carry the
+/// whole exchange itself (an HTTP POST and its answer), or hand the message over (a pipe).
+/// [`run`](Self::run) is polled by the [`Driver`](super::Driver) and does everything that belongs to no
+/// single call. Neither may spawn. What arrives goes to the [`Inbox`].
+///
+/// - A failure of **one call** is `send`'s error.
+/// - The end of **the session** is the end of `run`: `Err` with the cause, at once, whatever else is
+///   still to be cleaned up; `Ok` for a normal end.
+/// - Every future may be dropped at any point. A dropped `send` may have sent its message, but never
+///   half of one.
+pub trait Transport: Send + Sync + 'static {
+    /// Sends one message.
+    fn send<'a>(&'a self, message: Outgoing, inbox: &'a Inbox) -> BoxFuture<'a, Result<Sent, Error>>;
+
+    /// Takes back a request that nobody has begun to write. Returns whether it was in time.
+    fn retract(&self, id: u64) -> bool {
+        let _ = id;
+        false
+    }
+
+    /// Everything that belongs to no single call: reading, writing what `send` handed over, watching
+    /// for the end.
+    fn run<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// The handshake's outcome, before anything else is sent.
+    fn negotiated(&self, revision: Revision) {
+        let _ = revision;
+    }
+
+    /// Ends in an orderly way, within a bounded time. The session has ended before this is called, and
+    /// `run` has been or is about to be dropped.
+    fn close<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, ()>;
+
+    /// Gives everything up at once. Needs no executor, may be called at any time and repeatedly.
+    fn abort(&self);
+}
+
+/// One message on its way out.
+#[derive(Debug)]
+pub struct Outgoing {
+    pub(crate) id: Option<u64>,
+    pub(crate) method: Option<String>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Outgoing {
+    /// A request's id; `None` for a notification or an answer.
+    pub fn id(&self) -> Option<u64> {
+        self.id
+    }
+
+    /// The method; `None` for an answer to the server.
+    pub fn method(&self) -> Option<&str> {
+        self.method.as_deref()
+    }
+
+    /// The message: JSON text without a line break.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+/// What became of a message.
+#[derive(Debug)]
+pub struct Sent {
+    /// The reply, where it came in the same exchange.
+    pub(crate) reply: Option<Reply>,
+}
+
+impl Sent {
+    /// It was handed over; a reply, if any, comes to the inbox.
+    pub fn accepted() -> Self {
+        Self { reply: None }
+    }
+
+    pub(crate) fn replied(reply: Reply) -> Self {
+        Self { reply: Some(reply) }
+    }
+}

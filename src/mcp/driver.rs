@@ -1,0 +1,156 @@
+//! [`Driver`]: runs a client's connection.
+
+use super::client::Shared;
+use super::error::Error;
+use super::inbox::{Event, Inbox};
+use super::timer::BoxFuture;
+use super::transport::{Outgoing, Sent, Transport};
+use pin_project_lite::pin_project;
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// Future that runs a [`Client`](super::Client)'s connection. Spawn it anywhere, or use
+/// [`with`](Self::with).
+///
+/// It resolves when the session has ended and the transport is released: in an orderly way after
+/// [`Client::close`](super::Client::close) or when the last client was dropped, at once after a
+/// failure. The cause is in [`Client::session`](super::Client::session).
+///
+/// **Drop:** ends the session ([`Cause::Dropped`](crate::Cause::Dropped)) and gives the transport up:
+/// sockets are closed, a child's process group is killed. It needs no runtime.
+///
+/// **Panics:** a panic in a transport or an event hook is the session's cause
+/// ([`Cause::Panicked`](crate::Cause::Panicked)) and goes on in whoever polls this.
+#[must_use = "a client's calls wait until its driver is polled"]
+pub struct Driver {
+    run: Option<BoxFuture<'static, ()>>,
+}
+
+/// How many messages that nobody waits for are on their way at once. Over HTTP each is a request.
+const CONCURRENT_SENDS: usize = 16;
+
+impl Driver {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { run: Some(Box::pin(drive(shared))) }
+    }
+
+    pub(crate) fn poll_unpin(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(run) = &mut self.run else { return Poll::Ready(()) };
+        let poll = run.as_mut().poll(cx);
+        if poll.is_ready() {
+            self.run = None;
+        }
+        poll
+    }
+
+    /// Runs `app` and this driver in one task, and resolves to `app`'s output.
+    ///
+    /// The driver is dropped then, which ends the session; let `app` end with
+    /// [`Client::close`](super::Client::close) for an orderly end. Should the session end first, `app`
+    /// goes on and its calls get the cause.
+    pub fn with<A: Future>(self, app: A) -> With<A> {
+        With { app, driver: self }
+    }
+}
+
+impl Future for Driver {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_unpin(cx)
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").field("resolved", &self.run.is_none()).finish_non_exhaustive()
+    }
+}
+
+pin_project! {
+    /// Future for [`Driver::with`]. The application is polled first; a driver that has resolved is not
+    /// polled again.
+    ///
+    /// **Drop:** drops both; see [`Driver`].
+    #[must_use = "futures do nothing unless polled"]
+    #[derive(Debug)]
+    pub struct With<A> {
+        #[pin]
+        app: A,
+        driver: Driver,
+    }
+}
+
+impl<A: Future> Future for With<A> {
+    type Output = A::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<A::Output> {
+        let this = self.project();
+        if let Poll::Ready(output) = this.app.poll(cx) {
+            this.driver.run = None;
+            return Poll::Ready(output);
+        }
+        let _ = this.driver.poll_unpin(cx);
+        Poll::Pending
+    }
+}
+
+async fn drive(shared: Arc<Shared>) {
+    // Declared first, so dropped last: the verdict is published before the transport goes.
+    let mut transport = AbortOnDrop { shared: &shared, armed: true };
+    let session = shared.inbox.session();
+    session.drive(pump(&*shared.transport, &shared.inbox)).await;
+    if session.cause().is_some_and(|cause| cause.is_closed()) {
+        match shared.claim_closing() {
+            Some(closing) => closing.finish().await,
+            // `Client::close` is at it.
+            None => {}
+        }
+        transport.armed = false;
+    }
+}
+
+struct AbortOnDrop<'a> {
+    shared: &'a Shared,
+    armed: bool,
+}
+
+impl Drop for AbortOnDrop<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            self.shared.transport.abort();
+        }
+    }
+}
+
+/// The transport's own work, and the messages that nobody waits for.
+async fn pump(transport: &dyn Transport, inbox: &Inbox) -> Result<(), Error> {
+    let mut run = pin!(transport.run(inbox));
+    let mut sends: Vec<BoxFuture<'_, Result<Sent, Error>>> = Vec::new();
+    poll_fn(|cx| {
+        loop {
+            sends.retain_mut(|send| match send.as_mut().poll(cx) {
+                Poll::Pending => true,
+                Poll::Ready(Ok(_)) => false,
+                Poll::Ready(Err(error)) => {
+                    inbox.emit(&Event::NotDelivered(&error));
+                    false
+                }
+            });
+            if sends.len() >= CONCURRENT_SENDS {
+                break;
+            }
+            let Poll::Ready(message) = inbox.poll_outbox(cx) else { break };
+            sends.push(Box::pin(send_bounded(transport, inbox, message)));
+        }
+        run.as_mut().poll(cx)
+    })
+    .await
+}
+
+async fn send_bounded(transport: &dyn Transport, inbox: &Inbox, message: Outgoing) -> Result<Sent, Error> {
+    super::client::within(inbox, inbox.timeouts().silence, transport.send(message, inbox)).await
+}

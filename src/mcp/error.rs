@@ -1,0 +1,590 @@
+//! [`Error`]: what failed, whether the server may have seen the request, and what may help.
+
+use super::protocol::message::RpcError;
+use crate::{Cause, RequestFailed};
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+type Source = Box<dyn StdError + Send + Sync>;
+
+/// Why a call, or a whole session, failed.
+///
+/// [`kind`](Self::kind) says what happened, [`delivery`](Self::delivery) whether the server may have
+/// acted on the request, [`is_retryable`](Self::is_retryable) whether it is worth another try. The
+/// message is of this level only; the cause is [`source`](StdError::source). `{:#}` prints the whole
+/// chain on one line:
+///
+/// ```text
+/// the session ended: the server process ended with exit status 7; its last words: "disk full"
+/// ```
+///
+/// No error contains a token, a session id, or a URL's user info or query.
+pub struct Error {
+    inner: Box<Inner>,
+}
+
+struct Inner {
+    kind: ErrorKind,
+    delivery: Delivery,
+}
+
+/// What happened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The caller's input cannot be used. Nothing was sent.
+    InvalidInput(InvalidInput),
+    /// The operating system, the network or TLS failed.
+    Io(IoError),
+    /// The server answered with an HTTP status that is not a reply. The status may come with a
+    /// JSON-RPC error: [`HttpError::rpc`].
+    Http(HttpError),
+    /// The server answered with a JSON-RPC error.
+    Rpc(RpcError),
+    /// The server broke the protocol.
+    Protocol(ProtocolError),
+    /// No reply in time.
+    Timeout(TimeoutError),
+    /// A [`Limits`](super::Limits) value was reached.
+    Limit(LimitError),
+    /// The server's process ended, or closed its output.
+    ServerExited(ServerExited),
+    /// The server no longer knows our HTTP session (404).
+    SessionExpired(HttpError),
+    /// The session ended, and this call with it.
+    SessionEnded(SessionLost),
+}
+
+/// Whether the server may have seen the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "there is no fourth case")]
+pub enum Delivery {
+    /// Not a byte of it was written: it is safe to repeat elsewhere.
+    NotSent,
+    /// It may have been sent, and the server may have acted on it.
+    MaybeSent,
+    /// The server has seen it: it answered.
+    Answered,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, delivery: Delivery) -> Self {
+        Self { inner: Box::new(Inner { kind, delivery }) }
+    }
+
+    pub(crate) fn invalid(input: InvalidInput) -> Self {
+        Self::new(ErrorKind::InvalidInput(input), Delivery::NotSent)
+    }
+
+    pub(crate) fn io(stage: IoStage, source: impl Into<Source>, delivery: Delivery) -> Self {
+        Self::new(ErrorKind::Io(IoError { stage, source: source.into() }), delivery)
+    }
+
+    pub(crate) fn protocol(violation: Violation) -> Self {
+        Self::new(ErrorKind::Protocol(ProtocolError { violation, source: None }), Delivery::Answered)
+    }
+
+    pub(crate) fn protocol_with(violation: Violation, source: impl Into<Source>) -> Self {
+        let source = Some(source.into());
+        Self::new(ErrorKind::Protocol(ProtocolError { violation, source }), Delivery::Answered)
+    }
+
+    pub(crate) fn limit(what: &'static str, limit: usize, delivery: Delivery) -> Self {
+        Self::new(ErrorKind::Limit(LimitError { what, limit }), delivery)
+    }
+
+    /// What a supervised request's failure looks like to its caller.
+    pub(crate) fn from_request(failed: RequestFailed<Self, Cause<Self>>, not_written: bool) -> Self {
+        match failed {
+            RequestFailed::Request(error) => error,
+            RequestFailed::SessionEnded { ended, request } => {
+                let delivery = match &request {
+                    _ if !ended.request_started() || not_written => Delivery::NotSent,
+                    Some(request) => request.delivery(),
+                    None => Delivery::MaybeSent,
+                };
+                let lost = SessionLost { cause: ended.into_cause(), request };
+                Self::new(ErrorKind::SessionEnded(lost), delivery)
+            }
+        }
+    }
+
+    /// What happened.
+    pub fn kind(&self) -> &ErrorKind {
+        &self.inner.kind
+    }
+
+    /// Whether the server may have seen the request. For an error that ended a session it says what
+    /// was known then; each call's own error says it of that call.
+    pub fn delivery(&self) -> Delivery {
+        self.inner.delivery
+    }
+
+    pub(crate) fn with_delivery(mut self, delivery: Delivery) -> Self {
+        self.inner.delivery = delivery;
+        self
+    }
+
+    /// Whether the same request may succeed later, on this client: the failure is of a passing kind.
+    ///
+    /// It says nothing about side effects: unless [`delivery`](Self::delivery) is
+    /// [`NotSent`](Delivery::NotSent), the server may have acted on the request already. Nothing is
+    /// ever repeated behind the caller's back. A session that ended needs a new client, so that is
+    /// `false` here.
+    pub fn is_retryable(&self) -> bool {
+        match self.kind() {
+            ErrorKind::Io(error) => !matches!(error.stage, IoStage::Spawn | IoStage::Tls),
+            ErrorKind::Http(error) => matches!(error.status, 408 | 425 | 429 | 500 | 502 | 503 | 504),
+            ErrorKind::Timeout(_) => true,
+            ErrorKind::Limit(error) => error.what == "pending calls",
+            _ => false,
+        }
+    }
+
+    /// The HTTP answer, if there was one: of this failure, or of the one that ended the session.
+    pub fn http(&self) -> Option<&HttpError> {
+        match self.kind() {
+            ErrorKind::Http(error) | ErrorKind::SessionExpired(error) => Some(error),
+            _ => self.session_cause()?.error()?.http(),
+        }
+    }
+
+    /// The server's JSON-RPC error for this request, with or without an HTTP status around it.
+    pub fn rpc(&self) -> Option<&RpcError> {
+        match self.kind() {
+            ErrorKind::Rpc(error) => Some(error),
+            ErrorKind::Http(error) => error.rpc(),
+            _ => None,
+        }
+    }
+
+    /// The kind of I/O error behind this failure, or behind the session's end, if there was one.
+    pub fn io_kind(&self) -> Option<io::ErrorKind> {
+        let mut next: Option<&(dyn StdError + 'static)> = Some(self);
+        while let Some(error) = next {
+            if let Some(io) = error.downcast_ref::<io::Error>() {
+                return Some(io.kind());
+            }
+            next = error.source();
+        }
+        None
+    }
+
+    /// Why the session ended, if this call ended with it.
+    pub fn session_cause(&self) -> Option<&Cause<Self>> {
+        match self.kind() {
+            ErrorKind::SessionEnded(lost) => Some(&lost.cause),
+            _ => None,
+        }
+    }
+
+    /// Whether the call failed because its session ended.
+    pub fn is_session_ended(&self) -> bool {
+        self.session_cause().is_some()
+    }
+
+    /// Whether a deadline of ours ran out.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Timeout(_))
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { kind, delivery } = &*self.inner;
+        f.debug_struct("Error").field("kind", kind).field("delivery", delivery).finish()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind() {
+            ErrorKind::InvalidInput(error) => error.fmt(f),
+            ErrorKind::Io(error) => error.stage.fmt(f),
+            ErrorKind::Http(error) => error.fmt(f),
+            ErrorKind::Rpc(error) => write!(f, "the server answered with an error: {error}"),
+            ErrorKind::Protocol(error) => error.violation.fmt(f),
+            ErrorKind::Timeout(error) => error.fmt(f),
+            ErrorKind::Limit(error) => error.fmt(f),
+            ErrorKind::ServerExited(error) => error.fmt(f),
+            ErrorKind::SessionExpired(_) => f.write_str("the server no longer knows the session"),
+            ErrorKind::SessionEnded(lost) => lost.fmt(f),
+        }?;
+        if f.alternate() {
+            let mut source = self.source();
+            while let Some(error) = source {
+                write!(f, ": {error}")?;
+                source = error.source();
+            }
+        }
+        Ok(())
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self.kind() {
+            ErrorKind::Io(error) => Some(&*error.source),
+            ErrorKind::Protocol(error) => error.source.as_ref().map(|source| &**source as _),
+            ErrorKind::SessionExpired(error) => Some(error),
+            // The cause is told by `SessionLost` where it is not an error of its own.
+            ErrorKind::SessionEnded(lost) => lost.cause.error().map(|error| error as _),
+            _ => None,
+        }
+    }
+}
+
+/// Input that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InvalidInput {
+    /// Not an absolute `http` or `https` URL.
+    Url(&'static str),
+    /// A header name or value that HTTP does not allow, or a header that belongs to the transport.
+    Header(&'static str),
+    /// A method name, tool name or URI that cannot be sent.
+    Method(&'static str),
+    /// Arguments or parameters that are not a JSON object, or cannot be made JSON.
+    Params(&'static str),
+    /// A certificate that cannot be read.
+    Certificate,
+}
+
+impl fmt::Display for InvalidInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(why) => write!(f, "the URL cannot be used: {why}"),
+            Self::Header(why) => write!(f, "the header cannot be used: {why}"),
+            Self::Method(why) => write!(f, "the method cannot be used: {why}"),
+            Self::Params(why) => write!(f, "the parameters cannot be used: {why}"),
+            Self::Certificate => f.write_str("the certificate cannot be used"),
+        }
+    }
+}
+
+/// A failure of the operating system, the network or TLS; the cause is the error's source.
+#[derive(Debug)]
+pub struct IoError {
+    stage: IoStage,
+    source: Source,
+}
+
+impl IoError {
+    /// What was being done.
+    pub fn stage(&self) -> IoStage {
+        self.stage
+    }
+}
+
+/// What was being done when I/O failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IoStage {
+    /// Starting the server's process.
+    Spawn,
+    /// Reading from the server.
+    Read,
+    /// Writing to the server.
+    Write,
+    /// Looking up the server's name.
+    Resolve,
+    /// Connecting.
+    Connect,
+    /// The TLS handshake.
+    Tls,
+    /// Sending an HTTP request, or waiting for its answer.
+    Exchange,
+    /// Reading the body of an HTTP answer.
+    Body,
+}
+
+impl fmt::Display for IoStage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Spawn => "the server could not be started",
+            Self::Read => "reading from the server failed",
+            Self::Write => "writing to the server failed",
+            Self::Resolve => "the server's name could not be resolved",
+            Self::Connect => "connecting to the server failed",
+            Self::Tls => "the TLS handshake failed",
+            Self::Exchange => "the HTTP exchange failed",
+            Self::Body => "reading the HTTP answer failed",
+        })
+    }
+}
+
+/// An HTTP answer that is not a reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpError {
+    pub(crate) status: u16,
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) www_authenticate: Vec<String>,
+    pub(crate) body: String,
+    pub(crate) rpc: Option<RpcError>,
+}
+
+impl HttpError {
+    /// The status code.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// How long the server asks to wait (`Retry-After` in seconds).
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// The `WWW-Authenticate` headers, as sent.
+    pub fn www_authenticate(&self) -> &[String] {
+        &self.www_authenticate
+    }
+
+    /// The beginning of the body: at most [`Self::EXCERPT`] bytes, control characters replaced.
+    pub fn body_excerpt(&self) -> &str {
+        &self.body
+    }
+
+    /// The JSON-RPC error in the body, if that was one.
+    pub fn rpc(&self) -> Option<&RpcError> {
+        self.rpc.as_ref()
+    }
+
+    /// The longest body excerpt kept, in bytes.
+    pub const EXCERPT: usize = 1024;
+}
+
+impl fmt::Display for HttpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the server answered with HTTP status {}", self.status)?;
+        match &self.rpc {
+            Some(rpc) => write!(f, ": {rpc}"),
+            None if self.body.is_empty() => Ok(()),
+            None => write!(f, ": {:?}", excerpt(self.body.as_bytes(), 200)),
+        }
+    }
+}
+
+impl StdError for HttpError {}
+
+/// The server broke the protocol; see [`violation`](Self::violation).
+#[derive(Debug)]
+pub struct ProtocolError {
+    violation: Violation,
+    source: Option<Source>,
+}
+
+impl ProtocolError {
+    /// How.
+    pub fn violation(&self) -> &Violation {
+        &self.violation
+    }
+}
+
+/// How a server broke the protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Violation {
+    /// A success status without a reply in it (202, 204, or an empty body).
+    NoReply {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// A body that is neither JSON nor an event stream.
+    ContentType(Option<String>),
+    /// A reply that is not JSON-RPC; what is wrong with it.
+    Malformed(&'static str),
+    /// A reply with somebody else's id.
+    ForeignId,
+    /// A request or a notification where a reply belongs.
+    NotAReply,
+    /// The event stream ended before the reply.
+    StreamEnded,
+    /// A result that does not have the method's form.
+    Result,
+    /// The server speaks none of our protocol revisions; its own choice.
+    Version(String),
+    /// A session id that HTTP does not allow.
+    SessionId,
+    /// A redirect that must not be followed; why.
+    Redirect(&'static str),
+    /// Not HTTP.
+    NotHttp,
+    /// A page cursor that came before: the list would never end.
+    CursorLoop,
+    /// More messages in a row that belong to nobody than [`Limits::stray`](super::Limits::stray).
+    Flood,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoReply { status } => write!(f, "the server sent HTTP status {status} and no reply"),
+            Self::ContentType(Some(found)) => {
+                write!(f, "the reply is neither JSON nor an event stream but {found:?}")
+            }
+            Self::ContentType(None) => f.write_str("the reply has no content type"),
+            Self::Malformed(why) => write!(f, "the reply is malformed: {why}"),
+            Self::ForeignId => f.write_str("the reply has a foreign id"),
+            Self::NotAReply => f.write_str("the server sent no reply but a message of its own"),
+            Self::StreamEnded => f.write_str("the event stream ended before the reply"),
+            Self::Result => f.write_str("the result does not have the form that the method requires"),
+            Self::Version(offered) => {
+                write!(f, "the server speaks protocol revision {offered:?}, which this client does not")
+            }
+            Self::SessionId => f.write_str("the server's session id has characters that are not allowed"),
+            Self::Redirect(why) => write!(f, "the redirect was not followed: {why}"),
+            Self::NotHttp => f.write_str("the answer is not HTTP"),
+            Self::CursorLoop => f.write_str("the server repeats a page cursor"),
+            Self::Flood => f.write_str("the server floods the client with messages that belong to nobody"),
+        }
+    }
+}
+
+/// No reply in time. The session and its other calls are unharmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeoutError {
+    pub(crate) after: Duration,
+    pub(crate) total: bool,
+}
+
+impl TimeoutError {
+    /// The limit that ran out.
+    pub fn after(&self) -> Duration {
+        self.after
+    }
+
+    /// Whether it was the limit for the whole call, and not the one for silence.
+    pub fn is_total(&self) -> bool {
+        self.total
+    }
+}
+
+impl fmt::Display for TimeoutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.total {
+            false => write!(f, "no news for {:?}", self.after),
+            true => write!(f, "no reply within {:?}", self.after),
+        }
+    }
+}
+
+/// A [`Limits`](super::Limits) value was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitError {
+    what: &'static str,
+    limit: usize,
+}
+
+impl LimitError {
+    /// What was limited, in words.
+    pub fn what(&self) -> &'static str {
+        self.what
+    }
+
+    /// The limit.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+}
+
+impl fmt::Display for LimitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the limit for {} is {}", self.what, self.limit)
+    }
+}
+
+/// The server's process ended, or closed its output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerExited {
+    pub(crate) status: Option<ExitStatus>,
+    pub(crate) stderr: String,
+}
+
+impl ServerExited {
+    /// How it ended; `None` if it only closed its output and was still running.
+    pub fn status(&self) -> Option<ExitStatus> {
+        self.status
+    }
+
+    /// The end of what it wrote to its standard error, at most
+    /// [`Limits::stderr_tail`](super::Limits::stderr_tail) bytes.
+    pub fn stderr(&self) -> &str {
+        &self.stderr
+    }
+}
+
+impl fmt::Display for ServerExited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.status {
+            Some(status) => write!(f, "the server process ended with {status}")?,
+            None => f.write_str("the server closed its output")?,
+        }
+        match self.stderr.lines().rev().map(str::trim).find(|line| !line.is_empty()) {
+            Some(line) => write!(f, "; its last words: {:?}", excerpt(line.as_bytes(), 300)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// How a process ended, as far as the system told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "what POSIX and Windows know")]
+pub enum ExitStatus {
+    /// With this code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+    /// It has ended; how is not known (the host program ignores SIGCHLD).
+    Unknown,
+}
+
+impl fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit status {code}"),
+            Self::Signal(signal) => write!(f, "signal {signal}"),
+            Self::Unknown => f.write_str("an unknown exit status"),
+        }
+    }
+}
+
+/// The session ended, and a call with it.
+#[derive(Debug)]
+pub struct SessionLost {
+    cause: Cause<Error>,
+    request: Option<Error>,
+}
+
+impl SessionLost {
+    /// Why; the same for every call.
+    pub fn cause(&self) -> &Cause<Error> {
+        &self.cause
+    }
+
+    /// What the call itself ran into, if it did.
+    pub fn request_error(&self) -> Option<&Error> {
+        self.request.as_ref()
+    }
+}
+
+impl fmt::Display for SessionLost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.cause {
+            Cause::Failed(_) => f.write_str("the session ended"),
+            cause => cause.fmt(f),
+        }
+    }
+}
+
+/// At most `max` bytes of `text` as readable text.
+pub(crate) fn excerpt(text: &[u8], max: usize) -> String {
+    let cut = String::from_utf8_lossy(&text[..text.len().min(max)]);
+    let mut cut: String =
+        cut.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect();
+    if text.len() > max {
+        cut.push('…');
+    }
+    cut.trim().to_owned()
+}

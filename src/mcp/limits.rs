@@ -1,0 +1,83 @@
+//! Every limit, in one place.
+
+use std::time::Duration;
+
+/// How much a client takes from a server, and keeps.
+///
+/// ```
+/// use shared_fate::mcp::Limits;
+///
+/// let mut limits = Limits::default();
+/// limits.body = 1024 * 1024;
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The longest line over stdio, in bytes. A longer one is skipped; if it can be told whose reply it
+    /// is, that call fails. Default 16 MiB.
+    pub line: usize,
+    /// The longest server-sent event, in bytes. A longer one fails its call. Default 16 MiB.
+    pub event: usize,
+    /// The longest JSON body of an HTTP answer, in bytes. A longer one fails its call. Default 16 MiB.
+    pub body: usize,
+    /// How much of an HTTP error's body is read in search of a JSON-RPC error, in bytes. Default 64 KiB.
+    pub error_body: usize,
+    /// How many calls may be pending at once. One more fails at once. Default 65 536.
+    pub pending_calls: usize,
+    /// How many messages that nobody waits for (answers to the server, cancellations) may be queued.
+    /// Over it, cancellations are dropped; an answer that finds no room ends the session. Default 1 024.
+    pub outbox: usize,
+    /// How many messages in a row may belong to nobody (stray output, late replies, malformed lines)
+    /// before the session ends. Default 10 000.
+    pub stray: usize,
+    /// How much of a child's standard error is kept, in bytes: its end. Default 16 KiB.
+    pub stderr_tail: usize,
+    /// How many redirects one request follows. Default 10.
+    pub redirects: usize,
+    /// How many pages a `list_*` method fetches. Default 1 000.
+    pub pages: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        const KIB: usize = 1024;
+        const MIB: usize = 1024 * KIB;
+        Self {
+            line: 16 * MIB,
+            event: 16 * MIB,
+            body: 16 * MIB,
+            error_body: 64 * KIB,
+            pending_calls: 65_536,
+            outbox: 1_024,
+            stray: 10_000,
+            stderr_tail: 16 * KIB,
+            redirects: 10,
+            pages: 1_000,
+        }
+    }
+}
+
+/// How long a client waits. `None` is for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Timeouts {
+    /// A call without news from the server. Default 60 s.
+    pub silence: Option<Duration>,
+    /// A call as a whole, whatever the news. Default 10 min.
+    pub total: Option<Duration>,
+    /// The handshake. Default 60 s.
+    pub handshake: Option<Duration>,
+    /// Every step of an orderly close: stdin closed, SIGTERM, SIGKILL; or the HTTP DELETE. Default 2 s.
+    pub close: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            silence: Some(Duration::from_secs(60)),
+            total: Some(Duration::from_secs(600)),
+            handshake: Some(Duration::from_secs(60)),
+            close: Duration::from_secs(2),
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! `object!`: a JSON object as a struct, in one pass and without losing what it does not know.
+//!
+//! serde's own `flatten` would buffer every member as a value tree first; a tool list costs several
+//! times as much that way.
+
+use super::*;
+
+/// The members of an object that this crate does not know, in their order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Extra(Vec<(Box<str>, Json)>);
+
+impl Extra {
+    /// The member of that name.
+    pub fn get(&self, name: &str) -> Option<&Json> {
+        self.iter().find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Json)> {
+        self.0.iter().map(|(key, value)| (&**key, value))
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn push(&mut self, key: &str, value: Json) {
+        self.0.push((key.into(), value));
+    }
+}
+
+/// A member's name: borrowed where the text allows.
+pub(super) struct Key<'de>(pub(super) Cow<'de, str>);
+
+impl<'de> Deserialize<'de> for Key<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct KeyVisitor;
+
+        impl<'de> Visitor<'de> for KeyVisitor {
+            type Value = Key<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a member's name")
+            }
+
+            fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Borrowed(key)))
+            }
+
+            fn visit_str<E>(self, key: &str) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Owned(key.to_owned())))
+            }
+        }
+
+        deserializer.deserialize_str(KeyVisitor)
+    }
+}
+
+/// What a member is when it is absent, and when it need not be written.
+pub(super) trait Member: Sized {
+    fn absent<E: de::Error>(name: &'static str) -> Result<Self, E> {
+        Err(E::missing_field(name))
+    }
+
+    fn is_absent(&self) -> bool {
+        false
+    }
+}
+
+impl<T> Member for Option<T> {
+    fn absent<E: de::Error>(_: &'static str) -> Result<Self, E> {
+        Ok(None)
+    }
+
+    fn is_absent(&self) -> bool {
+        self.is_none()
+    }
+}
+
+impl Member for bool {
+    fn absent<E: de::Error>(_: &'static str) -> Result<Self, E> {
+        Ok(false)
+    }
+
+    fn is_absent(&self) -> bool {
+        !*self
+    }
+}
+
+impl Member for String {}
+impl Member for Content {}
+
+impl<T> Member for Vec<T> {
+    fn absent<E: de::Error>(_: &'static str) -> Result<Self, E> {
+        Ok(Self::new())
+    }
+}
+
+macro_rules! object {
+    (
+        $(#[$meta:meta])*
+        $visibility:vis struct $name:ident {
+            $($(#[$member_meta:meta])* $member:ident: $json:literal => $type:ty,)*
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq)]
+        #[non_exhaustive]
+        $visibility struct $name {
+            $($(#[$member_meta])* pub $member: $type,)*
+            /// The members that this crate does not know.
+            pub extra: Extra,
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct ObjectVisitor;
+
+                impl<'de> Visitor<'de> for ObjectVisitor {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str(concat!("an object (", stringify!($name), ")"))
+                    }
+
+                    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<$name, A::Error> {
+                        $(let mut $member: Option<$type> = None;)*
+                        let mut extra = Extra::default();
+                        while let Some(key) = map.next_key::<$crate::mcp::types::object::Key<'de>>()? {
+                            match &*key.0 {
+                                $($json => $member = Some(map.next_value()?),)*
+                                key => extra.push(key, map.next_value()?),
+                            }
+                        }
+                        Ok($name {
+                            $($member: match $member {
+                                Some(value) => value,
+                                None => $crate::mcp::types::object::Member::absent($json)?,
+                            },)*
+                            extra,
+                        })
+                    }
+                }
+
+                deserializer.deserialize_map(ObjectVisitor)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let mut map = serializer.serialize_map(None)?;
+                $(if !$crate::mcp::types::object::Member::is_absent(&self.$member) {
+                    map.serialize_entry($json, &self.$member)?;
+                })*
+                for (key, value) in self.extra.iter() {
+                    map.serialize_entry(key, value)?;
+                }
+                map.end()
+            }
+        }
+    };
+}
+pub(super) use object;
