@@ -1,1 +1,4 @@
 //! Transports.
+
+#[cfg(feature = "mcp-stdio")]
+mod stdio;
