@@ -42,6 +42,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread::{self, JoinHandle};
 
+#[cfg(all(test, unix))]
+mod tests;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]
