@@ -1,0 +1,286 @@
+//! One message a line, over a child's standard streams or any other pair of byte streams.
+//!
+//! [`run`](Transport::run) is the only one to touch the pipes. It writes what is queued, delivers
+//! every line that comes, drains standard error, and watches the child. Whichever shows the end
+//! first (end of output, a failed read or write, the child's exit), the others get a moment to
+//! explain it, so that the cause is the exit status and the last words, not "broken pipe".
+//!
+//! Invariants:
+//!
+//! 1. Reading never waits for writing, nor the other way round (IO-17): one poll tries both.
+//! 2. A line that has been begun is finished before anything else is written, whoever drops the call
+//!    (IO-02): the writer's place is kept in [`Pipes`], and that outlives a dropped `run`.
+//! 3. What the child said before it died is delivered before the session ends.
+//! 4. The end of the child is its exit *or* the end of its output, whichever comes first (IO-15).
+
+#[cfg(feature = "mcp-stdio")]
+pub(crate) mod child;
+mod pipes;
+mod queue;
+
+use super::{BoxFuture, Inbox, Outgoing, Sent, Transport};
+#[cfg(feature = "mcp-stdio")]
+use crate::mcp::error::ExitStatus;
+use crate::mcp::error::{Delivery, Error, ErrorKind, IoStage, ServerExited};
+use futures_io::{AsyncRead, AsyncWrite};
+use pipes::{End, Flow, Guard, Pipes, Slot};
+use queue::Queue;
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+#[cfg(feature = "mcp-stdio")]
+use std::process::Command;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// How long the other signs of an end are waited for, once one of them was seen. They come together,
+/// give or take a scheduler's turn; only a server that closes its output and goes on makes us wait.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// A server behind a pair of byte streams, one JSON message a line: a child process
+/// ([`Stdio::spawn`]), or a socket, a pipe, a tunnel ([`Stdio::over`]).
+///
+/// A child is started directly, never through a shell, as the leader of its own process group. Its
+/// standard error is drained all the time and the end of it kept for the error that reports its death
+/// ([`ServerExited`]). [`Client::close`](crate::mcp::Client::close) closes its standard input, then
+/// asks with SIGTERM, then ends the group with SIGKILL. However else the session ends, the group is
+/// killed. Nothing of it stays behind.
+pub struct Stdio {
+    queue: Queue,
+    slot: Slot,
+    #[cfg(feature = "mcp-stdio")]
+    child: crate::sync::Mutex<Option<child::Child>>,
+}
+
+impl Stdio {
+    /// Starts `command` and talks to it over its standard streams.
+    ///
+    /// Whatever the command says about standard streams and process groups is overridden; arguments,
+    /// environment and working directory are used as they are.
+    ///
+    /// # Errors
+    ///
+    /// When the process cannot be started: [`Error::io_kind`] is `NotFound`, `PermissionDenied`, …
+    ///
+    /// ```
+    /// use shared_fate::mcp::Stdio;
+    /// use std::{io, process::Command};
+    ///
+    /// let error = Stdio::spawn(Command::new("/no/such/server")).unwrap_err();
+    /// assert_eq!(error.io_kind(), Some(io::ErrorKind::NotFound));
+    /// ```
+    #[cfg(feature = "mcp-stdio")]
+    pub fn spawn(command: Command) -> Result<Self, Error> {
+        let failed = |error| Error::io(IoStage::Spawn, error, Delivery::NotSent);
+        let (child, pipes) = child::Child::spawn(command).map_err(failed)?;
+        let child::Pipes { stdin, stdout, stderr } = pipes;
+        Ok(Self {
+            child: crate::sync::Mutex::new(Some(child)),
+            ..Self::with_pipes(Pipes::new(Box::new(stdout), Box::new(stdin), Some(Box::new(stderr))))
+        })
+    }
+
+    /// Talks over any pair of byte streams (IO-22).
+    pub fn over(
+        reader: impl AsyncRead + Send + Unpin + 'static,
+        writer: impl AsyncWrite + Send + Unpin + 'static,
+    ) -> Self {
+        Self::with_pipes(Pipes::new(Box::new(reader), Box::new(writer), None))
+    }
+
+    fn with_pipes(pipes: Pipes) -> Self {
+        Self {
+            queue: Queue::default(),
+            slot: Slot::new(pipes),
+            #[cfg(feature = "mcp-stdio")]
+            child: crate::sync::Mutex::default(),
+        }
+    }
+
+    #[cfg(feature = "mcp-stdio")]
+    fn child(&self) -> Option<child::Child> {
+        self.child.lock().clone()
+    }
+
+    /// The child's exit status, as soon as it has one. For ever pending without a child.
+    fn exit(&self) -> impl FnMut(&mut Context<'_>) -> Poll<Exit> + Send + use<> {
+        #[cfg(feature = "mcp-stdio")]
+        {
+            let mut exited = self.child().map(|child| child.exited());
+            move |cx| match &mut exited {
+                Some(exited) => std::pin::Pin::new(exited).poll(cx).map(ExitStatus::from),
+                None => Poll::Pending,
+            }
+        }
+        #[cfg(not(feature = "mcp-stdio"))]
+        |_: &mut Context<'_>| Poll::Pending
+    }
+
+    fn has_child(&self) -> bool {
+        #[cfg(feature = "mcp-stdio")]
+        return self.child.lock().is_some();
+        #[cfg(not(feature = "mcp-stdio"))]
+        false
+    }
+
+    /// After the first sign of the end: the rest of what the server has to say.
+    async fn last_words(&self, pipes: &mut Pipes, end: End, inbox: &Inbox) -> Error {
+        let mut exit = self.exit();
+        let mut status = None;
+        let mut grace = inbox.sleep(LAST_WORDS);
+        let wait = self.has_child();
+        poll_fn(|cx| {
+            if status.is_none() {
+                status = match exit(cx) {
+                    Poll::Ready(status) => Some(status),
+                    Poll::Pending => None,
+                };
+            }
+            // What an exited child wrote is in the pipes already; only others can add to it.
+            let rest = pipes.poll_read(inbox, cx);
+            pipes.poll_stderr(inbox, cx);
+            let over = status.is_some() && !matches!(rest, Flow::More);
+            if over || !wait || grace.as_mut().poll(cx).is_ready() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        let kind = match (status, end) {
+            (None, End::Failed(stage, error)) => return Error::io(stage, error, Delivery::MaybeSent),
+            (None, End::OfOutput) if !wait => {
+                let error = io::Error::from(io::ErrorKind::UnexpectedEof);
+                return Error::io(IoStage::Read, error, Delivery::MaybeSent);
+            }
+            (status, _) => ServerExited { status, stderr: pipes.stderr_tail() },
+        };
+        Error::new(ErrorKind::ServerExited(kind), Delivery::MaybeSent)
+    }
+}
+
+#[cfg(feature = "mcp-stdio")]
+type Exit = ExitStatus;
+#[cfg(not(feature = "mcp-stdio"))]
+type Exit = crate::mcp::error::ExitStatus;
+
+#[cfg(feature = "mcp-stdio")]
+impl From<child::Exit> for ExitStatus {
+    fn from(exit: child::Exit) -> Self {
+        match (exit.code(), exit.signal()) {
+            (Some(code), _) => Self::Code(code),
+            (None, Some(signal)) => Self::Signal(signal),
+            (None, None) => Self::Unknown,
+        }
+    }
+}
+
+impl Transport for Stdio {
+    fn send<'a>(&'a self, message: Outgoing, _: &'a Inbox) -> BoxFuture<'a, Result<Sent, Error>> {
+        self.queue.push(message);
+        Box::pin(std::future::ready(Ok(Sent::accepted())))
+    }
+
+    fn retract(&self, id: u64) -> bool {
+        self.queue.retract(id)
+    }
+
+    fn run<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            // Pending for ever if somebody has the pipes: then the session is being closed.
+            let mut pipes: Guard<'_> = poll_fn(|cx| self.slot.poll_take(cx)).await;
+            pipes.set_limits(inbox.limits());
+            let mut exit = self.exit();
+            let end = poll_fn(|cx| {
+                if let Err(error) = pipes.poll_write(&self.queue, cx) {
+                    return Poll::Ready(End::Failed(IoStage::Write, error));
+                }
+                pipes.poll_stderr(inbox, cx);
+                match pipes.poll_read(inbox, cx) {
+                    Flow::Ended(end) => return Poll::Ready(end),
+                    // Others must have their turn.
+                    Flow::More => cx.waker().wake_by_ref(),
+                    Flow::Blocked => {}
+                }
+                exit(cx).map(|_| End::OfOutput)
+            })
+            .await;
+            Err(self.last_words(&mut pipes, end, inbox).await)
+        })
+    }
+
+    fn close<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let grace = inbox.timeouts().close;
+            let mut exit = self.exit();
+            let mut pipes = None;
+            let mut closing = |cx: &mut Context<'_>| {
+                if pipes.is_none()
+                    && let Poll::Ready(taken) = self.slot.poll_take(cx)
+                {
+                    pipes = Some(taken);
+                }
+                let stdin_closed = match &mut pipes {
+                    None => false,
+                    // Its output is read on, or a child that is blocked on it never sees the end of its
+                    // input (IO-12).
+                    Some(pipes) => {
+                        pipes.poll_drain(cx);
+                        pipes.poll_finish(cx).is_ready()
+                    }
+                };
+                match self.has_child() {
+                    true => exit(cx).is_ready(),
+                    false => stdin_closed,
+                }
+            };
+            let stages: [(fn(&Self), Duration); 3] =
+                [(|_| {}, grace), (Self::terminate, grace), (Self::kill, grace)];
+            for (act, grace) in stages {
+                act(self);
+                let mut grace = inbox.sleep(grace);
+                let over = poll_fn(|cx| match closing(cx) {
+                    true => Poll::Ready(true),
+                    false => grace.as_mut().poll(cx).map(|()| false),
+                })
+                .await;
+                if over || !self.has_child() {
+                    break;
+                }
+            }
+            drop(pipes);
+            self.abort();
+        })
+    }
+
+    fn abort(&self) {
+        self.kill();
+        #[cfg(feature = "mcp-stdio")]
+        let child = self.child.lock().take();
+        let pipes = self.slot.discard();
+        drop(pipes);
+        #[cfg(feature = "mcp-stdio")]
+        drop(child);
+    }
+}
+
+impl Stdio {
+    fn terminate(&self) {
+        #[cfg(feature = "mcp-stdio")]
+        if let Some(child) = self.child() {
+            child.terminate();
+        }
+    }
+
+    fn kill(&self) {
+        #[cfg(feature = "mcp-stdio")]
+        if let Some(child) = self.child() {
+            child.kill();
+        }
+    }
+}
+
+impl fmt::Debug for Stdio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Stdio");
+        #[cfg(feature = "mcp-stdio")]
+        debug.field("child", &self.child().map(|child| child.id()));
+        debug.finish_non_exhaustive()
+    }
+}

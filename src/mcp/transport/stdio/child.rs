@@ -1,0 +1,336 @@
+//! A server process: its pipes, its end, and the certainty that nothing of it stays behind.
+//!
+//! A server is often not one process: `npx` starts `node`, a shell script starts anything. On unix
+//! the process is therefore the *leader* of a process group of its own, and whatever ends it ends
+//! the group. A thread sleeps in `waitid` for the leader, looks at how it ended *without reaping
+//! it*, tells the waiters and ends. The leader stays a zombie until the last [`Child`] is dropped.
+//!
+//! # Invariants
+//!
+//! 1. **Only what is ours is signalled.** An unreaped leader pins its process id, and thereby the id
+//!    of the group, so neither can have passed to strangers, not even hours after the leader's
+//!    exit. Signalling and reaping exclude each other by the mutex.
+//! 2. **The leader is reaped once, by the second of two events**: its exit has been seen (by the
+//!    thread), the last [`Child`] has been dropped (by whoever dropped it). Neither waits for the
+//!    other, and `Drop` never blocks.
+//! 3. **The group is killed before the leader is reaped.** Hence no orphan: once the last [`Child`]
+//!    is gone nothing of the group survives, also if the leader left long before.
+//! 4. **No exit is missed.** The exit is published and the waiters are taken in one critical
+//!    section; a waiter registers only in one that has seen no exit.
+//! 5. **No foreign code under the lock**: wakers are cloned, woken and dropped outside it.
+//! 6. **Waiting keeps nothing alive.** An [`Exited`] shares the state, not the handle: the last
+//!    `Child` kills whether or not somebody waits, and the waiter learns of it.
+//! 7. **No process escapes a failed spawn.** A `Process` that was not reaped kills and reaps itself
+//!    when dropped; it is made before anything that can fail.
+//!
+//! # Limits
+//!
+//! - A process that leaves the group (`setsid`, a shell's job control) has left the server.
+//! - A host that is itself killed runs no `Drop`; its servers see the end of their stdin. They do
+//!   not get the terminal's Ctrl-C either: they are no part of the foreground group.
+//! - The host must not reap our children. If it does (it ignores SIGCHLD, or calls `wait` for any
+//!   child), the status is unknown and the pin of invariant 1 is gone: the module `unix` says
+//!   what is left of the promises then.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
+use std::pin::Pin;
+use std::process::Command;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::thread::{self, JoinHandle};
+
+#[cfg(all(test, unix))]
+mod tests;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(unix)]
+use unix as system;
+#[cfg(windows)]
+use windows as system;
+
+use system::{Process, Watch};
+pub(crate) use system::{Stderr, Stdin, Stdout};
+
+/// Measured: 64 KiB holds a waker that panics, backtrace and all. The rest is for the wakers of
+/// executors we do not know; a page that is never touched costs address space only.
+const STACK: usize = 256 * 1024;
+
+/// A running server process, shared by the transport's parts.
+///
+/// When the last clone is dropped the process and its whole group are killed, at once and without a
+/// runtime.
+#[derive(Clone)]
+pub(crate) struct Child {
+    handle: Arc<Handle>,
+}
+
+/// Our ends of the process's standard streams. They do not keep the process alive.
+pub(crate) struct Pipes {
+    pub(crate) stdin: Stdin,
+    pub(crate) stdout: Stdout,
+    pub(crate) stderr: Stderr,
+}
+
+impl Child {
+    /// Starts `command` in a group of its own (windows: without a console window), with three
+    /// pipes, whatever it says about these itself. Blocks for as long as the system takes to start
+    /// a process.
+    ///
+    /// # Errors
+    ///
+    /// What the system said, its [`io::ErrorKind`] kept: `NotFound`, `PermissionDenied` and so on.
+    /// If the failure came after the start, the process has been killed and reaped.
+    pub(crate) fn spawn(command: Command) -> io::Result<(Self, Pipes)> {
+        let (child, pipes, _detached) = Self::spawn_watched(command, STACK)?;
+        Ok((child, pipes))
+    }
+
+    /// `spawn`, with the thread's stack to choose and its handle to join.
+    fn spawn_watched(command: Command, stack: usize) -> io::Result<(Self, Pipes, JoinHandle<()>)> {
+        let (process, watch, pipes) = Process::spawn(command)?;
+        let shared = Arc::new(Shared {
+            id: process.id(),
+            state: Mutex::new(State {
+                process,
+                exit: None,
+                closed: false,
+                waiters: BTreeMap::new(),
+                next_key: 0,
+            }),
+        });
+        let watched = Arc::clone(&shared);
+        // If this fails both references to the process are dropped here, and invariant 7 holds.
+        let thread = thread::Builder::new()
+            .name("mcp-child".into())
+            .stack_size(stack)
+            .spawn(move || watched.watch(watch))?;
+        let handle = Arc::new(Handle { shared });
+        Ok((Self { handle }, pipes, thread))
+    }
+
+    /// The process id of the leader.
+    pub(crate) fn id(&self) -> u32 {
+        self.handle.shared.id
+    }
+
+    /// How the leader ended, if it did.
+    pub(crate) fn try_exit(&self) -> Option<Exit> {
+        self.handle.shared.lock().exit
+    }
+
+    /// Waits for the leader's exit, which says nothing about the pipes: others may hold them.
+    pub(crate) fn exited(&self) -> Exited {
+        Exited {
+            shared: Arc::clone(&self.handle.shared),
+            key: None,
+        }
+    }
+
+    /// Asks the group to end (SIGTERM), also what is left of it after the leader's exit. On windows
+    /// nothing gentle exists, beyond closing stdin: there it does nothing.
+    pub(crate) fn terminate(&self) {
+        self.handle.shared.lock().process.terminate();
+    }
+
+    /// Kills the group (SIGKILL), also what is left of it after the leader's exit. On windows it
+    /// kills the process alone. Does not wait.
+    pub(crate) fn kill(&self) {
+        self.handle.shared.lock().process.kill();
+    }
+}
+
+impl fmt::Debug for Child {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Child")
+            .field("id", &self.id())
+            .field("exit", &self.try_exit())
+            .finish()
+    }
+}
+
+impl fmt::Debug for Pipes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pipes").finish_non_exhaustive()
+    }
+}
+
+/// Resolves when the leader has exited; again at once if polled after that.
+///
+/// # Cancel safety
+///
+/// Nothing is lost by dropping it, and its waker is forgotten. Any number may wait.
+///
+/// # Drop
+///
+/// It does not keep the process alive. If the last [`Child`] is dropped meanwhile, the process is
+/// killed and this resolves with that.
+#[must_use = "futures do nothing unless polled"]
+pub(crate) struct Exited {
+    shared: Arc<Shared>,
+    key: Option<u64>,
+}
+
+impl Future for Exited {
+    type Output = Exit;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Exit> {
+        let this = &mut *self;
+        let mut fresh = None;
+        loop {
+            let mut state = this.shared.lock();
+            if let Some(exit) = state.exit {
+                // Whoever published it has taken all waiters, this one too.
+                this.key = None;
+                return Poll::Ready(exit);
+            }
+            let known = this.key.and_then(|key| state.waiters.get(&key));
+            if known.is_some_and(|waker| waker.will_wake(cx.waker())) {
+                return Poll::Pending;
+            }
+            let Some(waker) = fresh.take() else {
+                drop(state);
+                fresh = Some(cx.waker().clone());
+                continue;
+            };
+            let key = *this.key.get_or_insert_with(|| state.new_key());
+            let replaced = state.waiters.insert(key, waker);
+            drop(state);
+            drop(replaced);
+            return Poll::Pending;
+        }
+    }
+}
+
+impl Drop for Exited {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            let forgotten = self.shared.lock().waiters.remove(&key);
+            drop(forgotten);
+        }
+    }
+}
+
+impl fmt::Debug for Exited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exited")
+            .field("id", &self.shared.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What all clones of a [`Child`] own together; its end closes the process.
+struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.closed = true;
+        if state.exit.is_some() {
+            state.process.reap();
+        } else {
+            state.process.kill();
+        }
+    }
+}
+
+struct Shared {
+    id: u32,
+    state: Mutex<State>,
+}
+
+struct State {
+    process: Process,
+    /// Written once.
+    exit: Option<Exit>,
+    /// The last [`Child`] is gone.
+    closed: bool,
+    /// Empty once there is an exit.
+    waiters: BTreeMap<u64, Waker>,
+    next_key: u64,
+}
+
+impl Shared {
+    /// Nothing that can panic runs under the lock, and no step leaves the state half done.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The life of the thread.
+    fn watch(&self, watch: Watch) {
+        watch.wait();
+        let waiters = {
+            let mut state = self.lock();
+            let exit = state.process.exit();
+            state.exit = Some(exit);
+            if state.closed {
+                state.process.reap();
+            }
+            std::mem::take(&mut state.waiters)
+        };
+        for waker in waiters.into_values() {
+            // One waker's panic must not cost the others their wake-up. The hook has reported it.
+            let _ = panic::catch_unwind(AssertUnwindSafe(|| waker.wake()));
+        }
+    }
+}
+
+impl State {
+    fn new_key(&mut self) -> u64 {
+        let key = self.next_key;
+        self.next_key += 1;
+        key
+    }
+}
+
+/// How a process ended, as far as the system told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exit {
+    code: Option<i32>,
+    signal: Option<i32>,
+}
+
+impl Exit {
+    /// It is gone, and somebody else was told how.
+    const UNKNOWN: Self = Self {
+        code: None,
+        signal: None,
+    };
+
+    /// The exit status, if the process exited by itself and its status is known.
+    pub fn code(&self) -> Option<i32> {
+        self.code
+    }
+
+    /// The signal that ended the process, if one did.
+    pub fn signal(&self) -> Option<i32> {
+        self.signal
+    }
+
+    /// Whether it is known to have exited by itself with status 0.
+    pub fn success(&self) -> bool {
+        self.code == Some(0)
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.code, self.signal) {
+            // The codes of windows for crashes, known by their hexadecimal form.
+            (Some(code), _) if code < 0 => write!(f, "exit status {code:#x}"),
+            (Some(code), _) => write!(f, "exit status {code}"),
+            (None, Some(signal)) => match system::signal_name(signal) {
+                Some(name) => write!(f, "signal {signal} ({name})"),
+                None => write!(f, "signal {signal}"),
+            },
+            (None, None) => f.write_str("exited, status unknown"),
+        }
+    }
+}

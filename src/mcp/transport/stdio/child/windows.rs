@@ -1,0 +1,129 @@
+//! The windows half: one process, its handle watched by the reactor of `async-io`.
+//!
+//! Windows has no process groups, and a job object cannot be had without unsafe code: only the
+//! process itself is killed, what it started sees its pipes close. Nor do its anonymous pipes have
+//! readiness: each is served by a thread of `blocking` while it is in use.
+//!
+//! `std` can wait for a process only through the one `Child` that also kills it. So a duplicate of
+//! the handle is waited for, which also keeps the process id from being given to another.
+
+use std::io;
+use std::os::windows::io::{AsHandle, OwnedHandle};
+use std::os::windows::process::CommandExt;
+use std::pin::pin;
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
+use std::thread::{self, Thread};
+
+use async_io::os::windows::Waitable;
+use unblock::Unblock;
+
+use super::{Exit, Pipes};
+
+pub(crate) type Stdin = Unblock<ChildStdin>;
+pub(crate) type Stdout = Unblock<ChildStdout>;
+pub(crate) type Stderr = Unblock<ChildStderr>;
+
+/// From the windows API: a console program opens no window.
+const CREATE_NO_WINDOW: u32 = 0x0800_0000;
+
+/// A process. One that still runs when dropped (only a failed spawn leaves one) is killed.
+pub(super) struct Process {
+    child: Child,
+}
+
+/// Tells when the process has exited, once.
+pub(super) struct Watch {
+    handle: Waitable<OwnedHandle>,
+}
+
+impl Process {
+    pub(super) fn spawn(mut command: Command) -> io::Result<(Self, Watch, Pipes)> {
+        command
+            .creation_flags(CREATE_NO_WINDOW)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let child = command.spawn()?;
+        // Owns the process from here on: whatever fails or panics below, it is killed.
+        let mut process = Self { child };
+        let handle = process.child.as_handle().try_clone_to_owned()?;
+        let watch = Watch {
+            handle: Waitable::new(handle)?,
+        };
+        let pipes = Pipes {
+            stdin: Unblock::new(piped(process.child.stdin.take())?),
+            stdout: Unblock::new(piped(process.child.stdout.take())?),
+            stderr: Unblock::new(piped(process.child.stderr.take())?),
+        };
+        Ok((process, watch, pipes))
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Nothing gentle exists.
+    pub(super) fn terminate(&mut self) {}
+
+    pub(super) fn kill(&mut self) {
+        let _ = self.child.kill();
+    }
+
+    /// How the process ended; for when [`Watch::wait`] has returned.
+    pub(super) fn exit(&mut self) -> Exit {
+        match self.child.try_wait() {
+            Ok(Some(status)) => Exit {
+                code: status.code(),
+                signal: None,
+            },
+            // It could not be watched to its end, so it is ended.
+            Ok(None) | Err(_) => {
+                self.kill();
+                Exit::UNKNOWN
+            }
+        }
+    }
+
+    /// Nothing is left of a process but its handle, which is closed with the state.
+    pub(super) fn reap(&mut self) {}
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Watch {
+    /// Blocks until the process has exited, or cannot be waited for.
+    ///
+    /// Not `async_io::block_on`: a thread in there slows the reactor down for everybody else.
+    pub(super) fn wait(self) {
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut cx = Context::from_waker(&waker);
+        let mut exited = pin!(self.handle.ready());
+        while exited.as_mut().poll(&mut cx).is_pending() {
+            thread::park();
+        }
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+fn piped<T>(end: Option<T>) -> io::Result<T> {
+    end.ok_or_else(|| io::Error::other("a pipe of the process is missing"))
+}
+
+/// No process is ended by a signal here.
+pub(super) fn signal_name(_number: i32) -> Option<&'static str> {
+    None
+}

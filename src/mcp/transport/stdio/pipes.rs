@@ -1,0 +1,317 @@
+//! The pipes of one server, with the place that reading and writing have reached.
+
+use super::queue::Queue;
+use super::{AsyncRead, AsyncWrite, Inbox, IoStage};
+use crate::mcp::limits::Limits;
+use crate::mcp::protocol::lines::{Line, LineDecoder};
+use crate::sync::Mutex;
+use std::io;
+use std::ops::{Deref, DerefMut};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+/// How much is read or written at a time.
+const CHUNK: usize = 64 * 1024;
+
+/// How many chunks are taken in one poll, before others get their turn.
+const TURN: usize = 16;
+
+pub(super) struct Pipes {
+    reader: Box<dyn AsyncRead + Send + Unpin>,
+    /// `None` once it is closed.
+    writer: Option<Box<dyn AsyncWrite + Send + Unpin>>,
+    /// `None` once it has ended.
+    stderr: Option<Box<dyn AsyncRead + Send + Unpin>>,
+    chunk: Box<[u8]>,
+    lines: LineDecoder,
+    line_limit: usize,
+    output_ended: bool,
+    /// Whole lines on their way, and how far they have got.
+    unwritten: Vec<u8>,
+    written: usize,
+    flushed: bool,
+    tail: Vec<u8>,
+    tail_limit: usize,
+}
+
+/// The first sign of the end.
+pub(super) enum End {
+    OfOutput,
+    Failed(IoStage, io::Error),
+}
+
+/// What a poll of the output found.
+pub(super) enum Flow {
+    /// Nothing now; the task is registered.
+    Blocked,
+    /// There may be more; the task is not registered.
+    More,
+    Ended(End),
+}
+
+impl Pipes {
+    pub(super) fn new(
+        reader: Box<dyn AsyncRead + Send + Unpin>,
+        writer: Box<dyn AsyncWrite + Send + Unpin>,
+        stderr: Option<Box<dyn AsyncRead + Send + Unpin>>,
+    ) -> Self {
+        let Limits { line, stderr_tail, .. } = Limits::default();
+        Self {
+            reader,
+            writer: Some(writer),
+            stderr,
+            chunk: vec![0; CHUNK].into(),
+            lines: LineDecoder::new(line),
+            line_limit: line,
+            output_ended: false,
+            unwritten: Vec::new(),
+            written: 0,
+            flushed: true,
+            tail: Vec::new(),
+            tail_limit: stderr_tail,
+        }
+    }
+
+    /// Before anything is read.
+    pub(super) fn set_limits(&mut self, limits: &Limits) {
+        self.lines = LineDecoder::new(limits.line);
+        self.line_limit = limits.line;
+        self.tail_limit = limits.stderr_tail;
+    }
+
+    /// Writes what is queued. `Ok` means that there is nothing to do until the task is woken.
+    pub(super) fn poll_write(&mut self, queue: &Queue, cx: &mut Context<'_>) -> io::Result<()> {
+        loop {
+            if self.written == self.unwritten.len() {
+                self.unwritten.clear();
+                self.unwritten.shrink_to(CHUNK);
+                self.written = 0;
+                queue.fill(&mut self.unwritten, CHUNK);
+            }
+            if self.unwritten.is_empty() {
+                if let Poll::Ready(flushed) = self.poll_flush(cx) {
+                    flushed?;
+                }
+                if queue.register(cx.waker()) {
+                    return Ok(());
+                }
+            } else if let Poll::Ready(written) = self.poll_write_rest(cx) {
+                written?;
+            } else {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Finishes the lines that were begun, closes the writer, and forgets it.
+    pub(super) fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let done = match self.poll_write_rest(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Err(_)) => true,
+            Poll::Ready(Ok(())) => match &mut self.writer {
+                None => true,
+                Some(writer) => Pin::new(writer).poll_close(cx).is_ready(),
+            },
+        };
+        if done {
+            // A pipe is closed by dropping it.
+            self.writer = None;
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    fn poll_write_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(writer) = &mut self.writer else { return Poll::Ready(Ok(())) };
+        while self.written < self.unwritten.len() {
+            match Pin::new(&mut *writer).poll_write(cx, &self.unwritten[self.written..]) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(written)) => {
+                    self.written += written;
+                    self.flushed = false;
+                }
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.writer {
+            Some(writer) if !self.flushed => {
+                let flushed = Pin::new(writer).poll_flush(cx);
+                self.flushed = flushed.is_ready();
+                flushed
+            }
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Reads the server's output and delivers its lines.
+    pub(super) fn poll_read(&mut self, inbox: &Inbox, cx: &mut Context<'_>) -> Flow {
+        let Self { reader, chunk, lines, line_limit, output_ended, .. } = self;
+        if *output_ended {
+            return Flow::Ended(End::OfOutput);
+        }
+        for _ in 0..TURN {
+            match Pin::new(&mut *reader).poll_read(cx, chunk) {
+                Poll::Pending => return Flow::Blocked,
+                Poll::Ready(Ok(0)) => {
+                    *output_ended = true;
+                    return Flow::Ended(End::OfOutput);
+                }
+                Poll::Ready(Ok(read)) => lines.feed(&chunk[..read], |line| match line {
+                    Line::Complete(line) => inbox.deliver(line),
+                    Line::Oversized { prefix } => inbox.deliver_too_long(prefix, *line_limit),
+                }),
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Poll::Ready(Err(error)) => {
+                    *output_ended = true;
+                    return Flow::Ended(End::Failed(IoStage::Read, error));
+                }
+            }
+        }
+        Flow::More
+    }
+
+    /// Drains standard error (IO-07): always, or a talkative server blocks on it.
+    pub(super) fn poll_stderr(&mut self, _: &Inbox, cx: &mut Context<'_>) {
+        let Self { stderr, chunk, tail, tail_limit, .. } = self;
+        for _ in 0..TURN {
+            let Some(reader) = stderr else { return };
+            match Pin::new(reader).poll_read(cx, chunk) {
+                Poll::Pending => return,
+                Poll::Ready(Ok(0)) => *stderr = None,
+                Poll::Ready(Ok(read)) => {
+                    tail.extend_from_slice(&chunk[..read]);
+                    // Cut now and then, not every time: the cost stays linear.
+                    if tail.len() > 2 * *tail_limit {
+                        tail.drain(..tail.len() - *tail_limit);
+                    }
+                }
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                // There is nothing else to do about it, and it is no failure of the session's (IO-06).
+                Poll::Ready(Err(_)) => *stderr = None,
+            }
+        }
+        cx.waker().wake_by_ref();
+    }
+
+    pub(super) fn stderr_tail(&self) -> String {
+        let from = self.tail.len().saturating_sub(self.tail_limit);
+        String::from_utf8_lossy(&self.tail[from..]).into_owned()
+    }
+
+    /// Reads everything and throws it away.
+    pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>) {
+        let Self { reader, stderr, chunk, output_ended, .. } = self;
+        for _ in 0..TURN {
+            let mut idle = true;
+            if !*output_ended && let Poll::Ready(read) = Pin::new(&mut *reader).poll_read(cx, chunk) {
+                *output_ended = !matches!(read, Ok(1..));
+                idle = false;
+            }
+            if let Some(open) = stderr
+                && let Poll::Ready(read) = Pin::new(open).poll_read(cx, chunk)
+            {
+                if !matches!(read, Ok(1..)) {
+                    *stderr = None;
+                }
+                idle = false;
+            }
+            if idle {
+                return;
+            }
+        }
+        cx.waker().wake_by_ref();
+    }
+}
+
+/// Where the pipes are while nobody uses them.
+pub(super) struct Slot {
+    state: Mutex<State>,
+}
+
+struct State {
+    pipes: Option<Box<Pipes>>,
+    /// Given up: pipes that come back are dropped.
+    discarded: bool,
+    waiting: Option<Waker>,
+}
+
+impl Slot {
+    pub(super) fn new(pipes: Pipes) -> Self {
+        Self { state: Mutex::new(State { pipes: Some(Box::new(pipes)), discarded: false, waiting: None }) }
+    }
+
+    /// The pipes, when nobody else has them; they come back when the guard is dropped.
+    pub(super) fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Guard<'_>> {
+        let waker = cx.waker().clone();
+        let (pipes, left_over) = {
+            let mut state = self.state.lock();
+            match state.pipes.take() {
+                Some(pipes) => (Some(pipes), Some(waker)),
+                None => (None, state.waiting.replace(waker)),
+            }
+        };
+        drop(left_over);
+        match pipes {
+            Some(pipes) => Poll::Ready(Guard { slot: self, pipes: Some(pipes) }),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Gives the pipes up, now or when they come back.
+    pub(super) fn discard(&self) -> Option<Box<Pipes>> {
+        let mut state = self.state.lock();
+        state.discarded = true;
+        state.pipes.take()
+    }
+
+    fn put_back(&self, pipes: Box<Pipes>) {
+        let (discarded, waiting) = {
+            let mut state = self.state.lock();
+            if state.discarded {
+                (Some(pipes), None)
+            } else {
+                state.pipes = Some(pipes);
+                (None, state.waiting.take())
+            }
+        };
+        drop(discarded);
+        if let Some(waiting) = waiting {
+            waiting.wake();
+        }
+    }
+}
+
+/// The pipes, for as long as this lives.
+pub(super) struct Guard<'a> {
+    slot: &'a Slot,
+    pipes: Option<Box<Pipes>>,
+}
+
+impl Deref for Guard<'_> {
+    type Target = Pipes;
+
+    fn deref(&self) -> &Pipes {
+        self.pipes.as_ref().expect("taken only by drop")
+    }
+}
+
+impl DerefMut for Guard<'_> {
+    fn deref_mut(&mut self) -> &mut Pipes {
+        self.pipes.as_mut().expect("taken only by drop")
+    }
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if let Some(pipes) = self.pipes.take() {
+            self.slot.put_back(pipes);
+        }
+    }
+}
