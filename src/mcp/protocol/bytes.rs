@@ -11,9 +11,9 @@ pub(super) const KEPT_CAPACITY: usize = 64 * 1024;
 
 /// Position of the first byte that is `wanted`.
 ///
-/// Whole blocks are tested without a branch per byte, which the compiler turns into vector code.
+/// Blocks are tested without a branch per byte, which the compiler turns into vector code.
 pub(super) fn position(bytes: &[u8], wanted: impl Fn(u8) -> bool) -> Option<usize> {
-    const BLOCK: usize = 64;
+    const BLOCK: usize = 16;
     let skipped = bytes
         .chunks_exact(BLOCK)
         .take_while(|block| !block.iter().fold(false, |hit, byte| hit | wanted(*byte)))

@@ -153,7 +153,7 @@ fn parse_object(json: &str) -> Result<Message, Malformed> {
     };
     // Some peers write every member they know, so null counts as absent; only a result may be null.
     match present(method) {
-        Some(_) if present(result).or(present(error)).is_some() => Err(Malformed {
+        Some(_) if present(result).or_else(|| present(error)).is_some() => Err(Malformed {
             reason: MalformedReason::MethodAndOutcome,
             id: ResponseId::read(id).ours(),
         }),

@@ -87,7 +87,7 @@ pub(super) fn string(raw: &RawValue) -> Option<String> {
 
 fn read_code(raw: &RawValue) -> i64 {
     let text = string(raw);
-    let text = text.as_deref().unwrap_or(raw.get()).trim();
+    let text = text.as_deref().unwrap_or_else(|| raw.get()).trim();
     if let Ok(code) = text.parse() {
         return code;
     }
