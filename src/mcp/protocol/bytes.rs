@@ -1,0 +1,68 @@
+//! What the two incremental decoders share: a fast scan, a bounded buffer, the byte order mark.
+
+#[cfg(test)]
+mod tests;
+
+/// The UTF-8 byte order mark.
+pub(super) const BOM: &[u8] = b"\xEF\xBB\xBF";
+
+/// A buffer that grew beyond this for one large message does not keep its memory.
+pub(super) const KEPT_CAPACITY: usize = 64 * 1024;
+
+/// Position of the first byte that is `wanted`.
+///
+/// Blocks are tested without a branch per byte, which the compiler turns into vector code.
+pub(super) fn position(bytes: &[u8], wanted: impl Fn(u8) -> bool) -> Option<usize> {
+    const BLOCK: usize = 16;
+    let skipped = bytes
+        .chunks_exact(BLOCK)
+        .take_while(|block| !block.iter().fold(false, |hit, byte| hit | wanted(*byte)))
+        .count()
+        * BLOCK;
+    let found = bytes[skipped..].iter().position(|byte| wanted(*byte))?;
+    Some(skipped + found)
+}
+
+/// Appends `bytes`, doubling the capacity as usual but never beyond `max`; the caller has checked
+/// that they fit.
+pub(super) fn append(buffer: &mut Vec<u8>, bytes: &[u8], max: usize) {
+    let needed = buffer.len() + bytes.len();
+    if needed > buffer.capacity() {
+        let target = buffer.capacity().saturating_mul(2).min(max).max(needed);
+        buffer.reserve_exact(target - buffer.len());
+    }
+    buffer.extend_from_slice(bytes);
+}
+
+/// Empties the buffer and gives the memory of a large message back.
+pub(super) fn reset(buffer: &mut Vec<u8>) {
+    buffer.clear();
+    buffer.shrink_to(KEPT_CAPACITY);
+}
+
+/// Removes one byte order mark from the start of a stream, however it is split.
+#[derive(Debug, Default)]
+pub(super) struct BomFilter {
+    matched: usize,
+    decided: bool,
+}
+
+impl BomFilter {
+    /// Returns bytes held back from earlier chunks that turned out to be content, and what is left
+    /// of `chunk`.
+    pub(super) fn strip<'a>(&mut self, mut chunk: &'a [u8]) -> (&'static [u8], &'a [u8]) {
+        while !self.decided {
+            let Some((first, rest)) = chunk.split_first() else {
+                return (&[], chunk);
+            };
+            if *first != BOM[self.matched] {
+                self.decided = true;
+                return (&BOM[..self.matched], chunk);
+            }
+            chunk = rest;
+            self.matched += 1;
+            self.decided = self.matched == BOM.len();
+        }
+        (&[], chunk)
+    }
+}

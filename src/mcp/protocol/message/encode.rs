@@ -1,0 +1,93 @@
+//! Outbound messages: strict JSON-RPC, one line each, built in one buffer.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::RequestId;
+
+/// Room for the fixed members of any message, so that most are built in one allocation.
+const ENVELOPE: usize = 64;
+
+/// A request without a line end, in which no raw line break occurs.
+pub(crate) fn encode_request(id: u64, method: &str, params: Option<&RawValue>) -> Vec<u8> {
+    let mut out = open(method.len() + params.map_or(0, raw_len));
+    member(&mut out, "id", &id);
+    member(&mut out, "method", method);
+    close_with_params(out, params)
+}
+
+/// A notification without a line end, in which no raw line break occurs.
+pub(crate) fn encode_notification(method: &str, params: Option<&RawValue>) -> Vec<u8> {
+    let mut out = open(method.len() + params.map_or(0, raw_len));
+    member(&mut out, "method", method);
+    close_with_params(out, params)
+}
+
+/// The successful answer to a request of the peer.
+pub(crate) fn encode_result(id: &RequestId, result: &RawValue) -> Vec<u8> {
+    let mut out = open(id.as_str().len() + raw_len(result));
+    raw_member(&mut out, "id", id.as_str());
+    raw_member(&mut out, "result", result.get());
+    out.push(b'}');
+    out
+}
+
+/// The answer that refuses a request of the peer.
+pub(crate) fn encode_error(id: &RequestId, code: i64, message: &str) -> Vec<u8> {
+    let mut out = open(id.as_str().len() + message.len() + ENVELOPE);
+    raw_member(&mut out, "id", id.as_str());
+    out.extend_from_slice(br#","error":{"code":"#);
+    value(&mut out, &code);
+    member(&mut out, "message", message);
+    out.extend_from_slice(b"}}");
+    out
+}
+
+fn raw_len(raw: &RawValue) -> usize {
+    raw.get().len()
+}
+
+fn open(content: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(ENVELOPE + content);
+    out.extend_from_slice(br#"{"jsonrpc":"2.0""#);
+    out
+}
+
+fn close_with_params(mut out: Vec<u8>, params: Option<&RawValue>) -> Vec<u8> {
+    // Absent parameters are left out: `"params":null` is invalid.
+    if let Some(params) = params.map(RawValue::get).filter(|params| *params != "null") {
+        raw_member(&mut out, "params", params);
+    }
+    out.push(b'}');
+    out
+}
+
+fn member<T: Serialize + ?Sized>(out: &mut Vec<u8>, name: &str, content: &T) {
+    key(out, name);
+    value(out, content);
+}
+
+fn raw_member(out: &mut Vec<u8>, name: &str, json: &str) {
+    key(out, name);
+    if json.contains(['\n', '\r']) {
+        // Raw line breaks occur only between tokens, where JSON needs no space at all.
+        out.extend(json.bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')));
+    } else {
+        out.extend_from_slice(json.as_bytes());
+    }
+}
+
+/// Names are our own and need no escaping.
+fn key(out: &mut Vec<u8>, name: &str) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+}
+
+fn value<T: Serialize + ?Sized>(out: &mut Vec<u8>, content: &T) {
+    let written = serde_json::to_writer(out, content);
+    debug_assert!(
+        written.is_ok(),
+        "numbers and strings always encode, and memory accepts all bytes"
+    );
+}

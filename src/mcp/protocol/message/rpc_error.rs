@@ -1,0 +1,106 @@
+//! The peer's error object, read leniently: a badly formed error is still an answer.
+
+use std::fmt;
+
+use serde_json::value::RawValue;
+
+use super::members::members;
+
+/// The error with which the peer answered a request.
+#[derive(Clone, Debug)]
+pub struct RpcError {
+    code: i64,
+    message: String,
+    data: Option<Box<RawValue>>,
+}
+
+impl RpcError {
+    /// The error code; 0 if the peer sent none that is a number.
+    #[must_use]
+    pub fn code(&self) -> i64 {
+        self.code
+    }
+
+    /// The peer's description; empty if it sent none.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The additional data as JSON text, exactly as the peer sent it.
+    #[must_use]
+    pub fn data(&self) -> Option<&str> {
+        self.data.as_deref().map(RawValue::get)
+    }
+
+    /// Reads an error member of any shape; what is no object becomes the message or the data.
+    pub(super) fn read(raw: &RawValue) -> Self {
+        if let Ok([code, message, data]) = members(raw.get(), ["code", "message", "data"]) {
+            return Self {
+                code: code.map_or(0, read_code),
+                message: message.map_or_else(String::new, read_message),
+                data: data.map(RawValue::to_owned),
+            };
+        }
+        match string(raw) {
+            Some(message) => Self {
+                code: 0,
+                message,
+                data: None,
+            },
+            None => Self {
+                code: 0,
+                message: String::new(),
+                data: Some(raw.to_owned()),
+            },
+        }
+    }
+}
+
+impl PartialEq for RpcError {
+    /// Data is compared as text.
+    fn eq(&self, other: &Self) -> bool {
+        self.code == other.code && self.message == other.message && self.data() == other.data()
+    }
+}
+
+impl Eq for RpcError {}
+
+impl fmt::Display for RpcError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let message = if self.message.is_empty() {
+            "no message"
+        } else {
+            &self.message
+        };
+        write!(f, "{message} (code {})", self.code)
+    }
+}
+
+impl std::error::Error for RpcError {}
+
+/// The content of a JSON string; `None` for any other value, and for an escape that is no
+/// character.
+pub(super) fn string(raw: &RawValue) -> Option<String> {
+    serde_json::from_str(raw.get()).ok()
+}
+
+fn read_code(raw: &RawValue) -> i64 {
+    let text = string(raw);
+    let text = text.as_deref().unwrap_or_else(|| raw.get()).trim();
+    if let Ok(code) = text.parse() {
+        return code;
+    }
+    match text.parse::<f64>() {
+        // The conversion saturates.
+        Ok(code) if code.is_finite() => code as i64,
+        _ => 0,
+    }
+}
+
+fn read_message(raw: &RawValue) -> String {
+    match raw.get() {
+        "null" => String::new(),
+        other => string(raw).unwrap_or_else(|| other.to_owned()),
+    }
+}
