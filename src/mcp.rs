@@ -1,4 +1,51 @@
 //! A Model Context Protocol client in which no call can hang when its session fails.
+//!
+//! ```text
+//!  Client ── call ──▶ one choke point ──▶ Transport::send ──▶ server
+//!    ▲                 │ supervised by        │ what arrives
+//!    │                 ▼ the session          ▼
+//!    └── reply ◀── pending calls ◀──────── Inbox ◀── Transport::run ◀── Driver
+//! ```
+//!
+//! A call ends with its reply, with an error of its own, at its deadline, or at once with the cause of
+//! its session's end: the HTTP status, the I/O error, the child's exit status and last words. What
+//! concerns one call (an HTTP 500, a malformed reply) fails that call; what concerns the session (the
+//! child is gone) ends all of them. Nothing is ever sent twice behind the caller's back.
+//!
+//! The nouns:
+//!
+//! - [`Client`]: the handle; [`Driver`]: the future that runs the connection;
+//! - [`Stdio`] and [`Http`]: transports; [`Transport`]: the contract, for others;
+//! - [`Error`]: what happened, whether the server may have seen it, and whether to try again;
+//! - [`Limits`] and [`Timeouts`]: every bound there is.
+//!
+//! It runs on any executor and spawns nothing. The only threads are those of the default timer and
+//! sockets (`async-io`, one for the process), one small one per child process, and those that
+//! `getaddrinfo` needs.
 
+mod client;
+mod driver;
+mod error;
+mod inbox;
+mod limits;
+mod methods;
 mod protocol;
+mod timer;
 mod transport;
+pub mod types;
+
+pub use client::{Builder, CallOptions, Client};
+pub use driver::{Driver, With};
+pub use error::{
+    Delivery, Error, ErrorKind, ExitStatus, HttpError, InvalidInput, IoError, IoStage, LimitError,
+    ProtocolError, ServerExited, SessionLost, TimeoutError, Violation,
+};
+pub use inbox::{Event, Inbox};
+pub use limits::{Limits, Timeouts};
+pub use protocol::handshake::Revision;
+pub use protocol::message::RpcError;
+pub use timer::{AsyncIoTimer, BoxFuture, Timer};
+#[cfg(feature = "mcp-http")]
+pub use transport::http::Http;
+pub use transport::stdio::Stdio;
+pub use transport::{Outgoing, Sent, Transport};

@@ -363,6 +363,10 @@ impl Client {
         Error::new(ErrorKind::Timeout(error), Delivery::MaybeSent)
     }
 
+    pub(crate) fn limits(&self) -> &Limits {
+        self.inbox().limits()
+    }
+
     fn inbox(&self) -> &Arc<Inbox> {
         &self.handle.shared.inbox
     }
@@ -485,7 +489,10 @@ fn check_method(method: &str) -> Result<(), Error> {
 }
 
 /// Parameters as JSON text: an object, or nothing.
-pub(crate) fn params_of(params: &impl Serialize, not_object: &'static str) -> Result<Option<Box<RawValue>>, Error> {
+pub(crate) fn params_of(
+    params: &impl Serialize,
+    not_object: &'static str,
+) -> Result<Option<Box<RawValue>>, Error> {
     let invalid = |why| Err(Error::invalid(InvalidInput::Params(why)));
     match serde_json::value::to_raw_value(params) {
         Ok(raw) if raw.get() == "null" => Ok(None),

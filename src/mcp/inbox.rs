@@ -241,9 +241,10 @@ impl Inbox {
 
     /// A new call; `Err` where too many are pending.
     pub(crate) fn begin(&self) -> Result<u64, Error> {
-        self.exchange.lock().begin().ok_or_else(|| {
-            Error::limit("pending calls", self.config.limits.pending_calls, Delivery::NotSent)
-        })
+        self.exchange
+            .lock()
+            .begin()
+            .ok_or_else(|| Error::limit("pending calls", self.config.limits.pending_calls, Delivery::NotSent))
     }
 
     /// Removes a call; `true` the first time.

@@ -1,7 +1,10 @@
-//! The protocol as plain functions over bytes: no `async`, no clock, no I/O below this line.
+//! The protocol as plain functions and tables: no `async`, no clock, no I/O below this line.
 
 mod bytes;
+#[cfg(feature = "mcp-http")]
 pub(crate) mod event_stream;
+pub(crate) mod exchange;
+pub(crate) mod handshake;
 pub(crate) mod lines;
 pub(crate) mod message;
 pub(crate) mod salvage;

@@ -18,8 +18,8 @@ mod object;
 pub use content::{
     AudioContent, Content, EmbeddedResource, ImageContent, ResourceContents, ResourceLink, TextContent,
 };
-use object::object;
 pub use object::Extra;
+use object::object;
 
 /// JSON text, kept as it was written.
 #[derive(Clone, Serialize, Deserialize)]
@@ -33,9 +33,8 @@ impl Json {
     ///
     /// When the value cannot be made JSON, for instance a map whose keys are not strings.
     pub fn new(value: &impl Serialize) -> Result<Self, Error> {
-        let raw = serde_json::value::to_raw_value(value).map_err(|_| {
-            Error::invalid(super::error::InvalidInput::Params("they cannot be made JSON"))
-        })?;
+        let raw = serde_json::value::to_raw_value(value)
+            .map_err(|_| Error::invalid(super::error::InvalidInput::Params("they cannot be made JSON")))?;
         Ok(Self(raw))
     }
 

@@ -115,15 +115,9 @@ impl EventDecoder {
         self.retry_millis
     }
 
-    fn feed_lines(
-        &mut self,
-        chunk: &[u8],
-        on_event: &mut impl FnMut(Event),
-    ) -> Result<(), EventTooLarge> {
+    fn feed_lines(&mut self, chunk: &[u8], on_event: &mut impl FnMut(Event)) -> Result<(), EventTooLarge> {
         if self.failed {
-            return Err(EventTooLarge {
-                limit: self.max_event,
-            });
+            return Err(EventTooLarge { limit: self.max_event });
         }
         let (held_back, mut rest) = self.bom.strip(chunk);
         self.keep(held_back)?;
@@ -152,11 +146,7 @@ impl EventDecoder {
     }
 
     /// Ends the unfinished line with `bytes`.
-    fn finish(
-        &mut self,
-        bytes: &[u8],
-        on_event: &mut impl FnMut(Event),
-    ) -> Result<(), EventTooLarge> {
+    fn finish(&mut self, bytes: &[u8], on_event: &mut impl FnMut(Event)) -> Result<(), EventTooLarge> {
         if self.partial.is_empty() {
             let comment = std::mem::take(&mut self.in_comment) || bytes.starts_with(b":");
             if bytes.is_empty() && !comment {
@@ -180,9 +170,7 @@ impl EventDecoder {
     fn left_for(&self, started: usize, bytes: &[u8]) -> Result<usize, EventTooLarge> {
         let left = self.max_event - self.pending.len;
         if bytes.len() > left - started {
-            return Err(EventTooLarge {
-                limit: self.max_event,
-            });
+            return Err(EventTooLarge { limit: self.max_event });
         }
         Ok(left)
     }
@@ -225,22 +213,13 @@ impl EventDecoder {
     }
 
     fn dispatch(&mut self, on_event: &mut impl FnMut(Event)) {
-        let Pending {
-            name,
-            data,
-            id,
-            retry,
-            ..
-        } = std::mem::take(&mut self.pending);
+        let Pending { name, data, id, retry, .. } = std::mem::take(&mut self.pending);
         let news = data.is_some() || id.is_some() || retry;
         if let Some(id) = id {
             self.last_event_id = Some(id).filter(|id| !id.is_empty());
         }
         if news {
-            on_event(Event {
-                name,
-                data: data.unwrap_or_default(),
-            });
+            on_event(Event { name, data: data.unwrap_or_default() });
         }
     }
 }
@@ -249,9 +228,7 @@ impl EventDecoder {
 /// because a repaired id would be a different one.
 fn read_id(value: &[u8]) -> Option<&str> {
     let legal = |byte: &u8| *byte == b'\t' || !byte.is_ascii_control();
-    str::from_utf8(value)
-        .ok()
-        .filter(|_| value.iter().all(legal))
+    str::from_utf8(value).ok().filter(|_| value.iter().all(legal))
 }
 
 /// Digits only; a number too large for us is the largest we believe.

@@ -132,7 +132,11 @@ impl Exchange {
         }
     }
 
-    pub(crate) fn handle_reply(&mut self, id: ResponseId, outcome: Result<Box<RawValue>, RpcError>) -> Handled {
+    pub(crate) fn handle_reply(
+        &mut self,
+        id: ResponseId,
+        outcome: Result<Box<RawValue>, RpcError>,
+    ) -> Handled {
         match id {
             ResponseId::Ours(id) => self.settle(id, outcome.map_err(ReplyError::Rpc)),
             ResponseId::Foreign | ResponseId::Null | ResponseId::Absent => self.stray(),

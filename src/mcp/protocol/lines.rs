@@ -34,12 +34,7 @@ pub(crate) struct LineDecoder {
 impl LineDecoder {
     /// A decoder for lines of at most `max` bytes, line ends not counted.
     pub(crate) fn new(max: usize) -> Self {
-        Self {
-            max,
-            bom: BomFilter::default(),
-            partial: Vec::new(),
-            discarding: false,
-        }
+        Self { max, bom: BomFilter::default(), partial: Vec::new(), discarding: false }
     }
 
     /// Calls `on_line` for each line that `chunk` completes. Blank lines are skipped; a line wholly
@@ -69,8 +64,7 @@ impl LineDecoder {
         // The last byte allowed beyond the limit is a CR, because an LF may follow it.
         if len > limit || (len == limit && !bytes.ends_with(b"\r")) {
             let missing = self.max.min(PREFIX).saturating_sub(self.partial.len());
-            self.partial
-                .extend_from_slice(&bytes[..missing.min(bytes.len())]);
+            self.partial.extend_from_slice(&bytes[..missing.min(bytes.len())]);
             on_line(self.oversized(&self.partial));
             reset(&mut self.partial);
             self.discarding = true;
@@ -103,8 +97,6 @@ impl LineDecoder {
 
     /// The prefix is never longer than the limit, so that it does not depend on the chunks either.
     fn oversized<'a>(&self, line: &'a [u8]) -> Line<'a> {
-        Line::Oversized {
-            prefix: &line[..line.len().min(self.max).min(PREFIX)],
-        }
+        Line::Oversized { prefix: &line[..line.len().min(self.max).min(PREFIX)] }
     }
 }

@@ -38,19 +38,9 @@ pub(crate) const MAX_BATCH: usize = 1000;
 /// One message of the peer.
 #[derive(Debug)]
 pub(crate) enum Message {
-    Request {
-        id: RequestId,
-        method: String,
-        params: Option<Box<RawValue>>,
-    },
-    Notification {
-        method: String,
-        params: Option<Box<RawValue>>,
-    },
-    Response {
-        id: ResponseId,
-        outcome: Result<Box<RawValue>, RpcError>,
-    },
+    Request { id: RequestId, method: String, params: Option<Box<RawValue>> },
+    Notification { method: String, params: Option<Box<RawValue>> },
+    Response { id: ResponseId, outcome: Result<Box<RawValue>, RpcError> },
 }
 
 /// What one line, body or event carried.
@@ -92,9 +82,7 @@ pub(crate) fn parse(text: &[u8]) -> Result<Inbound, Malformed> {
     match json.bytes().find(|byte| !b" \t\r\n".contains(byte)) {
         Some(b'{') => parse_object(json).map(Inbound::One),
         Some(b'[') => parse_batch(json).map(Inbound::Batch),
-        _ if serde_json::from_str::<IgnoredAny>(json).is_ok() => {
-            Err(MalformedReason::NotAnObject.into())
-        }
+        _ if serde_json::from_str::<IgnoredAny>(json).is_ok() => Err(MalformedReason::NotAnObject.into()),
         _ => Err(MalformedReason::NotJson.into()),
     }
 }
@@ -102,10 +90,7 @@ pub(crate) fn parse(text: &[u8]) -> Result<Inbound, Malformed> {
 impl Malformed {
     /// JSON or not, its beginning may still tell which request it answers.
     fn damaged(reason: MalformedReason, text: &[u8]) -> Self {
-        Self {
-            reason,
-            id: recover_response_id(text),
-        }
+        Self { reason, id: recover_response_id(text) }
     }
 }
 
@@ -126,9 +111,9 @@ impl fmt::Display for Malformed {
 
 impl std::error::Error for Malformed {}
 
-impl fmt::Display for MalformedReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl MalformedReason {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
             Self::NotUtf8 => "message is not UTF-8",
             Self::NotJson => "message is not valid JSON",
             Self::NotAnObject => "message is not an object",
@@ -139,24 +124,26 @@ impl fmt::Display for MalformedReason {
             Self::MethodAndOutcome => "message has both a method and a result or error",
             Self::ResultAndError => "response has both a result and an error",
             Self::NoMethodNoOutcome => "message has neither a method nor a result nor an error",
-        })
+        }
+    }
+}
+
+impl fmt::Display for MalformedReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
 fn parse_object(json: &str) -> Result<Message, Malformed> {
     let names = ["id", "method", "params", "result", "error"];
     let Ok([id, method, params, result, error]) = members(json, names) else {
-        return Err(Malformed::damaged(
-            MalformedReason::NotJson,
-            json.as_bytes(),
-        ));
+        return Err(Malformed::damaged(MalformedReason::NotJson, json.as_bytes()));
     };
     // Some peers write every member they know, so null counts as absent; only a result may be null.
     match present(method) {
-        Some(_) if present(result).or_else(|| present(error)).is_some() => Err(Malformed {
-            reason: MalformedReason::MethodAndOutcome,
-            id: ResponseId::read(id).ours(),
-        }),
+        Some(_) if present(result).or_else(|| present(error)).is_some() => {
+            Err(Malformed { reason: MalformedReason::MethodAndOutcome, id: ResponseId::read(id).ours() })
+        }
         Some(method) => parse_call(id, method, params),
         None => parse_response(ResponseId::read(id), result, present(error)),
     }
@@ -187,16 +174,10 @@ fn parse_response(
         (Some(result), None) => Ok(result.to_owned()),
         (_, Some(error)) if present(result).is_none() => Err(RpcError::read(error)),
         (Some(_), Some(_)) => {
-            return Err(Malformed {
-                reason: MalformedReason::ResultAndError,
-                id: id.ours(),
-            });
+            return Err(Malformed { reason: MalformedReason::ResultAndError, id: id.ours() });
         }
         (None, _) => {
-            return Err(Malformed {
-                reason: MalformedReason::NoMethodNoOutcome,
-                id: id.ours(),
-            });
+            return Err(Malformed { reason: MalformedReason::NoMethodNoOutcome, id: id.ours() });
         }
     };
     Ok(Message::Response { id, outcome })

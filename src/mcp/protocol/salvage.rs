@@ -47,10 +47,7 @@ fn is_key(quoted: &[u8], name: &str) -> bool {
     if quoted.contains(&b'\\') {
         return serde_json::from_slice::<String>(quoted).is_ok_and(|key| key == name);
     }
-    quoted
-        .strip_prefix(b"\"")
-        .and_then(|key| key.strip_suffix(b"\""))
-        == Some(name.as_bytes())
+    quoted.strip_prefix(b"\"").and_then(|key| key.strip_suffix(b"\"")) == Some(name.as_bytes())
 }
 
 /// Reads the outermost object member by member. Every method returns `None` at the cut and at
@@ -66,11 +63,7 @@ impl<'a> Scanner<'a> {
         if self.peek()? == b',' {
             self.at += 1;
         }
-        if self.peek()? == b'"' {
-            self.string()
-        } else {
-            None
-        }
+        if self.peek()? == b'"' { self.string() } else { None }
     }
 
     /// The value after a key; it counts only if the object goes on, ends or is cut off right behind
@@ -140,10 +133,7 @@ impl<'a> Scanner<'a> {
 
     /// Moves to the next byte that is no space.
     fn peek(&mut self) -> Option<u8> {
-        self.at += self.text[self.at..]
-            .iter()
-            .take_while(|byte| is_space(**byte))
-            .count();
+        self.at += self.text[self.at..].iter().take_while(|byte| is_space(**byte)).count();
         self.text.get(self.at).copied()
     }
 }

@@ -19,9 +19,7 @@ mod pipes;
 mod queue;
 
 use super::{BoxFuture, Inbox, Outgoing, Sent, Transport};
-#[cfg(feature = "mcp-stdio")]
-use crate::mcp::error::ExitStatus;
-use crate::mcp::error::{Delivery, Error, ErrorKind, IoStage, ServerExited};
+use crate::mcp::error::{Delivery, Error, ErrorKind, ExitStatus, IoStage, ServerExited};
 use futures_io::{AsyncRead, AsyncWrite};
 use pipes::{End, Flow, Guard, Pipes, Slot};
 use queue::Queue;
@@ -103,12 +101,12 @@ impl Stdio {
     }
 
     /// The child's exit status, as soon as it has one. For ever pending without a child.
-    fn exit(&self) -> impl FnMut(&mut Context<'_>) -> Poll<Exit> + Send + use<> {
+    fn exit(&self) -> impl FnMut(&mut Context<'_>) -> Poll<ExitStatus> + Send + use<> {
         #[cfg(feature = "mcp-stdio")]
         {
             let mut exited = self.child().map(|child| child.exited());
             move |cx| match &mut exited {
-                Some(exited) => std::pin::Pin::new(exited).poll(cx).map(ExitStatus::from),
+                Some(exited) => std::pin::Pin::new(exited).poll(cx),
                 None => Poll::Pending,
             }
         }
@@ -152,22 +150,6 @@ impl Stdio {
             (status, _) => ServerExited { status, stderr: pipes.stderr_tail() },
         };
         Error::new(ErrorKind::ServerExited(kind), Delivery::MaybeSent)
-    }
-}
-
-#[cfg(feature = "mcp-stdio")]
-type Exit = ExitStatus;
-#[cfg(not(feature = "mcp-stdio"))]
-type Exit = crate::mcp::error::ExitStatus;
-
-#[cfg(feature = "mcp-stdio")]
-impl From<child::Exit> for ExitStatus {
-    fn from(exit: child::Exit) -> Self {
-        match (exit.code(), exit.signal()) {
-            (Some(code), _) => Self::Code(code),
-            (None, Some(signal)) => Self::Signal(signal),
-            (None, None) => Self::Unknown,
-        }
     }
 }
 

@@ -90,7 +90,7 @@ object! {
     }
 }
 
-impl super::object::Member for ResourceContents {}
+impl object::Member for ResourceContents {}
 
 /// A content block.
 #[derive(Clone, Debug, PartialEq)]

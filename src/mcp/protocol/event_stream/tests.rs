@@ -19,12 +19,7 @@ fn decode_within(max: usize, chunks: &[&[u8]]) -> Decoded {
         fed = decoder.feed(chunk, |event| events.push(event));
     }
     let cursor = decoder.last_event_id().map(str::to_owned);
-    Decoded {
-        events,
-        cursor,
-        retry: decoder.retry_millis(),
-        fed,
-    }
+    Decoded { events, cursor, retry: decoder.retry_millis(), fed }
 }
 
 fn decode(text: &str) -> Decoded {
@@ -42,10 +37,7 @@ fn cursor(text: &str) -> Option<String> {
 }
 
 fn event(name: Option<&str>, data: &str) -> Event {
-    Event {
-        name: name.map(str::to_owned),
-        data: data.as_bytes().to_vec(),
-    }
+    Event { name: name.map(str::to_owned), data: data.as_bytes().to_vec() }
 }
 
 fn message(data: &str) -> Event {
@@ -54,17 +46,10 @@ fn message(data: &str) -> Event {
 
 #[test]
 fn sse_01_lines_end_with_lf_cr_or_crlf() {
-    for text in [
-        "data:a\n\ndata:b\n\n",
-        "data:a\r\rdata:b\r\r",
-        "data:a\r\n\r\ndata:b\r\n\r\n",
-    ] {
+    for text in ["data:a\n\ndata:b\n\n", "data:a\r\rdata:b\r\r", "data:a\r\n\r\ndata:b\r\n\r\n"] {
         assert_eq!(events(text), [message("a"), message("b")], "{text:?}");
     }
-    assert_eq!(
-        events("data:a\n\rdata:b\r\n\n"),
-        [message("a"), message("b")]
-    );
+    assert_eq!(events("data:a\n\rdata:b\r\n\n"), [message("a"), message("b")]);
 }
 
 #[test]
@@ -85,13 +70,7 @@ fn sse_01_one_byte_order_mark_is_dropped() {
 #[test]
 fn sse_01_data_is_not_decoded() {
     let decoded = decode_within(99, &[b"data:\xC3", b"\xA9\xFF\n\n"]);
-    assert_eq!(
-        decoded.events,
-        [Event {
-            name: None,
-            data: b"\xC3\xA9\xFF".to_vec()
-        }]
-    );
+    assert_eq!(decoded.events, [Event { name: None, data: b"\xC3\xA9\xFF".to_vec() }]);
 }
 
 #[test]
@@ -114,10 +93,7 @@ fn sse_02_fields_are_split_at_the_first_colon() {
 fn sse_03_data_lines_are_joined_and_a_blank_line_dispatches() {
     assert_eq!(events("data:a\ndata\ndata: b\n\n"), [message("a\n\nb")]);
     assert_eq!(events("data\ndata\n\n"), [message("\n")]);
-    assert_eq!(
-        events("\n\ndata:a\n\n\n\ndata:b\n\n"),
-        [message("a"), message("b")]
-    );
+    assert_eq!(events("\n\ndata:a\n\n\n\ndata:b\n\n"), [message("a"), message("b")]);
 }
 
 #[test]
@@ -149,25 +125,15 @@ fn sse_05_an_id_sets_the_cursor_when_its_event_is_dispatched() {
 #[test]
 fn sse_05_an_event_without_data_sets_the_cursor() {
     let decoded = decode("id: 1\ndata:\n\n");
-    assert_eq!(
-        (decoded.events, decoded.cursor),
-        (vec![message("")], Some("1".into()))
-    );
+    assert_eq!((decoded.events, decoded.cursor), (vec![message("")], Some("1".into())));
     let decoded = decode("id: 1\n\n");
-    assert_eq!(
-        (decoded.events, decoded.cursor),
-        (vec![message("")], Some("1".into()))
-    );
+    assert_eq!((decoded.events, decoded.cursor), (vec![message("")], Some("1".into())));
 }
 
 #[test]
 fn sse_05_empty_id_clears_the_cursor() {
     assert_eq!(cursor("id:1\n\nid\n"), Some("1".into()));
-    for text in [
-        "id:1\n\nid\n\n",
-        "id:1\n\nid:\n\n",
-        "id:1\n\nid: \ndata:a\n\n",
-    ] {
+    for text in ["id:1\n\nid\n\n", "id:1\n\nid:\n\n", "id:1\n\nid: \ndata:a\n\n"] {
         assert_eq!(cursor(text), None, "{text:?}");
         assert_eq!(events(text).len(), 2);
     }
@@ -182,11 +148,7 @@ fn sse_05_an_id_with_nul_is_ignored() {
 #[test]
 fn sec_07_an_id_unfit_for_a_header_is_ignored() {
     for id in ["a\x01", "\x1b[0m", "a\x7f"] {
-        assert_eq!(
-            cursor(&format!("id:1\n\nid:{id}\ndata:a\n\n")),
-            Some("1".into()),
-            "{id:?}"
-        );
+        assert_eq!(cursor(&format!("id:1\n\nid:{id}\ndata:a\n\n")), Some("1".into()), "{id:?}");
     }
     assert_eq!(decode_within(99, &[b"id:\xFF\ndata:a\n\n"]).cursor, None);
     assert_eq!(cursor("id:a\tb \u{e9}\n\n"), Some("a\tb \u{e9}".into()));
@@ -196,21 +158,14 @@ fn sec_07_an_id_unfit_for_a_header_is_ignored() {
 fn sse_06_retry_is_taken_at_once_and_counts_as_news() {
     assert_eq!(decode("retry: 1500\n").retry, Some(1500));
     let decoded = decode("retry:0020\n\nretry:7\n\n");
-    assert_eq!(
-        (decoded.events, decoded.retry),
-        (vec![message(""), message("")], Some(7))
-    );
+    assert_eq!((decoded.events, decoded.retry), (vec![message(""), message("")], Some(7)));
 }
 
 #[test]
 fn sse_06_a_retry_that_is_no_number_is_ignored() {
     for value in ["", "-1", "+1", "1.5", "1s", " 1", "1 ", "\u{0661}"] {
         let decoded = decode(&format!("retry:5\n\nretry: {value}\n\n"));
-        assert_eq!(
-            (decoded.retry, decoded.events.len()),
-            (Some(5), 1),
-            "{value:?}"
-        );
+        assert_eq!((decoded.retry, decoded.events.len()), (Some(5), 1), "{value:?}");
     }
 }
 
@@ -229,10 +184,7 @@ fn sse_06_retry_is_bounded() {
 
 #[test]
 fn sse_07_events_that_carry_nothing_are_not_reported() {
-    assert_eq!(
-        events("\n\n:comment\n\nfoo:bar\n\nevent:x\n\nretry:x\n\n"),
-        []
-    );
+    assert_eq!(events("\n\n:comment\n\nfoo:bar\n\nevent:x\n\nretry:x\n\n"), []);
 }
 
 #[test]
@@ -253,32 +205,20 @@ fn sse_08_an_event_may_be_as_long_as_the_limit() {
 fn sse_08_an_oversized_event_fails_before_its_end_and_for_good() {
     let mut decoder = EventDecoder::new(10);
     let mut events = Vec::new();
-    assert_eq!(
-        decoder.feed(b"data:a\n\ndata:12345", |event| events.push(event)),
-        Ok(())
-    );
+    assert_eq!(decoder.feed(b"data:a\n\ndata:12345", |event| events.push(event)), Ok(()));
     let too_large = Err(EventTooLarge { limit: 10 });
     assert_eq!(decoder.feed(b"6", |event| events.push(event)), too_large);
     assert_eq!(decoder.partial.capacity(), 0);
-    assert_eq!(
-        decoder.feed(b"\n\ndata:b\n\n", |event| events.push(event)),
-        too_large
-    );
+    assert_eq!(decoder.feed(b"\n\ndata:b\n\n", |event| events.push(event)), too_large);
     assert_eq!(events, [message("a")]);
-    assert_eq!(
-        EventTooLarge { limit: 10 }.to_string(),
-        "event is longer than 10 bytes"
-    );
+    assert_eq!(EventTooLarge { limit: 10 }.to_string(), "event is longer than 10 bytes");
 }
 
 #[test]
 fn sse_08_empty_data_lines_count() {
     let chunk = b"data\n".repeat(3);
     assert_eq!(decode_within(12, &[&chunk]).fed, Ok(()));
-    assert_eq!(
-        decode_within(11, &[&chunk]).fed,
-        Err(EventTooLarge { limit: 11 })
-    );
+    assert_eq!(decode_within(11, &[&chunk]).fed, Err(EventTooLarge { limit: 11 }));
 }
 
 #[test]
@@ -287,15 +227,11 @@ fn sse_08_memory_is_bounded_and_given_back() {
     let mut decoder = EventDecoder::new(max);
     decoder.feed(b"data:", |_| {}).expect("within the limit");
     for _ in 0..max / 1024 - 1 {
-        decoder
-            .feed(&[b'x'; 1024], |_| {})
-            .expect("within the limit");
+        decoder.feed(&[b'x'; 1024], |_| {}).expect("within the limit");
         assert!(decoder.partial.capacity() <= max);
     }
     let mut len = 0;
-    decoder
-        .feed(b"\n\n", |event| len = event.data.len())
-        .expect("within the limit");
+    decoder.feed(b"\n\n", |event| len = event.data.len()).expect("within the limit");
     assert_eq!(len, max - 1024);
     assert!(decoder.partial.capacity() <= 64 * 1024);
 }
@@ -304,13 +240,9 @@ fn sse_08_memory_is_bounded_and_given_back() {
 fn sse_10_endless_comments_cost_no_memory() {
     let mut decoder = EventDecoder::new(8);
     let mut count = 0;
-    decoder
-        .feed(b"data:a\n:", |_| count += 1)
-        .expect("comments do not count");
+    decoder.feed(b"data:a\n:", |_| count += 1).expect("comments do not count");
     for _ in 0..10_000 {
-        decoder
-            .feed(b"comment\n\n:comment\r\r\n: and so on", |_| count += 1)
-            .expect("comments do not count");
+        decoder.feed(b"comment\n\n:comment\r\r\n: and so on", |_| count += 1).expect("comments do not count");
     }
     assert_eq!((count, decoder.partial.capacity()), (1, 0));
 }

@@ -27,10 +27,7 @@ fn decode(max: usize, chunks: &[&[u8]]) -> (Vec<Seen>, Vec<u8>) {
 }
 
 fn complete(lines: &[&str]) -> Vec<Seen> {
-    lines
-        .iter()
-        .map(|line| Seen::Complete(line.as_bytes().to_vec()))
-        .collect()
+    lines.iter().map(|line| Seen::Complete(line.as_bytes().to_vec())).collect()
 }
 
 #[test]
@@ -44,20 +41,11 @@ fn io_03_lf_and_crlf_end_a_line_and_blank_lines_are_skipped() {
 fn io_03_a_byte_order_mark_before_the_first_line_is_skipped() {
     assert_eq!(
         decode(1, &[b"\xEF\xBB\xBFa\n\xEF\n"]).0,
-        [
-            Seen::Complete(b"a".to_vec()),
-            Seen::Complete(b"\xEF".to_vec()),
-        ]
+        [Seen::Complete(b"a".to_vec()), Seen::Complete(b"\xEF".to_vec()),]
     );
     let (seen, partial) = decode(9, &[b"\xEF", b"\xBB", b"a\n"]);
-    assert_eq!(
-        (seen, partial),
-        (vec![Seen::Complete(b"\xEF\xBBa".to_vec())], vec![])
-    );
-    assert_eq!(
-        decode(9, &[b"\xEF\xBB\xBF\xEF\xBB\xBFa\n"]).0,
-        complete(&["\u{feff}a"])
-    );
+    assert_eq!((seen, partial), (vec![Seen::Complete(b"\xEF\xBBa".to_vec())], vec![]));
+    assert_eq!(decode(9, &[b"\xEF\xBB\xBF\xEF\xBB\xBFa\n"]).0, complete(&["\u{feff}a"]));
 }
 
 #[test]
@@ -70,10 +58,7 @@ fn io_04_chunks_split_lines_and_characters_anywhere() {
 #[test]
 fn io_04_an_unterminated_tail_is_no_message() {
     let (seen, partial) = decode(10, &[b"a\n{\"id\"", b":7"]);
-    assert_eq!(
-        (seen, partial.as_slice()),
-        (complete(&["a"]), b"{\"id\":7".as_slice())
-    );
+    assert_eq!((seen, partial.as_slice()), (complete(&["a"]), b"{\"id\":7".as_slice()));
 }
 
 #[test]
@@ -92,24 +77,15 @@ fn io_04_a_line_in_one_chunk_is_not_copied() {
 #[test]
 fn io_05_a_line_may_be_as_long_as_the_limit() {
     for end in ["\n", "\r\n"] {
-        for chunks in [
-            vec![format!("1234{end}")],
-            vec!["123".into(), "4".into(), end.into()],
-        ] {
+        for chunks in [vec![format!("1234{end}")], vec!["123".into(), "4".into(), end.into()]] {
             let chunks: Vec<&[u8]> = chunks.iter().map(String::as_bytes).collect();
             assert_eq!(decode(4, &chunks).0, complete(&["1234"]));
             assert_eq!(decode(3, &chunks).0, [Seen::Oversized(b"123".to_vec())]);
         }
     }
     assert_eq!(decode(4, &[b"1234\r", b"\n"]).0, complete(&["1234"]));
-    assert_eq!(
-        decode(4, &[b"1234\r", b"5\n"]).0,
-        [Seen::Oversized(b"1234".to_vec())]
-    );
-    assert_eq!(
-        decode(4, &[b"1234\r\r\n"]).0,
-        [Seen::Oversized(b"1234".to_vec())]
-    );
+    assert_eq!(decode(4, &[b"1234\r", b"5\n"]).0, [Seen::Oversized(b"1234".to_vec())]);
+    assert_eq!(decode(4, &[b"1234\r\r\n"]).0, [Seen::Oversized(b"1234".to_vec())]);
 }
 
 #[test]
@@ -134,10 +110,7 @@ fn io_05_the_prefix_of_an_oversized_line_is_short() {
     let line = [vec![b'x'; PREFIX], vec![b'y'; PREFIX], vec![b'\n']].concat();
     let expected = [Seen::Oversized(vec![b'x'; PREFIX])];
     assert_eq!(decode(PREFIX + 10, &[&line]).0, expected);
-    assert_eq!(
-        decode(PREFIX + 10, &[&line[..PREFIX + 5], &line[PREFIX + 5..]]).0,
-        expected
-    );
+    assert_eq!(decode(PREFIX + 10, &[&line[..PREFIX + 5], &line[PREFIX + 5..]]).0, expected);
     assert_eq!(decode(PREFIX + 10, &[&line[..5], &line[5..]]).0, expected);
 }
 

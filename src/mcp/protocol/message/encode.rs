@@ -86,8 +86,5 @@ fn key(out: &mut Vec<u8>, name: &str) {
 
 fn value<T: Serialize + ?Sized>(out: &mut Vec<u8>, content: &T) {
     let written = serde_json::to_writer(out, content);
-    debug_assert!(
-        written.is_ok(),
-        "numbers and strings always encode, and memory accepts all bytes"
-    );
+    debug_assert!(written.is_ok(), "numbers and strings always encode, and memory accepts all bytes");
 }

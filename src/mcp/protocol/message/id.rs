@@ -87,11 +87,7 @@ pub(in crate::mcp::protocol) fn own_id(raw: &RawValue) -> Option<u64> {
 fn integer(text: &str) -> Option<u64> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     let padded = text.len() > 1 && text.starts_with('0');
-    if digits && !padded {
-        text.parse().ok()
-    } else {
-        None
-    }
+    if digits && !padded { text.parse().ok() } else { None }
 }
 
 fn integral_float(text: &str) -> Option<u64> {

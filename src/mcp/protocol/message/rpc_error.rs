@@ -43,16 +43,8 @@ impl RpcError {
             };
         }
         match string(raw) {
-            Some(message) => Self {
-                code: 0,
-                message,
-                data: None,
-            },
-            None => Self {
-                code: 0,
-                message: String::new(),
-                data: Some(raw.to_owned()),
-            },
+            Some(message) => Self { code: 0, message, data: None },
+            None => Self { code: 0, message: String::new(), data: Some(raw.to_owned()) },
         }
     }
 }
@@ -68,11 +60,7 @@ impl Eq for RpcError {}
 
 impl fmt::Display for RpcError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let message = if self.message.is_empty() {
-            "no message"
-        } else {
-            &self.message
-        };
+        let message = if self.message.is_empty() { "no message" } else { &self.message };
         write!(f, "{message} (code {})", self.code)
     }
 }

@@ -39,20 +39,16 @@ fn error(text: &str) -> RpcError {
 
 fn request(text: &str) -> (String, String, Option<String>) {
     match one(text) {
-        Message::Request { id, method, params } => (
-            id.as_str().to_owned(),
-            method,
-            params.map(|raw| raw.get().to_owned()),
-        ),
+        Message::Request { id, method, params } => {
+            (id.as_str().to_owned(), method, params.map(|raw| raw.get().to_owned()))
+        }
         other => panic!("{text}: {other:?}"),
     }
 }
 
 fn notification(text: &str) -> (String, Option<String>) {
     match one(text) {
-        Message::Notification { method, params } => {
-            (method, params.map(|raw| raw.get().to_owned()))
-        }
+        Message::Notification { method, params } => (method, params.map(|raw| raw.get().to_owned())),
         other => panic!("{text}: {other:?}"),
     }
 }
@@ -71,31 +67,16 @@ fn text(bytes: Vec<u8>) -> String {
 
 #[test]
 fn m_01_the_version_member_may_be_missing_or_wrong() {
-    for version in [
-        "",
-        r#""jsonrpc":"2.0","#,
-        r#""jsonrpc":"1.0","#,
-        r#""jsonrpc":2,"#,
-    ] {
+    for version in ["", r#""jsonrpc":"2.0","#, r#""jsonrpc":"1.0","#, r#""jsonrpc":2,"#] {
         let (id, result) = result(&format!(r#"{{{version}"id":7,"result":{{}}}}"#));
-        assert_eq!(
-            (id, result.as_str()),
-            (ResponseId::Ours(7), "{}"),
-            "{version}"
-        );
+        assert_eq!((id, result.as_str()), (ResponseId::Ours(7), "{}"), "{version}");
     }
 }
 
 #[test]
 fn m_01_one_byte_order_mark_is_skipped() {
-    assert_eq!(
-        result("\u{feff} {\"id\":7,\"result\":1}").0,
-        ResponseId::Ours(7)
-    );
-    assert_eq!(
-        malformed("\u{feff}\u{feff}{\"id\":7,\"result\":1}"),
-        (MalformedReason::NotJson, None)
-    );
+    assert_eq!(result("\u{feff} {\"id\":7,\"result\":1}").0, ResponseId::Ours(7));
+    assert_eq!(malformed("\u{feff}\u{feff}{\"id\":7,\"result\":1}"), (MalformedReason::NotJson, None));
 }
 
 #[test]
@@ -123,74 +104,40 @@ fn m_01_text_that_is_not_json_still_tells_its_id() {
 #[test]
 fn m_01_json_that_is_no_object_is_no_message() {
     for text in ["7", "null", "true", "\"text\"", " -1.5e3 "] {
-        assert_eq!(
-            malformed(text),
-            (MalformedReason::NotAnObject, None),
-            "{text}"
-        );
+        assert_eq!(malformed(text), (MalformedReason::NotAnObject, None), "{text}");
     }
 }
 
 #[test]
 fn m_02_a_request_id_is_a_string_or_a_number() {
-    for json in [
-        "1",
-        "-1",
-        "1.0",
-        "1.50",
-        "1e3",
-        "18446744073709551616",
-        r#""a\u0062 ""#,
-    ] {
+    for json in ["1", "-1", "1.0", "1.50", "1e3", "18446744073709551616", r#""a\u0062 ""#] {
         let (id, method, params) = request(&format!(r#"{{"id": {json} ,"method":"ping"}}"#));
         assert_eq!((id.as_str(), method.as_str(), params), (json, "ping", None));
     }
     for json in ["null", "{}", "[1]", "true"] {
         let text = format!(r#"{{"id":{json},"method":"ping"}}"#);
-        assert_eq!(
-            malformed(&text),
-            (MalformedReason::BadRequestId, None),
-            "{text}"
-        );
+        assert_eq!(malformed(&text), (MalformedReason::BadRequestId, None), "{text}");
     }
 }
 
 #[test]
 fn m_05_a_method_without_id_is_a_notification() {
     let (method, params) = notification(r#"{"method":"notifications/x","params":{"a":[ 1 ]}}"#);
-    assert_eq!(
-        (method.as_str(), params.as_deref()),
-        ("notifications/x", Some(r#"{"a":[ 1 ]}"#))
-    );
+    assert_eq!((method.as_str(), params.as_deref()), ("notifications/x", Some(r#"{"a":[ 1 ]}"#)));
 }
 
 #[test]
 fn m_06_a_result_xor_an_error() {
     for (text, reason) in [
-        (
-            r#"{"id":7,"result":1,"error":{"code":1,"message":"m"}}"#,
-            MalformedReason::ResultAndError,
-        ),
+        (r#"{"id":7,"result":1,"error":{"code":1,"message":"m"}}"#, MalformedReason::ResultAndError),
         (r#"{"id":7}"#, MalformedReason::NoMethodNoOutcome),
-        (
-            r#"{"id":"7","error":null}"#,
-            MalformedReason::NoMethodNoOutcome,
-        ),
-        (
-            r#"{"id":7,"method":"ping","result":{}}"#,
-            MalformedReason::MethodAndOutcome,
-        ),
-        (
-            r#"{"id":7,"method":1,"error":{}}"#,
-            MalformedReason::MethodAndOutcome,
-        ),
+        (r#"{"id":"7","error":null}"#, MalformedReason::NoMethodNoOutcome),
+        (r#"{"id":7,"method":"ping","result":{}}"#, MalformedReason::MethodAndOutcome),
+        (r#"{"id":7,"method":1,"error":{}}"#, MalformedReason::MethodAndOutcome),
     ] {
         assert_eq!(malformed(text), (reason, Some(7)), "{text}");
     }
-    assert_eq!(
-        malformed(r#"{"id":"x"}"#),
-        (MalformedReason::NoMethodNoOutcome, None)
-    );
+    assert_eq!(malformed(r#"{"id":"x"}"#), (MalformedReason::NoMethodNoOutcome, None));
     assert_eq!(malformed("{}"), (MalformedReason::NoMethodNoOutcome, None));
 }
 
@@ -200,28 +147,16 @@ fn m_06_null_members_count_as_absent_but_a_result_may_be_null() {
     assert_eq!(result(r#"{"id":7,"result":{},"error":null}"#).1, "{}");
     assert_eq!(result(r#"{"id":7,"result":null}"#), null);
     assert_eq!(result(r#"{"id":7,"result":null,"error":null}"#), null);
-    assert_eq!(
-        result(r#"{"id":7,"result":null,"method":null,"params":null}"#),
-        null
-    );
-    assert_eq!(
-        error(r#"{"id":7,"result":null,"error":{"code":3}}"#).code(),
-        3
-    );
+    assert_eq!(result(r#"{"id":7,"result":null,"method":null,"params":null}"#), null);
+    assert_eq!(error(r#"{"id":7,"result":null,"error":{"code":3}}"#).code(), 3);
     let text = r#"{"id":7,"method":"ping","params":null,"result":null,"error":null}"#;
     assert_eq!(request(text).1, "ping");
 }
 
 #[test]
 fn m_07_a_response_may_have_no_id() {
-    assert_eq!(
-        response(r#"{"error":{"code":1,"message":"m"}}"#).0,
-        ResponseId::Absent
-    );
-    assert_eq!(
-        response(r#"{"id":null,"error":{"code":1,"message":"m"}}"#).0,
-        ResponseId::Null
-    );
+    assert_eq!(response(r#"{"error":{"code":1,"message":"m"}}"#).0, ResponseId::Absent);
+    assert_eq!(response(r#"{"id":null,"error":{"code":1,"message":"m"}}"#).0, ResponseId::Null);
     assert_eq!(response(r#"{"result":{}}"#).0, ResponseId::Absent);
 }
 
@@ -240,24 +175,9 @@ fn m_08_a_badly_formed_error_is_still_an_error() {
     for (json, code, message, data) in [
         ("{}", 0, "", None),
         (r#"{"code":-32000.0,"message":null}"#, -32000, "", None),
-        (
-            r#"{"code":" -32000 ","message":{"t":1}}"#,
-            -32000,
-            r#"{"t":1}"#,
-            None,
-        ),
-        (
-            r#"{"code":"E_FAIL","message":5,"data":null}"#,
-            0,
-            "5",
-            Some("null"),
-        ),
-        (
-            r#"{"code":1e400,"message":"\ud800"}"#,
-            0,
-            r#""\ud800""#,
-            None,
-        ),
+        (r#"{"code":" -32000 ","message":{"t":1}}"#, -32000, r#"{"t":1}"#, None),
+        (r#"{"code":"E_FAIL","message":5,"data":null}"#, 0, "5", Some("null")),
+        (r#"{"code":1e400,"message":"\ud800"}"#, 0, r#""\ud800""#, None),
         (r#"{"code":"inf"}"#, 0, "", None),
         (r#"{"code":[1]}"#, 0, "", None),
         (r#"{"code":1e30}"#, i64::MAX, "", None),
@@ -267,16 +187,9 @@ fn m_08_a_badly_formed_error_is_still_an_error() {
         ("[]", 0, "", Some("[]")),
     ] {
         let error = error(&format!(r#"{{"id":1,"error":{json}}}"#));
-        assert_eq!(
-            (error.code(), error.message(), error.data()),
-            (code, message, data),
-            "{json}"
-        );
+        assert_eq!((error.code(), error.message(), error.data()), (code, message, data), "{json}");
     }
-    assert_eq!(
-        error(r#"{"id":1,"error":{}}"#).to_string(),
-        "no message (code 0)"
-    );
+    assert_eq!(error(r#"{"id":1,"error":{}}"#).to_string(), "no message (code 0)");
 }
 
 #[test]
@@ -292,10 +205,7 @@ fn m_09_our_id_is_recognised_as_string_and_as_float() {
         ("18446744073709551615", u64::MAX),
         ("9007199254740991.0", (1 << 53) - 1),
     ] {
-        assert_eq!(
-            result(&format!(r#"{{"id":{json},"result":1}}"#)).0,
-            ResponseId::Ours(id)
-        );
+        assert_eq!(result(&format!(r#"{{"id":{json},"result":1}}"#)).0, ResponseId::Ours(id));
     }
     for json in [
         "-7",
@@ -323,10 +233,7 @@ fn m_09_our_id_is_recognised_as_string_and_as_float() {
 fn m_09_the_answer_echoes_the_peers_id_with_its_type() {
     for json in ["7", "7.0", r#""7""#, r#""\u0037""#] {
         let answer = text(encode_result(&id(json), &raw("{}")));
-        assert_eq!(
-            answer,
-            format!(r#"{{"jsonrpc":"2.0","id":{json},"result":{{}}}}"#)
-        );
+        assert_eq!(answer, format!(r#"{{"jsonrpc":"2.0","id":{json},"result":{{}}}}"#));
     }
     assert_ne!(id("7"), id("\"7\""));
 }
@@ -335,75 +242,43 @@ fn m_09_the_answer_echoes_the_peers_id_with_its_type() {
 fn m_10_absent_params_are_left_out() {
     let expected = r#"{"jsonrpc":"2.0","id":7,"method":"ping"}"#;
     assert_eq!(text(encode_request(7, "ping", None)), expected);
-    assert_eq!(
-        text(encode_request(7, "ping", Some(&raw("null")))),
-        expected
-    );
+    assert_eq!(text(encode_request(7, "ping", Some(&raw("null")))), expected);
     assert_eq!(request(r#"{"id":7,"method":"ping","params":null}"#).2, None);
     assert_eq!(
         text(encode_notification("n", Some(&raw("[]")))),
         r#"{"jsonrpc":"2.0","method":"n","params":[]}"#
     );
-    assert_eq!(
-        text(encode_notification("n", None)),
-        r#"{"jsonrpc":"2.0","method":"n"}"#
-    );
+    assert_eq!(text(encode_notification("n", None)), r#"{"jsonrpc":"2.0","method":"n"}"#);
 }
 
 #[test]
 fn m_11_every_member_of_a_batch_is_judged_by_itself() {
-    let members =
-        batch(r#" [ {"id":1,"result":1}, {"method":"n"}, 5, [{"id":2,"result":1}], {"id":3} ] "#);
-    assert!(matches!(
-        &members[0],
-        Ok(Message::Response {
-            id: ResponseId::Ours(1),
-            ..
-        })
-    ));
+    let members = batch(r#" [ {"id":1,"result":1}, {"method":"n"}, 5, [{"id":2,"result":1}], {"id":3} ] "#);
+    assert!(matches!(&members[0], Ok(Message::Response { id: ResponseId::Ours(1), .. })));
     assert!(matches!(&members[1], Ok(Message::Notification { .. })));
     let not_an_object = Malformed::from(MalformedReason::NotAnObject);
     assert_eq!(members[2].as_ref().err(), Some(&not_an_object));
     assert_eq!(members[3].as_ref().err(), Some(&not_an_object));
-    assert_eq!(
-        members[4].as_ref().err().and_then(|malformed| malformed.id),
-        Some(3)
-    );
+    assert_eq!(members[4].as_ref().err().and_then(|malformed| malformed.id), Some(3));
     assert_eq!(members.len(), 5);
 }
 
 #[test]
 fn m_11_a_batch_is_not_empty_and_is_valid_json() {
     assert_eq!(malformed("[]"), (MalformedReason::EmptyBatch, None));
-    for text in [
-        "[",
-        r#"[{"id":1,"result":1}"#,
-        r#"[{"id":1,"result":1}] x"#,
-        "[1,]",
-    ] {
+    for text in ["[", r#"[{"id":1,"result":1}"#, r#"[{"id":1,"result":1}] x"#, "[1,]"] {
         assert_eq!(malformed(text), (MalformedReason::NotJson, None), "{text}");
     }
 }
 
 #[test]
 fn m_11_a_batch_has_a_limit() {
-    for (len, expected) in [
-        (MAX_BATCH, None),
-        (MAX_BATCH + 1, Some(MalformedReason::BatchTooLong)),
-    ] {
-        let members = batch(&format!(
-            "[{}]",
-            vec![r#"{"id":1,"result":1}"#; len].join(",")
-        ));
+    for (len, expected) in [(MAX_BATCH, None), (MAX_BATCH + 1, Some(MalformedReason::BatchTooLong))] {
+        let members = batch(&format!("[{}]", vec![r#"{"id":1,"result":1}"#; len].join(",")));
         assert!(members[..MAX_BATCH].iter().all(Result::is_ok));
         let rest: Vec<_> = members[MAX_BATCH..].iter().collect();
         assert_eq!(rest.len(), usize::from(expected.is_some()));
-        assert_eq!(
-            rest.first()
-                .and_then(|r| r.as_ref().err())
-                .map(|m| m.reason),
-            expected
-        );
+        assert_eq!(rest.first().and_then(|r| r.as_ref().err()).map(|m| m.reason), expected);
     }
 }
 
@@ -420,21 +295,14 @@ fn m_16_a_method_is_a_string() {
     assert_eq!(request(r#"{"id":1,"method":"a\u002fb"}"#).1, "a/b");
     for json in ["1", "{}", r#""\ud800""#] {
         let text = format!(r#"{{"id":1,"method":{json}}}"#);
-        assert_eq!(
-            malformed(&text),
-            (MalformedReason::BadMethod, None),
-            "{text}"
-        );
+        assert_eq!(malformed(&text), (MalformedReason::BadMethod, None), "{text}");
     }
 }
 
 #[test]
 fn m_20_a_result_keeps_its_text() {
     let json = r#"{ "z":1.10, "a":[1e2 ,"\u00e9"], "z":12345678901234567890123, "$defs":{} }"#;
-    assert_eq!(
-        result(&format!(r#"{{"x":[{{}}],"id":1,"result": {json} }}"#)).1,
-        json
-    );
+    assert_eq!(result(&format!(r#"{{"x":[{{}}],"id":1,"result": {json} }}"#)).1, json);
 }
 
 #[test]
@@ -448,18 +316,9 @@ fn m_23_nesting_costs_no_stack() {
     const DEPTH: usize = 1_000_000;
     let (open, close) = ("[".repeat(DEPTH), "]".repeat(DEPTH));
     let nested = format!("{open}{close}");
-    assert_eq!(
-        result(&format!(r#"{{"id":7,"result":{nested}}}"#)).1,
-        nested
-    );
-    assert_eq!(
-        result(&format!(r#"{{"x":{nested},"id":7,"result":1}}"#)).1,
-        "1"
-    );
-    assert_eq!(
-        error(&format!(r#"{{"id":7,"error":{nested}}}"#)).data(),
-        Some(&*nested)
-    );
+    assert_eq!(result(&format!(r#"{{"id":7,"result":{nested}}}"#)).1, nested);
+    assert_eq!(result(&format!(r#"{{"x":{nested},"id":7,"result":1}}"#)).1, "1");
+    assert_eq!(error(&format!(r#"{{"id":7,"error":{nested}}}"#)).data(), Some(&*nested));
     assert_eq!(batch(&nested).len(), 1);
     assert_eq!(malformed(&open), (MalformedReason::NotJson, None));
     let unclosed = format!(r#"{{"id":7,"result":{open}"#);
@@ -472,31 +331,16 @@ fn m_23_nesting_costs_no_stack() {
 fn io_01_a_message_has_no_line_break() {
     let params = raw("{\r\n  \"a\": [\n1,\n2],\n\"b\": \"x\\n y\"\n}");
     let request = text(encode_request(1, "a\n\"b", Some(&params)));
-    assert_eq!(
-        request,
-        r#"{"jsonrpc":"2.0","id":1,"method":"a\n\"b","params":{  "a": [1,2],"b": "x\n y"}}"#
-    );
+    assert_eq!(request, r#"{"jsonrpc":"2.0","id":1,"method":"a\n\"b","params":{  "a": [1,2],"b": "x\n y"}}"#);
     let answer = text(encode_result(&id("1"), &params));
-    assert_eq!(
-        answer,
-        r#"{"jsonrpc":"2.0","id":1,"result":{  "a": [1,2],"b": "x\n y"}}"#
-    );
+    assert_eq!(answer, r#"{"jsonrpc":"2.0","id":1,"result":{  "a": [1,2],"b": "x\n y"}}"#);
 }
 
 #[test]
 fn malformed_says_what_and_for_whom() {
-    let malformed = Malformed {
-        reason: MalformedReason::ResultAndError,
-        id: Some(7),
-    };
-    assert_eq!(
-        malformed.to_string(),
-        "response has both a result and an error (answers request 7)"
-    );
-    assert_eq!(
-        Malformed::from(MalformedReason::NotJson).to_string(),
-        "message is not valid JSON"
-    );
+    let malformed = Malformed { reason: MalformedReason::ResultAndError, id: Some(7) };
+    assert_eq!(malformed.to_string(), "response has both a result and an error (answers request 7)");
+    assert_eq!(Malformed::from(MalformedReason::NotJson).to_string(), "message is not valid JSON");
 }
 
 /// Text made of pieces of messages, so that most of it is nearly a message.

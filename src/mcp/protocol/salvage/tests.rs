@@ -25,10 +25,7 @@ fn m_06_the_id_of_a_damaged_response_is_found() {
     ] {
         assert_eq!(recover(text), Some(7), "{text}");
     }
-    assert_eq!(
-        recover_response_id(b"{\"result\":\"\xff\n\",\"id\":7}"),
-        Some(7)
-    );
+    assert_eq!(recover_response_id(b"{\"result\":\"\xff\n\",\"id\":7}"), Some(7));
 }
 
 #[test]
@@ -94,37 +91,22 @@ fn m_23_nesting_costs_no_stack() {
     assert_eq!(recover(&format!(r#"{{"id":7,"result":{open}"#)), Some(7));
     assert_eq!(recover(&open), None);
     let close = "]".repeat(1_000_000);
-    assert_eq!(
-        recover(&format!(r#"{{"result":{open}{close},"id":7,"#)),
-        Some(7)
-    );
+    assert_eq!(recover(&format!(r#"{{"result":{open}{close},"id":7,"#)), Some(7));
 }
 
 /// A valid JSON value that contains what must not be mistaken for members of the message.
 fn value() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
-        prop::sample::select(vec![
-            "null",
-            "true",
-            "-1.5e3",
-            "{}",
-            "[]",
-            r#""\"id\":9,""#,
-            r#""\\""#
-        ])
-        .prop_map(str::to_owned),
+        prop::sample::select(vec!["null", "true", "-1.5e3", "{}", "[]", r#""\"id\":9,""#, r#""\\""#])
+            .prop_map(str::to_owned),
         any::<String>().prop_map(|text| serde_json::to_string(&text).expect("strings encode")),
     ];
     leaf.prop_recursive(4, 24, 4, |inner| {
         prop_oneof![
-            prop::collection::vec(inner.clone(), 0..4)
-                .prop_map(|all| format!("[{}]", all.join(" ,"))),
+            prop::collection::vec(inner.clone(), 0..4).prop_map(|all| format!("[{}]", all.join(" ,"))),
             prop::collection::vec(inner, 1..4).prop_map(|all| {
                 let names = ["id", "method", "a", "result"];
-                let members = all
-                    .iter()
-                    .zip(names)
-                    .map(|(value, name)| format!("\"{name}\": {value}"));
+                let members = all.iter().zip(names).map(|(value, name)| format!("\"{name}\": {value}"));
                 format!("{{{}}}", members.collect::<Vec<_>>().join(","))
             }),
         ]
@@ -139,40 +121,24 @@ fn response() -> impl Strategy<Value = (String, usize)> {
         _ => format!("{}.0", id >> 12),
     });
     let extra = prop::collection::vec(("[a-z]{0,3}x", value()), 0..3);
-    (
-        id,
-        value(),
-        extra,
-        any::<bool>(),
-        any::<prop::sample::Index>(),
-    )
-        .prop_map(|(id, result, extra, error, at)| {
-            let outcome = if error && result != "null" {
-                "error"
-            } else {
-                "result"
-            };
+    (id, value(), extra, any::<bool>(), any::<prop::sample::Index>()).prop_map(
+        |(id, result, extra, error, at)| {
+            let outcome = if error && result != "null" { "error" } else { "result" };
             let mut members = vec![format!("\"{outcome}\" :{result}")];
-            members.extend(
-                extra
-                    .iter()
-                    .map(|(name, value)| format!("\"{name}\":{value}")),
-            );
+            members.extend(extra.iter().map(|(name, value)| format!("\"{name}\":{value}")));
             let at = at.index(members.len() + 1);
             members.insert(at, format!(" \"id\": {id}"));
             let before = format!("{{{},", members[..=at].join(","));
             let text = format!("{{{} }}", members.join(","));
             // A number ends where the next byte begins.
             (text, before.len())
-        })
+        },
+    )
 }
 
 fn ours(text: &str) -> u64 {
     match parse(text.as_bytes()) {
-        Ok(Inbound::One(Message::Response {
-            id: ResponseId::Ours(id),
-            ..
-        })) => id,
+        Ok(Inbound::One(Message::Response { id: ResponseId::Ours(id), .. })) => id,
         other => panic!("{text}: {other:?}"),
     }
 }

@@ -54,6 +54,7 @@ use unix as system;
 #[cfg(windows)]
 use windows as system;
 
+use crate::mcp::error::ExitStatus as Exit;
 use system::{Process, Watch};
 pub(crate) use system::{Stderr, Stdin, Stdout};
 
@@ -126,10 +127,7 @@ impl Child {
 
     /// Waits for the leader's exit, which says nothing about the pipes: others may hold them.
     pub(crate) fn exited(&self) -> Exited {
-        Exited {
-            shared: Arc::clone(&self.handle.shared),
-            key: None,
-        }
+        Exited { shared: Arc::clone(&self.handle.shared), key: None }
     }
 
     /// Asks the group to end (SIGTERM), also what is left of it after the leader's exit. On windows
@@ -147,10 +145,7 @@ impl Child {
 
 impl fmt::Debug for Child {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Child")
-            .field("id", &self.id())
-            .field("exit", &self.try_exit())
-            .finish()
+        f.debug_struct("Child").field("id", &self.id()).field("exit", &self.try_exit()).finish()
     }
 }
 
@@ -218,9 +213,7 @@ impl Drop for Exited {
 
 impl fmt::Debug for Exited {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Exited")
-            .field("id", &self.shared.id)
-            .finish_non_exhaustive()
+        f.debug_struct("Exited").field("id", &self.shared.id).finish_non_exhaustive()
     }
 }
 
@@ -287,50 +280,5 @@ impl State {
         let key = self.next_key;
         self.next_key += 1;
         key
-    }
-}
-
-/// How a process ended, as far as the system told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Exit {
-    code: Option<i32>,
-    signal: Option<i32>,
-}
-
-impl Exit {
-    /// It is gone, and somebody else was told how.
-    const UNKNOWN: Self = Self {
-        code: None,
-        signal: None,
-    };
-
-    /// The exit status, if the process exited by itself and its status is known.
-    pub fn code(&self) -> Option<i32> {
-        self.code
-    }
-
-    /// The signal that ended the process, if one did.
-    pub fn signal(&self) -> Option<i32> {
-        self.signal
-    }
-
-    /// Whether it is known to have exited by itself with status 0.
-    pub fn success(&self) -> bool {
-        self.code == Some(0)
-    }
-}
-
-impl fmt::Display for Exit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.code, self.signal) {
-            // The codes of windows for crashes, known by their hexadecimal form.
-            (Some(code), _) if code < 0 => write!(f, "exit status {code:#x}"),
-            (Some(code), _) => write!(f, "exit status {code}"),
-            (None, Some(signal)) => match system::signal_name(signal) {
-                Some(name) => write!(f, "signal {signal} ({name})"),
-                None => write!(f, "signal {signal}"),
-            },
-            (None, None) => f.write_str("exited, status unknown"),
-        }
     }
 }

@@ -174,7 +174,7 @@ fn exit_says_what_is_known() {
     assert_eq!(exit(Some(7), None), "exit status 7");
     assert_eq!(exit(Some(-0x3fff_fffb), None), "exit status 0xc0000005");
     assert_eq!(exit(None, Some(64)), "signal 64");
-    assert_eq!(Exit::UNKNOWN.to_string(), "exited, status unknown");
+    assert_eq!(Exit::UNKNOWN.to_string(), "an unknown exit status");
     assert!(!Exit::UNKNOWN.success());
 }
 
@@ -187,9 +187,7 @@ fn pipes_are_three() {
         drop(pipes.stdin);
         assert_eq!(rest(&mut pipes.stdout).await, "");
         let mut errors = String::new();
-        soon(pipes.stderr.read_to_string(&mut errors))
-            .await
-            .expect("eof");
+        soon(pipes.stderr.read_to_string(&mut errors)).await.expect("eof");
         assert_eq!(errors, "oops\n");
     });
 }

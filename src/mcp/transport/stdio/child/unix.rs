@@ -22,9 +22,7 @@ use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 
 use async_io::Async;
 use rustix::io::{Errno, retry_on_intr};
-use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, waitid,
-};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, waitid};
 
 use super::{Exit, Pipes};
 
@@ -51,18 +49,11 @@ pub(super) struct Watch {
 
 impl Process {
     pub(super) fn spawn(mut command: Command) -> io::Result<(Self, Watch, Pipes)> {
-        command
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         let leader = Pid::from_child(&child);
         // Owns the process from here on: whatever fails or panics below, it is reaped.
-        let process = Self {
-            leader,
-            gone: false,
-        };
+        let process = Self { leader, gone: false };
         let pipes = Pipes {
             stdin: Async::new(piped(child.stdin.take())?)?,
             stdout: Async::new(piped(child.stdout.take())?)?,
@@ -86,10 +77,7 @@ impl Process {
     /// How the leader ended; for when [`Watch::wait`] has returned. It stays unreaped.
     pub(super) fn exit(&mut self) -> Exit {
         match look(self.leader, WaitIdOptions::NOHANG) {
-            Ok(Some(status)) => Exit {
-                code: status.exit_status(),
-                signal: status.terminating_signal(),
-            },
+            Ok(Some(status)) => Exit { code: status.exit_status(), signal: status.terminating_signal() },
             // Taken by the host, or the system does not let us look: rule 2 of the module.
             Ok(None) | Err(_) => {
                 self.signal_unchecked(Signal::KILL);
@@ -151,29 +139,4 @@ fn look(leader: Pid, options: WaitIdOptions) -> rustix::io::Result<Option<WaitId
 
 fn piped<T>(end: Option<T>) -> io::Result<T> {
     end.ok_or_else(|| io::Error::other("a pipe of the process is missing"))
-}
-
-/// The signals that end processes. Their numbers differ between systems.
-pub(super) fn signal_name(number: i32) -> Option<&'static str> {
-    Some(match Signal::from_named_raw(number)? {
-        Signal::HUP => "SIGHUP",
-        Signal::INT => "SIGINT",
-        Signal::QUIT => "SIGQUIT",
-        Signal::ILL => "SIGILL",
-        Signal::TRAP => "SIGTRAP",
-        Signal::ABORT => "SIGABRT",
-        Signal::BUS => "SIGBUS",
-        Signal::FPE => "SIGFPE",
-        Signal::KILL => "SIGKILL",
-        Signal::USR1 => "SIGUSR1",
-        Signal::SEGV => "SIGSEGV",
-        Signal::USR2 => "SIGUSR2",
-        Signal::PIPE => "SIGPIPE",
-        Signal::ALARM => "SIGALRM",
-        Signal::TERM => "SIGTERM",
-        Signal::XCPU => "SIGXCPU",
-        Signal::XFSZ => "SIGXFSZ",
-        Signal::SYS => "SIGSYS",
-        _ => return None,
-    })
 }

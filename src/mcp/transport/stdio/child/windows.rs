@@ -49,9 +49,7 @@ impl Process {
         // Owns the process from here on: whatever fails or panics below, it is killed.
         let mut process = Self { child };
         let handle = process.child.as_handle().try_clone_to_owned()?;
-        let watch = Watch {
-            handle: Waitable::new(handle)?,
-        };
+        let watch = Watch { handle: Waitable::new(handle)? };
         let pipes = Pipes {
             stdin: Unblock::new(piped(process.child.stdin.take())?),
             stdout: Unblock::new(piped(process.child.stdout.take())?),
@@ -74,10 +72,7 @@ impl Process {
     /// How the process ended; for when [`Watch::wait`] has returned.
     pub(super) fn exit(&mut self) -> Exit {
         match self.child.try_wait() {
-            Ok(Some(status)) => Exit {
-                code: status.code(),
-                signal: None,
-            },
+            Ok(Some(status)) => Exit { code: status.code(), signal: None },
             // It could not be watched to its end, so it is ended.
             Ok(None) | Err(_) => {
                 self.kill();
@@ -121,9 +116,4 @@ impl Wake for Unpark {
 
 fn piped<T>(end: Option<T>) -> io::Result<T> {
     end.ok_or_else(|| io::Error::other("a pipe of the process is missing"))
-}
-
-/// No process is ended by a signal here.
-pub(super) fn signal_name(_number: i32) -> Option<&'static str> {
-    None
 }
