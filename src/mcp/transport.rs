@@ -1,1 +1,4 @@
 //! Transports.
+
+#[cfg(feature = "mcp-http")]
+pub(crate) mod http;
