@@ -14,3 +14,6 @@ mod pool;
 mod target;
 #[cfg(feature = "mcp-tls")]
 mod tls;
+
+#[cfg(test)]
+mod tests;
