@@ -5,7 +5,7 @@ use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 use std::{fmt, io, mem};
 
@@ -79,7 +79,9 @@ impl Net for AsyncIo {
     fn connect<'a>(&'a self, host: &'a str, port: u16) -> Connecting<'a> {
         Box::pin(async move {
             let addresses = resolve(host, port).await.map_err(ConnectError::Dns)?;
-            let socket = Race::run(addresses).await.map_err(ConnectError::Connect)?;
+            let connect =
+                |address| Box::pin(Async::<TcpStream>::connect(address)) as Attempt<Async<TcpStream>>;
+            let socket = race(addresses, HEAD_START, connect).await.map_err(ConnectError::Connect)?;
             // Only a wish: a socket that cannot take it any more says why at the first read or write.
             let _ = socket.get_ref().set_nodelay(true);
             Ok(Box::new(socket) as Box<dyn Stream>)
@@ -129,56 +131,52 @@ pub(super) fn alternate_families(addresses: impl Iterator<Item = SocketAddr>) ->
 /// How long an address has to itself before the next one is tried beside it (RFC 8305, section 8).
 const HEAD_START: Duration = Duration::from_millis(250);
 
-type Attempt = Pin<Box<dyn Future<Output = io::Result<Async<TcpStream>>> + Send>>;
+/// One attempt to connect.
+pub(super) type Attempt<T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send>>;
 
 /// Connects to the first address that answers. The next attempt starts when all before it have failed
-/// or have had their head start; when one wins, the others are dropped.
-struct Race {
-    waiting: std::vec::IntoIter<SocketAddr>,
-    running: Vec<Attempt>,
-    head_start: Option<Timer>,
-    last_error: Option<io::Error>,
-}
-
-impl Race {
-    async fn run(addresses: Vec<SocketAddr>) -> io::Result<Async<TcpStream>> {
-        let mut race =
-            Self { waiting: addresses.into_iter(), running: Vec::new(), head_start: None, last_error: None };
-        poll_fn(|cx| race.poll(cx)).await
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Async<TcpStream>>> {
+/// or the last of them has had its head start; when one wins, the others are dropped. If all fail, the
+/// error is that of the last to fail.
+pub(super) async fn race<T>(
+    addresses: Vec<SocketAddr>,
+    head_start: Duration,
+    attempt: impl Fn(SocketAddr) -> Attempt<T>,
+) -> io::Result<T> {
+    let mut waiting = addresses.into_iter();
+    let mut running: Vec<Attempt<T>> = Vec::new();
+    let mut timer: Option<Timer> = None;
+    let mut last_error = None;
+    poll_fn(|cx| {
         loop {
             let mut at = 0;
-            while let Some(attempt) = self.running.get_mut(at) {
+            while let Some(attempt) = running.get_mut(at) {
                 match attempt.as_mut().poll(cx) {
                     Poll::Pending => at += 1,
                     Poll::Ready(Ok(socket)) => return Poll::Ready(Ok(socket)),
                     Poll::Ready(Err(error)) => {
-                        self.last_error = Some(error);
-                        drop(self.running.swap_remove(at));
+                        last_error = Some(error);
+                        drop(running.remove(at));
                     }
                 }
             }
-            let head_start_over = match &mut self.head_start {
+            let next_is_due = match &mut timer {
                 Some(timer) => Pin::new(timer).poll(cx).is_ready(),
                 None => false,
             };
-            if !self.running.is_empty() && !head_start_over {
+            if !running.is_empty() && !next_is_due {
                 return Poll::Pending;
             }
-            match self.waiting.next() {
-                Some(address) => {
-                    self.running.push(Box::pin(Async::<TcpStream>::connect(address)));
-                    let more = !self.waiting.as_slice().is_empty();
-                    self.head_start = more.then(|| Timer::after(HEAD_START));
-                }
-                None if self.running.is_empty() => {
+            match waiting.next() {
+                Some(address) => running.push(attempt(address)),
+                None if running.is_empty() => {
                     let none = || io::Error::from(io::ErrorKind::NotFound);
-                    return Poll::Ready(Err(self.last_error.take().unwrap_or_else(none)));
+                    return Poll::Ready(Err(last_error.take().unwrap_or_else(none)));
                 }
-                None => self.head_start = None,
+                None => {}
             }
+            let more = !waiting.as_slice().is_empty();
+            timer = more.then(|| Timer::after(head_start));
         }
-    }
+    })
+    .await
 }

@@ -1,7 +1,7 @@
 //! Names, addresses, and time.
 
 use std::future::{Future, pending};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::mpsc::{self, Sender};
@@ -13,7 +13,7 @@ use futures::future::join;
 
 use super::super::engine::{Engine, EngineConfig};
 use super::super::failure::Stage;
-use super::super::net::{ConnectError, Connecting, Net, alternate_families};
+use super::super::net::{ConnectError, Connecting, Net, alternate_families, race};
 use super::kit::{Server, call, engine, engine_on, post, run};
 
 fn echoes(url: &str) {
@@ -64,6 +64,47 @@ fn address_families_alternate() {
     assert_eq!(order(vec![v4(1), v6(1), v6(2), v6(3)]), [v4(1), v6(1), v6(2), v6(3)]);
     assert_eq!(order(vec![v4(1), v4(2)]), [v4(1), v4(2)]);
     assert_eq!(order(vec![]), []);
+}
+
+/// What happens at addresses 1, 2, 3, … of a host, and which of them wins.
+fn winner(head_start: Duration, outcomes: &'static [Outcome]) -> io::Result<usize> {
+    let address = |n| SocketAddr::from((Ipv4Addr::LOCALHOST, n));
+    let addresses = (1..).map(address).take(outcomes.len()).collect();
+    run(race(addresses, head_start, |address| {
+        Box::pin(async move {
+            let at = usize::from(address.port()) - 1;
+            match outcomes[at] {
+                Outcome::Silent => pending().await,
+                Outcome::Answers => Ok(at + 1),
+                Outcome::Fails(kind) => Err(kind.into()),
+            }
+        })
+    }))
+}
+
+#[derive(Clone, Copy)]
+enum Outcome {
+    Silent,
+    Answers,
+    Fails(ErrorKind),
+}
+
+#[test]
+fn an_address_that_says_nothing_does_not_stop_the_others() {
+    use Outcome::{Answers, Fails, Silent};
+    const REFUSED: Outcome = Fails(ErrorKind::ConnectionRefused);
+
+    let soon = Duration::from_millis(1);
+    assert_eq!(winner(soon, &[Silent, Answers]).unwrap(), 2);
+    assert_eq!(winner(soon, &[Silent, REFUSED, Silent, Answers, Answers]).unwrap(), 4);
+
+    // After a failure nobody waits for the timer.
+    let never = Duration::MAX;
+    assert_eq!(winner(never, &[Answers, Answers]).unwrap(), 1);
+    assert_eq!(winner(never, &[REFUSED, REFUSED, Answers]).unwrap(), 3);
+
+    let error = winner(never, &[REFUSED, Fails(ErrorKind::HostUnreachable)]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::HostUnreachable);
 }
 
 /// Never connects; its clock is in the hands of the test.
