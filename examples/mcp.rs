@@ -55,7 +55,8 @@ fn parse(arguments: &[String]) -> Result<(&[String], Action), String> {
         [ref server @ .., "list"] => (server.len(), Action::List),
         [ref server @ .., "ping"] => (server.len(), Action::Ping),
         [ref server @ .., "call", tool, json] => {
-            let arguments = serde_json::from_str(json).map_err(|error| format!("not JSON: {json:?}: {error}"))?;
+            let arguments =
+                serde_json::from_str(json).map_err(|error| format!("not JSON: {json:?}: {error}"))?;
             (server.len(), Action::Call { tool: tool.to_owned(), arguments })
         }
         [ref server @ .., "call", tool] => {

@@ -46,6 +46,6 @@ pub use protocol::handshake::Revision;
 pub use protocol::message::RpcError;
 pub use timer::{AsyncIoTimer, BoxFuture, Timer};
 #[cfg(feature = "mcp-http")]
-pub use transport::http::Http;
+pub use transport::http::{AsyncIo, ConnectError, Connecting, Http, Net, Stream};
 pub use transport::stdio::Stdio;
 pub use transport::{Outgoing, Sent, Transport};

@@ -122,11 +122,6 @@ impl Error {
         self.inner.delivery
     }
 
-    pub(crate) fn with_delivery(mut self, delivery: Delivery) -> Self {
-        self.inner.delivery = delivery;
-        self
-    }
-
     /// Whether the same request may succeed later, on this client: the failure is of a passing kind.
     ///
     /// It says nothing about side effects: unless [`delivery`](Self::delivery) is
@@ -166,6 +161,10 @@ impl Error {
         while let Some(error) = next {
             if let Some(io) = error.downcast_ref::<io::Error>() {
                 return Some(io.kind());
+            }
+            #[cfg(feature = "mcp-http")]
+            if let Some(failure) = error.downcast_ref::<super::transport::http::Failure>() {
+                return failure.io_kind();
             }
             next = error.source();
         }

@@ -263,7 +263,7 @@ impl Inbox {
         }
         match polled {
             Polled::Ready(reply) => Poll::Ready(reply),
-            Polled::Pending | Polled::NeedsWaker | Polled::Registered(_) => Poll::Pending,
+            Polled::Pending | Polled::NeedsWaker => Poll::Pending,
         }
     }
 

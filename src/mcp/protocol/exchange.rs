@@ -66,8 +66,6 @@ pub(crate) enum Polled {
     Pending,
     /// Nothing yet; come back with a clone of the waker.
     NeedsWaker,
-    /// Nothing yet, the waker is registered; this one is left over.
-    Registered(Option<Waker>),
 }
 
 impl Exchange {
@@ -107,12 +105,12 @@ impl Exchange {
     }
 
     /// The second half of [`poll_reply`](Self::poll_reply), after the waker was cloned with the lock
-    /// released: so it looks again.
+    /// released: so it looks again. Returns the waker that is left over, too.
     pub(crate) fn register(&mut self, id: u64, waker: Waker) -> (Polled, Option<Waker>) {
         let Some(call) = self.calls.get_mut(&id) else { return (Polled::Pending, Some(waker)) };
         match call.reply.take() {
             Some(reply) => (Polled::Ready(reply), Some(waker)),
-            None => (Polled::Registered(call.waker.replace(waker)), None),
+            None => (Polled::Pending, call.waker.replace(waker)),
         }
     }
 

@@ -17,7 +17,7 @@ use std::task::{Context, Wake, Waker};
 use std::thread::{self, Thread};
 
 use async_io::os::windows::Waitable;
-use unblock::Unblock;
+use blocking::Unblock;
 
 use super::{Exit, Pipes};
 

@@ -1,0 +1,178 @@
+//! One HTTP/1.1 connection, polled by whoever uses it.
+
+use std::error::Error as _;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+use std::{fmt, io};
+
+use bytes::Bytes;
+use futures_io::{AsyncRead as _, AsyncWrite as _};
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::rt::ReadBufCursor;
+
+use super::failure::{Cause, Failure, Stage, Unsolicited, has_io_error};
+use super::net::Stream;
+
+/// Which connections may stand in for one another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub(super) tls: bool,
+    /// In lower case, without brackets.
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) scope: u64,
+}
+
+pub(super) struct Connection {
+    pub(super) key: Key,
+    pub(super) idle_since: Instant,
+    requests: SendRequest<Full<Bytes>>,
+    /// The socket and hyper's state. Gone as soon as the connection has ended: dropping it is what
+    /// closes the socket, and what makes hyper hand back a request it had not begun to write.
+    driver: Option<http1::Connection<Io, Full<Bytes>>>,
+    ended_by: Option<hyper::Error>,
+    /// Shared with [`Io`].
+    unflushed: Arc<AtomicBool>,
+}
+
+/// No response head came.
+pub(super) struct Unanswered {
+    pub(super) failure: Failure,
+    /// The request, if not a byte of it was written.
+    pub(super) unsent: Option<Box<Request<Full<Bytes>>>>,
+}
+
+impl Connection {
+    /// No I/O happens before the first request.
+    ///
+    /// hyper's limits hold: a response head has at most 100 fields and about 400 KiB.
+    pub(super) async fn new(key: Key, stream: Box<dyn Stream>) -> hyper::Result<Self> {
+        let unflushed = Arc::new(AtomicBool::new(false));
+        let io = Io { stream, scratch: vec![0; SCRATCH].into_boxed_slice(), unflushed: unflushed.clone() };
+        let (requests, driver) = http1::Builder::new().handshake(io).await?;
+        let driver = Some(driver);
+        Ok(Self { key, idle_since: Instant::now(), requests, driver, ended_by: None, unflushed })
+    }
+
+    /// Sends a request and waits for the head of the response. The future must not be dropped before
+    /// its end unless the connection is dropped as well.
+    pub(super) async fn exchange(
+        &mut self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, Unanswered> {
+        let mut response = pin!(self.requests.try_send_request(request));
+        let (driver, ended_by) = (&mut self.driver, &mut self.ended_by);
+        let result = poll_fn(|cx| {
+            drive(driver, ended_by, cx);
+            response.as_mut().poll(cx)
+        });
+        result.await.map_err(|mut error| match error.take_message() {
+            Some(request) => Unanswered {
+                failure: Failure::unsent(Stage::Send, why_unsent(error.into_error())),
+                unsent: Some(Box::new(request)),
+            },
+            None => Unanswered { failure: Failure::sent(Stage::Head, error.into_error()), unsent: None },
+        })
+    }
+
+    /// Moves bytes in both directions as far as the socket allows.
+    pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
+        drive(&mut self.driver, &mut self.ended_by, cx);
+    }
+
+    /// Whether a part of the request waits to be written. hyper does not say; to it, a request is done
+    /// when it is in the buffer.
+    pub(super) fn is_sending(&self) -> bool {
+        self.driver.is_some() && self.unflushed.load(Ordering::Relaxed)
+    }
+
+    /// Whether another request can be sent. Notices a peer that has closed the connection.
+    pub(super) fn is_idle(&mut self, cx: &mut Context<'_>) -> bool {
+        self.drive(cx);
+        self.driver.is_some() && self.requests.is_ready() && !self.is_sending()
+    }
+
+    /// The error that ended the connection, if nobody has been told of it.
+    pub(super) fn take_error(&mut self) -> Option<hyper::Error> {
+        self.ended_by.take()
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("open", &self.driver.is_some()).finish_non_exhaustive()
+    }
+}
+
+fn drive(
+    driver: &mut Option<http1::Connection<Io, Full<Bytes>>>,
+    ended_by: &mut Option<hyper::Error>,
+    cx: &mut Context<'_>,
+) {
+    let Some(connection) = driver else { return };
+    // Without the shutdown at the end, which could be pending while a request waits to be handed back.
+    if let Poll::Ready(result) = connection.poll_without_shutdown(cx) {
+        *driver = None;
+        *ended_by = result.err();
+    }
+}
+
+/// hyper says "cancelled"; find out what the peer has done.
+fn why_unsent(error: hyper::Error) -> Cause {
+    match error.source().and_then(|cause| cause.downcast_ref::<hyper::Error>()) {
+        None => io::Error::new(io::ErrorKind::UnexpectedEof, error).into(),
+        Some(cause) if has_io_error(cause) => error.into(),
+        Some(_) => Unsolicited.into(),
+    }
+}
+
+/// Shows a stream to hyper.
+struct Io {
+    stream: Box<dyn Stream>,
+    /// hyper's buffer may be uninitialised, so reading straight into it would take unsafe code.
+    scratch: Box<[u8]>,
+    /// Something was written, or was to be, since the last flush. hyper always flushes in the end.
+    unflushed: Arc<AtomicBool>,
+}
+
+/// As long as the longest TLS record.
+const SCRATCH: usize = 16 * 1024;
+
+impl hyper::rt::Read for Io {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Self { stream, scratch, .. } = &mut *self;
+        let room = scratch.len().min(buffer.remaining());
+        let read = ready!(Pin::new(stream).poll_read(cx, &mut scratch[..room]))?;
+        buffer.put_slice(&scratch[..room][..read]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Not vectored: hyper then joins head and body, and a small request is one write and one TLS record.
+impl hyper::rt::Write for Io {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.unflushed.store(true, Ordering::Relaxed);
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.unflushed.store(false, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_close(cx)
+    }
+}

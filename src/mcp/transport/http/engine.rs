@@ -1,0 +1,168 @@
+//! Sends requests: finds or opens a connection, and hands it on to the response body.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+
+use super::body::Body;
+use super::connection::{Connection, Key, Unanswered};
+use super::failure::{Failure, Stage};
+use super::net::{AsyncIo, ConnectError, Net, Stream};
+use super::pool::Pool;
+use super::target;
+#[cfg(feature = "mcp-tls")]
+use super::tls::{Connector, TlsConfig};
+
+/// An HTTP/1.1 client. Clones share their idle connections.
+///
+/// Redirects are not followed, proxies not used, and any status is a response like any other. Limiting
+/// the time for the response is the caller's business, by dropping the future or the body.
+#[derive(Clone)]
+pub(crate) struct Engine {
+    shared: Arc<Shared>,
+}
+
+#[derive(Clone)]
+pub(crate) struct EngineConfig {
+    pub(crate) net: Arc<dyn Net>,
+    /// For name lookup, connecting and the TLS handshake together.
+    pub(crate) connect_timeout: Option<Duration>,
+    /// A connection that has been idle for so long is not used again.
+    pub(crate) idle_timeout: Duration,
+    pub(crate) max_idle_per_host: usize,
+    #[cfg(feature = "mcp-tls")]
+    pub(crate) tls: TlsConfig,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            net: Arc::new(AsyncIo),
+            connect_timeout: Some(Duration::from_secs(10)),
+            idle_timeout: Duration::from_secs(60),
+            max_idle_per_host: 32,
+            #[cfg(feature = "mcp-tls")]
+            tls: TlsConfig::default(),
+        }
+    }
+}
+
+struct Shared {
+    net: Arc<dyn Net>,
+    connect_timeout: Option<Duration>,
+    /// Bodies know it too, but do not keep it alive: with the last engine go the idle connections.
+    pool: Arc<Pool>,
+    #[cfg(feature = "mcp-tls")]
+    tls: Connector,
+}
+
+impl Engine {
+    /// Fails if an extra root certificate is not one. The other roots are loaded when first needed.
+    pub(crate) fn new(config: EngineConfig) -> Result<Self, Failure> {
+        Ok(Self {
+            shared: Arc::new(Shared {
+                net: config.net,
+                connect_timeout: config.connect_timeout,
+                pool: Arc::new(Pool::new(config.idle_timeout, config.max_idle_per_host)),
+                #[cfg(feature = "mcp-tls")]
+                tls: Connector::new(config.tls).map_err(|error| Failure::unsent(Stage::Tls, error))?,
+            }),
+        })
+    }
+
+    /// Sends one request to its absolute `http` or `https` URL and waits for the head of the response.
+    ///
+    /// A request is never sent twice. Only if an idle connection turns out to be closed before a byte
+    /// of the request was written, the request goes out on a new connection instead.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the connection; the peer may have seen the request or not.
+    pub(crate) async fn send(&self, request: Request<Bytes>) -> Result<Response<Body>, Failure> {
+        let (key, mut request) = target::split(request, self.shared.net.scope())
+            .map_err(|reason| Failure::unsent(Stage::BadUrl, reason))?;
+        if let Some(connection) = self.shared.pool.take(&key).await {
+            match self.exchange(connection, request).await {
+                Err(Unanswered { unsent: Some(unsent), .. }) => request = *unsent,
+                result => return result.map_err(|unanswered| unanswered.failure),
+            }
+        }
+        let connection = self.open(key).await?;
+        self.exchange(connection, request).await.map_err(|unanswered| unanswered.failure)
+    }
+
+    /// Closes the idle connections.
+    pub(crate) fn drop_idle(&self) {
+        self.shared.pool.clear();
+    }
+
+    async fn exchange(
+        &self,
+        mut connection: Box<Connection>,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Body>, Unanswered> {
+        let response = connection.exchange(request).await?;
+        let mut response = Body::new(response, connection, Arc::downgrade(&self.shared.pool));
+        poll_fn(|cx| {
+            response.body_mut().release_if_ended(cx);
+            Poll::Ready(())
+        })
+        .await;
+        Ok(response)
+    }
+
+    async fn open(&self, key: Key) -> Result<Box<Connection>, Failure> {
+        let stream = self.within_connect_timeout(self.shared.dial(&key)).await?;
+        let connection = Connection::new(key, stream).await;
+        connection.map(Box::new).map_err(|error| Failure::unsent(Stage::Send, error))
+    }
+
+    async fn within_connect_timeout<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let Some(limit) = self.shared.connect_timeout else {
+            return work.await;
+        };
+        let mut work = pin!(work);
+        let mut timer = self.shared.net.sleep(limit);
+        poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Pending => timer.as_mut().poll(cx).map(|()| Err(Failure::connect_timeout())),
+            ready => ready,
+        })
+        .await
+    }
+}
+
+impl Shared {
+    async fn dial(&self, key: &Key) -> Result<Box<dyn Stream>, Failure> {
+        #[cfg(feature = "mcp-tls")]
+        if key.tls {
+            let handshake = self.tls.prepare(&key.host).await?;
+            let socket = self.connect(key).await?;
+            let stream = handshake.perform(socket).await;
+            return stream.map_err(|error| Failure::unsent(Stage::Tls, error));
+        }
+        self.connect(key).await
+    }
+
+    async fn connect(&self, key: &Key) -> Result<Box<dyn Stream>, Failure> {
+        self.net.connect(&key.host, key.port).await.map_err(|error| match error {
+            ConnectError::Dns(error) => Failure::unsent(Stage::Dns, error),
+            ConnectError::Connect(error) => Failure::unsent(Stage::Connect, error),
+        })
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
+}

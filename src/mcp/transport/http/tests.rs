@@ -1,0 +1,14 @@
+//! The engine against real sockets on the loopback interface, and against scripted streams where the
+//! order of events matters. Nothing sleeps; a test that would hang fails after [`kit::PATIENCE`].
+
+#[cfg(feature = "mcp-tls")]
+mod awkward;
+mod body;
+mod connect;
+mod exchange;
+mod executors;
+mod failures;
+mod kit;
+mod reuse;
+#[cfg(feature = "mcp-tls")]
+mod tls;

@@ -1,0 +1,177 @@
+//! Names, addresses, and time.
+
+use std::future::{Future, pending};
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::pin::Pin;
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::channel::oneshot;
+use futures::future::join;
+
+use super::super::engine::{Engine, EngineConfig};
+use super::super::failure::Stage;
+use super::super::net::{ConnectError, Connecting, Net, alternate_families, race};
+use super::kit::{Server, call, engine, engine_on, post, run};
+
+fn echoes(url: &str) {
+    assert_eq!(run(call(&engine(), post(url, "{}"))).unwrap(), b"{}", "{url}");
+}
+
+/// The name has an IPv6 address on most machines, and nobody listens there.
+#[test]
+fn localhost_is_found_on_ipv4() {
+    let server = Server::echo();
+    echoes(&format!("http://localhost:{}/", server.address.port()));
+    echoes(&format!("http://LOCALHOST:{}/", server.address.port()));
+}
+
+#[test]
+fn ipv6_addresses_work() {
+    let Ok(listener) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) else {
+        eprintln!("SKIPPED: this machine has no IPv6 loopback address");
+        return;
+    };
+    let server = Server::listen(listener, |mut peer| peer.echo());
+    echoes(&format!("http://[::1]:{}/", server.address.port()));
+}
+
+#[test]
+fn a_name_without_an_address_is_a_failure_of_its_own() {
+    // Too long to be asked for: no name server is involved.
+    let url = format!("http://{}.invalid/", "x".repeat(64));
+    let failure = run(call(&engine(), post(&url, "{}"))).unwrap_err();
+    assert_eq!((failure.stage, failure.sent), (Stage::Dns, false));
+    assert!(failure.io_kind().is_some());
+}
+
+#[test]
+fn the_error_of_the_last_address_is_kept() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let failure = run(call(&engine(), post(&format!("http://localhost:{port}/"), "{}"))).unwrap_err();
+    assert_eq!((failure.stage, failure.sent), (Stage::Connect, false));
+    assert_eq!(failure.io_kind(), Some(ErrorKind::ConnectionRefused));
+}
+
+#[test]
+fn address_families_alternate() {
+    let v4 = |n| SocketAddr::from((Ipv4Addr::new(10, 0, 0, n), 80));
+    let v6 = |n| SocketAddr::from((Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, n), 80));
+    let order = |addresses: Vec<SocketAddr>| alternate_families(addresses.into_iter());
+    assert_eq!(order(vec![v6(1), v6(2), v6(3), v4(1), v4(2)]), [v6(1), v4(1), v6(2), v4(2), v6(3)]);
+    assert_eq!(order(vec![v4(1), v6(1), v6(2), v6(3)]), [v4(1), v6(1), v6(2), v6(3)]);
+    assert_eq!(order(vec![v4(1), v4(2)]), [v4(1), v4(2)]);
+    assert_eq!(order(vec![]), []);
+}
+
+/// What happens at addresses 1, 2, 3, … of a host, and which of them wins.
+fn winner(head_start: Duration, outcomes: &'static [Outcome]) -> io::Result<usize> {
+    let address = |n| SocketAddr::from((Ipv4Addr::LOCALHOST, n));
+    let addresses = (1..).map(address).take(outcomes.len()).collect();
+    run(race(addresses, head_start, |address| {
+        Box::pin(async move {
+            let at = usize::from(address.port()) - 1;
+            match outcomes[at] {
+                Outcome::Silent => pending().await,
+                Outcome::Answers => Ok(at + 1),
+                Outcome::Fails(kind) => Err(kind.into()),
+            }
+        })
+    }))
+}
+
+#[derive(Clone, Copy)]
+enum Outcome {
+    Silent,
+    Answers,
+    Fails(ErrorKind),
+}
+
+#[test]
+fn an_address_that_says_nothing_does_not_stop_the_others() {
+    use Outcome::{Answers, Fails, Silent};
+    const REFUSED: Outcome = Fails(ErrorKind::ConnectionRefused);
+
+    let soon = Duration::from_millis(1);
+    assert_eq!(winner(soon, &[Silent, Answers]).unwrap(), 2);
+    assert_eq!(winner(soon, &[Silent, REFUSED, Silent, Answers, Answers]).unwrap(), 4);
+
+    // After a failure nobody waits for the timer.
+    let never = Duration::MAX;
+    assert_eq!(winner(never, &[Answers, Answers]).unwrap(), 1);
+    assert_eq!(winner(never, &[REFUSED, REFUSED, Answers]).unwrap(), 3);
+
+    let error = winner(never, &[REFUSED, Fails(ErrorKind::HostUnreachable)]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::HostUnreachable);
+}
+
+/// Never connects; its clock is in the hands of the test.
+struct Stuck {
+    timers: Mutex<Sender<(Duration, oneshot::Sender<()>)>>,
+}
+
+impl Net for Stuck {
+    fn connect<'a>(&'a self, _: &'a str, _: u16) -> Connecting<'a> {
+        Box::pin(pending())
+    }
+
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let (ring, rung) = oneshot::channel();
+        self.timers.lock().unwrap().send((duration, ring)).unwrap();
+        Box::pin(async move { rung.await.unwrap() })
+    }
+}
+
+#[test]
+fn connecting_is_limited_in_time() {
+    for url in ["http://a/", "https://a/"] {
+        if url.starts_with("https") && cfg!(not(feature = "mcp-tls")) {
+            continue;
+        }
+        let (timers, started) = mpsc::channel();
+        let net = Arc::new(Stuck { timers: Mutex::new(timers) });
+        let connect_timeout = Some(Duration::from_secs(7));
+        let config = EngineConfig { net, connect_timeout, ..EngineConfig::default() };
+        let engine = Engine::new(config).unwrap();
+        let failure = run(async {
+            let clock = async {
+                let (duration, ring) = started.try_recv().unwrap();
+                assert_eq!(duration, Duration::from_secs(7));
+                ring.send(()).unwrap();
+            };
+            join(call(&engine, post(url, "{}")), clock).await.0.unwrap_err()
+        });
+        assert_eq!((failure.stage, failure.sent), (Stage::ConnectTimeout, false));
+        assert_eq!(failure.io_kind(), None);
+    }
+}
+
+#[test]
+fn a_nets_own_errors_keep_their_kind() {
+    struct Broken;
+
+    impl Net for Broken {
+        fn connect<'a>(&'a self, host: &'a str, _: u16) -> Connecting<'a> {
+            // Without brackets, in lower case.
+            Box::pin(async move {
+                Err(match host {
+                    "::1" => ConnectError::Dns(ErrorKind::NotFound.into()),
+                    "host" => ConnectError::Connect(ErrorKind::HostUnreachable.into()),
+                    other => panic!("{other}"),
+                })
+            })
+        }
+
+        fn sleep(&self, _: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+            Box::pin(pending())
+        }
+    }
+
+    let engine = engine_on(Broken);
+    let failure = run(call(&engine, post("http://[::1]/", "{}"))).unwrap_err();
+    assert_eq!((failure.stage, failure.io_kind()), (Stage::Dns, Some(ErrorKind::NotFound)));
+    let failure = run(call(&engine, post("http://HOST:/", "{}"))).unwrap_err();
+    assert_eq!((failure.stage, failure.io_kind()), (Stage::Connect, Some(ErrorKind::HostUnreachable)));
+}

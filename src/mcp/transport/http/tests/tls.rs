@@ -1,0 +1,250 @@
+//! https, with an authority of our own.
+
+use std::error::Error as _;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::iter;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rustls::crypto::ring;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{CertificateError, ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion};
+
+use super::super::engine::{Engine, EngineConfig};
+use super::super::failure::{Failure, Stage};
+use super::super::tls::TlsConfig;
+use super::kit::{Peer, Server, call, engine, event, post, run};
+
+/// An authority that nobody knows, and a server with its certificate for `localhost`.
+pub(super) struct Authority {
+    root: Vec<u8>,
+    server: Arc<ServerConfig>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        Self::speaking(rustls::ALL_VERSIONS)
+    }
+
+    pub(super) fn speaking(versions: &[&'static SupportedProtocolVersion]) -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("authority {}", COUNT.fetch_add(1, Ordering::SeqCst));
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().unwrap();
+        let root = params.self_signed(&key).unwrap().der().to_vec();
+        let issuer = Issuer::new(params, key);
+
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &issuer).unwrap().der().clone();
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let mut server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(versions)
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .unwrap();
+        server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Self { root, server: Arc::new(server) }
+    }
+
+    fn start(
+        &self,
+        script: impl Fn(Peer<StreamOwned<ServerConnection, TcpStream>>) + Send + Sync + 'static,
+    ) -> Server {
+        let config = self.server.clone();
+        Server::start(move |peer| {
+            let session = ServerConnection::new(config.clone()).unwrap();
+            script(Peer { nth: peer.nth, stream: StreamOwned::new(session, peer.stream) });
+        })
+    }
+
+    pub(super) fn echo(&self) -> Server {
+        self.start(|mut peer| peer.echo())
+    }
+
+    pub(super) fn trusted(&self) -> EngineConfig {
+        let tls = TlsConfig { extra_roots: vec![self.root.clone()], ..TlsConfig::default() };
+        EngineConfig { tls, ..EngineConfig::default() }
+    }
+
+    fn engine(&self) -> Engine {
+        Engine::new(self.trusted()).unwrap()
+    }
+}
+
+pub(super) fn url(server: &Server) -> String {
+    format!("https://localhost:{}/", server.address.port())
+}
+
+fn rustls_error(failure: &Failure) -> &rustls::Error {
+    let errors = iter::successors(failure.source(), |&error| error.source());
+    errors.filter_map(|error| error.downcast_ref()).next().expect("no rustls error")
+}
+
+pub(super) async fn round_trip() {
+    let authority = Authority::new();
+    let server = authority.echo();
+    let engine = authority.engine();
+    for _ in 0..3 {
+        assert_eq!(call(&engine, post(&url(&server), "{}")).await.unwrap(), b"{}");
+    }
+    assert_eq!(server.connections(), 1);
+}
+
+#[test]
+fn a_known_authority_is_trusted() {
+    run(round_trip());
+}
+
+#[test]
+fn every_supported_version_works() {
+    for version in rustls::ALL_VERSIONS {
+        let authority = Authority::speaking(&[version]);
+        let server = authority.echo();
+        run(async {
+            let engine = authority.engine();
+            for _ in 0..3 {
+                assert_eq!(call(&engine, post(&url(&server), "{}")).await.unwrap(), b"{}");
+                // Sessions are resumed.
+                engine.drop_idle();
+            }
+        });
+        assert_eq!(server.connections(), 3);
+    }
+}
+
+#[test]
+fn large_bodies_go_both_ways() {
+    let authority = Authority::new();
+    let server = authority.echo();
+    let body = Bytes::from_iter((0..=u8::MAX).cycle().take(4_000_000));
+    let answer = run(call(&authority.engine(), post(&url(&server), body.clone()))).unwrap();
+    assert!(answer == body);
+}
+
+#[test]
+fn an_unknown_authority_is_not_trusted() {
+    let server = Authority::new().start(|mut peer| drop(peer.request_or_error()));
+    let failure = run(call(&Authority::new().engine(), post(&url(&server), "{}"))).unwrap_err();
+    assert_eq!((failure.stage, failure.sent), (Stage::Tls, false));
+    let error = rustls_error(&failure);
+    assert_eq!(error, &rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer));
+    assert!(!failure.is_parse());
+}
+
+#[test]
+fn a_certificate_for_another_name_is_refused() {
+    let authority = Authority::new();
+    let server = authority.start(|mut peer| drop(peer.request_or_error()));
+    let url = format!("https://127.0.0.1:{}/", server.address.port());
+    let failure = run(call(&authority.engine(), post(&url, "{}"))).unwrap_err();
+    assert_eq!((failure.stage, failure.sent), (Stage::Tls, false));
+    let rustls::Error::InvalidCertificate(error) = rustls_error(&failure) else { panic!() };
+    assert!(matches!(error, CertificateError::NotValidForNameContext { .. }), "{error:?}");
+}
+
+#[test]
+fn a_server_without_tls_is_refused() {
+    let server = Server::start(|mut peer| {
+        peer.stream.peek(&mut [0]).unwrap();
+        peer.write("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
+        peer.wait_until_closed();
+    });
+    let failure = run(call(&Authority::new().engine(), post(&url(&server), "{}"))).unwrap_err();
+    assert_eq!((failure.stage, failure.sent), (Stage::Tls, false));
+    assert!(matches!(rustls_error(&failure), rustls::Error::InvalidMessage(_)));
+}
+
+#[test]
+fn an_end_or_a_reset_within_the_handshake() {
+    let server = Server::start(|mut peer| {
+        if peer.nth == 1 {
+            return peer.reset();
+        }
+        let hello = peer.stream.peek(&mut [0; 4096]).unwrap();
+        peer.stream.read_exact(&mut vec![0; hello]).unwrap();
+    });
+    let engine = Authority::new().engine();
+    for kind in [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset] {
+        let failure = run(call(&engine, post(&url(&server), "{}"))).unwrap_err();
+        assert_eq!((failure.stage, failure.sent), (Stage::Tls, false));
+        assert_eq!(failure.io_kind(), Some(kind));
+    }
+}
+
+/// An attacker who cuts the connection must not pass for the end of the body.
+#[test]
+fn a_body_without_a_length_must_end_with_a_close_notify() {
+    for polite in [true, false] {
+        let authority = Authority::new();
+        let server = authority.start(move |mut peer| {
+            peer.request();
+            peer.write("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\npart");
+            if polite {
+                peer.stream.conn.send_close_notify();
+                peer.stream.flush().unwrap();
+            }
+        });
+        let result = run(call(&authority.engine(), post(&url(&server), "{}")));
+        if polite {
+            assert_eq!(result.unwrap(), b"part");
+        } else {
+            let failure = result.unwrap_err();
+            assert_eq!((failure.stage, failure.sent), (Stage::Body, true));
+            assert_eq!(failure.io_kind(), Some(ErrorKind::UnexpectedEof));
+        }
+    }
+}
+
+#[test]
+fn dropping_a_request_closes_the_connection() {
+    let (closed, was_closed) = event();
+    let authority = Authority::new();
+    let server = authority.start(move |mut peer| {
+        peer.request();
+        peer.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+        peer.wait_until_closed();
+        closed.set();
+    });
+    drop(run(authority.engine().send(post(&url(&server), "{}"))).unwrap());
+    was_closed.wait();
+}
+
+#[test]
+fn extra_roots_are_checked_at_once() {
+    let tls = TlsConfig { extra_roots: vec![b"not a certificate".to_vec()], ..TlsConfig::default() };
+    let failure = Engine::new(EngineConfig { tls, ..EngineConfig::default() }).unwrap_err();
+    assert_eq!((failure.stage, failure.sent), (Stage::Tls, false));
+    rustls_error(&failure);
+}
+
+#[test]
+fn a_name_that_no_certificate_can_have_is_a_bad_url() {
+    let failure = run(call(&engine(), post("https://a..b/", "{}"))).unwrap_err();
+    assert_eq!((failure.stage, failure.sent), (Stage::BadUrl, false));
+}
+
+#[cfg(feature = "mcp-webpki-roots")]
+#[test]
+fn compiled_in_roots_replace_the_platforms_and_take_extra_ones() {
+    use super::super::tls::Roots;
+
+    let authority = Authority::new();
+    for (extra_roots, trusted) in [(vec![authority.root.clone()], true), (vec![], false)] {
+        let server = authority.start(|mut peer| {
+            if let Ok(Some(request)) = peer.request_or_error() {
+                peer.respond(request.body);
+            }
+        });
+        let tls = TlsConfig { roots: Roots::WebPki, extra_roots };
+        let engine = Engine::new(EngineConfig { tls, ..EngineConfig::default() }).unwrap();
+        let result = run(call(&engine, post(&url(&server), "{}")));
+        assert_eq!(result.is_ok(), trusted);
+    }
+}
