@@ -130,7 +130,9 @@ impl Error {
     /// `false` here.
     pub fn is_retryable(&self) -> bool {
         match self.kind() {
-            ErrorKind::Io(error) => !matches!(error.stage, IoStage::Spawn | IoStage::Tls),
+            ErrorKind::Io(error) => {
+                !matches!(error.stage, IoStage::Spawn | IoStage::Tls | IoStage::Credentials)
+            }
             ErrorKind::Http(error) => matches!(error.status, 408 | 425 | 429 | 500 | 502 | 503 | 504),
             ErrorKind::Timeout(_) => true,
             ErrorKind::Limit(error) => error.what == "pending calls",
@@ -297,6 +299,8 @@ pub enum IoStage {
     Exchange,
     /// Reading the body of an HTTP answer.
     Body,
+    /// Getting an access token from the caller's provider.
+    Credentials,
 }
 
 impl fmt::Display for IoStage {
@@ -310,6 +314,7 @@ impl fmt::Display for IoStage {
             Self::Tls => "the TLS handshake failed",
             Self::Exchange => "the HTTP exchange failed",
             Self::Body => "reading the HTTP answer failed",
+            Self::Credentials => "getting an access token failed",
         })
     }
 }

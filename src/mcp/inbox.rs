@@ -55,6 +55,8 @@ pub enum Event<'a> {
         /// Its parameters, as JSON text.
         params: Option<&'a str>,
     },
+    /// The server's own event stream is lost for good; calls go on.
+    StreamLost(&'a Error),
     /// A message that nobody waited for (a cancellation, an answer) could not be delivered.
     NotDelivered(&'a Error),
 }

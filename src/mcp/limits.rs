@@ -34,6 +34,8 @@ pub struct Limits {
     pub stderr_tail: usize,
     /// How many redirects one request follows. Default 10.
     pub redirects: usize,
+    /// How many times in a row a broken event stream is resumed without any news on it. Default 5.
+    pub resumptions: usize,
     /// How many pages a `list_*` method fetches. Default 1 000.
     pub pages: usize,
 }
@@ -52,6 +54,7 @@ impl Default for Limits {
             stray: 10_000,
             stderr_tail: 16 * KIB,
             redirects: 10,
+            resumptions: 5,
             pages: 1_000,
         }
     }

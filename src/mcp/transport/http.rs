@@ -8,10 +8,12 @@
 mod body;
 mod connection;
 mod engine;
+mod events;
 mod failure;
 mod net;
 mod pool;
 mod post;
+mod status;
 mod target;
 #[cfg(feature = "mcp-tls")]
 mod tls;
@@ -20,13 +22,16 @@ mod tls;
 mod tests;
 
 use super::{BoxFuture, Inbox, Outgoing, Revision, Sent, Transport};
+use crate::Session;
 use crate::mcp::client::within;
-use crate::mcp::error::{Error, InvalidInput};
+use crate::mcp::error::{Delivery, Error, HttpError, InvalidInput, IoStage};
 use crate::sync::Mutex;
 use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use ::http::{Method, Request, Uri};
+use ::http::{Method, Request, Response, StatusCode, Uri};
+use body::Body;
 use bytes::Bytes;
 use engine::{Engine, EngineConfig};
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -35,6 +40,7 @@ pub(crate) use failure::Failure;
 pub use net::{AsyncIo, ConnectError, Connecting, Net, Stream};
 
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 
 /// What belongs to the transport (HT-18), and to HTTP itself.
@@ -72,8 +78,21 @@ pub struct Http {
     url: Uri,
     headers: HeaderMap,
     config: EngineConfig,
+    tokens: Option<Arc<dyn TokenProvider>>,
     engine: OnceLock<Engine>,
     state: Mutex<State>,
+    /// Ends, `Closed`, when the handshake is over: what waits for it waits for this.
+    negotiated: Session<Infallible>,
+}
+
+/// Where access tokens come from. See [`Http::token_provider`].
+pub trait TokenProvider: Send + Sync + 'static {
+    /// The token for the next request. `refused` is the server's answer (401) if it has just refused
+    /// one: then it takes a new one.
+    fn token<'a>(
+        &'a self,
+        refused: Option<&'a HttpError>,
+    ) -> BoxFuture<'a, Result<String, Box<dyn std::error::Error + Send + Sync>>>;
 }
 
 /// What the handshake left.
@@ -110,8 +129,10 @@ impl Http {
             url,
             headers: HeaderMap::new(),
             config: EngineConfig::default(),
+            tokens: None,
             engine: OnceLock::new(),
             state: Mutex::default(),
+            negotiated: Session::new(),
         })
     }
 
@@ -142,6 +163,13 @@ impl Http {
     pub fn bearer(mut self, token: &str) -> Result<Self, Error> {
         self.headers.remove(header::AUTHORIZATION);
         self.header(header::AUTHORIZATION.as_str(), &format!("Bearer {token}"))
+    }
+
+    /// Asks for a bearer token before every request, and, if the server refuses it with a 401, once more
+    /// for that request. The request is repeated then: a server that refuses a token has not acted.
+    pub fn token_provider(mut self, tokens: impl TokenProvider) -> Self {
+        self.tokens = Some(Arc::new(tokens));
+        self
     }
 
     /// Where sockets come from. Default: [`AsyncIo`], which works on every executor.
@@ -176,27 +204,76 @@ impl Http {
             return Ok(engine);
         }
         let engine =
-            Engine::new(self.config.clone()).map_err(|failure| post::failed(failure, &self.config))?;
+            Engine::new(self.config.clone()).map_err(|failure| status::failed(failure, &self.config))?;
         Ok(self.engine.get_or_init(|| engine))
     }
 
-    /// A request to the endpoint, with everything that goes with each.
-    fn request(&self, method: Method, uri: &Uri, fresh: bool, body: Bytes) -> Request<Bytes> {
-        let mut request = Request::new(body);
-        *request.method_mut() = method;
-        *request.uri_mut() = uri.clone();
-        let headers = request.headers_mut();
-        headers.clone_from(&self.headers);
-        if !fresh {
-            let state = self.state.lock();
-            if let Some(id) = &state.session_id {
-                headers.insert(SESSION_ID, id.clone());
-            }
-            if let Some(revision) = state.revision {
-                headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(revision.as_str()));
-            }
+    /// SES-02, INI-09.
+    fn session_headers(&self, headers: &mut HeaderMap) {
+        let state = self.state.lock();
+        if let Some(id) = &state.session_id {
+            headers.insert(SESSION_ID, id.clone());
         }
-        request
+        if let Some(revision) = state.revision {
+            headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(revision.as_str()));
+        }
+    }
+
+    /// One request and the head of its answer, whatever the status; redirects within the origin are
+    /// followed, and a refused token is replaced once.
+    async fn exchange(
+        &self,
+        method: Method,
+        headers: &HeaderMap,
+        body: Bytes,
+        inbox: &Inbox,
+    ) -> Result<Response<Body>, Error> {
+        let engine = self.engine()?;
+        let limits = inbox.limits();
+        let mut refused = None;
+        loop {
+            let token = self.token(refused.as_ref()).await?;
+            let mut uri = self.url.clone();
+            let mut hops = 0;
+            let response = loop {
+                let mut request = Request::new(body.clone());
+                *request.method_mut() = method.clone();
+                *request.uri_mut() = uri.clone();
+                request.headers_mut().clone_from(&self.headers);
+                request.headers_mut().extend(headers.clone());
+                if let Some(token) = &token {
+                    request.headers_mut().insert(header::AUTHORIZATION, token.clone());
+                }
+                let response =
+                    engine.send(request).await.map_err(|failure| status::failed(failure, &self.config))?;
+                if !matches!(
+                    response.status(),
+                    StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
+                ) {
+                    break response;
+                }
+                hops += 1;
+                if hops > limits.redirects {
+                    return Err(Error::limit("redirects", limits.redirects, Delivery::Answered));
+                }
+                uri = status::redirected(&uri, response.headers())?;
+            };
+            if response.status() == StatusCode::UNAUTHORIZED && self.tokens.is_some() && refused.is_none() {
+                refused = Some(status::http_error(response, limits).await);
+                continue;
+            }
+            return Ok(response);
+        }
+    }
+
+    async fn token(&self, refused: Option<&HttpError>) -> Result<Option<HeaderValue>, Error> {
+        let Some(tokens) = &self.tokens else { return Ok(None) };
+        let failed = |error| Error::io(IoStage::Credentials, error, Delivery::NotSent);
+        let token = tokens.token(refused).await.map_err(failed)?;
+        let mut value = HeaderValue::try_from(format!("Bearer {token}"))
+            .map_err(|_| Error::invalid(InvalidInput::Header("the token is not allowed in HTTP")))?;
+        value.set_sensitive(true);
+        Ok(Some(value))
     }
 }
 
@@ -205,28 +282,27 @@ impl Transport for Http {
         Box::pin(self.post(message, inbox))
     }
 
-    fn run<'a>(&'a self, _: &'a Inbox) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(std::future::pending())
+    fn run<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            self.listen(inbox).await;
+            // Without that stream the session goes on all the same.
+            std::future::pending().await
+        })
     }
 
     fn negotiated(&self, revision: Revision) {
         self.state.lock().revision = Some(revision);
+        self.negotiated.close();
     }
 
     /// SES-08, SES-09: whatever the server says to the DELETE, this is over.
     fn close<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            let has_session = self.state.lock().session_id.is_some();
-            if has_session && let Ok(engine) = self.engine() {
-                let request = self.request(Method::DELETE, &self.url, false, Bytes::new());
-                let delete = async {
-                    engine
-                        .send(request)
-                        .await
-                        .map(drop)
-                        .map_err(|failure| post::failed(failure, &self.config))
-                };
-                let _: Result<(), Error> = within(inbox, Some(inbox.timeouts().close), delete).await;
+            let mut headers = HeaderMap::new();
+            self.session_headers(&mut headers);
+            if headers.contains_key(SESSION_ID) {
+                let delete = self.exchange(Method::DELETE, &headers, Bytes::new(), inbox);
+                let _: Result<_, Error> = within(inbox, Some(inbox.timeouts().close), delete).await;
             }
             self.abort();
         })
