@@ -23,7 +23,7 @@ mod tests;
 
 use super::{BoxFuture, Inbox, Outgoing, Revision, Sent, Transport};
 use crate::Session;
-use crate::mcp::client::within;
+use crate::mcp::call::within;
 use crate::mcp::error::{Delivery, Error, HttpError, InvalidInput, IoStage};
 use crate::sync::Mutex;
 use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};

@@ -4,8 +4,8 @@ use super::body::Body;
 use super::post::is_message;
 use super::status::body_failed;
 use super::{Http, Inbox};
-use crate::mcp::error::{Delivery, Error};
-use crate::mcp::inbox::Event as Notice;
+use crate::mcp::error::{Delivery, Error, Violation};
+use crate::mcp::event::Event as Notice;
 use crate::mcp::protocol::event_stream::{Event, EventDecoder};
 use ::http::HeaderValue;
 use std::collections::VecDeque;
@@ -124,8 +124,7 @@ impl Http {
             };
             rounds += 1;
             if rounds > inbox.limits().resumptions {
-                let error =
-                    lost.unwrap_or_else(|| Error::protocol(crate::mcp::error::Violation::StreamEnded));
+                let error = lost.unwrap_or_else(|| Error::protocol(Violation::StreamEnded));
                 inbox.emit(&Notice::StreamLost(&error));
                 return;
             }
