@@ -15,7 +15,7 @@
 //! The nouns:
 //!
 //! - [`Client`]: the handle; [`Driver`]: the future that runs the connection;
-//! - [`Stdio`] and [`Http`]: transports; [`Transport`]: the contract, for others;
+//! - [`Stdio`], [`Http`], [`Sse`] and [`Memory`]: transports; [`Transport`]: the contract, for others;
 //! - [`Error`]: what happened, whether the server may have seen it, and whether to try again;
 //! - [`Limits`] and [`Timeouts`]: every bound there is.
 //!
@@ -54,6 +54,7 @@ pub use protocol::handshake::Revision;
 pub use protocol::message::RpcError;
 pub use timer::{AsyncIoTimer, BoxFuture, Timer};
 #[cfg(feature = "mcp-http")]
-pub use transport::http::{AsyncIo, ConnectError, Connecting, Http, Net, Stream, TokenProvider};
+pub use transport::http::{AsyncIo, ConnectError, Connecting, Http, Net, Sse, Stream, TokenProvider};
+pub use transport::memory::{Memory, MemoryServer};
 pub use transport::stdio::Stdio;
 pub use transport::{Outgoing, Sent, Transport};

@@ -103,6 +103,11 @@ impl Inbox {
         self.finish(handled, || excerpt(prefix, 100));
     }
 
+    /// Takes a message that broke off at the end of everything: it is none (IO-04).
+    pub fn deliver_partial(&self, text: &[u8]) {
+        self.emit(&Event::Stray { excerpt: &excerpt(text, 100) });
+    }
+
     pub(crate) fn accept(&self, inbound: Inbound) {
         match inbound {
             Inbound::One(message) => self.accept_message(message),

@@ -93,7 +93,6 @@ impl Http {
     /// The server's own stream (SES-11 to SES-15): opened once the handshake is over, kept open, and no
     /// call's business: however it fails, it is an event and nothing more.
     pub(super) async fn listen(&self, inbox: &Inbox) {
-        self.negotiated.ended().await;
         let mut cursor = Cursor::default();
         let mut rounds = 0;
         loop {

@@ -27,7 +27,8 @@ impl Http {
         }
         let in_session = headers.contains_key(SESSION_ID);
         let body = Bytes::from(message.body);
-        let response = self.exchange(Method::POST, &headers, body, inbox).await?;
+        let response =
+            self.endpoint.exchange(Method::POST, &self.endpoint.url, &headers, body, inbox).await?;
         if !response.status().is_success() {
             let expired = response.status() == StatusCode::NOT_FOUND && in_session;
             let error = http_error(response, inbox.limits()).await;
@@ -139,7 +140,8 @@ impl Http {
         if let Some(last) = last {
             headers.insert(LAST_EVENT_ID, last);
         }
-        let response = self.exchange(Method::GET, &headers, Bytes::new(), inbox).await?;
+        let response =
+            self.endpoint.exchange(Method::GET, &self.endpoint.url, &headers, Bytes::new(), inbox).await?;
         if !response.status().is_success() {
             let error = http_error(response, inbox.limits()).await;
             return Err(Error::new(ErrorKind::Http(error), Delivery::Answered));
