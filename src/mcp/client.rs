@@ -3,7 +3,7 @@
 use super::builder::{Builder, Config};
 use super::call::params_of;
 use super::driver::Driver;
-use super::error::{Error, Violation};
+use super::error::{Error, InvalidInput, Violation};
 use super::event::Progress;
 use super::inbox::{Inbox, ProgressHandler};
 use super::limits::Limits;
@@ -216,6 +216,22 @@ impl Client {
     pub async fn notify(&self, method: &str, params: impl Serialize) -> Result<(), Error> {
         let params = params_of(&params, "parameters must be a JSON object")?;
         self.tell(method, params.as_deref()).await
+    }
+
+    /// A new session with the same server: the same configuration, a new connection, a new handshake.
+    ///
+    /// For when this one has ended (and it need not have). Nothing moves over: calls of the old session
+    /// fail with its cause, and nothing is repeated.
+    ///
+    /// # Errors
+    ///
+    /// As for [`connect`](Self::connect); and when the transport cannot be had again: one over streams
+    /// that were handed in, in-memory, or a child whose command has been started again already.
+    pub async fn reconnect(&self) -> Result<(Self, Driver), Error> {
+        match self.shared().transport.renew() {
+            Some(transport) => Self::connect_with(self.inbox().config().clone(), transport?).await,
+            None => Err(Error::invalid(InvalidInput::Transport)),
+        }
     }
 
     pub(crate) async fn connect_with(

@@ -263,8 +263,8 @@ pub enum InvalidInput {
     Method(&'static str),
     /// Arguments or parameters that are not a JSON object, or cannot be made JSON.
     Params(&'static str),
-    /// A certificate that cannot be read.
-    Certificate,
+    /// A transport that cannot be had a second time.
+    Transport,
 }
 
 impl fmt::Display for InvalidInput {
@@ -274,7 +274,7 @@ impl fmt::Display for InvalidInput {
             Self::Header(why) => write!(f, "the header cannot be used: {why}"),
             Self::Method(why) => write!(f, "the method cannot be used: {why}"),
             Self::Params(why) => write!(f, "the parameters cannot be used: {why}"),
-            Self::Certificate => f.write_str("the certificate cannot be used"),
+            Self::Transport => f.write_str("the transport cannot be had a second time"),
         }
     }
 }
