@@ -9,6 +9,8 @@
 //! 3. A waiter never keeps a session's driver alive, and a session never keeps a waiter alive: a
 //!    waker in the table is all there is, and it leaves with the waiter.
 
+#[cfg(all(test, not(any(shared_fate_loom, shared_fate_shuttle))))]
+mod tests;
 mod waiters;
 
 use crate::driver::{Driver, DriverOutput};

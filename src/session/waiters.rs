@@ -58,7 +58,7 @@ pub(crate) struct Seat {
     vtable: Option<&'static RawWakerVTable>,
     /// The address only: kept as a number so that it takes no part in auto traits.
     data: usize,
-    slot: u32,
+    pub(super) slot: u32,
     shard: u8,
 }
 
