@@ -2,7 +2,7 @@
 //!
 //! One poll, in this order, is the whole semantics:
 //!
-//! 1. Nothing is waiting yet: has the session ended? Then the request is never polled (R3).
+//! 1. The request was not polled yet: has the session ended? Then it never is (R3).
 //! 2. The request. If it is ready, that is the answer, whatever has become of the session (R2);
 //!    unless it is an error and the caller asked for the cause behind it (R4).
 //! 3. The session. If it has ended, the request is dropped here and now (R9). Otherwise the task is
@@ -41,7 +41,8 @@ pub(crate) mod sealed {
         /// What a waiting request keeps between its polls.
         type Seat: Default;
 
-        fn is_waiting(seat: &Self::Seat) -> bool;
+        /// Whether the request has been polled.
+        fn started(seat: &mut Self::Seat) -> &mut bool;
         /// The cause if it is there, without waiting for it.
         fn peek(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<Self::Cause>;
         fn poll_ended(self: Pin<&mut Self>, seat: &mut Self::Seat, cx: &mut Context<'_>)
@@ -66,8 +67,8 @@ macro_rules! supervised_by_session {
             type Cause = Cause<E>;
             type Seat = SessionSeat;
 
-            fn is_waiting(seat: &SessionSeat) -> bool {
-                seat.0.is_taken()
+            fn started(seat: &mut SessionSeat) -> &mut bool {
+                &mut seat.0.started
             }
 
             fn peek(self: Pin<&mut Self>, _: &mut Context<'_>) -> Option<Cause<E>> {
@@ -99,8 +100,8 @@ impl<S: Future> Sealed for S {
     type Cause = S::Output;
     type Seat = bool;
 
-    fn is_waiting(seat: &bool) -> bool {
-        *seat
+    fn started(seat: &mut bool) -> &mut bool {
+        seat
     }
 
     fn peek(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<S::Output> {
@@ -110,8 +111,7 @@ impl<S: Future> Sealed for S {
         }
     }
 
-    fn poll_ended(self: Pin<&mut Self>, seat: &mut bool, cx: &mut Context<'_>) -> Poll<S::Output> {
-        *seat = true;
+    fn poll_ended(self: Pin<&mut Self>, _: &mut bool, cx: &mut Context<'_>) -> Poll<S::Output> {
         self.poll(cx)
     }
 
@@ -169,11 +169,13 @@ impl<F: Future, S: Supervisor> Future for Supervised<F, S> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let request = this.request.as_mut().as_pin_mut().expect("`Supervised` polled after completion");
-        if !S::is_waiting(this.seat)
-            && let Some(cause) = this.supervisor.as_mut().peek(cx)
-        {
-            this.request.set(None);
-            return Poll::Ready(Err(SessionEnded { cause, request_started: false }));
+        if !*S::started(this.seat) {
+            if let Some(cause) = this.supervisor.as_mut().peek(cx) {
+                this.request.set(None);
+                return Poll::Ready(Err(SessionEnded { cause, request_started: false }));
+            }
+            // Before the request runs: it may panic, and so may the clone of a waker after it.
+            *S::started(this.seat) = true;
         }
         if let Poll::Ready(output) = request.poll(cx) {
             this.supervisor.leave(this.seat);

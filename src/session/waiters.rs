@@ -60,6 +60,8 @@ pub(crate) struct Seat {
     data: usize,
     pub(super) slot: u32,
     shard: u8,
+    /// Whether the owner has begun what it waits with. Kept here because here is room for it.
+    pub(crate) started: bool,
 }
 
 impl Seat {
@@ -85,7 +87,7 @@ impl Waiters {
     pub(crate) fn register(&self, seat: &mut Seat, waker: &Waker, ended: impl Fn() -> bool) -> bool {
         // A clone that panics has changed nothing yet.
         let waker = waker.clone();
-        let mut taken = Seat { vtable: None, data: 0, slot: seat.slot, shard: seat.shard };
+        let mut taken = Seat { vtable: None, ..*seat };
         taken.take_by(&waker);
         let left_over;
         let registered;
