@@ -84,7 +84,7 @@ macro_rules! supervised_by_session {
             }
 
             fn leave(self: Pin<&mut Self>, seat: &mut SessionSeat) {
-                Session::leave(&self, &mut seat.0);
+                drop(Session::leave(&self, &mut seat.0));
             }
         }
     };

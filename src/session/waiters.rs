@@ -46,7 +46,7 @@ impl Default for Slab {
     }
 }
 
-enum Slot {
+pub(crate) enum Slot {
     Free { next: u32 },
     Taken(Waker),
 }
@@ -124,12 +124,10 @@ impl Waiters {
         registered
     }
 
-    /// Empties the seat: after this the waker is gone from the table.
-    pub(crate) fn leave(&self, seat: &mut Seat) {
-        if seat.vtable.take().is_some() {
-            let removed = self.shards[usize::from(seat.shard)].0.lock().remove(seat.slot);
-            drop(removed);
-        }
+    /// Empties the seat: after this the waker is gone from the table, and dropped by the caller.
+    pub(crate) fn leave(&self, seat: &mut Seat) -> Option<Slot> {
+        seat.vtable.take()?;
+        self.shards[usize::from(seat.shard)].0.lock().remove(seat.slot)
     }
 
     /// Wakes everyone and empties the table. The verdict must be latched before (invariant 1).
