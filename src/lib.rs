@@ -44,6 +44,8 @@ pub mod mcp;
 mod driver;
 mod ext;
 pub mod io;
+#[cfg(all(test, any(shared_fate_loom, shared_fate_shuttle)))]
+mod models;
 mod session;
 pub mod stream;
 mod supervised;

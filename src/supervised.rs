@@ -5,8 +5,9 @@
 //! 1. The request was not polled yet: has the session ended? Then it never is (R3).
 //! 2. The request. If it is ready, that is the answer, whatever has become of the session (R2);
 //!    unless it is an error and the caller asked for the cause behind it (R4).
-//! 3. The session. If it has ended, the request is dropped here and now (R9). Otherwise the task is
-//!    registered, once, and again only when it brings another waker.
+//! 3. The session. If it lives, the task is registered, once, and again only when it brings another
+//!    waker. If it has ended since step 2 began, the request is asked once more: a reply may have come
+//!    before the end (R2). Then the request is dropped here and now (R9).
 
 use crate::session::{Cause, Seat, Session};
 use futures_core::FusedFuture;
@@ -43,6 +44,8 @@ pub(crate) mod sealed {
 
         /// Whether the request has been polled.
         fn started(seat: &mut Self::Seat) -> &mut bool;
+        /// Whether the end is known already, if that can be told without a poll.
+        fn is_over(&self) -> bool;
         /// The cause if it is there, without waiting for it.
         fn peek(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<Self::Cause>;
         fn poll_ended(self: Pin<&mut Self>, seat: &mut Self::Seat, cx: &mut Context<'_>)
@@ -69,6 +72,10 @@ macro_rules! supervised_by_session {
 
             fn started(seat: &mut SessionSeat) -> &mut bool {
                 &mut seat.0.started
+            }
+
+            fn is_over(&self) -> bool {
+                self.is_ended()
             }
 
             fn peek(self: Pin<&mut Self>, _: &mut Context<'_>) -> Option<Cause<E>> {
@@ -102,6 +109,10 @@ impl<S: Future> Sealed for S {
 
     fn started(seat: &mut bool) -> &mut bool {
         seat
+    }
+
+    fn is_over(&self) -> bool {
+        false
     }
 
     fn peek(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<S::Output> {
@@ -168,8 +179,11 @@ impl<F: Future, S: Supervisor> Future for Supervised<F, S> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let request = this.request.as_mut().as_pin_mut().expect("`Supervised` polled after completion");
-        if !*S::started(this.seat) {
+        let mut request = this.request.as_mut().as_pin_mut().expect("`Supervised` polled after completion");
+        let mut over = false;
+        if *S::started(this.seat) {
+            over = this.supervisor.is_over();
+        } else {
             if let Some(cause) = this.supervisor.as_mut().peek(cx) {
                 this.request.set(None);
                 return Poll::Ready(Err(SessionEnded { cause, request_started: false }));
@@ -177,14 +191,20 @@ impl<F: Future, S: Supervisor> Future for Supervised<F, S> {
             // Before the request runs: it may panic, and so may the clone of a waker after it.
             *S::started(this.seat) = true;
         }
-        if let Poll::Ready(output) = request.poll(cx) {
-            this.supervisor.leave(this.seat);
-            this.request.set(None);
-            return Poll::Ready(Ok(output));
+        let mut poll = request.as_mut().poll(cx);
+        if poll.is_pending() {
+            let cause = ready!(this.supervisor.as_mut().poll_ended(this.seat, cx));
+            if !over {
+                poll = request.poll(cx);
+            }
+            if poll.is_pending() {
+                this.request.set(None);
+                return Poll::Ready(Err(SessionEnded { cause, request_started: true }));
+            }
         }
-        let cause = ready!(this.supervisor.poll_ended(this.seat, cx));
+        this.supervisor.leave(this.seat);
         this.request.set(None);
-        Poll::Ready(Err(SessionEnded { cause, request_started: true }))
+        poll.map(Ok)
     }
 }
 

@@ -58,7 +58,7 @@ fn next<T: Stream<Item = u8>>(
 }
 
 fn ended(item: Poll<Option<Item>>) -> Option<&'static str> {
-    let Poll::Ready(Some(Err(ended))) = item else { panic!("not an end: {item:?}") };
+    let Ready(Some(Err(ended))) = item else { panic!("not an end: {item:?}") };
     assert!(ended.request_started());
     ended.into_cause().error().copied()
 }
@@ -68,7 +68,8 @@ use Poll::{Pending, Ready};
 #[test]
 fn r13_items_then_one_cause_then_the_end() {
     let session = Text::new();
-    let (items, counts) = items([Ready(Some(1)), Pending, Pending, Ready(Some(2)), Pending, Pending]);
+    let (items, counts) =
+        items([Ready(Some(1)), Pending, Pending, Ready(Some(2)), Pending, Pending, Pending]);
     let task = TestWaker::new();
     let mut stream = pin!(items.supervised(&session));
     assert!(matches!(next(&task, &mut stream), Ready(Some(Ok(1)))));
@@ -82,12 +83,12 @@ fn r13_items_then_one_cause_then_the_end() {
     assert_eq!(task.wakes(), 1);
     assert!(!stream.is_terminated());
     assert_eq!(ended(next(&task, &mut stream)), Some("reset"));
-    assert_eq!(counted(&counts), [6, 1], "dropped with the cause, not with the end");
+    assert_eq!(counted(&counts), [7, 1], "dropped with the cause, not with the end");
     assert!(stream.is_terminated());
     for _ in 0..2 {
         assert!(matches!(next(&task, &mut stream), Ready(None)));
     }
-    assert_eq!((task.wakes(), task.registered(), counted(&counts)[0]), (1, 0, 6));
+    assert_eq!((task.wakes(), task.registered(), counted(&counts)[0]), (1, 0, 7));
 }
 
 #[test]
@@ -102,6 +103,32 @@ fn r13_items_that_have_arrived_come_before_the_cause() {
     session.fail("reset");
     assert!(matches!(next(&task, &mut stream), Ready(Some(Ok(1)))));
     assert!(matches!(next(&task, &mut stream), Ready(Some(Ok(2)))));
+    assert_eq!(ended(next(&task, &mut stream)), Some("reset"));
+    assert!(matches!(next(&task, &mut stream), Ready(None)));
+}
+
+#[test]
+fn r13_items_that_arrive_while_the_stream_is_polled_and_before_the_end() {
+    // As for requests: `Pending`, then items and the end from another thread, then the session is seen.
+    let session = Text::new();
+    let task = TestWaker::new();
+    let ending = session.clone();
+    let mut polls = 0;
+    let stream = stream::poll_fn(move |_| {
+        polls += 1;
+        match polls {
+            2 => {
+                ending.fail("reset");
+                Pending
+            }
+            3 | 4 => Ready(Some(polls)),
+            _ => Pending,
+        }
+    });
+    let mut stream = pin!(stream.supervised(&session));
+    assert!(next(&task, &mut stream).is_pending());
+    assert!(matches!(next(&task, &mut stream), Ready(Some(Ok(3)))));
+    assert!(matches!(next(&task, &mut stream), Ready(Some(Ok(4)))));
     assert_eq!(ended(next(&task, &mut stream)), Some("reset"));
     assert!(matches!(next(&task, &mut stream), Ready(None)));
 }
@@ -240,7 +267,8 @@ fn tap(steps: impl IntoIterator<Item = io::Result<usize>>) -> (Tap<Wire, io::Err
 #[test]
 fn r07_a_tap_reports_the_first_error_of_every_operation() {
     for operation in OPERATIONS {
-        let (tap, session) = tap([Ok(0), Err(io::Error::from_raw_os_error(104)), Err(ErrorKind::Other.into())]);
+        let (tap, session) =
+            tap([Ok(0), Err(io::Error::from_raw_os_error(104)), Err(ErrorKind::Other.into())]);
         let task = TestWaker::new();
         let mut cx = Context::from_waker(task.waker());
         let mut waiting = pin!(session.ended());

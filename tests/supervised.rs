@@ -48,6 +48,35 @@ fn r02_a_reply_that_arrives_with_the_end_is_delivered() {
 }
 
 #[test]
+fn r02_a_reply_that_arrives_while_the_request_is_polled_and_before_the_end() {
+    // The request says `Pending`; then, on another thread, the reply comes, and then the end; then the
+    // session is looked at. The reply was first. Here that thread's work is done inside the poll.
+    for polls_before in [0, 1] {
+        let session = Text::new();
+        let (inside, mut polls) = (session.clone(), 0);
+        let request = Script::each(move |_| {
+            polls += 1;
+            match polls {
+                polls if polls <= polls_before => Poll::Pending,
+                polls if polls == polls_before + 1 => {
+                    inside.fail("reset");
+                    Poll::Pending
+                }
+                _ => Poll::Ready(7),
+            }
+        });
+        let log = request.log();
+        let task = TestWaker::new();
+        let mut request = pin!(request.supervised(&session));
+        for _ in 0..polls_before {
+            task.pending(&mut request);
+        }
+        assert_eq!(task.ready(&mut request).unwrap(), 7);
+        assert_eq!((log.polls(), log.drops(), task.registered()), (polls_before + 2, 1, 0));
+    }
+}
+
+#[test]
 fn r02_pending_then_one_wake_then_the_cause() {
     let session = Text::new();
     let request = script![Pending::<u8>];
@@ -212,7 +241,7 @@ fn r07_a_request_that_ends_its_session_from_inside_its_own_poll() {
         let request = Script::<u8>::each(move |_| {
             polls += 1;
             if polls > polls_before {
-                assert!(inside.fail("by the request"));
+                assert_eq!(inside.fail("by the request"), polls == polls_before + 1);
             }
             Poll::Pending
         });
@@ -225,7 +254,8 @@ fn r07_a_request_that_ends_its_session_from_inside_its_own_poll() {
         let ended = task.ready(&mut request).unwrap_err();
         assert!(ended.request_started());
         assert_eq!(ended.cause().error(), Some(&"by the request"));
-        assert_eq!((log.polls(), log.drops(), task.registered()), (polls_before + 1, 1, 0));
+        // Asked once more, since the end came while it was polled.
+        assert_eq!((log.polls(), log.drops(), task.registered()), (polls_before + 2, 1, 0));
     }
 }
 
@@ -296,7 +326,8 @@ fn r15_pending_then_one_wake_under_a_future() {
     end.send("why").unwrap();
     assert_eq!(task.wakes(), 1);
     assert_eq!(task.ready(&mut request).unwrap_err().into_cause(), Ok("why"));
-    assert_eq!((log.polls(), log.drops()), (2, 1));
+    // Once more than under a session, whose end can be seen before the request is polled.
+    assert_eq!((log.polls(), log.drops()), (3, 1));
 }
 
 #[test]

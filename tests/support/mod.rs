@@ -263,6 +263,7 @@ impl<T> Drop for Script<T> {
 }
 
 /// `script![Pending, Ready(1)]`: one step per poll.
+#[allow(unused_macros, reason = "every test file uses a part of the kit")]
 macro_rules! script {
     ($($step:expr),* $(,)?) => {{
         #[allow(unused_imports, reason = "a script may lack one of them")]
@@ -270,6 +271,7 @@ macro_rules! script {
         $crate::support::Script::new([$($step),*])
     }};
 }
+#[allow(unused_imports, reason = "every test file uses a part of the kit")]
 pub(crate) use script;
 
 /// What `body` panicked with, as text.
