@@ -342,6 +342,39 @@ fn publish_before_drop_and_an_echo() {
     });
 }
 
+/// A connection that takes its reply channel down inside its last poll, as an async block does.
+struct Block(Option<Sender>);
+
+impl Future for Block {
+    type Output = Result<(), &'static str>;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0 = None;
+        Poll::Ready(Err("reset"))
+    }
+}
+
+#[test]
+fn an_echo_from_inside_the_last_poll() {
+    model(|| {
+        let session = Text::new();
+        let (sender, receiver) = reply_channel();
+        let driver = session.drive(Block(Some(sender)));
+        let other = thread::spawn(move || assert!(Task::new().poll(pin!(driver)).is_ready()));
+        let task = Task::new();
+        let mut request = pin!(receiver.try_supervised(&session));
+        let mut first = task.poll(request.as_mut());
+        if first.is_pending() {
+            // Perhaps woken by the echo, while the driver is at it.
+            first = task.poll(request.as_mut());
+        }
+        other.join().unwrap();
+        let error = task.settle(first, request).unwrap_err();
+        assert_eq!(error.cause().expect("the echo hides the cause").error(), Some(&"reset"));
+        assert_eq!(task.registered(), 0);
+    });
+}
+
 #[test]
 fn an_answer_before_the_end_is_delivered() {
     model(|| {

@@ -106,10 +106,10 @@ impl Drop for Echo {
 }
 
 #[test]
-fn r01_the_limit_locals_of_an_async_block_are_dropped_before_it_resolves() {
-    // What a future drops *inside* its own last poll, nobody outside can precede. An async block drops
-    // its locals, and what it awaited, before it returns; so does an unwinding. Three ways out are
-    // below: drive the connection itself, report from inside, or keep what echoes out of the block.
+fn r01_what_a_driver_drops_inside_its_last_poll_precedes_the_verdict() {
+    // Nobody outside can precede it: an async block drops its locals, and what it awaited, before it
+    // returns. So `try_supervised` waits for that poll to be over (`rounds.rs`); who looks by other
+    // means should drive the connection itself, or report from inside.
     let ended_at_the_echo = |build: &dyn Fn(Echo, Text) -> Pin<Box<dyn Future<Output = Outcome>>>| {
         let (session, seen) = (Text::new(), Arc::default());
         let (reply, _answer) = oneshot::channel();
@@ -124,7 +124,7 @@ fn r01_the_limit_locals_of_an_async_block_are_dropped_before_it_resolves() {
             let _connection = echo;
             Err("reset")
         })),
-        "if this fails, the limit is gone and the documentation can say so"
+        "if this fails, nobody need wait any more"
     );
     assert!(
         ended_at_the_echo(&|echo, session| Box::pin(async move {
