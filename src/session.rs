@@ -9,11 +9,15 @@
 //! 3. A waiter never keeps a session's driver alive, and a session never keeps a waiter alive: a
 //!    waker in the table is all there is, and it leaves with the waiter.
 
+mod rounds;
+#[cfg(all(test, not(any(shared_fate_loom, shared_fate_shuttle))))]
+mod tests;
 mod waiters;
 
 use crate::driver::{Driver, DriverOutput};
 use crate::sync::Latch;
 use futures_core::FusedFuture;
+use rounds::Rounds;
 use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
@@ -21,7 +25,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use waiters::Waiters;
 
-pub(crate) use waiters::Seat;
+pub(crate) use waiters::{Seat, Slot};
 
 /// Why a session ended: its first cause, the same for everybody who asks.
 ///
@@ -147,6 +151,8 @@ pub struct Session<E> {
 struct Inner<E> {
     verdict: Latch<Cause<E>>,
     waiters: Waiters,
+    /// A family's drivers: the cause of a child's echo comes from above.
+    rounds: Arc<Rounds>,
     /// A child's registration with its parent.
     parent: Option<(Session<E>, Seat)>,
 }
@@ -154,7 +160,14 @@ struct Inner<E> {
 impl<E> Session<E> {
     /// A session that is alive, with nobody waiting.
     pub fn new() -> Self {
-        Self { inner: Arc::new(Inner { verdict: Latch::new(), waiters: Waiters::default(), parent: None }) }
+        Self {
+            inner: Arc::new(Inner {
+                verdict: Latch::new(),
+                waiters: Waiters::default(),
+                rounds: Arc::default(),
+                parent: None,
+            }),
+        }
     }
 
     /// Wraps the future that owns the connection, so that however it ends, the session ends with it.
@@ -217,7 +230,12 @@ impl<E> Session<E> {
             let mut seat = Seat::default();
             let link = Waker::from(Arc::new(Link(child.clone())));
             self.inner.waiters.register(&mut seat, &link, || self.is_ended());
-            Inner { verdict: Latch::new(), waiters: Waiters::default(), parent: Some((self.clone(), seat)) }
+            Inner {
+                verdict: Latch::new(),
+                waiters: Waiters::default(),
+                rounds: Arc::clone(&self.inner.rounds),
+                parent: Some((self.clone(), seat)),
+            }
         });
         // The parent may have ended before the child could be reached through the link.
         if let Some(cause) = self.cause() {
@@ -234,20 +252,40 @@ impl<E> Session<E> {
         {
             return Poll::Pending;
         }
-        inner.waiters.leave(seat);
+        drop(inner.waiters.leave(seat));
         match inner.verdict.get() {
             Some(cause) => Poll::Ready(cause),
             None => unreachable!("the latch was seen set"),
         }
     }
 
-    pub(crate) fn leave(&self, seat: &mut Seat) {
-        self.inner.waiters.leave(seat);
+    /// Empties the seat. What was in it is foreign code when it is dropped.
+    pub(crate) fn leave(&self, seat: &mut Seat) -> Option<Slot> {
+        self.inner.waiters.leave(seat)
+    }
+
+    /// Marks a driver's poll, until the guard is dropped.
+    pub(crate) fn round(&self) -> Round {
+        self.inner.rounds.enter();
+        Round(Arc::clone(&self.inner.rounds))
+    }
+
+    pub(crate) fn poll_rounds_over(&self, until: &mut Option<u64>, cx: &mut Context<'_>) -> Poll<()> {
+        self.inner.rounds.poll_over(until, cx)
     }
 
     #[cfg(test)]
     pub(crate) fn waiting(&self) -> usize {
         self.inner.waiters.len()
+    }
+}
+
+/// A poll of a driver; see [`rounds`].
+pub(crate) struct Round(Arc<Rounds>);
+
+impl Drop for Round {
+    fn drop(&mut self) {
+        self.0.leave();
     }
 }
 
@@ -264,7 +302,7 @@ impl<E> Inner<E> {
 impl<E> Drop for Inner<E> {
     fn drop(&mut self) {
         if let Some((parent, seat)) = &mut self.parent {
-            parent.inner.waiters.leave(seat);
+            drop(parent.inner.waiters.leave(seat));
         }
     }
 }
@@ -330,7 +368,7 @@ impl<E> FusedFuture for Ended<E> {
 
 impl<E> Drop for Ended<E> {
     fn drop(&mut self) {
-        self.session.leave(&mut self.seat);
+        drop(self.session.leave(&mut self.seat));
     }
 }
 

@@ -2,11 +2,12 @@
 //!
 //! One poll, in this order, is the whole semantics:
 //!
-//! 1. Nothing is waiting yet: has the session ended? Then the request is never polled (R3).
+//! 1. The request was not polled yet: has the session ended? Then it never is (R3).
 //! 2. The request. If it is ready, that is the answer, whatever has become of the session (R2);
 //!    unless it is an error and the caller asked for the cause behind it (R4).
-//! 3. The session. If it has ended, the request is dropped here and now (R9). Otherwise the task is
-//!    registered, once, and again only when it brings another waker.
+//! 3. The session. If it lives, the task is registered, once, and again only when it brings another
+//!    waker. If it has ended since step 2 began, the request is asked once more: a reply may have come
+//!    before the end (R2). Then the request is dropped here and now (R9).
 
 use crate::session::{Cause, Seat, Session};
 use futures_core::FusedFuture;
@@ -41,7 +42,12 @@ pub(crate) mod sealed {
         /// What a waiting request keeps between its polls.
         type Seat: Default;
 
-        fn is_waiting(seat: &Self::Seat) -> bool;
+        /// Whether the request has been polled.
+        fn started(seat: &mut Self::Seat) -> &mut bool;
+        /// Waits out what may be about to end this supervisor.
+        fn poll_settled(&self, until: &mut Option<u64>, cx: &mut Context<'_>) -> Poll<()>;
+        /// Whether the end is known already, if that can be told without a poll.
+        fn is_over(&self) -> bool;
         /// The cause if it is there, without waiting for it.
         fn peek(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<Self::Cause>;
         fn poll_ended(self: Pin<&mut Self>, seat: &mut Self::Seat, cx: &mut Context<'_>)
@@ -66,8 +72,16 @@ macro_rules! supervised_by_session {
             type Cause = Cause<E>;
             type Seat = SessionSeat;
 
-            fn is_waiting(seat: &SessionSeat) -> bool {
-                seat.0.is_taken()
+            fn started(seat: &mut SessionSeat) -> &mut bool {
+                &mut seat.0.started
+            }
+
+            fn poll_settled(&self, until: &mut Option<u64>, cx: &mut Context<'_>) -> Poll<()> {
+                if self.is_ended() { Poll::Ready(()) } else { self.poll_rounds_over(until, cx) }
+            }
+
+            fn is_over(&self) -> bool {
+                self.is_ended()
             }
 
             fn peek(self: Pin<&mut Self>, _: &mut Context<'_>) -> Option<Cause<E>> {
@@ -83,7 +97,7 @@ macro_rules! supervised_by_session {
             }
 
             fn leave(self: Pin<&mut Self>, seat: &mut SessionSeat) {
-                Session::leave(&self, &mut seat.0);
+                drop(Session::leave(&self, &mut seat.0));
             }
         }
     };
@@ -99,8 +113,16 @@ impl<S: Future> Sealed for S {
     type Cause = S::Output;
     type Seat = bool;
 
-    fn is_waiting(seat: &bool) -> bool {
-        *seat
+    fn started(seat: &mut bool) -> &mut bool {
+        seat
+    }
+
+    fn poll_settled(&self, _: &mut Option<u64>, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+
+    fn is_over(&self) -> bool {
+        false
     }
 
     fn peek(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<S::Output> {
@@ -110,8 +132,7 @@ impl<S: Future> Sealed for S {
         }
     }
 
-    fn poll_ended(self: Pin<&mut Self>, seat: &mut bool, cx: &mut Context<'_>) -> Poll<S::Output> {
-        *seat = true;
+    fn poll_ended(self: Pin<&mut Self>, _: &mut bool, cx: &mut Context<'_>) -> Poll<S::Output> {
         self.poll(cx)
     }
 
@@ -168,21 +189,32 @@ impl<F: Future, S: Supervisor> Future for Supervised<F, S> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let request = this.request.as_mut().as_pin_mut().expect("`Supervised` polled after completion");
-        if !S::is_waiting(this.seat)
-            && let Some(cause) = this.supervisor.as_mut().peek(cx)
-        {
-            this.request.set(None);
-            return Poll::Ready(Err(SessionEnded { cause, request_started: false }));
+        let mut request = this.request.as_mut().as_pin_mut().expect("`Supervised` polled after completion");
+        let mut over = false;
+        if *S::started(this.seat) {
+            over = this.supervisor.is_over();
+        } else {
+            if let Some(cause) = this.supervisor.as_mut().peek(cx) {
+                this.request.set(None);
+                return Poll::Ready(Err(SessionEnded { cause, request_started: false }));
+            }
+            // Before the request runs: it may panic, and so may the clone of a waker after it.
+            *S::started(this.seat) = true;
         }
-        if let Poll::Ready(output) = request.poll(cx) {
-            this.supervisor.leave(this.seat);
-            this.request.set(None);
-            return Poll::Ready(Ok(output));
+        let mut poll = request.as_mut().poll(cx);
+        if poll.is_pending() {
+            let cause = ready!(this.supervisor.as_mut().poll_ended(this.seat, cx));
+            if !over {
+                poll = request.poll(cx);
+            }
+            if poll.is_pending() {
+                this.request.set(None);
+                return Poll::Ready(Err(SessionEnded { cause, request_started: true }));
+            }
         }
-        let cause = ready!(this.supervisor.poll_ended(this.seat, cx));
+        this.supervisor.leave(this.seat);
         this.request.set(None);
-        Poll::Ready(Err(SessionEnded { cause, request_started: true }))
+        poll.map(Ok)
     }
 }
 
@@ -207,20 +239,28 @@ pin_project! {
     /// `Err` looks at the session once more: if that has ended, the caller gets the session's cause
     /// *and* the request's error beside it.
     ///
+    /// An echo may even come from inside the driver's last poll (an async block drops its locals before
+    /// it returns, a panic on its way out). So where a driver is being polled by another thread at that
+    /// moment, the error is kept until that one poll is over; a driver that blocks in its poll delays it.
+    ///
     /// **Fairness/ties, cancel safety, drop, panics:** as for [`Supervised`].
     #[must_use = "futures do nothing unless polled"]
     pub struct TrySupervised<F, S>
     where
+        F: Future,
         S: Supervisor,
     {
         #[pin]
         inner: Supervised<F, S>,
+        // The request's error, while a driver that may be the reason is being polled.
+        echo: Option<F::Output>,
+        until: Option<u64>,
     }
 }
 
-impl<F, S: Supervisor> TrySupervised<F, S> {
+impl<F: Future, S: Supervisor> TrySupervised<F, S> {
     pub(crate) fn new(request: F, supervisor: S) -> Self {
-        Self { inner: Supervised::new(request, supervisor) }
+        Self { inner: Supervised::new(request, supervisor), echo: None, until: None }
     }
 }
 
@@ -232,18 +272,27 @@ where
     type Output = Result<T, RequestFailed<R, <S as Supervisor>::Cause>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut inner = self.project().inner;
-        Poll::Ready(match ready!(inner.as_mut().poll(cx)) {
-            Ok(Ok(output)) => Ok(output),
-            Ok(Err(request)) => Err(match inner.project().supervisor.peek(cx) {
-                None => RequestFailed::Request(request),
-                Some(cause) => RequestFailed::SessionEnded {
-                    ended: SessionEnded { cause, request_started: true },
-                    request: Some(request),
-                },
-            }),
-            Err(ended) => Err(RequestFailed::SessionEnded { ended, request: None }),
-        })
+        let this = self.project();
+        let mut inner = this.inner;
+        if this.echo.is_none() {
+            match ready!(inner.as_mut().poll(cx)) {
+                Ok(Ok(output)) => return Poll::Ready(Ok(output)),
+                Ok(echo) => *this.echo = Some(echo),
+                Err(ended) => {
+                    return Poll::Ready(Err(RequestFailed::SessionEnded { ended, request: None }));
+                }
+            }
+        }
+        let supervisor = inner.project().supervisor;
+        ready!(supervisor.poll_settled(this.until, cx));
+        let Some(Err(request)) = this.echo.take() else { unreachable!("only an error is kept") };
+        Poll::Ready(Err(match supervisor.peek(cx) {
+            None => RequestFailed::Request(request),
+            Some(cause) => RequestFailed::SessionEnded {
+                ended: SessionEnded { cause, request_started: true },
+                request: Some(request),
+            },
+        }))
     }
 }
 
@@ -253,11 +302,11 @@ where
     S: Supervisor,
 {
     fn is_terminated(&self) -> bool {
-        self.inner.is_terminated()
+        self.inner.is_terminated() && self.echo.is_none()
     }
 }
 
-impl<F, S: Supervisor> fmt::Debug for TrySupervised<F, S> {
+impl<F: Future, S: Supervisor> fmt::Debug for TrySupervised<F, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("TrySupervised").field(&self.inner).finish()
     }

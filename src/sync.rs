@@ -50,6 +50,12 @@ mod imp {
         }
     }
 
+    pub(crate) use std::thread::ThreadId;
+
+    pub(crate) fn thread_id() -> ThreadId {
+        std::thread::current().id()
+    }
+
     /// How many locks the waiters of one session are spread over.
     pub(crate) const SHARDS: usize = 8;
 
@@ -133,6 +139,16 @@ mod imp {
         }
     }
 
+    #[cfg(shared_fate_loom)]
+    use loom::thread;
+    #[cfg(shared_fate_shuttle)]
+    use shuttle::thread;
+    pub(crate) use thread::ThreadId;
+
+    pub(crate) fn thread_id() -> ThreadId {
+        thread::current().id()
+    }
+
     /// One shard: the models are about one lock's order, and every further lock multiplies them.
     pub(crate) const SHARDS: usize = 1;
 
@@ -141,4 +157,4 @@ mod imp {
     }
 }
 
-pub(crate) use imp::{Latch, Mutex, SHARDS, shard};
+pub(crate) use imp::{Latch, Mutex, SHARDS, ThreadId, shard, thread_id};
