@@ -300,6 +300,7 @@ impl Client {
         shared.inbox.handshake_done();
         shared.transport.negotiated(revision);
         patient.notify(INITIALIZED, ()).await?;
+        shared.transport.ready(&shared.inbox).await;
         let first = shared.server.set(server).is_ok() && shared.revision.set(revision).is_ok();
         debug_assert!(first, "one handshake per connection");
         Ok(())

@@ -42,6 +42,12 @@ pub trait Transport: Send + Sync + 'static {
         let _ = revision;
     }
 
+    /// Resolves when the client may be handed out: after the handshake, while `run` is polled. Bounded.
+    fn ready<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, ()> {
+        let _ = inbox;
+        Box::pin(std::future::ready(()))
+    }
+
     /// Ends in an orderly way, within a bounded time. The session has ended before this is called, and
     /// `run` has been or is about to be dropped.
     fn close<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, ()>;

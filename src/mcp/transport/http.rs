@@ -46,6 +46,10 @@ const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 
+/// How long connecting waits for the server's own stream to open. Some servers send its head with the
+/// first event only.
+const LISTENING: Duration = Duration::from_millis(300);
+
 /// A server behind a URL.
 ///
 /// Speaks Streamable HTTP; a server that refuses it with 400, 404 or 405 is tried with the older
@@ -72,6 +76,8 @@ pub struct Http {
     state: Mutex<State>,
     /// Ends, `Closed`, when it is known what the server speaks: what waits for that waits for this.
     settled: Session<Infallible>,
+    /// Ends, `Closed`, when the server has answered to its own stream's request, one way or the other.
+    listening: Session<Infallible>,
     fallback: bool,
     /// The older transport, where it came to that, and what the server had said to this one.
     legacy: OnceLock<(Sse, HttpError)>,
@@ -175,6 +181,7 @@ impl Http {
             endpoint: Endpoint::new(url)?,
             state: Mutex::default(),
             settled: Session::new(),
+            listening: Session::new(),
             fallback: true,
             legacy: OnceLock::new(),
         })
@@ -245,6 +252,20 @@ impl Transport for Http {
         self.settled.close();
     }
 
+    /// A server that may speak first needs its stream before the first call: common ones send what
+    /// belongs to no stream of a call there, and drop it if it is not open (SES-12).
+    fn ready<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            if self.legacy.get().is_none() {
+                let listening = async {
+                    self.listening.ended().await;
+                    Ok(())
+                };
+                let _: Result<(), Error> = within(inbox, Some(LISTENING), listening).await;
+            }
+        })
+    }
+
     /// SES-08, SES-09: whatever the server says to the DELETE, this is over.
     fn close<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, ()> {
         Box::pin(async move {
@@ -268,6 +289,7 @@ impl Transport for Http {
             endpoint: self.endpoint.clone(),
             state: Mutex::default(),
             settled: Session::new(),
+            listening: Session::new(),
             fallback: self.fallback,
             legacy: OnceLock::new(),
         })))
