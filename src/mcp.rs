@@ -26,6 +26,7 @@
 mod builder;
 mod call;
 mod client;
+mod connect;
 mod driver;
 mod error;
 mod event;
@@ -33,6 +34,7 @@ mod handlers;
 mod inbox;
 mod limits;
 mod methods;
+mod modern;
 mod protocol;
 mod timer;
 mod transport;
@@ -41,6 +43,7 @@ mod work;
 
 pub use builder::Builder;
 pub use client::{CallOptions, Client};
+pub use connect::Mode;
 pub use driver::{Driver, With};
 pub use error::{
     Delivery, Error, ErrorKind, ExitStatus, HttpError, InvalidInput, IoError, IoStage, LimitError,

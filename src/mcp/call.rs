@@ -7,7 +7,7 @@ use super::protocol::exchange::{Reply, ReplyError};
 use super::protocol::handshake::INITIALIZE;
 use super::protocol::message;
 use super::protocol::meta::with_meta;
-use super::transport::Outgoing;
+use super::transport::{Outgoing, Routing};
 use crate::SupervisedExt;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -20,20 +20,37 @@ use std::task::Poll;
 use std::time::Duration;
 
 impl Client {
+    /// One call, in the way of the negotiated revision.
+    pub(crate) async fn call(&self, method: &str, params: Option<&RawValue>) -> Result<Box<RawValue>, Error> {
+        match self.shared().modern() {
+            None => self.once(method, params, &[], None, self.options().total).await,
+            Some(modern) => self.call_modern(modern, method, params).await,
+        }
+    }
+
     /// Registers a call, sends it, waits for the reply and the deadline, and shares the session's fate.
     /// `PendingCall` cleans up on every way out.
-    pub(crate) async fn call(&self, method: &str, params: Option<&RawValue>) -> Result<Box<RawValue>, Error> {
+    pub(crate) async fn once(
+        &self,
+        method: &str,
+        params: Option<&RawValue>,
+        meta: &[(&'static str, Box<RawValue>)],
+        routing: Option<Routing>,
+        total: Option<Duration>,
+    ) -> Result<Box<RawValue>, Error> {
         check_method(method)?;
         let shared = self.shared();
         let inbox = &*shared.inbox;
         let options = self.options();
         let retracted = AtomicBool::new(false);
         let request = async {
-            let call = PendingCall::begin(shared, &retracted, method, options)?;
-            let mut deadline = Deadline::new(inbox, options.silence, options.total);
-            let params = call.params(params, options);
+            // CAN-02; and from 2026-07-28 on an exchange is cancelled by its end.
+            let by_drop = !meta.is_empty() && shared.transport.exchanges();
+            let call = PendingCall::begin(shared, &retracted, method != INITIALIZE && !by_drop, options)?;
+            let mut deadline = Deadline::new(inbox, options.silence, total);
+            let params = call.params(params, options, meta);
             let body = message::encode_request(call.id, method, params.as_deref());
-            let message = Outgoing { id: Some(call.id), method: Some(method.to_owned()), body };
+            let message = Outgoing { id: Some(call.id), method: Some(method.to_owned()), body, routing };
             let mut sending = Some(shared.transport.send(message, inbox));
             poll_fn(|cx| {
                 if let Some(send) = &mut sending
@@ -47,7 +64,9 @@ impl Client {
                 if let Poll::Ready(reply) = inbox.poll_reply(call.id, cx) {
                     return Poll::Ready(call.settle(reply));
                 }
-                inbox.poll_deadline(call.id, &mut deadline).map(|()| Err(timed_out(&deadline, options)))
+                inbox
+                    .poll_deadline(call.id, &mut deadline)
+                    .map(|()| Err(timed_out(&deadline, options.silence, total)))
             })
             .await
         };
@@ -63,7 +82,7 @@ impl Client {
         let shared = self.shared();
         let inbox = &*shared.inbox;
         let body = message::encode_notification(method, params);
-        let message = Outgoing { id: None, method: Some(method.to_owned()), body };
+        let message = Outgoing { id: None, method: Some(method.to_owned()), body, routing: None };
         let limit = self.options().total.or(self.options().silence);
         let send = within(inbox, limit, shared.transport.send(message, inbox));
         send.try_supervised(inbox.session())
@@ -85,10 +104,9 @@ impl Client {
     }
 }
 
-fn timed_out(deadline: &Deadline, options: &CallOptions) -> Error {
-    let total = deadline.is_total();
-    let after = if total { options.total } else { options.silence };
-    let error = TimeoutError { after: after.unwrap_or_default(), total };
+fn timed_out(deadline: &Deadline, silence: Option<Duration>, total: Option<Duration>) -> Error {
+    let after = if deadline.is_total() { total } else { silence };
+    let error = TimeoutError { after: after.unwrap_or_default(), total: deadline.is_total() };
     Error::new(ErrorKind::Timeout(error), Delivery::MaybeSent)
 }
 
@@ -108,7 +126,7 @@ impl<'a> PendingCall<'a> {
     fn begin(
         shared: &'a Shared,
         retracted: &'a AtomicBool,
-        method: &str,
+        cancellable: bool,
         options: &CallOptions,
     ) -> Result<Self, Error> {
         let id = shared.inbox.begin()?;
@@ -120,19 +138,24 @@ impl<'a> PendingCall<'a> {
             id,
             answered: AtomicBool::new(false),
             retracted,
-            // CAN-02.
-            cancellable: method != INITIALIZE,
+            cancellable,
             reports_progress: options.progress.is_some(),
         })
     }
 
     /// The parameters, with what the options add to them.
-    fn params<'p>(&self, params: Option<&'p RawValue>, options: &CallOptions) -> Option<Cow<'p, RawValue>> {
+    fn params<'p>(
+        &self,
+        params: Option<&'p RawValue>,
+        options: &CallOptions,
+        meta: &[(&'static str, Box<RawValue>)],
+    ) -> Option<Cow<'p, RawValue>> {
         let token = self.reports_progress.then(|| to_raw_value(&self.id).expect("a number"));
         let mut entries = Vec::new();
         if let Some(token) = &token {
             entries.push(("progressToken", Cow::Borrowed(&**token)));
         }
+        entries.extend(meta.iter().map(|(name, value)| (*name, Cow::Borrowed(&**value))));
         entries.extend(options.meta.iter().map(|(name, value)| (&**name, Cow::Borrowed(value.as_raw()))));
         match entries.is_empty() {
             true => params.map(Cow::Borrowed),
@@ -177,7 +200,7 @@ fn cancellation(id: u64) -> Outgoing {
     }
     let params = to_raw_value(&Cancelled { id }).expect("a number");
     let body = message::encode_notification(METHOD, Some(&params));
-    Outgoing { id: None, method: Some(METHOD.to_owned()), body }
+    Outgoing { id: None, method: Some(METHOD.to_owned()), body, routing: None }
 }
 
 fn check_method(method: &str) -> Result<(), Error> {

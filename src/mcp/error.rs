@@ -56,6 +56,9 @@ pub enum ErrorKind {
     /// The server speaks neither Streamable HTTP, which it refused with this answer, nor HTTP+SSE; the
     /// source says how that failed.
     NoEndpoint(HttpError, Box<Error>),
+    /// The server needed something from this client before it could answer, and the client's handler
+    /// refused with this error.
+    Handler(RpcError),
     /// The session ended, and this call with it.
     SessionEnded(SessionLost),
 }
@@ -221,6 +224,7 @@ impl fmt::Display for Error {
             ErrorKind::Limit(error) => error.fmt(f),
             ErrorKind::ServerExited(error) => error.fmt(f),
             ErrorKind::SessionExpired(_) => f.write_str("the server no longer knows the session"),
+            ErrorKind::Handler(error) => write!(f, "the client's handler refused: {error}"),
             ErrorKind::NoEndpoint(refused, _) => {
                 write!(f, "there is no MCP endpoint: {refused}; and over HTTP+SSE")
             }
@@ -421,6 +425,10 @@ pub enum Violation {
     StreamEnded,
     /// A result that does not have the method's form.
     Result,
+    /// A result of a kind that this client did not offer to take.
+    ResultType,
+    /// A request for input that this client did not offer; its method.
+    InputNotOffered(String),
     /// The server speaks none of our protocol revisions; its own choice.
     Version(String),
     /// A session id that HTTP does not allow.
@@ -450,6 +458,10 @@ impl fmt::Display for Violation {
             Self::NotAReply => f.write_str("the server sent no reply but a message of its own"),
             Self::StreamEnded => f.write_str("the event stream ended before the reply"),
             Self::Result => f.write_str("the result does not have the form that the method requires"),
+            Self::ResultType => f.write_str("the result is of a kind that this client did not offer to take"),
+            Self::InputNotOffered(method) => {
+                write!(f, "the server asks for input that this client did not offer: {method:?}")
+            }
             Self::Version(offered) => {
                 write!(f, "the server speaks protocol revision {offered:?}, which this client does not")
             }

@@ -42,6 +42,8 @@ pub struct Inbox {
     served_at: AtomicU64,
     /// Until the handshake is over, an error that names nobody can only mean its one call.
     handshaking: AtomicBool,
+    /// Servers of revision 2026-07-28 send no requests, and get no answer to one (M-17).
+    mute: AtomicBool,
     this: Weak<Self>,
 }
 
@@ -56,6 +58,7 @@ impl Inbox {
             serving: AtomicUsize::new(0),
             served_at: AtomicU64::new(0),
             handshaking: AtomicBool::new(true),
+            mute: AtomicBool::new(false),
             config,
             this: this.clone(),
         })
@@ -149,9 +152,13 @@ impl Inbox {
 
     /// PNG-01 at once; everything else is for the driver.
     fn accept_request(&self, request: ServerRequest) {
+        if self.mute.load(Ordering::Relaxed) {
+            let what = format!("the request {:?}, which this revision does not have", request.method);
+            return self.emit(&Event::Stray { excerpt: &what });
+        }
         let queued = if request.method == "ping" {
             let body = message::encode_result(&request.id, empty_object());
-            self.post(Outgoing { id: None, method: None, body })
+            self.post(Outgoing { id: None, method: None, body, routing: None })
         } else {
             self.serving.fetch_add(1, Ordering::Relaxed);
             self.work.push(Work::Serve(request))
@@ -257,6 +264,10 @@ impl Inbox {
     pub(crate) fn served(&self) {
         self.served_at.store(self.alarm.now(), Ordering::Relaxed);
         self.serving.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_mute(&self, mute: bool) {
+        self.mute.store(mute, Ordering::Relaxed);
     }
 
     pub(crate) fn handshake_done(&self) {

@@ -23,7 +23,7 @@ mod tls;
 #[cfg(test)]
 mod tests;
 
-use super::{BoxFuture, Inbox, Outgoing, Revision, Sent, Transport};
+use super::{BoxFuture, Inbox, Outgoing, Revision, Routing, Sent, Transport};
 use crate::Session;
 use crate::mcp::call::within;
 use crate::mcp::error::{Error, ErrorKind, HttpError};
@@ -44,6 +44,8 @@ pub use sse::Sse;
 
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+const METHOD: HeaderName = HeaderName::from_static("mcp-method");
+const NAME: HeaderName = HeaderName::from_static("mcp-name");
 const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 
 /// How long connecting waits for the server's own stream to open. Some servers send its head with the
@@ -195,6 +197,10 @@ impl Http {
         self
     }
 
+    fn is_modern(&self) -> bool {
+        self.state.lock().revision.is_some_and(Revision::is_modern)
+    }
+
     /// SES-02, INI-09.
     fn session_headers(&self, headers: &mut HeaderMap) {
         let state = self.state.lock();
@@ -208,7 +214,7 @@ impl Http {
 
     /// The first message decides what the server speaks (OLD-09).
     async fn initialize(&self, message: Outgoing, inbox: &Inbox) -> Result<Sent, Error> {
-        let again = Outgoing { id: message.id, method: message.method.clone(), body: message.body.clone() };
+        let again = message.clone();
         let error = match self.post(message, inbox).await {
             Err(error) if self.fallback => error,
             result => return result,
@@ -232,6 +238,10 @@ impl Transport for Http {
         }
     }
 
+    fn exchanges(&self) -> bool {
+        self.legacy.get().is_none()
+    }
+
     fn run<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             self.settled.ended().await;
@@ -241,7 +251,9 @@ impl Transport for Http {
                     false => Error::no_endpoint(refused.clone(), error),
                 });
             }
-            self.listen(inbox).await;
+            if !self.is_modern() {
+                self.listen(inbox).await;
+            }
             // Without the server's own stream the session goes on all the same.
             std::future::pending().await
         })
@@ -256,7 +268,7 @@ impl Transport for Http {
     /// belongs to no stream of a call there, and drop it if it is not open (SES-12).
     fn ready<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            if self.legacy.get().is_none() {
+            if self.legacy.get().is_none() && !self.is_modern() {
                 let listening = async {
                     self.listening.ended().await;
                     Ok(())
