@@ -36,6 +36,7 @@ mod limits;
 mod methods;
 mod modern;
 mod protocol;
+mod subscription;
 mod timer;
 mod transport;
 pub mod types;
@@ -55,6 +56,7 @@ pub use inbox::Inbox;
 pub use limits::{Limits, Timeouts};
 pub use protocol::handshake::Revision;
 pub use protocol::message::RpcError;
+pub use subscription::{Change, Interest, Subscription};
 pub use timer::{AsyncIoTimer, BoxFuture, Timer};
 #[cfg(feature = "mcp-http")]
 pub use transport::http::{AsyncIo, ConnectError, Connecting, Http, Net, Sse, Stream, TokenProvider};

@@ -120,6 +120,7 @@ struct PendingCall<'a> {
     retracted: &'a AtomicBool,
     cancellable: bool,
     reports_progress: bool,
+    reports_changes: bool,
 }
 
 impl<'a> PendingCall<'a> {
@@ -133,6 +134,10 @@ impl<'a> PendingCall<'a> {
         if let Some(progress) = &options.progress {
             shared.inbox.report_progress(id, Arc::clone(progress));
         }
+        // Before the request is sent (SUB-08).
+        if let Some(changes) = &options.subscription {
+            shared.inbox.report_changes(id, Arc::clone(changes));
+        }
         Ok(Self {
             shared,
             id,
@@ -140,6 +145,7 @@ impl<'a> PendingCall<'a> {
             retracted,
             cancellable,
             reports_progress: options.progress.is_some(),
+            reports_changes: options.subscription.is_some(),
         })
     }
 
@@ -178,6 +184,9 @@ impl Drop for PendingCall<'_> {
         self.shared.inbox.forget(self.id);
         if self.reports_progress {
             self.shared.inbox.forget_progress(self.id);
+        }
+        if self.reports_changes {
+            self.shared.inbox.forget_changes(self.id);
         }
         if self.answered.load(Ordering::Relaxed) {
             return;

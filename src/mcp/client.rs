@@ -10,6 +10,7 @@ use super::inbox::{Inbox, ProgressHandler};
 use super::limits::Limits;
 use super::modern::Modern;
 use super::protocol::handshake::Revision;
+use super::subscription::Changes;
 use super::transport::Transport;
 use super::types::{InitializeResult, Json};
 use crate::Session;
@@ -74,6 +75,7 @@ pub struct CallOptions {
     pub total: Option<Duration>,
     pub(crate) progress: Option<ProgressHandler>,
     pub(crate) meta: Vec<(String, Json)>,
+    pub(crate) subscription: Option<Arc<Changes>>,
 }
 
 impl CallOptions {

@@ -7,7 +7,9 @@ use super::handlers::ServerRequest;
 use super::limits::{Limits, Timeouts};
 use super::protocol::exchange::{Exchange, Handled, Polled, Reply, names_nobody};
 use super::protocol::message::{self, Inbound, Malformed, Message, RequestId, ResponseId};
+use super::protocol::modern::subscription_of;
 use super::protocol::salvage;
+use super::subscription::Changes;
 use super::timer::{Alarm, BoxFuture, millis};
 use super::transport::Outgoing;
 use super::work::{Work, WorkQueue};
@@ -36,6 +38,7 @@ pub struct Inbox {
     work: WorkQueue,
     alarm: Alarm,
     progress: Mutex<HashMap<u64, ProgressHandler>>,
+    subscriptions: Mutex<HashMap<u64, Arc<Changes>>>,
     /// How many requests of the server's are being answered, and when the last answer was made: until
     /// then nobody's silence counts (REV-11).
     serving: AtomicUsize,
@@ -55,6 +58,7 @@ impl Inbox {
             work: WorkQueue::new(config.limits.outbox),
             alarm: Alarm::new(Arc::clone(&config.timer)),
             progress: Mutex::default(),
+            subscriptions: Mutex::default(),
             serving: AtomicUsize::new(0),
             served_at: AtomicU64::new(0),
             handshaking: AtomicBool::new(true),
@@ -173,6 +177,9 @@ impl Inbox {
     }
 
     fn accept_notification(&self, method: &str, params: Option<&RawValue>) {
+        if self.accept_change(method, params) {
+            return;
+        }
         let params_text = params.map(RawValue::get);
         match method {
             "notifications/progress" => self.accept_progress(params_text),
@@ -218,6 +225,44 @@ impl Inbox {
 
     pub(crate) fn report_progress(&self, id: u64, handler: ProgressHandler) {
         self.progress.lock().insert(id, handler);
+    }
+
+    pub(crate) fn report_changes(&self, id: u64, changes: Arc<Changes>) {
+        self.subscriptions.lock().insert(id, changes);
+    }
+
+    pub(crate) fn forget_changes(&self, id: u64) {
+        let changes = self.subscriptions.lock().remove(&id);
+        drop(changes);
+    }
+
+    /// Whether it was a subscription's (SUB-04, SUB-07).
+    fn accept_change(&self, method: &str, params: Option<&RawValue>) -> bool {
+        if self.subscriptions.lock().is_empty() {
+            return false;
+        }
+        let text = params.map_or("{}", RawValue::get);
+        if method == "notifications/cancelled" {
+            #[derive(Deserialize)]
+            struct Ended {
+                #[serde(rename = "requestId")]
+                id: u64,
+            }
+            let Ok(Ended { id }) = serde_json::from_str(text) else { return false };
+            if !self.subscriptions.lock().contains_key(&id) {
+                return false;
+            }
+            let handled =
+                self.exchange.lock().handle_reply(ResponseId::Ours(id), Ok(empty_object().to_owned()));
+            self.finish(handled, String::new);
+            return true;
+        }
+        let Some(id) = subscription_of(text) else { return false };
+        let changes = self.subscriptions.lock().get(&id).map(Arc::clone);
+        if let Some(changes) = &changes {
+            changes.push(method, params.map(|params| params.to_owned().into()));
+        }
+        changes.is_some()
     }
 
     pub(crate) fn forget_progress(&self, id: u64) {

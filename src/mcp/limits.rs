@@ -41,6 +41,9 @@ pub struct Limits {
     pub resumptions: usize,
     /// How many times in a row a server may ask for input before it answers a call. Default 10.
     pub rounds: usize,
+    /// How many changes a [`Subscription`](super::Subscription) keeps until they are fetched. Default
+    /// 1 024.
+    pub changes: usize,
     /// How many pages a `list_*` method fetches. Default 1 000.
     pub pages: usize,
 }
@@ -62,6 +65,7 @@ impl Default for Limits {
             redirects: 10,
             resumptions: 5,
             rounds: 10,
+            changes: 1_024,
             pages: 1_000,
         }
     }
