@@ -83,7 +83,7 @@ impl Client {
         let inbox = &*shared.inbox;
         let body = message::encode_notification(method, params);
         let message = Outgoing { id: None, method: Some(method.to_owned()), body, routing: None };
-        let limit = self.options().total.or(self.options().silence);
+        let limit = self.options().total.or_else(|| self.options().silence);
         let send = within(inbox, limit, shared.transport.send(message, inbox));
         send.try_supervised(inbox.session())
             .await

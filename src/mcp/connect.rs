@@ -55,7 +55,10 @@ impl Client {
         let offer = match mode {
             Mode::Legacy => None,
             Mode::Auto | Mode::Modern => match self.discover().await? {
-                Verdict::Modern(revision, server) => return Ok(self.settle(revision, *server).await),
+                Verdict::Modern(revision, server) => {
+                    self.settle(revision, *server).await;
+                    return Ok(());
+                }
                 Verdict::Legacy(_, error) if mode == Mode::Modern => {
                     let violation = || Error::protocol(Violation::Version("a handshake".to_owned()));
                     return Err(error.unwrap_or_else(violation).into());
@@ -69,7 +72,10 @@ impl Client {
                 if mode == Mode::Auto && error.rpc().is_some_and(|rpc| rpc.code() == UNSUPPORTED_VERSION) =>
             {
                 match self.discover().await? {
-                    Verdict::Modern(revision, server) => Ok(self.settle(revision, *server).await),
+                    Verdict::Modern(revision, server) => {
+                        self.settle(revision, *server).await;
+                        Ok(())
+                    }
                     Verdict::Legacy(..) => Err(error.into()),
                 }
             }
@@ -133,7 +139,7 @@ impl Client {
             };
             match era {
                 Era::Modern(revision) => {
-                    let server = read_server(revision, &decode(&*result?)?);
+                    let server = read_server(revision, &decode(&result?)?);
                     return Ok(Verdict::Modern(revision, Box::new(server)));
                 }
                 Era::Again(named) if !again => {

@@ -109,10 +109,9 @@ async fn drive(shared: Arc<Shared>) {
     let session = shared.inbox.session();
     session.drive(pump(&*shared.transport, &shared.inbox)).await;
     if session.cause().is_some_and(|cause| cause.is_closed()) {
-        match shared.claim_closing() {
-            Some(closing) => closing.finish().await,
-            // `Client::close` is at it.
-            None => {}
+        // Unless `Client::close` is at it.
+        if let Some(closing) = shared.claim_closing() {
+            closing.finish().await;
         }
         transport.armed = false;
     }

@@ -206,7 +206,7 @@ impl Client {
 
     async fn ask<T: DeserializeOwned>(&self, method: &str, params: &impl Serialize) -> Result<T, Error> {
         let params = params_of(params, NOT_AN_OBJECT)?;
-        decode(&*self.call(method, params.as_deref()).await?)
+        decode(&self.call(method, params.as_deref()).await?)
     }
 
     /// A request whose result says nothing.
@@ -217,7 +217,7 @@ impl Client {
 
     async fn page<T: DeserializeOwned>(&self, method: &str, cursor: Option<&str>) -> Result<T, Error> {
         match cursor {
-            None => decode(&*self.call(method, None).await?),
+            None => decode(&self.call(method, None).await?),
             Some(cursor) => self.ask(method, &Page { cursor }).await,
         }
     }

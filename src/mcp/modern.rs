@@ -154,9 +154,8 @@ impl Client {
         let (Some(mirrored), Some(arguments)) = (known.1, call.get("arguments")) else { return Ok(headers) };
         for argument in &*mirrored {
             let value = mirror(argument, arguments);
-            match value.map_err(|why| Error::invalid(InvalidInput::Params(why)))? {
-                Some(value) => headers.push((argument.header.clone(), value)),
-                None => {}
+            if let Some(value) = value.map_err(|why| Error::invalid(InvalidInput::Params(why)))? {
+                headers.push((argument.header.clone(), value));
             }
         }
         Ok(headers)

@@ -17,10 +17,10 @@ pub(crate) fn name_of(method: &str, params: Option<&RawValue>) -> Option<String>
 
 /// A value as a header may carry it: as it is, or in Base64 between the markers (PAR-05, PAR-06).
 pub(crate) fn header_value(value: &str) -> Cow<'_, str> {
-    let plain = value.bytes().all(|byte| (0x20..=0x7e).contains(&byte))
-        && !value.starts_with(' ')
-        && !value.ends_with(' ')
-        && !(value.starts_with("=?base64?") && value.ends_with("?="));
+    let printable = value.bytes().all(|byte| (0x20..=0x7e).contains(&byte));
+    let padded = value.starts_with(' ') || value.ends_with(' ');
+    let like_encoded = value.starts_with("=?base64?") && value.ends_with("?=");
+    let plain = printable && !padded && !like_encoded;
     match plain {
         true => Cow::Borrowed(value),
         false => Cow::Owned(format!("=?base64?{}?=", base64(value.as_bytes()))),
