@@ -36,6 +36,7 @@ mod limits;
 mod methods;
 mod modern;
 mod protocol;
+mod reconnect;
 mod subscription;
 mod timer;
 mod transport;
@@ -56,6 +57,7 @@ pub use inbox::Inbox;
 pub use limits::{Limits, Timeouts};
 pub use protocol::handshake::Revision;
 pub use protocol::message::RpcError;
+pub use reconnect::{Reconnecting, ReconnectingDriver};
 pub use subscription::{Change, Interest, Subscription};
 pub use timer::{AsyncIoTimer, BoxFuture, Timer};
 #[cfg(feature = "mcp-http")]

@@ -106,6 +106,11 @@ impl Error {
         Self::new(ErrorKind::NoEndpoint(refused, Box::new(sse)), Delivery::Answered)
     }
 
+    /// There is no session, and why.
+    pub(crate) fn not_connected(cause: Cause<Self>) -> Self {
+        Self::new(ErrorKind::SessionEnded(SessionLost { cause, request: None }), Delivery::NotSent)
+    }
+
     /// What a supervised request's failure looks like to its caller.
     pub(crate) fn from_request(failed: RequestFailed<Self, Cause<Self>>, not_written: bool) -> Self {
         match failed {
