@@ -99,16 +99,18 @@ impl Reconnecting {
             if leads {
                 let lead = Lead { shared: &self.shared, attempt: &attempt };
                 match old.reconnect().await {
-                    Ok((client, driver)) => lead.replace(client, driver),
+                    Ok((client, driver)) => {
+                        lead.replace(client.clone(), driver);
+                        return Ok(client);
+                    }
                     Err(error) => {
                         attempt.fail(error);
                     }
                 }
             }
-            match attempt.ended().await {
-                cause @ Cause::Failed(_) => return Err(Error::not_connected(cause)),
-                // There is a new client, or the leader has gone.
-                _ => {}
+            // Otherwise there is a new client, or the leader has gone.
+            if let cause @ Cause::Failed(_) = attempt.ended().await {
+                return Err(Error::not_connected(cause));
             }
         }
     }

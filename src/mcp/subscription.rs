@@ -124,7 +124,7 @@ impl Client {
         let client = self.with_options(options);
         let call = Box::pin(async move { client.call(LISTEN, params.as_deref()).await.map(drop) });
         let mut subscription = Subscription { call: Some(call), changes, lost: None };
-        let limit = self.options().silence.or(self.options().total);
+        let limit = self.options().silence.or_else(|| self.options().total);
         let mut timer = limit.map(|limit| self.shared().inbox.sleep(limit));
         poll_fn(|cx| {
             subscription.poll_call(cx);
