@@ -31,7 +31,8 @@ use std::time::Duration;
 /// [`Driver::with`]. When the last clone is dropped, the session is closed.
 ///
 /// **Every call ends.** With its reply; with an error of its own; at once with the session's cause
-/// when the session ends; or at its deadline ([`Timeouts`]). A failed call does not hurt others.
+/// when the session ends; or at its deadline ([`Timeouts`](super::Timeouts)). A failed call does not
+/// hurt others.
 ///
 /// **Cancel safety:** dropping a call's future forgets the call and, if the server may have seen it,
 /// sends a cancellation, best effort. Nothing else is affected.
@@ -143,7 +144,8 @@ impl Client {
     /// # Errors
     ///
     /// Whatever went wrong with the handshake, with the server's own words; within
-    /// [`Timeouts::handshake`]. Everything opened for it is closed then, and a child is gone.
+    /// [`Timeouts::handshake`](super::Timeouts::handshake). Everything opened for it is closed
+    /// then, and a child is gone.
     ///
     /// **Cancel safety:** dropping the future gives the connection up; a child is killed and reaped.
     pub async fn connect(transport: impl Transport) -> Result<(Self, Driver), Error> {
@@ -192,8 +194,9 @@ impl Client {
     /// Ends the session and releases what it holds, in an orderly way and in bounded time.
     ///
     /// All pending calls fail with [`Cause::Closed`](crate::Cause::Closed) *before* anything else is
-    /// done. Then a child gets its standard input closed, after [`Timeouts::close`] a SIGTERM, after
-    /// another a SIGKILL, and is reaped; an HTTP session is deleted.
+    /// done. Then a child gets its standard input closed, after
+    /// [`Timeouts::close`](super::Timeouts::close) a SIGTERM, after another a SIGKILL, and is reaped; an
+    /// HTTP session is deleted.
     ///
     /// **Cancel safety:** dropping the future makes short work of the rest: a child is killed. Calling
     /// it again waits for the first call to finish.

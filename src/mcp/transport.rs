@@ -117,6 +117,7 @@ impl Sent {
         Self { reply: None }
     }
 
+    #[cfg(feature = "mcp-http")]
     pub(crate) fn replied(reply: Reply) -> Self {
         Self { reply: Some(reply) }
     }

@@ -56,7 +56,7 @@ const LISTENING: Duration = Duration::from_millis(300);
 ///
 /// Speaks Streamable HTTP; a server that refuses it with 400, 404 or 405 is tried with the older
 /// HTTP+SSE transport (switch that off with [`legacy_fallback`](Self::legacy_fallback), or use
-/// [`Sse`](crate::mcp::Sse) right away).
+/// [`Sse`] right away).
 ///
 /// `https` needs the feature `mcp-tls`; certificates are verified, against the platform's roots.
 /// Redirects are followed within the same origin only, with the method kept, and a bounded number of
@@ -143,7 +143,7 @@ macro_rules! endpoint_options {
             self
         }
 
-        /// Where sockets come from. Default: [`AsyncIo`], which works on every executor.
+        /// Where sockets come from. Default: [`AsyncIo`](crate::mcp::AsyncIo), which works on every executor.
         pub fn net(mut self, net: impl Net) -> Self {
             self.endpoint.config.net = Arc::new(net);
             self

@@ -218,9 +218,8 @@ impl Transport for Stdio {
                     false => stdin_closed,
                 }
             };
-            let stages: [(fn(&Self), Duration); 3] =
-                [(|_| {}, grace), (Self::terminate, grace), (Self::kill, grace)];
-            for (act, grace) in stages {
+            let stages: [fn(&Self); 3] = [|_| {}, Self::terminate, Self::kill];
+            for act in stages {
                 act(self);
                 let mut grace = inbox.sleep(grace);
                 let over = poll_fn(|cx| match closing(cx) {

@@ -79,6 +79,7 @@ pub(super) fn string(raw: &RawValue) -> Option<String> {
     serde_json::from_str(raw.get()).ok()
 }
 
+#[allow(clippy::cast_possible_truncation, reason = "the conversion saturates")]
 fn read_code(raw: &RawValue) -> i64 {
     let text = string(raw);
     let text = text.as_deref().unwrap_or_else(|| raw.get()).trim();
@@ -86,7 +87,6 @@ fn read_code(raw: &RawValue) -> i64 {
         return code;
     }
     match text.parse::<f64>() {
-        // The conversion saturates.
         Ok(code) if code.is_finite() => code as i64,
         _ => 0,
     }

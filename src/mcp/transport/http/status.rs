@@ -105,7 +105,8 @@ pub(super) fn redirected(from: &Uri, headers: &HeaderMap) -> Result<Uri, Error> 
 
 pub(super) fn origin(uri: &Uri) -> (Option<&str>, Option<String>, u16) {
     let scheme = uri.scheme_str();
-    let port = uri.port_u16().unwrap_or(if scheme == Some("https") { 443 } else { 80 });
+    let default = if scheme == Some("https") { 443 } else { 80 };
+    let port = uri.port_u16().unwrap_or(default);
     (scheme, uri.host().map(str::to_ascii_lowercase), port)
 }
 
