@@ -371,11 +371,15 @@ impl Client {
         &self.handle.shared.inbox
     }
 
-    /// INI-01 to INI-14.
+    /// One limit for all of it.
     async fn handshake(&self, config: &Config) -> Result<(), Error> {
+        within(self.inbox(), config.timeouts.handshake, self.shake_hands(config)).await
+    }
+
+    /// INI-01 to INI-14.
+    async fn shake_hands(&self, config: &Config) -> Result<(), Error> {
         let shared = &self.handle.shared;
-        let limit = CallOptions { silence: None, total: config.timeouts.handshake };
-        let patient = self.with_options(limit);
+        let patient = self.with_options(CallOptions { silence: None, total: None });
         let params = initialize_params(Revision::LATEST, &config.name, &config.version);
         let result = patient.call(INITIALIZE, Some(&params)).await?;
         let server: InitializeResult = super::types::decode(&result)?;
