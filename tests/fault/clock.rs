@@ -50,6 +50,12 @@ impl Clock {
         }
     }
 
+    /// Waits until somebody sleeps for just this long, and moves on so far that he wakes.
+    pub(crate) async fn pass(&self, length: Duration) {
+        self.asleep(length).await;
+        self.advance(length + Duration::from_millis(1));
+    }
+
     /// How many sleeps were begun so far.
     pub(crate) fn begun(&self) -> u64 {
         self.state.lock().unwrap().begun
@@ -60,11 +66,13 @@ impl Clock {
         self.state.lock().unwrap().sleepers.len()
     }
 
-    /// Resolves when somebody sleeps for just this long.
+    /// Resolves when somebody sleeps for just this long, or a millisecond more.
     pub(crate) async fn asleep(&self, length: Duration) {
+        let lengths = [length, length + Duration::from_millis(1)];
         poll_fn(|cx| {
             let mut state = self.state.lock().unwrap();
-            if state.sleepers.values().any(|sleeper| sleeper.length == length && sleeper.waker.is_some()) {
+            let mut asleep = state.sleepers.values().filter(|sleeper| sleeper.waker.is_some());
+            if asleep.any(|sleeper| lengths.contains(&sleeper.length)) {
                 return Poll::Ready(());
             }
             state.watchers.push(cx.waker().clone());

@@ -350,10 +350,7 @@ fn liv_02_a_status_whose_body_never_comes_is_told_soon() {
         let clock = Clock::new();
         let (client, driver) = on(&clock).connect(Http::new(&server.url()).unwrap()).await.unwrap();
         run.drive(driver, async {
-            let patience = async {
-                clock.asleep(Duration::from_millis(500)).await;
-                clock.advance(Duration::from_millis(500));
-            };
+            let patience = clock.pass(Duration::from_millis(500));
             let (error, ()) = join(client.call_tool("broken", ()), patience).await;
             let error = error.unwrap_err();
             assert_eq!((http(&error).status(), http(&error).body_excerpt()), (503, "busy"));

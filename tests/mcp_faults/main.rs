@@ -10,3 +10,5 @@ mod fault;
 
 mod check;
 mod http_answers;
+mod http_connect;
+mod http_session;
