@@ -98,7 +98,12 @@ impl Error {
     /// What a supervised request's failure looks like to its caller.
     pub(crate) fn from_request(failed: RequestFailed<Self, Cause<Self>>, not_written: bool) -> Self {
         match failed {
-            RequestFailed::Request(error) => error,
+            RequestFailed::Request(mut error) => {
+                if not_written {
+                    error.inner.delivery = Delivery::NotSent;
+                }
+                error
+            }
             RequestFailed::SessionEnded { ended, request } => {
                 let delivery = match &request {
                     _ if !ended.request_started() || not_written => Delivery::NotSent,
