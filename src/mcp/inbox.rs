@@ -128,6 +128,8 @@ impl Inbox {
         let to_only_call = names_nobody(&message) && self.handshaking.load(Ordering::Relaxed);
         match message {
             Message::Response { id, outcome } => {
+                let error = outcome.as_ref().err().filter(|_| self.config.on_event.is_some());
+                let error = error.map(ToString::to_string);
                 let handled = {
                     let mut exchange = self.exchange.lock();
                     let id = match exchange.only_call() {
@@ -136,7 +138,10 @@ impl Inbox {
                     };
                     exchange.handle_reply(id, outcome)
                 };
-                self.finish(handled, || "a reply that nobody waits for".to_owned());
+                self.finish(handled, || match error {
+                    Some(error) => format!("an error for a call that nobody waits for: {error}"),
+                    None => "a reply that nobody waits for".to_owned(),
+                });
             }
             Message::Request { id, method, .. } => {
                 self.exchange.lock().handle_other();
