@@ -19,6 +19,8 @@ use std::thread;
 pub(crate) const CONTROL: &str = "FAULT_CONTROL";
 /// How many lines are read from standard input; all of them if it is not set.
 pub(crate) const READS: &str = "FAULT_READS";
+/// Set for a process that stays when its standard input ends.
+pub(crate) const STUBBORN: &str = "FAULT_STUBBORN";
 /// Set for a process that only holds the pipes it was given.
 pub(crate) const HOLDER: &str = "FAULT_HOLDER";
 
@@ -56,7 +58,8 @@ pub(crate) fn receive(socket: &mut impl Read) -> Option<(u8, Vec<u8>)> {
 /// This binary as a server.
 pub(crate) fn command() -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
-    command.args(["--exact", "fault::child::puppet", "--nocapture", "--test-threads=1"]);
+    // With one thread libtest begins a line before it runs the test.
+    command.args(["--exact", "fault::child::puppet", "--nocapture", "--test-threads=2"]);
     command
 }
 
@@ -80,6 +83,9 @@ fn report_input(reports: &TcpStream) {
         let mut line = Vec::new();
         if input.read_until(b'\n', &mut line).unwrap() == 0 {
             let _ = send(reports, INPUT_ENDED, b"");
+            if env::var(STUBBORN).is_err() {
+                process::exit(0);
+            }
             return;
         }
         if send(reports, LINE, &line).is_err() {
@@ -96,6 +102,7 @@ fn obey(mut control: TcpStream) {
             FLOOD => drop(thread::spawn(move || {
                 loop {
                     write_all(&payload);
+                    thread::yield_now();
                 }
             })),
             EXIT => process::exit(payload[0].into()),

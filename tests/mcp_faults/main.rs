@@ -12,3 +12,5 @@ mod check;
 mod http_answers;
 mod http_connect;
 mod http_session;
+mod stdio_end;
+mod stdio_lines;
