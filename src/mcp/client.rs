@@ -180,7 +180,7 @@ impl Builder {
                     return Poll::Ready(result);
                 }
                 // Should it end now, the handshake is woken with the cause.
-                let _ = driver.poll_unpin(cx);
+                driver.poll_contained(cx);
                 Poll::Pending
             })
             .await?;
