@@ -329,3 +329,40 @@ fn ht_15_streams_that_stay_open_block_nobody() {
         .await;
     });
 }
+
+#[test]
+fn liv_19_an_answer_that_ends_after_the_close_leaves_no_connection() {
+    everywhere(async |run| {
+        let gate = Gate::default();
+        let held = gate.clone();
+        let (wrote, written) = channel::unbounded();
+        let server = Server::start(move |call| match call.request.tool() {
+            "stream" => {
+                call.head("200 OK", &["Content-Type: text/event-stream", "Transfer-Encoding: chunked"]);
+                call.write("3\r\n: \n\r\n");
+                held.wait();
+                call.write("0\r\n\r\n");
+                wrote.try_send(()).unwrap();
+                call.hold();
+            }
+            _ => call.normal(),
+        });
+        let (client, driver) = connect(&server, &Clock::new()).await;
+        run.drive(driver, async {
+            let mut call = std::pin::pin!(client.call_tool("stream", ()));
+            // The reply to the ping comes after the head of the stream.
+            let others = async {
+                server.arrival(|request| request.tool() == "stream").await;
+                client.ping().await.unwrap();
+            };
+            futures::future::select(call.as_mut(), std::pin::pin!(others)).await;
+            gate.open();
+            written.recv().await.unwrap();
+            client.close().await;
+            // Its rest has arrived, so the connection could be used again.
+            call.set(client.call_tool("never", ()));
+            server.deserted().await;
+        })
+        .await;
+    });
+}

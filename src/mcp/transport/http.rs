@@ -234,7 +234,7 @@ impl Transport for Http {
 
     fn abort(&self) {
         if let Some(engine) = self.engine.get() {
-            engine.drop_idle();
+            engine.close();
         }
     }
 }
