@@ -8,7 +8,10 @@
 #[path = "../fault/mod.rs"]
 mod fault;
 
+mod cancel;
 mod check;
+mod deadlines;
+mod driver;
 mod http_answers;
 mod http_connect;
 mod http_session;
