@@ -202,7 +202,13 @@ impl Pipes {
 
     pub(super) fn stderr_tail(&self) -> String {
         let from = self.tail.len().saturating_sub(self.tail_limit);
-        String::from_utf8_lossy(&self.tail[from..]).into_owned()
+        let mut text = String::from_utf8_lossy(&self.tail[from..]).into_owned();
+        // What stands for a damaged character is longer than that.
+        let mut from = text.len().saturating_sub(self.tail_limit);
+        while !text.is_char_boundary(from) {
+            from += 1;
+        }
+        text.split_off(from)
     }
 
     /// Reads everything and throws it away.
