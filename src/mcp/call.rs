@@ -57,7 +57,7 @@ impl Client {
                     && let Poll::Ready(sent) = send.as_mut().poll(cx)
                 {
                     sending = None;
-                    if let Some(reply) = sent?.reply {
+                    if let Some(reply) = sent.inspect_err(|error| call.failed(error))?.reply {
                         return Poll::Ready(call.settle(reply));
                     }
                 }
@@ -167,6 +167,11 @@ impl<'a> PendingCall<'a> {
             true => params.map(Cow::Borrowed),
             false => Some(Cow::Owned(with_meta(params, &entries))),
         }
+    }
+
+    /// Only a server that may have got the request and has not answered can be at work on it.
+    fn failed(&self, error: &Error) {
+        self.answered.store(error.delivery() != Delivery::MaybeSent, Ordering::Relaxed);
     }
 
     fn settle(&self, reply: Reply) -> Result<Box<RawValue>, Error> {

@@ -290,13 +290,13 @@ impl Client {
 
     /// The handshake or what is in its place, with the driver polled beside it.
     async fn shake_hands(&self, mode: Mode, driver: &mut Driver) -> Result<(), Refusal> {
-        let mut handshake = pin!(self.agree(mode));
+        let mut handshake = pin!(self.agree_in_time(mode));
         poll_fn(|cx| {
             if let Poll::Ready(result) = handshake.as_mut().poll(cx) {
                 return Poll::Ready(result);
             }
             // Should it end now, the handshake is woken with the cause.
-            let _ = driver.poll_unpin(cx);
+            driver.poll_contained(cx);
             Poll::Pending
         })
         .await

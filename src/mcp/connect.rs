@@ -1,6 +1,7 @@
 //! Agreeing on a protocol revision: the handshake of the older ones, the discovery of the newer, and
 //! how to tell which (INI-01 to INI-14, ERA-01 to ERA-23).
 
+use super::call::within;
 use super::client::{CallOptions, Client};
 use super::error::{Error, ErrorKind, Violation};
 use super::modern::Modern;
@@ -51,7 +52,24 @@ enum Verdict {
 }
 
 impl Client {
-    pub(crate) async fn agree(&self, mode: Mode) -> Result<(), Refusal> {
+    /// One limit for all of it (INI-11).
+    pub(crate) async fn agree_in_time(&self, mode: Mode) -> Result<(), Refusal> {
+        let inbox = &self.shared().inbox;
+        let mut refusal = None;
+        let agree = async {
+            self.agree(mode).await.map_err(|refused| match refused {
+                Refusal::Final(error) => error,
+                exited @ Refusal::Exited(_) => {
+                    refusal = Some(exited);
+                    Error::protocol(Violation::Result)
+                }
+            })
+        };
+        let result = within(inbox, inbox.timeouts().handshake, agree).await;
+        result.map_err(|error| refusal.unwrap_or(Refusal::Final(error)))
+    }
+
+    async fn agree(&self, mode: Mode) -> Result<(), Refusal> {
         let offer = match mode {
             Mode::Legacy => None,
             Mode::Auto | Mode::Modern => match self.discover().await? {
@@ -86,11 +104,10 @@ impl Client {
     async fn initialize(&self, offer: Revision) -> Result<(), Error> {
         let shared = self.shared();
         let config = shared.inbox.config();
-        let patient =
-            self.with_options(CallOptions { total: config.timeouts.handshake, ..CallOptions::default() });
+        let patient = self.with_options(CallOptions::default());
         let capabilities = config.handlers.capabilities();
         let params = initialize_params(offer, capabilities, &config.name, &config.version);
-        let result = patient.once(INITIALIZE, Some(&params), &[], None, config.timeouts.handshake).await?;
+        let result = patient.once(INITIALIZE, Some(&params), &[], None, None).await?;
         let server: InitializeResult = decode(&result)?;
         let Some(revision) = Revision::from_name(&server.protocol_version).filter(|it| !it.is_modern())
         else {

@@ -114,7 +114,12 @@ impl Error {
     /// What a supervised request's failure looks like to its caller.
     pub(crate) fn from_request(failed: RequestFailed<Self, Cause<Self>>, not_written: bool) -> Self {
         match failed {
-            RequestFailed::Request(error) => error,
+            RequestFailed::Request(mut error) => {
+                if not_written {
+                    error.inner.delivery = Delivery::NotSent;
+                }
+                error
+            }
             RequestFailed::SessionEnded { ended, request } => {
                 let delivery = match &request {
                     _ if !ended.request_started() || not_written => Delivery::NotSent,
@@ -653,11 +658,18 @@ impl fmt::Display for SessionLost {
 
 /// At most `max` bytes of `text` as readable text.
 pub(crate) fn excerpt(text: &[u8], max: usize) -> String {
+    const MORE: char = '…';
     let cut = String::from_utf8_lossy(&text[..text.len().min(max)]);
     let mut cut: String =
         cut.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect();
-    if text.len() > max {
-        cut.push('…');
+    // What stands for a damaged or a control character is longer than that.
+    if text.len() > max || cut.len() > max {
+        let mut end = cut.len().min(max.saturating_sub(MORE.len_utf8()));
+        while !cut.is_char_boundary(end) {
+            end -= 1;
+        }
+        cut.truncate(end);
+        cut.push(MORE);
     }
     cut.trim().to_owned()
 }

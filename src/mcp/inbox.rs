@@ -133,6 +133,8 @@ impl Inbox {
         let to_only_call = names_nobody(&message) && self.handshaking.load(Ordering::Relaxed);
         match message {
             Message::Response { id, outcome } => {
+                let error = outcome.as_ref().err().filter(|_| self.config.on_event.is_some());
+                let error = error.map(ToString::to_string);
                 let handled = {
                     let mut exchange = self.exchange.lock();
                     let id = match exchange.only_call() {
@@ -141,7 +143,10 @@ impl Inbox {
                     };
                     exchange.handle_reply(id, outcome)
                 };
-                self.finish(handled, || "a reply that nobody waits for".to_owned());
+                self.finish(handled, || match error {
+                    Some(error) => format!("an error for a call that nobody waits for: {error}"),
+                    None => "a reply that nobody waits for".to_owned(),
+                });
             }
             Message::Request { id, method, params } => {
                 self.exchange.lock().handle_other();

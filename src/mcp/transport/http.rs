@@ -293,12 +293,12 @@ impl Transport for Http {
     }
 
     fn abort(&self) {
-        self.endpoint.drop_idle();
+        self.endpoint.close();
     }
 
     fn renew(&self) -> Option<Result<Box<dyn Transport>, Error>> {
         Some(Ok(Box::new(Self {
-            endpoint: self.endpoint.clone(),
+            endpoint: self.endpoint.renewed(),
             state: Mutex::default(),
             settled: Session::new(),
             listening: Session::new(),

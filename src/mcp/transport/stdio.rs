@@ -171,8 +171,9 @@ impl Transport for Stdio {
 
     fn run<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
-            // Pending for ever if somebody has the pipes: then the session is being closed.
-            let mut pipes: Guard<'_> = poll_fn(|cx| self.slot.poll_take(cx)).await;
+            // Pending if somebody has the pipes: then the session is being closed.
+            let taken: Option<Guard<'_>> = poll_fn(|cx| self.slot.poll_take(cx)).await;
+            let Some(mut pipes) = taken else { return std::future::pending().await };
             pipes.set_limits(inbox.limits());
             let mut exit = self.exit();
             let end = poll_fn(|cx| {
@@ -198,14 +199,16 @@ impl Transport for Stdio {
             let grace = inbox.timeouts().close;
             let mut exit = self.exit();
             let mut pipes = None;
+            let mut given_up = false;
             let mut closing = |cx: &mut Context<'_>| {
                 if pipes.is_none()
                     && let Poll::Ready(taken) = self.slot.poll_take(cx)
                 {
-                    pipes = Some(taken);
+                    given_up = taken.is_none();
+                    pipes = taken;
                 }
                 let stdin_closed = match &mut pipes {
-                    None => false,
+                    None => given_up,
                     // Its output is read on, or a child that is blocked on it never sees the end of its
                     // input (IO-12).
                     Some(pipes) => {

@@ -65,9 +65,15 @@ impl PartialEq for RpcError {
 impl Eq for RpcError {}
 
 impl fmt::Display for RpcError {
+    /// One line, whatever the peer sent.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let message = if self.message.is_empty() { "no message" } else { &self.message };
-        write!(f, "{message} (code {})", self.code)
+        let mut lines = message.split(char::is_control).filter(|line| !line.is_empty());
+        f.write_str(lines.next().unwrap_or_default())?;
+        for line in lines {
+            write!(f, " {line}")?;
+        }
+        write!(f, " (code {})", self.code)
     }
 }
 

@@ -74,10 +74,15 @@ impl Endpoint {
         Ok(self.engine.get_or_init(|| engine))
     }
 
-    /// Closes idle connections.
-    pub(super) fn drop_idle(&self) {
+    /// The same endpoint, with connections of its own.
+    pub(super) fn renewed(&self) -> Self {
+        Self { engine: OnceLock::new(), ..self.clone() }
+    }
+
+    /// Closes idle connections, and from now on each as soon as it is no longer used.
+    pub(super) fn close(&self) {
         if let Some(engine) = self.engine.get() {
-            engine.drop_idle();
+            engine.close();
         }
     }
 
@@ -124,7 +129,7 @@ impl Endpoint {
                 uri = redirected(&uri, response.headers())?;
             };
             if response.status() == StatusCode::UNAUTHORIZED && self.tokens.is_some() && refused.is_none() {
-                refused = Some(http_error(response, limits).await);
+                refused = Some(http_error(response, inbox).await);
                 continue;
             }
             return Ok(response);

@@ -37,7 +37,7 @@ impl Http {
             self.endpoint.exchange(Method::POST, &self.endpoint.url, &headers, body, inbox).await?;
         if !response.status().is_success() {
             let expired = response.status() == StatusCode::NOT_FOUND && in_session;
-            let error = http_error(response, inbox.limits()).await;
+            let error = http_error(response, inbox).await;
             if expired {
                 let expired = ErrorKind::SessionExpired(error.clone());
                 inbox.session().fail(Error::new(expired, Delivery::Answered));
@@ -163,7 +163,7 @@ impl Http {
         let response =
             self.endpoint.exchange(Method::GET, &self.endpoint.url, &headers, Bytes::new(), inbox).await?;
         if !response.status().is_success() {
-            let error = http_error(response, inbox.limits()).await;
+            let error = http_error(response, inbox).await;
             return Err(Error::new(ErrorKind::Http(error), Delivery::Answered));
         }
         match media_type(response.headers()) {
