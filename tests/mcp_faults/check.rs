@@ -9,7 +9,7 @@ pub(crate) const SECRETS: [&str; 4] = ["5ecre7", "t0ken", "passw0rd", "qu3ry"];
 
 /// A client whose deadlines are on `clock`.
 pub(crate) fn on(clock: &Clock) -> Builder {
-    Client::builder().timer(clock.clone())
+    Client::builder().mode(shared_fate::mcp::Mode::Legacy).timer(clock.clone())
 }
 
 /// The whole story on one line; on the way, what holds for every error.

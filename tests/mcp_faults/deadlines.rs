@@ -258,8 +258,13 @@ fn liv_30_a_timer_that_goes_off_early_fails_no_call_early() {
         // The handshake has a timer of its own, which is believed.
         timeouts.handshake = None;
         let timer = Early { clock: clock.clone(), early: AtomicUsize::new(10) };
-        let (client, driver) =
-            Client::builder().timeouts(timeouts).timer(timer).connect(stdio).await.unwrap();
+        let (client, driver) = Client::builder()
+            .mode(shared_fate::mcp::Mode::Legacy)
+            .timeouts(timeouts)
+            .timer(timer)
+            .connect(stdio)
+            .await
+            .unwrap();
         run.drive(driver, async {
             let waiting = async {
                 server.arrival(|message| tool(message) == "held").await;

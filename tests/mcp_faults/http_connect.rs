@@ -325,7 +325,12 @@ fn limits_redirects_at_the_limit_and_one_past_it() {
         let mut limits = Limits::default();
         limits.redirects = 2;
         let http = Http::new(&server.url()).unwrap();
-        let (client, driver) = Client::builder().limits(limits).connect(http).await.unwrap();
+        let (client, driver) = Client::builder()
+            .mode(shared_fate::mcp::Mode::Legacy)
+            .limits(limits)
+            .connect(http)
+            .await
+            .unwrap();
         run.drive(driver, async {
             client.call_tool("two", ()).await.unwrap();
             let error = client.call_tool("three", ()).await.unwrap_err();
