@@ -103,6 +103,9 @@ impl Http {
             Some(authority) if authority.as_str().contains('@') => {
                 return invalid("it carries credentials: use a header");
             }
+            Some(authority) if target::explicit_port(authority).is_err() => {
+                return invalid("its port is not a number up to 65535");
+            }
             Some(_) => {}
             None => return invalid("it has no host"),
         }
