@@ -261,6 +261,11 @@ impl Call {
         assert!(!matches!(self.stream.read(&mut byte), Ok(1..)), "a request before the answer");
     }
 
+    /// The answer is whole, and another request may follow.
+    pub(crate) fn keep(&mut self) {
+        self.keep = true;
+    }
+
     /// Reads the request to its end. What is written then is all of the answer.
     pub(crate) fn take(&mut self) {
         self.finish_reading();
