@@ -36,7 +36,7 @@ fn reply_of(length: usize, call: &Call) -> String {
 }
 
 fn length(request: &http::Request) -> usize {
-    request.body["params"]["arguments"]["length"].as_u64().unwrap() as usize
+    request.body["params"]["arguments"]["length"].as_u64().unwrap().try_into().unwrap()
 }
 
 #[test]
