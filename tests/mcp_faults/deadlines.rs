@@ -260,6 +260,7 @@ fn liv_30_a_timer_that_goes_off_early_fails_no_call_early() {
         let timer = Early { clock: clock.clone(), early: AtomicUsize::new(10) };
         let (client, driver) = Client::builder()
             .mode(shared_fate::mcp::Mode::Legacy)
+            .mode(shared_fate::mcp::Mode::Legacy)
             .timeouts(timeouts)
             .timer(timer)
             .connect(stdio)

@@ -327,6 +327,7 @@ fn limits_redirects_at_the_limit_and_one_past_it() {
         let http = Http::new(&server.url()).unwrap();
         let (client, driver) = Client::builder()
             .mode(shared_fate::mcp::Mode::Legacy)
+            .mode(shared_fate::mcp::Mode::Legacy)
             .limits(limits)
             .connect(http)
             .await
