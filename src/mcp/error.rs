@@ -124,7 +124,11 @@ impl Error {
                 let delivery = match &request {
                     _ if !ended.request_started() || not_written => Delivery::NotSent,
                     Some(request) => request.delivery(),
-                    None => Delivery::MaybeSent,
+                    None => match ended.cause().error().map(Self::kind) {
+                        // That could only be `initialize`, and both transports have answered it.
+                        Some(ErrorKind::NoEndpoint(..)) => Delivery::Answered,
+                        _ => Delivery::MaybeSent,
+                    },
                 };
                 let lost = SessionLost { cause: ended.into_cause(), request };
                 Self::new(ErrorKind::SessionEnded(lost), delivery)

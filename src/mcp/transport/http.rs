@@ -261,13 +261,14 @@ impl Transport for Http {
 
     fn negotiated(&self, revision: Revision) {
         self.state.lock().revision = Some(revision);
-        self.settled.close();
     }
 
     /// A server that may speak first needs its stream before the first call: common ones send what
     /// belongs to no stream of a call there, and drop it if it is not open (SES-12).
     fn ready<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, ()> {
         Box::pin(async move {
+            // Not before the server was told that the handshake is over (INI-04).
+            self.settled.close();
             if self.legacy.get().is_none() && !self.is_modern() {
                 let listening = async {
                     self.listening.ended().await;
