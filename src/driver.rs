@@ -55,7 +55,8 @@ pin_project! {
     ///
     /// **Panics:** a panic of the inner future is published as [`Cause::Panicked`], the inner future
     /// is dropped, and then the panic goes on in whoever polls the driver (a spawned task reports it
-    /// as its executor does). Requests never unwind with it.
+    /// as its executor does). So does a panic of the inner future's drop. Requests never unwind with
+    /// either.
     ///
     /// **Drop:** dropping a driver that has not resolved ends the session with [`Cause::Dropped`].
     /// It needs no runtime: an executor that shuts down tells the waiters this way.
@@ -72,13 +73,17 @@ pin_project! {
     impl<F, E> PinnedDrop for Driver<F, E> {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            this.session.leave(this.seat);
+            // Dropped last: a waker's drop is foreign code, and may panic.
+            let _own = this.session.leave(this.seat);
             if this.inner.is_some() {
                 this.session.end(Cause::Dropped);
             }
         }
     }
 }
+
+/// What a panic carries.
+type Payload = Box<dyn Any + Send>;
 
 impl<F, E> Driver<F, E> {
     pub(crate) fn new(inner: F, session: Session<E>) -> Self {
@@ -88,6 +93,18 @@ impl<F, E> Driver<F, E> {
     /// The session this drives.
     pub fn session(&self) -> &Session<E> {
         &self.session
+    }
+
+    /// Publishes, then drops the inner future; returns a panic of that drop.
+    fn resolve(self: Pin<&mut Self>, verdict: Option<Cause<E>>) -> Option<Payload> {
+        let mut this = self.project();
+        // Out of the table first: who resolves need not be woken. The waker itself goes last: its drop
+        // is foreign code, and may panic.
+        let _own = this.session.leave(this.seat);
+        if let Some(cause) = verdict {
+            this.session.end(cause);
+        }
+        catch_unwind(AssertUnwindSafe(|| this.inner.set(None))).err()
     }
 }
 
@@ -112,14 +129,15 @@ where
     /// assert_eq!(answer.unwrap_err().cause().error().unwrap().to_string(), "connection reset");
     /// ```
     pub fn with<A: Future>(self, app: A) -> With<F, E, A> {
-        With { app, driver: Some(self), done: false }
+        With { app, driver: self, done: false }
     }
 
     /// `Ready(Some(_))` is a panic, already published.
-    fn poll_contained(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Box<dyn Any + Send>>> {
-        let mut this = self.project();
-        let Some(inner) = this.inner.as_mut().as_pin_mut() else { return Poll::Ready(None) };
-        let mut payload = None;
+    fn poll_contained(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Payload>> {
+        let this = self.as_mut().project();
+        let Some(inner) = this.inner.as_pin_mut() else { return Poll::Ready(None) };
+        let mut panic = None;
+        let mut verdict = None;
         if !this.session.is_ended() {
             // The inner future is dropped right after a panic: nobody can see what it left broken.
             match catch_unwind(AssertUnwindSafe(|| inner.poll(cx))) {
@@ -127,18 +145,19 @@ where
                     // Somebody else may end the session: `close` makes its drivers resolve.
                     let _: Cause<E> = ready!(this.session.poll_ended(this.seat, cx));
                 }
-                Ok(Poll::Ready(output)) => {
-                    this.session.end(sealed::Sealed::into_cause(output));
-                }
-                Err(panic) => {
-                    this.session.end(Cause::Panicked(PanicMessage::of(&*panic)));
-                    payload = Some(panic);
+                Ok(Poll::Ready(output)) => verdict = Some(sealed::Sealed::into_cause(output)),
+                Err(payload) => {
+                    verdict = Some(Cause::Panicked(PanicMessage::of(&*payload)));
+                    panic = Some(payload);
                 }
             }
         }
-        this.session.leave(this.seat);
-        this.inner.set(None);
-        Poll::Ready(payload)
+        let drop_panic = self.resolve(verdict);
+        if panic.is_some() {
+            contain(drop_panic);
+            return Poll::Ready(panic);
+        }
+        Poll::Ready(drop_panic)
     }
 }
 
@@ -189,7 +208,7 @@ pin_project! {
         #[pin]
         app: A,
         #[pin]
-        driver: Option<Driver<F, E>>,
+        driver: Driver<F, E>,
         done: bool,
     }
 }
@@ -203,22 +222,23 @@ where
     type Output = A::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<A::Output> {
-        let mut this = self.project();
+        let this = self.project();
         if let Poll::Ready(output) = this.app.poll(cx) {
             *this.done = true;
-            if let Some(driver) = this.driver.as_mut().as_pin_mut() {
-                driver.session.close();
-            }
-            this.driver.set(None);
+            contain(this.driver.resolve(Some(Cause::Closed)));
             return Poll::Ready(output);
         }
-        if let Some(driver) = this.driver.as_mut().as_pin_mut()
-            && driver.poll_contained(cx).is_ready()
-        {
-            this.driver.set(None);
+        if let Poll::Ready(panic) = this.driver.poll_contained(cx) {
+            contain(panic);
         }
         Poll::Pending
     }
+}
+
+/// A panic that goes no further. The panic hook has reported it; a payload's own drop may panic too,
+/// so it has none.
+fn contain(panic: Option<Payload>) {
+    std::mem::forget(panic);
 }
 
 impl<F, E, A> FusedFuture for With<F, E, A>

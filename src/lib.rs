@@ -35,6 +35,8 @@
 //! It runs on any executor, spawns nothing, and keeps no timer. Nothing is restarted or retried: it
 //! tells you *that* and *why*, and the rest is yours.
 
+#![forbid(unsafe_code)]
+
 #[cfg(not(any(shared_fate_loom, shared_fate_shuttle)))]
 #[cfg(feature = "mcp")]
 pub mod mcp;
@@ -42,6 +44,8 @@ pub mod mcp;
 mod driver;
 mod ext;
 pub mod io;
+#[cfg(all(test, any(shared_fate_loom, shared_fate_shuttle)))]
+mod models;
 mod session;
 pub mod stream;
 mod supervised;

@@ -9,6 +9,8 @@
 //! 3. A waiter never keeps a session's driver alive, and a session never keeps a waiter alive: a
 //!    waker in the table is all there is, and it leaves with the waiter.
 
+#[cfg(all(test, not(any(shared_fate_loom, shared_fate_shuttle))))]
+mod tests;
 mod waiters;
 
 use crate::driver::{Driver, DriverOutput};
@@ -21,7 +23,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use waiters::Waiters;
 
-pub(crate) use waiters::Seat;
+pub(crate) use waiters::{Seat, Slot};
 
 /// Why a session ended: its first cause, the same for everybody who asks.
 ///
@@ -234,15 +236,16 @@ impl<E> Session<E> {
         {
             return Poll::Pending;
         }
-        inner.waiters.leave(seat);
+        drop(inner.waiters.leave(seat));
         match inner.verdict.get() {
             Some(cause) => Poll::Ready(cause),
             None => unreachable!("the latch was seen set"),
         }
     }
 
-    pub(crate) fn leave(&self, seat: &mut Seat) {
-        self.inner.waiters.leave(seat);
+    /// Empties the seat. What was in it is foreign code when it is dropped.
+    pub(crate) fn leave(&self, seat: &mut Seat) -> Option<Slot> {
+        self.inner.waiters.leave(seat)
     }
 
     #[cfg(test)]
@@ -264,7 +267,7 @@ impl<E> Inner<E> {
 impl<E> Drop for Inner<E> {
     fn drop(&mut self) {
         if let Some((parent, seat)) = &mut self.parent {
-            parent.inner.waiters.leave(seat);
+            drop(parent.inner.waiters.leave(seat));
         }
     }
 }
@@ -330,7 +333,7 @@ impl<E> FusedFuture for Ended<E> {
 
 impl<E> Drop for Ended<E> {
     fn drop(&mut self) {
-        self.session.leave(&mut self.seat);
+        drop(self.session.leave(&mut self.seat));
     }
 }
 

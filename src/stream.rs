@@ -5,7 +5,7 @@ use futures_core::{FusedStream, Stream};
 use pin_project_lite::pin_project;
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// Puts a stream under a session's supervision. Implemented for every stream.
 pub trait SupervisedStreamExt: Stream {
@@ -31,7 +31,7 @@ pub trait SupervisedStreamExt: Stream {
         Self: Sized,
         S: Supervisor,
     {
-        SupervisedStream { stream: Some(self), supervisor, seat: Default::default() }
+        SupervisedStream { stream: Some(self), supervisor, seat: Default::default(), cause: None }
     }
 }
 
@@ -60,6 +60,8 @@ pin_project! {
         #[pin]
         supervisor: S,
         seat: <S as Sealed>::Seat,
+        // Known, and held back until the stream has nothing more.
+        cause: Option<<S as Supervisor>::Cause>,
     }
 
     impl<T, S> PinnedDrop for SupervisedStream<T, S>
@@ -78,21 +80,26 @@ impl<T: Stream, S: Supervisor> Stream for SupervisedStream<T, S> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut this = self.project();
-        let Some(stream) = this.stream.as_mut().as_pin_mut() else { return Poll::Ready(None) };
-        let cause = match stream.poll_next(cx) {
-            Poll::Ready(Some(item)) => return Poll::Ready(Some(Ok(item))),
-            Poll::Ready(None) => {
-                let cause = this.supervisor.as_mut().peek(cx);
-                this.supervisor.leave(this.seat);
-                cause
+        let Some(mut stream) = this.stream.as_mut().as_pin_mut() else { return Poll::Ready(None) };
+        loop {
+            match stream.as_mut().poll_next(cx) {
+                Poll::Ready(Some(item)) => return Poll::Ready(Some(Ok(item))),
+                Poll::Pending if this.cause.is_some() => break,
+                // Once more then: an item may have come before the end, but after the stream was asked.
+                Poll::Pending => {
+                    *this.cause = Some(ready!(this.supervisor.as_mut().poll_ended(this.seat, cx)));
+                }
+                Poll::Ready(None) => {
+                    if this.cause.is_none() {
+                        *this.cause = this.supervisor.as_mut().peek(cx);
+                    }
+                    break;
+                }
             }
-            Poll::Pending => match this.supervisor.poll_ended(this.seat, cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(cause) => Some(cause),
-            },
-        };
+        }
+        this.supervisor.leave(this.seat);
         this.stream.set(None);
-        Poll::Ready(cause.map(|cause| Err(SessionEnded::after_start(cause))))
+        Poll::Ready(this.cause.take().map(|cause| Err(SessionEnded::after_start(cause))))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

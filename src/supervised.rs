@@ -2,11 +2,12 @@
 //!
 //! One poll, in this order, is the whole semantics:
 //!
-//! 1. Nothing is waiting yet: has the session ended? Then the request is never polled (R3).
+//! 1. The request was not polled yet: has the session ended? Then it never is (R3).
 //! 2. The request. If it is ready, that is the answer, whatever has become of the session (R2);
 //!    unless it is an error and the caller asked for the cause behind it (R4).
-//! 3. The session. If it has ended, the request is dropped here and now (R9). Otherwise the task is
-//!    registered, once, and again only when it brings another waker.
+//! 3. The session. If it lives, the task is registered, once, and again only when it brings another
+//!    waker. If it has ended since step 2 began, the request is asked once more: a reply may have come
+//!    before the end (R2). Then the request is dropped here and now (R9).
 
 use crate::session::{Cause, Seat, Session};
 use futures_core::FusedFuture;
@@ -41,7 +42,10 @@ pub(crate) mod sealed {
         /// What a waiting request keeps between its polls.
         type Seat: Default;
 
-        fn is_waiting(seat: &Self::Seat) -> bool;
+        /// Whether the request has been polled.
+        fn started(seat: &mut Self::Seat) -> &mut bool;
+        /// Whether the end is known already, if that can be told without a poll.
+        fn is_over(&self) -> bool;
         /// The cause if it is there, without waiting for it.
         fn peek(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<Self::Cause>;
         fn poll_ended(self: Pin<&mut Self>, seat: &mut Self::Seat, cx: &mut Context<'_>)
@@ -66,8 +70,12 @@ macro_rules! supervised_by_session {
             type Cause = Cause<E>;
             type Seat = SessionSeat;
 
-            fn is_waiting(seat: &SessionSeat) -> bool {
-                seat.0.is_taken()
+            fn started(seat: &mut SessionSeat) -> &mut bool {
+                &mut seat.0.started
+            }
+
+            fn is_over(&self) -> bool {
+                self.is_ended()
             }
 
             fn peek(self: Pin<&mut Self>, _: &mut Context<'_>) -> Option<Cause<E>> {
@@ -83,7 +91,7 @@ macro_rules! supervised_by_session {
             }
 
             fn leave(self: Pin<&mut Self>, seat: &mut SessionSeat) {
-                Session::leave(&self, &mut seat.0);
+                drop(Session::leave(&self, &mut seat.0));
             }
         }
     };
@@ -99,8 +107,12 @@ impl<S: Future> Sealed for S {
     type Cause = S::Output;
     type Seat = bool;
 
-    fn is_waiting(seat: &bool) -> bool {
-        *seat
+    fn started(seat: &mut bool) -> &mut bool {
+        seat
+    }
+
+    fn is_over(&self) -> bool {
+        false
     }
 
     fn peek(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<S::Output> {
@@ -110,8 +122,7 @@ impl<S: Future> Sealed for S {
         }
     }
 
-    fn poll_ended(self: Pin<&mut Self>, seat: &mut bool, cx: &mut Context<'_>) -> Poll<S::Output> {
-        *seat = true;
+    fn poll_ended(self: Pin<&mut Self>, _: &mut bool, cx: &mut Context<'_>) -> Poll<S::Output> {
         self.poll(cx)
     }
 
@@ -168,21 +179,32 @@ impl<F: Future, S: Supervisor> Future for Supervised<F, S> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let request = this.request.as_mut().as_pin_mut().expect("`Supervised` polled after completion");
-        if !S::is_waiting(this.seat)
-            && let Some(cause) = this.supervisor.as_mut().peek(cx)
-        {
-            this.request.set(None);
-            return Poll::Ready(Err(SessionEnded { cause, request_started: false }));
+        let mut request = this.request.as_mut().as_pin_mut().expect("`Supervised` polled after completion");
+        let mut over = false;
+        if *S::started(this.seat) {
+            over = this.supervisor.is_over();
+        } else {
+            if let Some(cause) = this.supervisor.as_mut().peek(cx) {
+                this.request.set(None);
+                return Poll::Ready(Err(SessionEnded { cause, request_started: false }));
+            }
+            // Before the request runs: it may panic, and so may the clone of a waker after it.
+            *S::started(this.seat) = true;
         }
-        if let Poll::Ready(output) = request.poll(cx) {
-            this.supervisor.leave(this.seat);
-            this.request.set(None);
-            return Poll::Ready(Ok(output));
+        let mut poll = request.as_mut().poll(cx);
+        if poll.is_pending() {
+            let cause = ready!(this.supervisor.as_mut().poll_ended(this.seat, cx));
+            if !over {
+                poll = request.poll(cx);
+            }
+            if poll.is_pending() {
+                this.request.set(None);
+                return Poll::Ready(Err(SessionEnded { cause, request_started: true }));
+            }
         }
-        let cause = ready!(this.supervisor.poll_ended(this.seat, cx));
+        this.supervisor.leave(this.seat);
         this.request.set(None);
-        Poll::Ready(Err(SessionEnded { cause, request_started: true }))
+        poll.map(Ok)
     }
 }
 

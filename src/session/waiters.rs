@@ -46,7 +46,7 @@ impl Default for Slab {
     }
 }
 
-enum Slot {
+pub(crate) enum Slot {
     Free { next: u32 },
     Taken(Waker),
 }
@@ -58,8 +58,10 @@ pub(crate) struct Seat {
     vtable: Option<&'static RawWakerVTable>,
     /// The address only: kept as a number so that it takes no part in auto traits.
     data: usize,
-    slot: u32,
+    pub(super) slot: u32,
     shard: u8,
+    /// Whether the owner has begun what it waits with. Kept here because here is room for it.
+    pub(crate) started: bool,
 }
 
 impl Seat {
@@ -85,7 +87,7 @@ impl Waiters {
     pub(crate) fn register(&self, seat: &mut Seat, waker: &Waker, ended: impl Fn() -> bool) -> bool {
         // A clone that panics has changed nothing yet.
         let waker = waker.clone();
-        let mut taken = Seat { vtable: None, data: 0, slot: seat.slot, shard: seat.shard };
+        let mut taken = Seat { vtable: None, ..*seat };
         taken.take_by(&waker);
         let left_over;
         let registered;
@@ -122,12 +124,10 @@ impl Waiters {
         registered
     }
 
-    /// Empties the seat: after this the waker is gone from the table.
-    pub(crate) fn leave(&self, seat: &mut Seat) {
-        if seat.vtable.take().is_some() {
-            let removed = self.shards[usize::from(seat.shard)].0.lock().remove(seat.slot);
-            drop(removed);
-        }
+    /// Empties the seat: after this the waker is gone from the table, and dropped by the caller.
+    pub(crate) fn leave(&self, seat: &mut Seat) -> Option<Slot> {
+        seat.vtable.take()?;
+        self.shards[usize::from(seat.shard)].0.lock().remove(seat.slot)
     }
 
     /// Wakes everyone and empties the table. The verdict must be latched before (invariant 1).

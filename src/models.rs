@@ -1,0 +1,501 @@
+//! Interleavings: every one of them with loom, random ones with shuttle; one body for both.
+//!
+//! ```text
+//! RUSTFLAGS="--cfg shared_fate_loom" LOOM_MAX_PREEMPTIONS=3 cargo test --release --lib
+//! RUSTFLAGS="--cfg shared_fate_shuttle" cargo test --release --lib
+//! ```
+//!
+//! The pattern: a waiter polls while something else happens on another thread. If it got `Pending`, it
+//! must have been woken by the time the other thread is done: a lost wake-up is a hang.
+
+use crate::sync::Mutex;
+use crate::{Cause, RequestFailed, Session, SupervisedExt};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::task::{Context, Poll, Wake, Waker};
+
+#[cfg(shared_fate_loom)]
+use loom::thread;
+#[cfg(shared_fate_shuttle)]
+use shuttle::thread;
+
+#[cfg(shared_fate_loom)]
+fn model(body: fn()) {
+    loom::model(body);
+}
+
+#[cfg(shared_fate_shuttle)]
+fn model(body: fn()) {
+    shuttle::check_random(body, 2000);
+    shuttle::check_pct(body, 2000, 3);
+}
+
+type Text = Session<&'static str>;
+
+/// A task: counts its wakes. Std's atomics, so that counting adds no interleavings of its own.
+struct Task {
+    wakes: Arc<Wakes>,
+    waker: Waker,
+}
+
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+impl Task {
+    fn new() -> Self {
+        let wakes = Arc::new(Wakes(AtomicUsize::new(0)));
+        Self { waker: Waker::from(Arc::clone(&wakes)), wakes }
+    }
+
+    fn wakes(&self) -> usize {
+        self.wakes.0.load(SeqCst)
+    }
+
+    /// Registered wakers that are left.
+    fn registered(&self) -> usize {
+        Arc::strong_count(&self.wakes) - 2
+    }
+
+    fn poll<F: Future>(&self, future: Pin<&mut F>) -> Poll<F::Output> {
+        future.poll(&mut Context::from_waker(&self.waker))
+    }
+
+    /// The pattern: `first` is what a poll said while something else went on, which is over now.
+    fn settle<F: Future>(&self, first: Poll<F::Output>, future: Pin<&mut F>) -> F::Output {
+        match first {
+            Poll::Ready(output) => output,
+            Poll::Pending => {
+                assert!(self.wakes() > 0, "a lost wake-up");
+                match self.poll(future) {
+                    Poll::Ready(output) => output,
+                    Poll::Pending => panic!("woken, and nothing to see"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn end_and_register() {
+    model(|| {
+        let session = Text::new();
+        let reporter = session.clone();
+        let other = thread::spawn(move || assert!(reporter.fail("reset")));
+        let task = Task::new();
+        let mut ended = pin!(session.ended());
+        let first = task.poll(ended.as_mut());
+        let pended = first.is_pending();
+        other.join().unwrap();
+        assert_eq!(task.settle(first, ended.as_mut()).error(), Some(&"reset"));
+        assert_eq!((task.wakes(), task.registered()), (usize::from(pended), 0));
+        assert_eq!(session.waiting(), 0);
+    });
+}
+
+#[test]
+fn end_and_deregister() {
+    model(|| {
+        let session = Text::new();
+        let (leaving, staying) = (Task::new(), Task::new());
+        let mut leaver = Box::pin(session.ended());
+        let mut stayer = pin!(session.ended());
+        assert!(leaving.poll(leaver.as_mut()).is_pending());
+        assert!(staying.poll(stayer.as_mut()).is_pending());
+        let reporter = session.clone();
+        let other = thread::spawn(move || assert!(reporter.fail("reset")));
+        drop(leaver);
+        // Its place may be given to another now.
+        let late = Task::new();
+        let mut latecomer = pin!(session.ended());
+        let first = late.poll(latecomer.as_mut());
+        other.join().unwrap();
+        late.settle(first, latecomer);
+        assert!(leaving.wakes() <= 1);
+        assert_eq!(staying.wakes(), 1);
+        assert_eq!([&leaving, &staying, &late].map(Task::registered), [0; 3]);
+        assert_eq!(session.waiting(), 0);
+    });
+}
+
+#[test]
+fn end_and_replace_a_waker() {
+    model(|| {
+        let session = Text::new();
+        let (old, new) = (Task::new(), Task::new());
+        let mut ended = pin!(session.ended());
+        assert!(old.poll(ended.as_mut()).is_pending());
+        let reporter = session.clone();
+        let other = thread::spawn(move || assert!(reporter.fail("reset")));
+        let first = new.poll(ended.as_mut());
+        let pended = first.is_pending();
+        other.join().unwrap();
+        new.settle(first, ended);
+        assert_eq!(new.wakes(), usize::from(pended), "the last waker is the one that counts");
+        assert!(old.wakes() <= usize::from(!pended));
+        assert_eq!((old.registered(), new.registered()), (0, 0));
+    });
+}
+
+#[test]
+fn end_and_end() {
+    model(|| {
+        let session = Session::<usize>::new();
+        let task = Arc::new(Task::new());
+        let mut ended = pin!(session.ended());
+        assert!(task.poll(ended.as_mut()).is_pending());
+        let report = |error: usize| {
+            let (session, task) = (session.clone(), Arc::clone(&task));
+            move || {
+                let first = session.fail(error);
+                assert!(session.is_ended(), "whoever won, it is over");
+                assert!(session.cause().is_some());
+                assert!(!first || task.wakes() == 1, "the first one has woken everybody");
+                first
+            }
+        };
+        let (one, two) = (report(1), report(2));
+        let other = thread::spawn(one);
+        let second_was_first = two();
+        let first_was_first = other.join().unwrap();
+        assert!(first_was_first != second_was_first);
+        let cause = task.settle(Poll::Pending, ended);
+        assert_eq!(cause.error(), Some(if first_was_first { &1 } else { &2 }));
+        assert_eq!(task.wakes(), 1);
+    });
+}
+
+#[test]
+fn driver_drop_and_late_subscriber() {
+    model(|| {
+        let session = Text::new();
+        let driver = session.drive(std::future::pending::<()>());
+        let other = thread::spawn(move || drop(driver));
+        let task = Task::new();
+        let mut request = pin!(std::future::pending::<()>().supervised(&session));
+        let first = task.poll(request.as_mut());
+        other.join().unwrap();
+        let ended = task.settle(first, request).unwrap_err();
+        assert!(matches!(ended.cause(), Cause::Dropped));
+        assert_eq!(task.registered(), 0);
+    });
+}
+
+#[test]
+fn driver_poll_and_close() {
+    model(|| {
+        let session = Text::new();
+        let owner = session.clone();
+        let mut driver = pin!(session.drive(std::future::pending::<()>()));
+        let other = thread::spawn(move || assert!(owner.close()));
+        let task = Task::new();
+        let first = task.poll(driver.as_mut());
+        other.join().unwrap();
+        task.settle(first, driver);
+        assert_eq!(task.registered(), 0);
+    });
+}
+
+#[test]
+fn parent_end_and_child_birth() {
+    model(|| {
+        let parent = Text::new();
+        let reporter = parent.clone();
+        let other = thread::spawn(move || assert!(reporter.fail("reset")));
+        let child = parent.child();
+        let task = Task::new();
+        let mut ended = pin!(child.ended());
+        let first = task.poll(ended.as_mut());
+        other.join().unwrap();
+        assert_eq!(task.settle(first, ended).error(), Some(&"reset"));
+        assert_eq!((parent.waiting(), child.waiting()), (0, 0));
+    });
+}
+
+#[test]
+fn parent_end_and_child_end() {
+    model(|| {
+        let parent = Text::new();
+        let child = parent.child();
+        let task = Task::new();
+        let mut ended = pin!(child.ended());
+        assert!(task.poll(ended.as_mut()).is_pending());
+        let reporter = parent.clone();
+        let other = thread::spawn(move || assert!(reporter.fail("the connection")));
+        let own = child.fail("one stream");
+        other.join().unwrap();
+        let cause = task.settle(Poll::Pending, ended);
+        assert_eq!(cause.error(), Some(if own { &"one stream" } else { &"the connection" }));
+        assert_eq!(task.wakes(), 1);
+        assert_eq!(parent.cause().unwrap().error(), Some(&"the connection"));
+    });
+}
+
+#[test]
+fn parent_end_and_child_drop() {
+    model(|| {
+        let parent = Text::new();
+        let (child, sibling) = (parent.child(), parent.child());
+        let reporter = parent.clone();
+        let other = thread::spawn(move || assert!(reporter.fail("reset")));
+        drop(child);
+        other.join().unwrap();
+        assert!(sibling.is_ended());
+        assert_eq!(parent.waiting(), 0);
+    });
+}
+
+/// A reply channel that fails its receiver when the sender is dropped: the library's echo.
+fn reply_channel() -> (Sender, Receiver) {
+    let state = Arc::new(Mutex::default());
+    (Sender(Arc::clone(&state)), Receiver(state))
+}
+
+#[derive(Default)]
+struct State {
+    reply: Option<Result<u8, Echo>>,
+    waker: Option<Waker>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Echo;
+
+struct Sender(Arc<Mutex<State>>);
+
+impl Sender {
+    fn settle(&self, reply: Result<u8, Echo>) {
+        let mut state = self.0.lock();
+        state.reply.get_or_insert(reply);
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.settle(Err(Echo));
+    }
+}
+
+struct Receiver(Arc<Mutex<State>>);
+
+impl Future for Receiver {
+    type Output = Result<u8, Echo>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.0.lock();
+        match state.reply {
+            Some(reply) => Poll::Ready(reply),
+            None => {
+                let old = state.waker.replace(cx.waker().clone());
+                drop(state);
+                drop(old);
+                Poll::Pending
+            }
+        }
+    }
+}
+
+/// A connection: it owns the reply channel, perhaps answers, and fails.
+struct Connection {
+    sender: Sender,
+    answers: bool,
+}
+
+impl Future for Connection {
+    type Output = Result<(), &'static str>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.answers {
+            self.sender.settle(Ok(7));
+        }
+        Poll::Ready(Err("reset"))
+    }
+}
+
+#[test]
+fn publish_before_drop_and_an_echo() {
+    model(|| {
+        let session = Text::new();
+        let (sender, receiver) = reply_channel();
+        let driver = session.drive(Connection { sender, answers: false });
+        let other = thread::spawn(move || assert!(Task::new().poll(pin!(driver)).is_ready()));
+        let task = Task::new();
+        let mut request = pin!(receiver.try_supervised(&session));
+        let first = task.poll(request.as_mut());
+        other.join().unwrap();
+        match task.settle(first, request).unwrap_err() {
+            RequestFailed::Request(echo) => panic!("{echo:?} hides the cause"),
+            RequestFailed::SessionEnded { ended, .. } => assert_eq!(ended.cause().error(), Some(&"reset")),
+        }
+    });
+}
+
+#[test]
+fn an_answer_before_the_end_is_delivered() {
+    model(|| {
+        let session = Text::new();
+        let (sender, receiver) = reply_channel();
+        let task = Task::new();
+        let mut request = pin!(receiver.try_supervised(&session));
+        assert!(task.poll(request.as_mut()).is_pending());
+        let driver = session.drive(Connection { sender, answers: true });
+        let other = thread::spawn(move || assert!(Task::new().poll(pin!(driver)).is_ready()));
+        let first = task.poll(request.as_mut());
+        other.join().unwrap();
+        assert_eq!(task.settle(first, request).unwrap(), 7, "it was sent before the session ended");
+    });
+}
+
+#[cfg(shared_fate_shuttle)]
+mod shuttle_only {
+    use super::*;
+    use std::panic::catch_unwind;
+
+    /// What is planted: the order of two lines.
+    trait Table: Default + Send + Sync + 'static {
+        fn poll(&self, waker: &Waker) -> bool;
+        fn end(&self);
+    }
+
+    #[derive(Default)]
+    struct Waiting {
+        ended: shuttle::sync::atomic::AtomicBool,
+        wakers: Mutex<Vec<Waker>>,
+    }
+
+    impl Waiting {
+        fn is_ended(&self) -> bool {
+            self.ended.load(SeqCst)
+        }
+
+        fn end(&self) {
+            self.ended.store(true, SeqCst);
+            let wakers = std::mem::take(&mut *self.wakers.lock());
+            wakers.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// As ours: looks again under the lock.
+    #[derive(Default)]
+    struct Right(Waiting);
+
+    impl Table for Right {
+        fn poll(&self, waker: &Waker) -> bool {
+            let mut wakers = self.0.wakers.lock();
+            let ended = self.0.is_ended();
+            if !ended {
+                wakers.push(waker.clone());
+            }
+            ended
+        }
+
+        fn end(&self) {
+            self.0.end();
+        }
+    }
+
+    /// The classic: looks, then registers.
+    #[derive(Default)]
+    struct Wrong(Waiting);
+
+    impl Table for Wrong {
+        fn poll(&self, waker: &Waker) -> bool {
+            if self.0.is_ended() {
+                return true;
+            }
+            self.0.wakers.lock().push(waker.clone());
+            false
+        }
+
+        fn end(&self) {
+            self.0.end();
+        }
+    }
+
+    fn lost_wake_up<T: Table>() {
+        let table = Arc::new(T::default());
+        let ender = Arc::clone(&table);
+        let other = thread::spawn(move || ender.end());
+        let task = Task::new();
+        let ended = table.poll(&task.waker);
+        other.join().unwrap();
+        assert!(ended || task.wakes() == 1, "a lost wake-up");
+    }
+
+    #[test]
+    fn a_planted_lost_wake_up_is_found() {
+        shuttle::check_random(lost_wake_up::<Right>, 2000);
+        let found = catch_unwind(|| shuttle::check_random(lost_wake_up::<Wrong>, 2000));
+        assert!(found.is_err(), "these models would not notice");
+    }
+
+    /// A driver that drops first and publishes then.
+    fn echo<const PUBLISH_FIRST: bool>() {
+        let session = Text::new();
+        let (sender, receiver) = reply_channel();
+        let driver = session.clone();
+        let other = thread::spawn(move || {
+            if PUBLISH_FIRST {
+                driver.fail("reset");
+            }
+            drop(sender);
+            driver.fail("reset");
+        });
+        let task = Task::new();
+        let mut request = pin!(receiver.try_supervised(&session));
+        let first = task.poll(request.as_mut());
+        other.join().unwrap();
+        assert!(task.settle(first, request).unwrap_err().cause().is_some(), "the echo hides the cause");
+    }
+
+    #[test]
+    fn a_planted_late_verdict_is_found() {
+        shuttle::check_random(echo::<true>, 2000);
+        let found = catch_unwind(|| shuttle::check_random(echo::<false>, 2000));
+        assert!(found.is_err(), "these models would not notice");
+    }
+
+    /// Everything at once. A hang is a deadlock, and shuttle says so.
+    fn a_session_with_everybody() {
+        use shuttle::future::block_on;
+        let session = Text::new();
+        let replies: Vec<_> = (0..3).map(|_| reply_channel()).collect();
+        let (senders, receivers): (Vec<_>, Vec<_>) = replies.into_iter().unzip();
+        let mut connection = senders.into_iter();
+        let first = connection.next().unwrap();
+        let rest: Vec<_> = connection.collect();
+        let driver = session.drive(std::future::poll_fn(move |_| {
+            first.settle(Ok(7));
+            assert!(rest.len() == 2);
+            Poll::Ready(Err("reset"))
+        }));
+        let mut threads = vec![thread::spawn(move || block_on(driver))];
+        for (number, receiver) in receivers.into_iter().enumerate() {
+            let session = session.clone();
+            threads.push(thread::spawn(move || match block_on(receiver.try_supervised(session)) {
+                Ok(reply) => assert_eq!((number, reply), (0, 7)),
+                Err(error) => assert_eq!(error.cause().unwrap().error(), Some(&"reset")),
+            }));
+        }
+        let child = session.child();
+        threads.push(thread::spawn(move || assert!(block_on(child.ended()).error() == Some(&"reset"))));
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_eq!(session.waiting(), 0);
+    }
+
+    #[test]
+    fn nobody_hangs() {
+        model(a_session_with_everybody);
+    }
+}

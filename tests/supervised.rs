@@ -1,0 +1,459 @@
+//! `Supervised` and `TrySupervised`: the request's own output, or at once the session's cause.
+
+mod support;
+
+use futures::FutureExt;
+use futures::channel::oneshot;
+use futures::future::FusedFuture;
+use shared_fate::{Cause, RequestFailed, Session, SupervisedExt};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::task::Poll;
+use support::{Script, TestWaker, script};
+use tokio_util::sync::CancellationToken;
+
+type Text = Session<&'static str>;
+
+#[test]
+fn r02_a_request_that_is_ready_at_once_costs_no_registration() {
+    let session = Text::new();
+    let request = script![Ready(7)];
+    let log = request.log();
+    let task = TestWaker::new();
+    let mut request = pin!(request.supervised(&session));
+    assert_eq!(task.ready(&mut request).unwrap(), 7);
+    assert!(request.is_terminated());
+    assert_eq!((log.polls(), log.drops()), (1, 1));
+    assert_eq!((task.clones(), task.wakes()), (0, 0));
+}
+
+#[test]
+fn r02_a_reply_that_arrives_with_the_end_is_delivered() {
+    let session = Text::new();
+    let (reply, request) = oneshot::channel();
+    let task = TestWaker::new();
+    let mut request = pin!(request.supervised(&session));
+    task.pending(&mut request);
+    session.fail("reset");
+    reply.send(7).unwrap();
+    assert_eq!(task.ready(&mut request).unwrap(), Ok(7), "the session ended first, and yet");
+    // The same with a reply that was there before the end.
+    let session = Text::new();
+    let request = script![Pending, Ready(Ok::<_, ()>(8))];
+    let mut request = pin!(request.try_supervised(&session));
+    task.pending(&mut request);
+    session.fail("reset");
+    assert_eq!(task.ready(&mut request).unwrap(), 8);
+}
+
+#[test]
+fn r02_a_reply_that_arrives_while_the_request_is_polled_and_before_the_end() {
+    // The request says `Pending`; then, on another thread, the reply comes, and then the end; then the
+    // session is looked at. The reply was first. Here that thread's work is done inside the poll.
+    for polls_before in [0, 1] {
+        let session = Text::new();
+        let (inside, mut polls) = (session.clone(), 0);
+        let request = Script::each(move |_| {
+            polls += 1;
+            match polls {
+                polls if polls <= polls_before => Poll::Pending,
+                polls if polls == polls_before + 1 => {
+                    inside.fail("reset");
+                    Poll::Pending
+                }
+                _ => Poll::Ready(7),
+            }
+        });
+        let log = request.log();
+        let task = TestWaker::new();
+        let mut request = pin!(request.supervised(&session));
+        for _ in 0..polls_before {
+            task.pending(&mut request);
+        }
+        assert_eq!(task.ready(&mut request).unwrap(), 7);
+        assert_eq!((log.polls(), log.drops(), task.registered()), (polls_before + 2, 1, 0));
+    }
+}
+
+#[test]
+fn r02_pending_then_one_wake_then_the_cause() {
+    let session = Text::new();
+    let request = script![Pending::<u8>];
+    let log = request.log();
+    let task = TestWaker::new();
+    let mut request = pin!(request.supervised(&session));
+    for _ in 0..16 {
+        task.pending(&mut request);
+    }
+    assert_eq!((task.clones(), task.wakes(), log.polls()), (1, 0, 16), "one registration");
+    session.fail("reset");
+    assert_eq!(task.wakes(), 1);
+    let ended = task.ready(&mut request).unwrap_err();
+    assert!(ended.request_started());
+    assert_eq!(ended.into_cause().error(), Some(&"reset"));
+    assert_eq!((log.polls(), log.drops()), (17, 1));
+    assert_eq!((task.wakes(), task.registered()), (1, 0));
+    assert!(request.is_terminated());
+    assert!(support::panic_of(|| task.poll(&mut request)).contains("polled after completion"));
+}
+
+#[test]
+fn r02_try_supervised_pends_then_one_wake_then_the_cause() {
+    let session = Text::new();
+    let request = script![Pending::<Result<u8, &str>>];
+    let log = request.log();
+    let task = TestWaker::new();
+    let mut request = pin!(request.try_supervised(&session));
+    task.pending(&mut request);
+    assert!(!request.is_terminated());
+    session.fail("reset");
+    assert_eq!(task.wakes(), 1);
+    let error = task.ready(&mut request).unwrap_err();
+    assert_eq!(error.cause().unwrap().error(), Some(&"reset"));
+    assert_eq!((error.request_error(), error.request_started()), (None, true));
+    assert_eq!((log.polls(), log.drops(), task.wakes(), task.registered()), (2, 1, 1, 0));
+    assert!(request.is_terminated());
+}
+
+#[test]
+fn r03_on_a_dead_session_the_request_is_never_polled() {
+    let session = Text::new();
+    session.fail("before");
+    let task = TestWaker::new();
+    let request = Script::<u8>::untouched();
+    let log = request.log();
+    let ended = task.ready(&mut pin!(request.supervised(&session))).unwrap_err();
+    assert!(!ended.request_started());
+    assert_eq!(ended.to_string(), "the session had ended before the request was started");
+    assert_eq!((log.polls(), log.drops()), (0, 1), "dropped, too, before the output is returned");
+
+    let request = Script::<Result<u8, &str>>::untouched();
+    let log = request.log();
+    let error = task.ready(&mut pin!(request.try_supervised(&session))).unwrap_err();
+    assert!(!error.request_started());
+    assert_eq!((error.request_error(), log.polls(), log.drops()), (None, 0, 1));
+    assert_eq!((task.clones(), task.wakes()), (0, 0));
+}
+
+#[test]
+fn r03_a_session_that_ends_between_making_and_polling_a_request() {
+    let session = Text::new();
+    let mut request = pin!(Script::<u8>::untouched().supervised(&session));
+    session.close();
+    assert!(!TestWaker::new().ready(&mut request).unwrap_err().request_started());
+}
+
+#[test]
+fn r04_the_cause_beats_its_echo_and_neither_is_lost() {
+    let session = Text::new();
+    let ending = session.clone();
+    let task = TestWaker::new();
+    let request = script![Pending].then(move |_| {
+        ending.fail("500 Internal Server Error");
+        Poll::Ready(Err::<u8, _>("channel closed"))
+    });
+    let log = request.log();
+    let mut request = pin!(request.try_supervised(&session));
+    task.pending(&mut request);
+    let error = task.ready(&mut request).unwrap_err();
+    assert_eq!(error.cause().unwrap().error(), Some(&"500 Internal Server Error"));
+    assert_eq!(error.request_error(), Some(&"channel closed"));
+    assert!(error.request_started());
+    assert_eq!((log.polls(), log.drops(), task.registered()), (2, 1, 0));
+}
+
+#[test]
+fn r04_a_request_that_fails_by_itself_keeps_its_error() {
+    let session = Text::new();
+    let task = TestWaker::new();
+    let error =
+        task.ready(&mut pin!(script![Ready(Err::<u8, _>("404"))].try_supervised(&session))).unwrap_err();
+    assert!(matches!(error, RequestFailed::Request("404")));
+    assert!(error.cause().is_none() && error.request_started());
+    assert!(!session.is_ended(), "and its session lives");
+    // A success is a success, whatever has become of the session.
+    let mut request = pin!(script![Pending, Ready(Ok::<_, ()>(7))].try_supervised(&session));
+    task.pending(&mut request);
+    session.close();
+    assert_eq!(task.ready(&mut request).unwrap(), 7);
+}
+
+#[test]
+fn r09_the_loser_is_dropped_inside_the_poll_that_decides() {
+    // Observed from the loser's drop: the output is not out yet, and the waiter is unregistered.
+    let session = Text::new();
+    let task = Arc::new(TestWaker::new());
+    let registered = Arc::new(AtomicUsize::new(usize::MAX));
+    let request = script![Pending::<u8>].on_drop({
+        let (task, registered) = (Arc::clone(&task), Arc::clone(&registered));
+        move || registered.store(task.registered(), SeqCst)
+    });
+    let mut request = Box::pin(request.supervised(&session));
+    task.pending(&mut request);
+    session.close();
+    assert_eq!(registered.load(SeqCst), usize::MAX, "not dropped by the one who ends the session");
+    let output = task.ready(&mut request);
+    assert_eq!(registered.load(SeqCst), 0);
+    assert!(output.is_err());
+}
+
+#[test]
+fn r10_cancelling_is_dropping() {
+    let session = Text::new();
+    let (task, sibling_task) = (TestWaker::new(), TestWaker::new());
+    let (request, sibling) = (Script::<u8>::never(), script![Pending, Ready(1)]);
+    let (log, sibling_log) = (request.log(), sibling.log());
+    let mut sibling = pin!(sibling.supervised(&session));
+    sibling_task.pending(&mut sibling);
+    {
+        let mut request = pin!(request.supervised(&session));
+        task.pending(&mut request);
+        assert_eq!(task.registered(), 1);
+    }
+    assert_eq!((log.polls(), log.drops()), (1, 1));
+    assert_eq!((task.registered(), task.wakes(), sibling_task.wakes()), (0, 0, 0));
+    assert!(!session.is_ended());
+    assert_eq!(sibling_task.ready(&mut sibling).unwrap(), 1);
+    assert_eq!((sibling_log.drops(), sibling_task.registered()), (1, 0));
+    session.close();
+    assert_eq!((task.wakes(), sibling_task.wakes()), (0, 0), "nobody is left to wake");
+}
+
+#[test]
+fn r10_a_request_that_panics_unregisters_when_it_is_dropped() {
+    let session = Text::new();
+    let task = TestWaker::new();
+    let request = script![Pending::<u8>].then(|_| panic!("a bad request"));
+    let mut request = Box::pin(request.supervised(&session));
+    task.pending(&mut request);
+    assert_eq!(support::panic_of(|| task.poll(&mut request)), "a bad request");
+    drop(request);
+    assert_eq!((task.registered(), session.is_ended()), (0, false));
+}
+
+#[test]
+fn r07_a_request_that_ends_its_session_from_inside_its_own_poll() {
+    for polls_before in [0, 1, 3] {
+        let session = Text::new();
+        let inside = session.clone();
+        let mut polls = 0;
+        let request = Script::<u8>::each(move |_| {
+            polls += 1;
+            if polls > polls_before {
+                assert_eq!(inside.fail("by the request"), polls == polls_before + 1);
+            }
+            Poll::Pending
+        });
+        let log = request.log();
+        let task = TestWaker::new();
+        let mut request = pin!(request.supervised(&session));
+        for _ in 0..polls_before {
+            task.pending(&mut request);
+        }
+        let ended = task.ready(&mut request).unwrap_err();
+        assert!(ended.request_started());
+        assert_eq!(ended.cause().error(), Some(&"by the request"));
+        // Asked once more, since the end came while it was polled.
+        assert_eq!((log.polls(), log.drops(), task.registered()), (polls_before + 2, 1, 0));
+    }
+}
+
+#[test]
+fn r10_a_request_may_change_tasks_while_it_waits() {
+    let session = Text::new();
+    let tasks = [TestWaker::new(), TestWaker::new(), TestWaker::new()];
+    let mut request = Box::pin(Script::<u8>::never().supervised(session.clone()));
+    for task in &tasks {
+        // Each on a thread of its own: places are dealt out by thread, and kept.
+        std::thread::scope(|scope| {
+            let request = &mut request;
+            scope.spawn(move || task.pending(request)).join().unwrap();
+        });
+    }
+    assert_eq!(tasks.each_ref().map(TestWaker::registered), [0, 0, 1]);
+    session.close();
+    assert_eq!(tasks.each_ref().map(TestWaker::wakes), [0, 0, 1]);
+    assert!(tasks[0].ready(&mut request).is_err());
+}
+
+#[test]
+fn r15_any_future_can_supervise() {
+    let task = TestWaker::new();
+    // A token.
+    let token = CancellationToken::new();
+    let mut request = pin!(script![Pending::<u8>].supervised(token.cancelled()));
+    task.pending(&mut request);
+    token.cancel();
+    assert_eq!(task.wakes(), 1);
+    let ended = task.ready(&mut request).unwrap_err();
+    assert!(ended.request_started());
+    let () = ended.into_cause();
+    let dead = Script::<u8>::untouched().supervised(token.clone().cancelled_owned());
+    assert!(!task.ready(&mut pin!(dead)).unwrap_err().request_started());
+
+    // A reply channel, `Shared`, a session's own future.
+    let (end, ended) = oneshot::channel();
+    let ended = ended.shared();
+    let mut one = pin!(script![Pending::<u8>].supervised(ended.clone()));
+    let mut two = pin!(script![Pending, Ready(2_u8)].supervised(ended.clone()));
+    task.pending(&mut one);
+    task.pending(&mut two);
+    end.send("the cause").unwrap();
+    assert_eq!(task.ready(&mut one).unwrap_err().cause(), &Ok("the cause"));
+    assert_eq!(task.ready(&mut two), Ok(2), "the request goes first, under any supervisor");
+    let session = Text::new();
+    let mut three = pin!(script![Pending::<u8>].supervised(session.ended()));
+    task.pending(&mut three);
+    session.fail("reset");
+    assert_eq!(task.ready(&mut three).unwrap_err().cause().error(), Some(&"reset"));
+
+    // One that is ready at once, and one that never is.
+    let dead = Script::<u8>::untouched().supervised(std::future::ready("now"));
+    assert_eq!(task.ready(&mut pin!(dead)).unwrap_err().into_cause(), "now");
+    let alive = script![Ready(4)].supervised(std::future::pending::<()>());
+    assert_eq!(task.ready(&mut pin!(alive)), Ok(4));
+}
+
+#[test]
+fn r15_pending_then_one_wake_under_a_future() {
+    let (end, ended) = oneshot::channel::<&str>();
+    let request = script![Pending::<u8>];
+    let log = request.log();
+    let task = TestWaker::new();
+    let mut request = pin!(request.supervised(ended));
+    task.pending(&mut request);
+    end.send("why").unwrap();
+    assert_eq!(task.wakes(), 1);
+    assert_eq!(task.ready(&mut request).unwrap_err().into_cause(), Ok("why"));
+    // Once more than under a session, whose end can be seen before the request is polled.
+    assert_eq!((log.polls(), log.drops()), (3, 1));
+}
+
+#[test]
+fn r15_a_supervising_future_is_never_polled_after_it_resolved() {
+    // Strict supervisors: `Script` panics if it is polled past its end.
+    let task = TestWaker::new();
+    let echo = |request: Script<Result<u8, &'static str>>, supervisor: Script<&'static str>| {
+        task.ready(&mut pin!(request.try_supervised(supervisor)))
+    };
+    // Pending when the request is started, ready when its echo is looked at.
+    let error = echo(script![Ready(Err("echo"))], script![Pending, Ready("why")]).unwrap_err();
+    assert_eq!((error.cause(), error.request_error()), (Some(&"why"), Some(&"echo")));
+    // Ready where the request is pending.
+    let error = echo(script![Pending], script![Pending, Ready("why")]).unwrap_err();
+    assert_eq!((error.cause(), error.request_error()), (Some(&"why"), None));
+    // Ready before the request is started.
+    let error = echo(Script::untouched(), script![Ready("why")]).unwrap_err();
+    assert!(!error.request_started());
+    // Not there yet.
+    let error = echo(script![Ready(Err("mine"))], script![Pending, Pending]).unwrap_err();
+    assert_eq!(error, RequestFailed::Request("mine"));
+}
+
+#[test]
+fn r15_a_join_handle_supervises() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let driver = tokio::spawn(async { "500" });
+        let ended = Script::<u8>::never().supervised(driver).await.unwrap_err();
+        assert_eq!(ended.into_cause().unwrap(), "500");
+        let driver = tokio::spawn(std::future::pending::<()>());
+        driver.abort();
+        let ended = Script::<u8>::never().supervised(driver).await.unwrap_err();
+        assert!(ended.into_cause().unwrap_err().is_cancelled());
+    });
+}
+
+#[test]
+fn r16_supervision_nests() {
+    for inner_ends in [true, false] {
+        let (connection, stream) = (Text::new(), Session::<u8>::new());
+        let request = script![Pending::<u8>];
+        let log = request.log();
+        let task = TestWaker::new();
+        let mut request = pin!(request.supervised(&stream).supervised(&connection));
+        task.pending(&mut request);
+        assert_eq!(task.registered(), 2, "with both");
+        if inner_ends {
+            stream.fail(1);
+            let ended = task.ready(&mut request).unwrap().unwrap_err();
+            assert_eq!(ended.cause().error(), Some(&1));
+        } else {
+            connection.fail("reset");
+            let ended = task.ready(&mut request).unwrap_err();
+            assert_eq!(ended.cause().error(), Some(&"reset"));
+        }
+        assert_eq!((log.polls(), log.drops()), (2, 1));
+        assert_eq!((task.wakes(), task.registered()), (1, 0));
+    }
+    // A dead outer session keeps the whole nest from being polled.
+    let (connection, stream) = (Text::new(), Text::new());
+    connection.close();
+    let ended = TestWaker::new()
+        .ready(&mut pin!(Script::<u8>::untouched().supervised(&stream).supervised(&connection)));
+    assert!(!ended.unwrap_err().request_started());
+}
+
+#[test]
+fn r16_an_owned_session_supervises_a_spawned_request() {
+    let session = Text::new();
+    let request = Box::pin(Script::<u8>::never().supervised(session.clone()));
+    let waiting = std::thread::spawn(move || pollster::block_on(request));
+    session.fail("reset");
+    let ended = waiting.join().unwrap().unwrap_err();
+    assert_eq!(ended.cause().error(), Some(&"reset"));
+}
+
+#[test]
+fn r17_requests_are_polled_in_the_callers_task() {
+    tokio::task_local!(static WHO: &'static str);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let session = Text::new();
+        let seen = WHO
+            .scope("the caller", async {
+                let request = async {
+                    tokio::task::yield_now().await;
+                    WHO.get()
+                };
+                request.supervised(&session).await.unwrap()
+            })
+            .await;
+        assert_eq!(seen, "the caller");
+        let driver = session.drive(async { tokio::task::yield_now().await });
+        let seen = WHO.scope("with", driver.with(async { WHO.get() })).await;
+        assert_eq!(seen, "with");
+    });
+}
+
+#[test]
+fn r17_requests_need_not_be_send_nor_static() {
+    let session = Text::new();
+    let text = std::cell::RefCell::new(String::new());
+    let request = async {
+        let shared = std::rc::Rc::new(&text);
+        futures::pending!();
+        shared.borrow_mut().push('x');
+    };
+    let task = TestWaker::new();
+    let mut request = pin!(request.supervised(&session));
+    task.pending(&mut request);
+    assert_eq!(task.ready(&mut request).unwrap(), ());
+    assert_eq!(text.take(), "x");
+}
+
+#[test]
+fn r08_what_a_failed_request_says() {
+    use std::error::Error;
+    let session = Session::<std::io::Error>::new();
+    session.fail(std::io::Error::other("reset by peer"));
+    let mut request = pin!(Script::<Result<(), std::fmt::Error>>::untouched().try_supervised(&session));
+    let error = TestWaker::new().ready(&mut request).unwrap_err();
+    let source = error.source().unwrap();
+    assert!(source.downcast_ref::<Cause<std::io::Error>>().is_some());
+    assert_eq!(source.source().unwrap().to_string(), "reset by peer");
+    let own: RequestFailed<std::fmt::Error, Cause<std::io::Error>> = RequestFailed::Request(std::fmt::Error);
+    assert_eq!(own.to_string(), "the request failed");
+    assert!(own.source().unwrap().is::<std::fmt::Error>());
+}
