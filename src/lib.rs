@@ -44,6 +44,7 @@ pub mod mcp;
 mod driver;
 mod ext;
 pub mod io;
+mod lane;
 #[cfg(all(test, any(shared_fate_loom, shared_fate_shuttle)))]
 mod models;
 mod session;
@@ -53,5 +54,6 @@ mod sync;
 
 pub use driver::{Driver, DriverOutput, With};
 pub use ext::SupervisedExt;
+pub use lane::Lane;
 pub use session::{Cause, Ended, PanicMessage, Session};
 pub use supervised::{RequestFailed, SessionEnded, Supervised, Supervisor, TrySupervised};

@@ -23,7 +23,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use waiters::Waiters;
 
-pub(crate) use waiters::{Seat, Slot};
+pub(crate) use waiters::Seat;
 
 /// Why a session ended: its first cause, the same for everybody who asks.
 ///
@@ -146,7 +146,8 @@ pub struct Session<E> {
     inner: Arc<Inner<E>>,
 }
 
-struct Inner<E> {
+#[allow(unnameable_types, reason = "a part of the sealed trait of supervisors")]
+pub struct Inner<E> {
     verdict: Latch<Cause<E>>,
     waiters: Waiters,
     /// A child's registration with its parent.
@@ -195,12 +196,13 @@ impl<E> Session<E> {
 
     /// Why the session ended; `None` while it lives. Once `Some`, always the same.
     pub fn cause(&self) -> Option<Cause<E>> {
-        self.inner.verdict.get()
+        self.inner.cause()
     }
 
     /// Whether the session has ended. One atomic load.
+    #[inline]
     pub fn is_ended(&self) -> bool {
-        self.inner.verdict.is_set()
+        self.inner.is_ended()
     }
 
     /// A future that resolves to the cause when the session ends.
@@ -218,7 +220,7 @@ impl<E> Session<E> {
         let inner = Arc::new_cyclic(|child: &Weak<Inner<E>>| {
             let mut seat = Seat::default();
             let link = Waker::from(Arc::new(Link(child.clone())));
-            self.inner.waiters.register(&mut seat, &link, || self.is_ended());
+            self.inner.enter(&mut seat, link);
             Inner { verdict: Latch::new(), waiters: Waiters::default(), parent: Some((self.clone(), seat)) }
         });
         // The parent may have ended before the child could be reached through the link.
@@ -228,24 +230,9 @@ impl<E> Session<E> {
         Self { inner }
     }
 
-    pub(crate) fn poll_ended(&self, seat: &mut Seat, cx: &mut Context<'_>) -> Poll<Cause<E>> {
-        let inner = &*self.inner;
-        if !inner.verdict.is_set()
-            && (seat.will_wake(cx.waker())
-                || inner.waiters.register(seat, cx.waker(), || inner.verdict.is_set()))
-        {
-            return Poll::Pending;
-        }
-        drop(inner.waiters.leave(seat));
-        match inner.verdict.get() {
-            Some(cause) => Poll::Ready(cause),
-            None => unreachable!("the latch was seen set"),
-        }
-    }
-
-    /// Empties the seat. What was in it is foreign code when it is dropped.
-    pub(crate) fn leave(&self, seat: &mut Seat) -> Option<Slot> {
-        self.inner.waiters.leave(seat)
+    #[inline]
+    pub(crate) fn inner(&self) -> &Inner<E> {
+        &self.inner
     }
 
     #[cfg(test)]
@@ -254,7 +241,73 @@ impl<E> Session<E> {
     }
 }
 
+// What every poll does is inlined there; what locks is a call.
 impl<E> Inner<E> {
+    #[inline]
+    pub(crate) fn is_ended(&self) -> bool {
+        self.verdict.is_set()
+    }
+
+    #[inline]
+    pub(crate) fn cause(&self) -> Option<Cause<E>> {
+        if self.is_ended() { self.verdict.get() } else { None }
+    }
+
+    #[inline]
+    pub(crate) fn poll_ended(&self, seat: &mut Seat, cx: &mut Context<'_>) -> Poll<Cause<E>> {
+        let waker = cx.waker();
+        if !self.is_ended()
+            && (seat.will_wake(waker)
+                || if seat.is_taken() {
+                    self.replace(seat, waker.clone())
+                } else {
+                    self.enter(seat, waker.clone())
+                })
+        {
+            return Poll::Pending;
+        }
+        Poll::Ready(self.resolve(seat))
+    }
+
+    /// Empties the seat. What was in it is foreign code when it is dropped.
+    #[inline]
+    pub(crate) fn leave(&self, seat: &mut Seat) -> Option<Waker> {
+        if seat.is_taken() { self.waiters.leave(seat) } else { None }
+    }
+
+    /// Empties the seat and drops what was in it.
+    #[inline]
+    pub(crate) fn vacate(&self, seat: &mut Seat) {
+        if seat.is_taken() {
+            self.vacate_taken(seat);
+        }
+    }
+
+    #[inline(never)]
+    fn vacate_taken(&self, seat: &mut Seat) {
+        drop(self.waiters.leave(seat));
+    }
+
+    #[inline(never)]
+    fn enter(&self, seat: &mut Seat, waker: Waker) -> bool {
+        self.waiters.enter(seat, waker, || self.is_ended())
+    }
+
+    #[inline(never)]
+    fn replace(&self, seat: &mut Seat, waker: Waker) -> bool {
+        self.waiters.replace(seat, waker, || self.is_ended())
+    }
+
+    /// The cause, for one who need not wait any more.
+    #[cold]
+    fn resolve(&self, seat: &mut Seat) -> Cause<E> {
+        self.vacate(seat);
+        match self.verdict.get() {
+            Some(cause) => cause,
+            None => unreachable!("the latch was seen set"),
+        }
+    }
+
     fn end(&self, cause: Cause<E>) -> bool {
         let first = self.verdict.set(cause);
         if first {
@@ -267,7 +320,7 @@ impl<E> Inner<E> {
 impl<E> Drop for Inner<E> {
     fn drop(&mut self) {
         if let Some((parent, seat)) = &mut self.parent {
-            drop(parent.inner.waiters.leave(seat));
+            parent.inner.vacate(seat);
         }
     }
 }
@@ -319,7 +372,7 @@ impl<E> Future for Ended<E> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Cause<E>> {
         let this = self.get_mut();
-        let poll = this.session.poll_ended(&mut this.seat, cx);
+        let poll = this.session.inner.poll_ended(&mut this.seat, cx);
         this.done = poll.is_ready();
         poll
     }
@@ -333,7 +386,7 @@ impl<E> FusedFuture for Ended<E> {
 
 impl<E> Drop for Ended<E> {
     fn drop(&mut self) {
-        drop(self.session.leave(&mut self.seat));
+        self.session.inner.vacate(&mut self.seat);
     }
 }
 

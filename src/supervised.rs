@@ -9,7 +9,7 @@
 //!    waker. If it has ended since step 2 began, the request is asked once more: a reply may have come
 //!    before the end (R2). Then the request is dropped here and now (R9).
 
-use crate::session::{Cause, Seat, Session};
+use crate::session::{Cause, Inner, Seat, Session};
 use futures_core::FusedFuture;
 use pin_project_lite::pin_project;
 use std::error::Error;
@@ -36,24 +36,35 @@ pub(crate) mod sealed {
     use std::pin::Pin;
     use std::task::{Context, Poll};
 
-    #[allow(unnameable_types, reason = "sealed: supervisors are sessions and futures")]
+    #[allow(unnameable_types, reason = "sealed: supervisors are sessions, lanes and futures")]
     pub trait Sealed {
         type Cause;
         /// What a waiting request keeps between its polls.
         type Seat: Default;
+        /// The supervisor for the time of one poll, with all pointers to it followed.
+        type View<'a>: View<Cause = Self::Cause, Seat = Self::Seat>
+        where
+            Self: 'a;
+
+        fn view(self: Pin<&mut Self>) -> Self::View<'_>;
+    }
+
+    #[allow(unnameable_types, reason = "a part of the sealed trait")]
+    pub trait View {
+        type Cause;
+        type Seat;
 
         /// Whether the request has been polled.
         fn started(seat: &mut Self::Seat) -> &mut bool;
         /// Whether the end is known already, if that can be told without a poll.
         fn is_over(&self) -> bool;
         /// The cause if it is there, without waiting for it.
-        fn peek(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<Self::Cause>;
-        fn poll_ended(self: Pin<&mut Self>, seat: &mut Self::Seat, cx: &mut Context<'_>)
-        -> Poll<Self::Cause>;
-        fn leave(self: Pin<&mut Self>, seat: &mut Self::Seat);
+        fn peek(&mut self, cx: &mut Context<'_>) -> Option<Self::Cause>;
+        fn poll_ended(&mut self, seat: &mut Self::Seat, cx: &mut Context<'_>) -> Poll<Self::Cause>;
+        fn leave(&mut self, seat: &mut Self::Seat);
     }
 }
-use sealed::Sealed;
+use sealed::{Sealed, View};
 
 /// A place among a session's waiters.
 #[derive(Debug, Default)]
@@ -69,29 +80,14 @@ macro_rules! supervised_by_session {
         impl<E> Sealed for $session {
             type Cause = Cause<E>;
             type Seat = SessionSeat;
+            type View<'a>
+                = &'a Inner<E>
+            where
+                Self: 'a;
 
-            fn started(seat: &mut SessionSeat) -> &mut bool {
-                &mut seat.0.started
-            }
-
-            fn is_over(&self) -> bool {
-                self.is_ended()
-            }
-
-            fn peek(self: Pin<&mut Self>, _: &mut Context<'_>) -> Option<Cause<E>> {
-                self.cause()
-            }
-
-            fn poll_ended(
-                self: Pin<&mut Self>,
-                seat: &mut SessionSeat,
-                cx: &mut Context<'_>,
-            ) -> Poll<Cause<E>> {
-                Session::poll_ended(&self, &mut seat.0, cx)
-            }
-
-            fn leave(self: Pin<&mut Self>, seat: &mut SessionSeat) {
-                drop(Session::leave(&self, &mut seat.0));
+            #[inline]
+            fn view(self: Pin<&mut Self>) -> &Inner<E> {
+                self.into_ref().get_ref().inner()
             }
         }
     };
@@ -99,11 +95,54 @@ macro_rules! supervised_by_session {
 supervised_by_session!(&Session<E>);
 supervised_by_session!(Session<E>);
 
+impl<E> View for &Inner<E> {
+    type Cause = Cause<E>;
+    type Seat = SessionSeat;
+
+    #[inline]
+    fn started(seat: &mut SessionSeat) -> &mut bool {
+        &mut seat.0.started
+    }
+
+    #[inline]
+    fn is_over(&self) -> bool {
+        self.is_ended()
+    }
+
+    #[inline]
+    fn peek(&mut self, _: &mut Context<'_>) -> Option<Cause<E>> {
+        self.cause()
+    }
+
+    #[inline]
+    fn poll_ended(&mut self, seat: &mut SessionSeat, cx: &mut Context<'_>) -> Poll<Cause<E>> {
+        Inner::poll_ended(self, &mut seat.0, cx)
+    }
+
+    #[inline]
+    fn leave(&mut self, seat: &mut SessionSeat) {
+        self.vacate(&mut seat.0);
+    }
+}
+
 impl<S: Future> Supervisor for S {
     type Cause = S::Output;
 }
 
 impl<S: Future> Sealed for S {
+    type Cause = S::Output;
+    type Seat = bool;
+    type View<'a>
+        = Pin<&'a mut S>
+    where
+        S: 'a;
+
+    fn view(self: Pin<&mut Self>) -> Pin<&mut S> {
+        self
+    }
+}
+
+impl<S: Future> View for Pin<&mut S> {
     type Cause = S::Output;
     type Seat = bool;
 
@@ -115,18 +154,18 @@ impl<S: Future> Sealed for S {
         false
     }
 
-    fn peek(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<S::Output> {
-        match self.poll(cx) {
+    fn peek(&mut self, cx: &mut Context<'_>) -> Option<S::Output> {
+        match self.as_mut().poll(cx) {
             Poll::Ready(cause) => Some(cause),
             Poll::Pending => None,
         }
     }
 
-    fn poll_ended(self: Pin<&mut Self>, _: &mut bool, cx: &mut Context<'_>) -> Poll<S::Output> {
-        self.poll(cx)
+    fn poll_ended(&mut self, _: &mut bool, cx: &mut Context<'_>) -> Poll<S::Output> {
+        self.as_mut().poll(cx)
     }
 
-    fn leave(self: Pin<&mut Self>, _: &mut bool) {}
+    fn leave(&mut self, _: &mut bool) {}
 }
 
 pin_project! {
@@ -163,7 +202,7 @@ pin_project! {
     {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            this.supervisor.leave(this.seat);
+            this.supervisor.view().leave(this.seat);
         }
     }
 }
@@ -177,35 +216,64 @@ impl<F, S: Supervisor> Supervised<F, S> {
 impl<F: Future, S: Supervisor> Future for Supervised<F, S> {
     type Output = Result<F::Output, SessionEnded<<S as Supervisor>::Cause>>;
 
+    // Most requests are polled at one place, by a caller that is optimised with them. What a call does that
+    // waits and is answered is inlined there; locking and ends are calls.
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let mut request = this.request.as_mut().as_pin_mut().expect("`Supervised` polled after completion");
-        let mut over = false;
-        if *S::started(this.seat) {
-            over = this.supervisor.is_over();
-        } else {
-            if let Some(cause) = this.supervisor.as_mut().peek(cx) {
-                this.request.set(None);
-                return Poll::Ready(Err(SessionEnded { cause, request_started: false }));
+        let mut session = this.supervisor.view();
+        let Some(request) = this.request.as_mut().as_pin_mut() else { polled_after_completion() };
+        let over = session.is_over();
+        if !*started::<S>(this.seat) {
+            if let Some(cause) = session.peek(cx) {
+                return Poll::Ready(Err(refuse(this.request, cause)));
             }
             // Before the request runs: it may panic, and so may the clone of a waker after it.
-            *S::started(this.seat) = true;
+            *started::<S>(this.seat) = true;
         }
-        let mut poll = request.as_mut().poll(cx);
-        if poll.is_pending() {
-            let cause = ready!(this.supervisor.as_mut().poll_ended(this.seat, cx));
-            if !over {
-                poll = request.poll(cx);
-            }
-            if poll.is_pending() {
-                this.request.set(None);
-                return Poll::Ready(Err(SessionEnded { cause, request_started: true }));
-            }
+        if let Poll::Ready(output) = request.poll(cx) {
+            session.leave(this.seat);
+            this.request.set(None);
+            return Poll::Ready(Ok(output));
         }
-        this.supervisor.leave(this.seat);
-        this.request.set(None);
-        poll.map(Ok)
+        let cause = ready!(session.poll_ended(this.seat, cx));
+        if !over && let Poll::Ready(output) = ask_again(this.request.as_mut(), cx) {
+            session.leave(this.seat);
+            this.request.set(None);
+            return Poll::Ready(Ok(output));
+        }
+        Poll::Ready(Err(resolve(this.request, cause)))
     }
+}
+
+#[inline]
+fn started<S: Sealed>(seat: &mut S::Seat) -> &mut bool {
+    <S::View<'_> as View>::started(seat)
+}
+
+#[cold]
+fn polled_after_completion() -> ! {
+    panic!("`Supervised` polled after completion");
+}
+
+/// The session had ended before the first poll.
+#[cold]
+fn refuse<F, C>(mut request: Pin<&mut Option<F>>, cause: C) -> SessionEnded<C> {
+    request.set(None);
+    SessionEnded { cause, request_started: false }
+}
+
+/// The session has ended, but lived when the request was asked.
+#[cold]
+fn ask_again<F: Future>(request: Pin<&mut Option<F>>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    request.as_pin_mut().map_or(Poll::Pending, |request| request.poll(cx))
+}
+
+/// The session has ended, and the request is dropped.
+#[cold]
+fn resolve<F, C>(mut request: Pin<&mut Option<F>>, cause: C) -> SessionEnded<C> {
+    request.set(None);
+    SessionEnded { cause, request_started: true }
 }
 
 impl<F: Future, S: Supervisor> FusedFuture for Supervised<F, S> {
@@ -253,11 +321,12 @@ where
 {
     type Output = Result<T, RequestFailed<R, <S as Supervisor>::Cause>>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut inner = self.project().inner;
         Poll::Ready(match ready!(inner.as_mut().poll(cx)) {
             Ok(Ok(output)) => Ok(output),
-            Ok(Err(request)) => Err(match inner.project().supervisor.peek(cx) {
+            Ok(Err(request)) => Err(match inner.project().supervisor.view().peek(cx) {
                 None => RequestFailed::Request(request),
                 Some(cause) => RequestFailed::SessionEnded {
                     ended: SessionEnded { cause, request_started: true },

@@ -7,6 +7,7 @@
 mod imp {
     use std::cell::Cell;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    pub(crate) use std::sync::MutexGuard;
     use std::sync::{OnceLock, PoisonError};
 
     /// `std::sync::Mutex` without poison: no user code runs under our locks, so a panic cannot leave
@@ -20,7 +21,8 @@ mod imp {
             Self(std::sync::Mutex::new(value))
         }
 
-        pub(crate) fn lock(&self) -> std::sync::MutexGuard<'_, T> {
+        #[inline]
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
             self.0.lock().unwrap_or_else(PoisonError::into_inner)
         }
     }
@@ -39,6 +41,7 @@ mod imp {
             self.0.set(value).is_ok()
         }
 
+        #[inline]
         pub(crate) fn is_set(&self) -> bool {
             self.0.get().is_some()
         }
@@ -54,29 +57,35 @@ mod imp {
     pub(crate) const SHARDS: usize = 8;
 
     /// This thread's shard. Threads are dealt out in turn, so up to [`SHARDS`] of them never meet.
+    #[inline]
     pub(crate) fn shard() -> usize {
         const UNSET: usize = usize::MAX;
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        // No destructor and a constant: reading it is one load.
         thread_local!(static SHARD: Cell<usize> = const { Cell::new(UNSET) });
-        SHARD.with(|shard| {
-            if shard.get() == UNSET {
-                shard.set(NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS);
-            }
+        #[cold]
+        fn deal(shard: &Cell<usize>) -> usize {
+            static NEXT: AtomicUsize = AtomicUsize::new(0);
+            shard.set(NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS);
             shard.get()
-        })
+        }
+        SHARD.with(|shard| if shard.get() == UNSET { deal(shard) } else { shard.get() })
     }
 }
 
 #[cfg(any(shared_fate_loom, shared_fate_shuttle))]
 mod imp {
     #[cfg(shared_fate_loom)]
+    pub(crate) use loom::sync::MutexGuard;
+    #[cfg(shared_fate_loom)]
     use loom::sync::{
-        Mutex as Inner, MutexGuard,
+        Mutex as Inner,
         atomic::{AtomicBool, Ordering},
     };
     #[cfg(shared_fate_shuttle)]
+    pub(crate) use shuttle::sync::MutexGuard;
+    #[cfg(shared_fate_shuttle)]
     use shuttle::sync::{
-        Mutex as Inner, MutexGuard,
+        Mutex as Inner,
         atomic::{AtomicBool, Ordering},
     };
     use std::sync::PoisonError;
@@ -141,4 +150,4 @@ mod imp {
     }
 }
 
-pub(crate) use imp::{Latch, Mutex, SHARDS, shard};
+pub(crate) use imp::{Latch, Mutex, MutexGuard, SHARDS, shard};
