@@ -138,7 +138,10 @@ where
         let Some(inner) = this.inner.as_pin_mut() else { return Poll::Ready(None) };
         let mut panic = None;
         let mut verdict = None;
+        // Held until the verdict is out: failed requests wait for it (see `rounds`).
+        let _round;
         if !this.session.is_ended() {
+            _round = this.session.round();
             // The inner future is dropped right after a panic: nobody can see what it left broken.
             match catch_unwind(AssertUnwindSafe(|| inner.poll(cx))) {
                 Ok(Poll::Pending) => {

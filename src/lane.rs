@@ -104,6 +104,10 @@ impl<E> View for LaneView<'_, E> {
         started
     }
 
+    fn poll_settled(&self, until: &mut Option<u64>, cx: &mut Context<'_>) -> Poll<()> {
+        self.session.poll_settled(until, cx)
+    }
+
     #[inline]
     fn is_over(&self) -> bool {
         self.session.is_ended()

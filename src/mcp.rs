@@ -15,7 +15,7 @@
 //! The nouns:
 //!
 //! - [`Client`]: the handle; [`Driver`]: the future that runs the connection;
-//! - [`Stdio`] and [`Http`]: transports; [`Transport`]: the contract, for others;
+//! - [`Stdio`], [`Http`], [`Sse`] and [`Memory`]: transports; [`Transport`]: the contract, for others;
 //! - [`Error`]: what happened, whether the server may have seen it, and whether to try again;
 //! - [`Limits`] and [`Timeouts`]: every bound there is.
 //!
@@ -23,9 +23,13 @@
 //! sockets (`async-io`, one for the process), one small one per child process, and those that
 //! `getaddrinfo` needs.
 
+mod builder;
+mod call;
 mod client;
 mod driver;
 mod error;
+mod event;
+mod handlers;
 mod inbox;
 mod limits;
 mod methods;
@@ -33,19 +37,24 @@ mod protocol;
 mod timer;
 mod transport;
 pub mod types;
+mod work;
 
-pub use client::{Builder, CallOptions, Client};
+pub use builder::Builder;
+pub use client::{CallOptions, Client};
 pub use driver::{Driver, With};
 pub use error::{
     Delivery, Error, ErrorKind, ExitStatus, HttpError, InvalidInput, IoError, IoStage, LimitError,
     ProtocolError, ServerExited, SessionLost, TimeoutError, Violation,
 };
-pub use inbox::{Event, Inbox};
+pub use event::{Event, LogMessage, Progress};
+pub use handlers::{ElicitForm, ElicitUrl, Elicited, HandlerResult, Root};
+pub use inbox::Inbox;
 pub use limits::{Limits, Timeouts};
 pub use protocol::handshake::Revision;
 pub use protocol::message::RpcError;
 pub use timer::{AsyncIoTimer, BoxFuture, Timer};
 #[cfg(feature = "mcp-http")]
-pub use transport::http::{AsyncIo, ConnectError, Connecting, Http, Net, Stream};
+pub use transport::http::{AsyncIo, ConnectError, Connecting, Http, Net, Sse, Stream, TokenProvider};
+pub use transport::memory::{Memory, MemoryServer};
 pub use transport::stdio::Stdio;
 pub use transport::{Outgoing, Sent, Transport};

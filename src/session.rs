@@ -9,6 +9,7 @@
 //! 3. A waiter never keeps a session's driver alive, and a session never keeps a waiter alive: a
 //!    waker in the table is all there is, and it leaves with the waiter.
 
+mod rounds;
 #[cfg(all(test, not(any(shared_fate_loom, shared_fate_shuttle))))]
 mod tests;
 mod waiters;
@@ -16,6 +17,7 @@ mod waiters;
 use crate::driver::{Driver, DriverOutput};
 use crate::sync::Latch;
 use futures_core::FusedFuture;
+use rounds::Rounds;
 use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
@@ -150,6 +152,8 @@ pub struct Session<E> {
 pub struct Inner<E> {
     verdict: Latch<Cause<E>>,
     waiters: Waiters,
+    /// A family's drivers: the cause of a child's echo comes from above.
+    rounds: Arc<Rounds>,
     /// A child's registration with its parent.
     parent: Option<(Session<E>, Seat)>,
 }
@@ -157,7 +161,14 @@ pub struct Inner<E> {
 impl<E> Session<E> {
     /// A session that is alive, with nobody waiting.
     pub fn new() -> Self {
-        Self { inner: Arc::new(Inner { verdict: Latch::new(), waiters: Waiters::default(), parent: None }) }
+        Self {
+            inner: Arc::new(Inner {
+                verdict: Latch::new(),
+                waiters: Waiters::default(),
+                rounds: Arc::default(),
+                parent: None,
+            }),
+        }
     }
 
     /// Wraps the future that owns the connection, so that however it ends, the session ends with it.
@@ -221,7 +232,12 @@ impl<E> Session<E> {
             let mut seat = Seat::default();
             let link = Waker::from(Arc::new(Link(child.clone())));
             self.inner.enter(&mut seat, link);
-            Inner { verdict: Latch::new(), waiters: Waiters::default(), parent: Some((self.clone(), seat)) }
+            Inner {
+                verdict: Latch::new(),
+                waiters: Waiters::default(),
+                rounds: Arc::clone(&self.inner.rounds),
+                parent: Some((self.clone(), seat)),
+            }
         });
         // The parent may have ended before the child could be reached through the link.
         if let Some(cause) = self.cause() {
@@ -235,9 +251,24 @@ impl<E> Session<E> {
         &self.inner
     }
 
+    /// Marks a driver's poll, until the guard is dropped.
+    pub(crate) fn round(&self) -> Round {
+        self.inner.rounds.enter();
+        Round(Arc::clone(&self.inner.rounds))
+    }
+
     #[cfg(test)]
     pub(crate) fn waiting(&self) -> usize {
         self.inner.waiters.len()
+    }
+}
+
+/// A poll of a driver; see [`rounds`].
+pub(crate) struct Round(Arc<Rounds>);
+
+impl Drop for Round {
+    fn drop(&mut self) {
+        self.0.leave();
     }
 }
 
@@ -267,6 +298,11 @@ impl<E> Inner<E> {
             return Poll::Pending;
         }
         Poll::Ready(self.resolve(seat))
+    }
+
+    /// Waits out the drivers' polls that may be about to end the session.
+    pub(crate) fn poll_settled(&self, until: &mut Option<u64>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_ended() { Poll::Ready(()) } else { self.rounds.poll_over(until, cx) }
     }
 
     /// Empties the seat. What was in it is foreign code when it is dropped.

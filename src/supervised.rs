@@ -56,6 +56,8 @@ pub(crate) mod sealed {
 
         /// Whether the request has been polled.
         fn started(seat: &mut Self::Seat) -> &mut bool;
+        /// Waits out what may be about to end this supervisor.
+        fn poll_settled(&self, until: &mut Option<u64>, cx: &mut Context<'_>) -> Poll<()>;
         /// Whether the end is known already, if that can be told without a poll.
         fn is_over(&self) -> bool;
         /// The cause if it is there, without waiting for it.
@@ -104,6 +106,10 @@ impl<E> View for &Inner<E> {
         &mut seat.0.started
     }
 
+    fn poll_settled(&self, until: &mut Option<u64>, cx: &mut Context<'_>) -> Poll<()> {
+        Inner::poll_settled(self, until, cx)
+    }
+
     #[inline]
     fn is_over(&self) -> bool {
         self.is_ended()
@@ -148,6 +154,10 @@ impl<S: Future> View for Pin<&mut S> {
 
     fn started(seat: &mut bool) -> &mut bool {
         seat
+    }
+
+    fn poll_settled(&self, _: &mut Option<u64>, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
     }
 
     fn is_over(&self) -> bool {
@@ -297,20 +307,28 @@ pin_project! {
     /// `Err` looks at the session once more: if that has ended, the caller gets the session's cause
     /// *and* the request's error beside it.
     ///
+    /// An echo may even come from inside the driver's last poll (an async block drops its locals before
+    /// it returns, a panic on its way out). So where a driver is being polled by another thread at that
+    /// moment, the error is kept until that one poll is over; a driver that blocks in its poll delays it.
+    ///
     /// **Fairness/ties, cancel safety, drop, panics:** as for [`Supervised`].
     #[must_use = "futures do nothing unless polled"]
     pub struct TrySupervised<F, S>
     where
+        F: Future,
         S: Supervisor,
     {
         #[pin]
         inner: Supervised<F, S>,
+        // The request's error, while a driver that may be the reason is being polled.
+        echo: Option<F::Output>,
+        until: Option<u64>,
     }
 }
 
-impl<F, S: Supervisor> TrySupervised<F, S> {
+impl<F: Future, S: Supervisor> TrySupervised<F, S> {
     pub(crate) fn new(request: F, supervisor: S) -> Self {
-        Self { inner: Supervised::new(request, supervisor) }
+        Self { inner: Supervised::new(request, supervisor), echo: None, until: None }
     }
 }
 
@@ -323,18 +341,27 @@ where
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut inner = self.project().inner;
-        Poll::Ready(match ready!(inner.as_mut().poll(cx)) {
-            Ok(Ok(output)) => Ok(output),
-            Ok(Err(request)) => Err(match inner.project().supervisor.view().peek(cx) {
-                None => RequestFailed::Request(request),
-                Some(cause) => RequestFailed::SessionEnded {
-                    ended: SessionEnded { cause, request_started: true },
-                    request: Some(request),
-                },
-            }),
-            Err(ended) => Err(RequestFailed::SessionEnded { ended, request: None }),
-        })
+        let this = self.project();
+        let mut inner = this.inner;
+        if this.echo.is_none() {
+            match ready!(inner.as_mut().poll(cx)) {
+                Ok(Ok(output)) => return Poll::Ready(Ok(output)),
+                Ok(echo) => *this.echo = Some(echo),
+                Err(ended) => {
+                    return Poll::Ready(Err(RequestFailed::SessionEnded { ended, request: None }));
+                }
+            }
+        }
+        let mut session = inner.project().supervisor.view();
+        ready!(session.poll_settled(this.until, cx));
+        let Some(Err(request)) = this.echo.take() else { unreachable!("only an error is kept") };
+        Poll::Ready(Err(match session.peek(cx) {
+            None => RequestFailed::Request(request),
+            Some(cause) => RequestFailed::SessionEnded {
+                ended: SessionEnded { cause, request_started: true },
+                request: Some(request),
+            },
+        }))
     }
 }
 
@@ -344,11 +371,11 @@ where
     S: Supervisor,
 {
     fn is_terminated(&self) -> bool {
-        self.inner.is_terminated()
+        self.inner.is_terminated() && self.echo.is_none()
     }
 }
 
-impl<F, S: Supervisor> fmt::Debug for TrySupervised<F, S> {
+impl<F: Future, S: Supervisor> fmt::Debug for TrySupervised<F, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("TrySupervised").field(&self.inner).finish()
     }

@@ -53,6 +53,12 @@ mod imp {
         }
     }
 
+    pub(crate) use std::thread::ThreadId;
+
+    pub(crate) fn thread_id() -> ThreadId {
+        std::thread::current().id()
+    }
+
     /// How many locks the waiters of one session are spread over.
     pub(crate) const SHARDS: usize = 8;
 
@@ -142,6 +148,16 @@ mod imp {
         }
     }
 
+    #[cfg(shared_fate_loom)]
+    use loom::thread;
+    #[cfg(shared_fate_shuttle)]
+    use shuttle::thread;
+    pub(crate) use thread::ThreadId;
+
+    pub(crate) fn thread_id() -> ThreadId {
+        thread::current().id()
+    }
+
     /// One shard: the models are about one lock's order, and every further lock multiplies them.
     pub(crate) const SHARDS: usize = 1;
 
@@ -150,4 +166,4 @@ mod imp {
     }
 }
 
-pub(crate) use imp::{Latch, Mutex, MutexGuard, SHARDS, shard};
+pub(crate) use imp::{Latch, Mutex, MutexGuard, SHARDS, ThreadId, shard, thread_id};

@@ -35,7 +35,7 @@ fn futures_rs_2706_a_wake_during_one_waiters_poll_is_not_spent_on_it() {
             ending.fail("reset");
             std::future::pending::<u8>().await
         };
-        let mut a = Box::pin(async { a.await });
+        let mut a = Box::pin(a);
         a_task.pending(&mut a);
         drop(a);
     }

@@ -189,6 +189,20 @@ fn r10_a_waiter_that_moves_to_another_task_tells_the_new_one_only() {
 }
 
 #[test]
+fn r10_two_kinds_of_waker_over_the_same_data_are_two_wakers() {
+    let session = Text::new();
+    let one = TestWaker::new();
+    let twin = one.twin();
+    let mut ended = pin!(session.ended());
+    for clones in [1, 2, 3] {
+        let task = if clones == 2 { &twin } else { &one };
+        task.pending(&mut ended);
+        task.pending(&mut ended);
+        assert_eq!((one.clones(), one.registered()), (clones, 1));
+    }
+}
+
+#[test]
 fn r11_a_hundred_thousand_waiters_are_each_woken_once() {
     const WAITERS: usize = 100_000;
     let session = Text::new();

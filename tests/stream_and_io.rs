@@ -11,8 +11,8 @@ use shared_fate::{Cause, Session, SessionEnded};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use support::{TestWaker, no_deadlock};
 
@@ -202,9 +202,10 @@ fn r13_size_hints_allow_for_the_cause() {
 
 #[test]
 fn r11_a_stream_dropped_from_inside_the_end() {
+    type Owned = Pin<Box<SupervisedStream<Items, Text>>>;
     no_deadlock(|| {
         let session = Text::new();
-        let slot: Arc<std::sync::Mutex<Option<Pin<Box<SupervisedStream<Items, Text>>>>>> = Arc::default();
+        let slot: Arc<Mutex<Option<Owned>>> = Arc::default();
         let task = TestWaker::on_wake({
             let slot = Arc::clone(&slot);
             move || *slot.lock().unwrap() = None

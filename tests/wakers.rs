@@ -11,6 +11,7 @@ use support::{Log, Script, TestWaker, no_deadlock, panic_of, script};
 
 type Text = Session<&'static str>;
 type Request = Pin<Box<Supervised<Script<u8>, Text>>>;
+type Slot = Option<(Request, Log)>;
 
 fn request(session: &Text) -> (Request, Log) {
     let request = Script::never();
@@ -174,7 +175,7 @@ fn r11_a_waker_that_calls_the_session_from_inside_wake() {
 fn r11_a_waker_that_polls_and_drops_other_requests_from_inside_wake() {
     no_deadlock(|| {
         let session = Text::new();
-        let slots: Arc<Mutex<Vec<Option<(Request, Log)>>>> = Arc::default();
+        let slots: Arc<Mutex<Vec<Slot>>> = Arc::default();
         let inner_task = Arc::new(TestWaker::new());
         let task = TestWaker::on_wake({
             let (slots, inner_task) = (Arc::clone(&slots), Arc::clone(&inner_task));

@@ -1,18 +1,18 @@
-//! [`Client`], [`Builder`], and the one choke point through which every request goes.
+//! [`Client`]: the handle.
 
+use super::builder::{Builder, Config};
+use super::call::params_of;
 use super::driver::Driver;
-use super::error::{Delivery, Error, ErrorKind, InvalidInput, TimeoutError, Violation};
-use super::inbox::{Deadline, Event, Inbox};
-use super::limits::{Limits, Timeouts};
-use super::protocol::exchange::{Reply, ReplyError};
+use super::error::{Error, InvalidInput, Violation};
+use super::event::Progress;
+use super::inbox::{Inbox, ProgressHandler};
+use super::limits::Limits;
 use super::protocol::handshake::{INITIALIZE, INITIALIZED, Revision, initialize_params};
-use super::protocol::message;
-use super::timer::{AsyncIoTimer, Timer};
-use super::transport::{Outgoing, Transport};
+use super::transport::Transport;
 use super::types::{InitializeResult, Json};
-use crate::{Session, SupervisedExt};
+use crate::Session;
 use serde::Serialize;
-use serde_json::value::RawValue;
+use std::convert::Infallible;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -35,7 +35,7 @@ use std::time::Duration;
 #[derive(Clone)]
 pub struct Client {
     handle: Arc<Handle>,
-    options: CallOptions,
+    options: Arc<CallOptions>,
 }
 
 /// The clients' common part: the last one to go closes the session.
@@ -58,144 +58,51 @@ pub(crate) struct Shared {
     /// Somebody is closing the transport in an orderly way.
     closing: AtomicBool,
     /// Ends when that is done, or was given up.
-    closed: Session<std::convert::Infallible>,
+    closed: Session<Infallible>,
 }
 
 /// How one client's calls behave. See [`Client::with_options`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct CallOptions {
     /// How long a call goes on without news from the server (a reply, or progress). `None`: for ever.
     pub silence: Option<Duration>,
     /// How long a call goes on at all. `None`: for ever.
     pub total: Option<Duration>,
+    pub(crate) progress: Option<ProgressHandler>,
+    pub(crate) meta: Vec<(String, Json)>,
 }
 
 impl CallOptions {
-    /// A limit for silence and for the call as a whole.
+    /// A limit for the call as a whole.
     pub fn timeout(limit: Duration) -> Self {
-        Self { silence: None, total: Some(limit) }
+        Self { total: Some(limit), ..Self::default() }
+    }
+
+    /// Asks the server for progress, and `handler` is told. Every report puts off the end by
+    /// [`silence`](Self::silence).
+    pub fn on_progress(mut self, handler: impl Fn(&Progress) + Send + Sync + 'static) -> Self {
+        self.progress = Some(Arc::new(handler));
+        self
+    }
+
+    /// Adds a member to the requests' `_meta`, for instance `traceparent`.
+    ///
+    /// # Errors
+    ///
+    /// When the value cannot be made JSON.
+    pub fn meta(mut self, name: impl Into<String>, value: &impl Serialize) -> Result<Self, Error> {
+        self.meta.push((name.into(), Json::new(value)?));
+        Ok(self)
     }
 }
 
-/// What a client is made with.
-#[derive(Clone)]
-pub(crate) struct Config {
-    name: String,
-    version: String,
-    pub(crate) limits: Limits,
-    pub(crate) timeouts: Timeouts,
-    pub(crate) timer: Arc<dyn Timer>,
-    pub(crate) on_event: Option<Arc<dyn Fn(&Event<'_>) + Send + Sync>>,
-}
-
-/// Configures a [`Client`] before it connects.
-///
-/// ```no_run
-/// # #[cfg(feature = "mcp-stdio")]
-/// # async fn connect() -> Result<(), shared_fate::mcp::Error> {
-/// use shared_fate::mcp::{Client, Stdio, Timeouts};
-/// use std::process::Command;
-/// use std::time::Duration;
-///
-/// let mut timeouts = Timeouts::default();
-/// timeouts.silence = Some(Duration::from_secs(10));
-/// let (client, driver) = Client::builder()
-///     .identity("my-app", "1.0.0")
-///     .timeouts(timeouts)
-///     .connect(Stdio::spawn(Command::new("my-server"))?)
-///     .await?;
-/// # Ok(()) }
-/// ```
-#[derive(Clone)]
-pub struct Builder {
-    config: Config,
-}
-
-impl Builder {
-    fn new() -> Self {
-        Self {
-            config: Config {
-                name: env!("CARGO_PKG_NAME").to_owned(),
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                limits: Limits::default(),
-                timeouts: Timeouts::default(),
-                timer: Arc::new(AsyncIoTimer),
-                on_event: None,
-            },
-        }
-    }
-
-    /// The name and version that the server is told.
-    pub fn identity(mut self, name: impl Into<String>, version: impl Into<String>) -> Self {
-        self.config.name = name.into();
-        self.config.version = version.into();
-        self
-    }
-
-    /// How much is taken from the server.
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.config.limits = limits;
-        self
-    }
-
-    /// How long is waited.
-    pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
-        self.config.timeouts = timeouts;
-        self
-    }
-
-    /// Where deadlines come from. Default: [`AsyncIoTimer`].
-    pub fn timer(mut self, timer: impl Timer) -> Self {
-        self.config.timer = Arc::new(timer);
-        self
-    }
-
-    /// Is told what is no call's business. Called from the driver and from calls, so it must not
-    /// block; a panic in it is theirs.
-    pub fn on_event(mut self, on_event: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
-        self.config.on_event = Some(Arc::new(on_event));
-        self
-    }
-
-    /// Connects: see [`Client::connect`].
-    pub async fn connect(self, transport: impl Transport) -> Result<(Client, Driver), Error> {
-        let Config { timeouts, .. } = self.config;
-        let shared = Arc::new(Shared {
-            inbox: Inbox::new(self.config.clone()),
-            transport: Box::new(transport),
-            server: OnceLock::new(),
-            revision: OnceLock::new(),
-            closing: AtomicBool::new(false),
-            closed: Session::new(),
-        });
-        let mut driver = Driver::new(Arc::clone(&shared));
-        let handle = Arc::new(Handle { shared });
-        let options = CallOptions { silence: timeouts.silence, total: timeouts.total };
-        let client = Client { handle, options };
-        {
-            let mut handshake = pin!(client.handshake(&self.config));
-            poll_fn(|cx| {
-                if let Poll::Ready(result) = handshake.as_mut().poll(cx) {
-                    return Poll::Ready(result);
-                }
-                // Should it end now, the handshake is woken with the cause.
-                let _ = driver.poll_unpin(cx);
-                Poll::Pending
-            })
-            .await?;
-        }
-        Ok((client, driver))
-    }
-}
-
-impl fmt::Debug for Builder {
+impl fmt::Debug for CallOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
-            .field("name", &self.config.name)
-            .field("version", &self.config.version)
-            .field("limits", &self.config.limits)
-            .field("timeouts", &self.config.timeouts)
+        f.debug_struct("CallOptions")
+            .field("silence", &self.silence)
+            .field("total", &self.total)
+            .field("progress", &self.progress.is_some())
             .finish_non_exhaustive()
     }
 }
@@ -269,7 +176,7 @@ impl Client {
     /// # Ok(()) }
     /// ```
     pub fn with_options(&self, options: CallOptions) -> Self {
-        Self { handle: Arc::clone(&self.handle), options }
+        Self { handle: Arc::clone(&self.handle), options: Arc::new(options) }
     }
 
     /// How many calls are pending on this session, over all clones.
@@ -308,59 +215,65 @@ impl Client {
     /// Sends any notification. Resolves when it is handed to the transport.
     pub async fn notify(&self, method: &str, params: impl Serialize) -> Result<(), Error> {
         let params = params_of(&params, "parameters must be a JSON object")?;
-        check_method(method)?;
-        let shared = &self.handle.shared;
-        let body = message::encode_notification(method, params.as_deref());
-        let message = Outgoing { id: None, method: Some(method.to_owned()), body };
-        let send = async {
-            let send = shared.transport.send(message, &shared.inbox);
-            within(&shared.inbox, self.options.total.or(self.options.silence), send).await.map(drop)
-        };
-        send.try_supervised(self.session()).await.map_err(|failed| Error::from_request(failed, false))
+        self.tell(method, params.as_deref()).await
     }
 
-    /// The choke point: every request of this client goes through here.
+    /// A new session with the same server: the same configuration, a new connection, a new handshake.
     ///
-    /// It registers the call, sends it, waits for the reply and the deadline, and shares the session's
-    /// fate. `PendingCall` cleans up on every way out.
-    pub(crate) async fn call(&self, method: &str, params: Option<&RawValue>) -> Result<Box<RawValue>, Error> {
-        check_method(method)?;
-        let shared = &*self.handle.shared;
-        let inbox = &*shared.inbox;
-        let retracted = AtomicBool::new(false);
-        let request = async {
-            let call = PendingCall::begin(shared, &retracted, method != INITIALIZE)?;
-            let mut deadline = Deadline::new(inbox, self.options.silence, self.options.total);
-            let body = message::encode_request(call.id, method, params);
-            let message = Outgoing { id: Some(call.id), method: Some(method.to_owned()), body };
-            let mut sending = Some(shared.transport.send(message, inbox));
-            poll_fn(|cx| {
-                if let Some(send) = &mut sending
-                    && let Poll::Ready(sent) = send.as_mut().poll(cx)
-                {
-                    sending = None;
-                    if let Some(reply) = sent?.reply {
-                        return Poll::Ready(call.settle(reply));
-                    }
-                }
-                if let Poll::Ready(reply) = inbox.poll_reply(call.id, cx) {
-                    return Poll::Ready(call.settle(reply));
-                }
-                inbox.poll_deadline(call.id, &mut deadline).map(|()| Err(self.timed_out(&deadline)))
-            })
-            .await
-        };
-        request
-            .try_supervised(inbox.session())
-            .await
-            .map_err(|failed| Error::from_request(failed, retracted.load(Ordering::Relaxed)))
+    /// For when this one has ended (and it need not have). Nothing moves over: calls of the old session
+    /// fail with its cause, and nothing is repeated.
+    ///
+    /// # Errors
+    ///
+    /// As for [`connect`](Self::connect); and when the transport cannot be had again: one over streams
+    /// that were handed in, in-memory, or a child whose command has been started again already.
+    pub async fn reconnect(&self) -> Result<(Self, Driver), Error> {
+        match self.shared().transport.renew() {
+            Some(transport) => Self::connect_with(self.inbox().config().clone(), transport?).await,
+            None => Err(Error::invalid(InvalidInput::Transport)),
+        }
     }
 
-    fn timed_out(&self, deadline: &Deadline) -> Error {
-        let total = deadline.is_total();
-        let after = if total { self.options.total } else { self.options.silence };
-        let error = TimeoutError { after: after.unwrap_or_default(), total };
-        Error::new(ErrorKind::Timeout(error), Delivery::MaybeSent)
+    pub(crate) async fn connect_with(
+        config: Config,
+        transport: Box<dyn Transport>,
+    ) -> Result<(Self, Driver), Error> {
+        let options = CallOptions {
+            silence: config.timeouts.silence,
+            total: config.timeouts.total,
+            ..CallOptions::default()
+        };
+        let shared = Arc::new(Shared {
+            inbox: Inbox::new(config),
+            transport,
+            server: OnceLock::new(),
+            revision: OnceLock::new(),
+            closing: AtomicBool::new(false),
+            closed: Session::new(),
+        });
+        let mut driver = Driver::new(Arc::clone(&shared));
+        let client = Self { handle: Arc::new(Handle { shared }), options: Arc::new(options) };
+        {
+            let mut handshake = pin!(client.handshake());
+            poll_fn(|cx| {
+                if let Poll::Ready(result) = handshake.as_mut().poll(cx) {
+                    return Poll::Ready(result);
+                }
+                // Should it end now, the handshake is woken with the cause.
+                let _ = driver.poll_unpin(cx);
+                Poll::Pending
+            })
+            .await?;
+        }
+        Ok((client, driver))
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.handle.shared
+    }
+
+    pub(crate) fn options(&self) -> &CallOptions {
+        &self.options
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -372,11 +285,13 @@ impl Client {
     }
 
     /// INI-01 to INI-14.
-    async fn handshake(&self, config: &Config) -> Result<(), Error> {
+    async fn handshake(&self) -> Result<(), Error> {
         let shared = &self.handle.shared;
-        let limit = CallOptions { silence: None, total: config.timeouts.handshake };
-        let patient = self.with_options(limit);
-        let params = initialize_params(Revision::LATEST, &config.name, &config.version);
+        let config = shared.inbox.config();
+        let patient =
+            self.with_options(CallOptions { total: config.timeouts.handshake, ..CallOptions::default() });
+        let capabilities = config.handlers.capabilities();
+        let params = initialize_params(Revision::LATEST, capabilities, &config.name, &config.version);
         let result = patient.call(INITIALIZE, Some(&params)).await?;
         let server: InitializeResult = super::types::decode(&result)?;
         let Some(revision) = Revision::from_name(&server.protocol_version) else {
@@ -425,99 +340,4 @@ impl Drop for Closing {
         }
         self.shared.closed.close();
     }
-}
-
-/// A registered call. However it is left, its entry goes with it; and if the server may be at work
-/// for nobody, it is told so.
-struct PendingCall<'a> {
-    shared: &'a Shared,
-    id: u64,
-    answered: AtomicBool,
-    /// Told whether the request was taken back before it was written.
-    retracted: &'a AtomicBool,
-    cancellable: bool,
-}
-
-impl<'a> PendingCall<'a> {
-    fn begin(shared: &'a Shared, retracted: &'a AtomicBool, cancellable: bool) -> Result<Self, Error> {
-        let id = shared.inbox.begin()?;
-        Ok(Self { shared, id, answered: AtomicBool::new(false), retracted, cancellable })
-    }
-
-    fn settle(&self, reply: Reply) -> Result<Box<RawValue>, Error> {
-        self.answered.store(true, Ordering::Relaxed);
-        reply.map_err(|error| match error {
-            ReplyError::Rpc(error) => Error::new(ErrorKind::Rpc(error), Delivery::Answered),
-            ReplyError::Malformed(reason) => Error::protocol(Violation::Malformed(reason.as_str())),
-            ReplyError::TooLong(limit) => Error::limit("the length of a reply", limit, Delivery::Answered),
-        })
-    }
-}
-
-impl Drop for PendingCall<'_> {
-    fn drop(&mut self) {
-        self.shared.inbox.forget(self.id);
-        if self.answered.load(Ordering::Relaxed) {
-            return;
-        }
-        if self.shared.transport.retract(self.id) {
-            self.retracted.store(true, Ordering::Relaxed);
-        } else if self.cancellable && !self.shared.inbox.session().is_ended() {
-            self.shared.inbox.post(cancellation(self.id));
-        }
-    }
-}
-
-/// CAN-01.
-fn cancellation(id: u64) -> Outgoing {
-    const METHOD: &str = "notifications/cancelled";
-    #[derive(Serialize)]
-    struct Cancelled {
-        #[serde(rename = "requestId")]
-        id: u64,
-    }
-    let params = serde_json::value::to_raw_value(&Cancelled { id }).expect("a number");
-    let body = message::encode_notification(METHOD, Some(&params));
-    Outgoing { id: None, method: Some(METHOD.to_owned()), body }
-}
-
-fn check_method(method: &str) -> Result<(), Error> {
-    match method {
-        "" => Err(Error::invalid(InvalidInput::Method("it is empty"))),
-        _ => Ok(()),
-    }
-}
-
-/// Parameters as JSON text: an object, or nothing.
-pub(crate) fn params_of(
-    params: &impl Serialize,
-    not_object: &'static str,
-) -> Result<Option<Box<RawValue>>, Error> {
-    let invalid = |why| Err(Error::invalid(InvalidInput::Params(why)));
-    match serde_json::value::to_raw_value(params) {
-        Ok(raw) if raw.get() == "null" => Ok(None),
-        Ok(raw) if raw.get().trim_start().starts_with('{') => Ok(Some(raw)),
-        Ok(_) => invalid(not_object),
-        Err(_) => invalid("they cannot be made JSON"),
-    }
-}
-
-/// `future`, or an error when `limit` is over. The timer is made only if it is needed.
-pub(crate) async fn within<T>(
-    inbox: &Inbox,
-    limit: Option<Duration>,
-    future: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
-    let mut future = pin!(future);
-    let mut timer = None;
-    poll_fn(|cx| {
-        if let Poll::Ready(result) = future.as_mut().poll(cx) {
-            return Poll::Ready(result);
-        }
-        let Some(after) = limit else { return Poll::Pending };
-        timer.get_or_insert_with(|| inbox.sleep(after)).as_mut().poll(cx).map(|()| {
-            Err(Error::new(ErrorKind::Timeout(TimeoutError { after, total: true }), Delivery::MaybeSent))
-        })
-    })
-    .await
 }

@@ -1,10 +1,15 @@
 //! [`Driver`]: runs a client's connection.
 
+use super::call::within;
 use super::client::Shared;
-use super::error::Error;
-use super::inbox::{Event, Inbox};
+use super::error::{Delivery, Error};
+use super::event::Event;
+use super::handlers::{self, Serving};
+use super::inbox::Inbox;
+use super::protocol::message::RpcError;
 use super::timer::BoxFuture;
 use super::transport::{Outgoing, Sent, Transport};
+use super::work::Work;
 use pin_project_lite::pin_project;
 use std::fmt;
 use std::future::poll_fn;
@@ -126,11 +131,20 @@ impl Drop for AbortOnDrop<'_> {
     }
 }
 
-/// The transport's own work, and the messages that nobody waits for.
+/// The transport's own work, and what is left for the driver to do.
 async fn pump(transport: &dyn Transport, inbox: &Inbox) -> Result<(), Error> {
     let mut run = pin!(transport.run(inbox));
+    let mut serving = Serving::default();
     let mut sends: Vec<BoxFuture<'_, Result<Sent, Error>>> = Vec::new();
+    let post_answer = |answer| {
+        inbox.served();
+        if !inbox.post(answer) {
+            let limit = inbox.limits().outbox;
+            inbox.session().fail(Error::limit("queued answers", limit, Delivery::NotSent));
+        }
+    };
     poll_fn(|cx| {
+        serving.poll(cx, post_answer);
         loop {
             sends.retain_mut(|send| match send.as_mut().poll(cx) {
                 Poll::Pending => true,
@@ -143,8 +157,23 @@ async fn pump(transport: &dyn Transport, inbox: &Inbox) -> Result<(), Error> {
             if sends.len() >= CONCURRENT_SENDS {
                 break;
             }
-            let Poll::Ready(message) = inbox.poll_outbox(cx) else { break };
-            sends.push(Box::pin(send_bounded(transport, inbox, message)));
+            let Poll::Ready(work) = inbox.poll_work(cx) else { break };
+            match work {
+                Work::Send(message) => sends.push(Box::pin(send_bounded(transport, inbox, message))),
+                Work::Serve(request) if serving.len() >= inbox.limits().server_requests => {
+                    let busy = RpcError::new(-32603, "the client is busy with other requests");
+                    post_answer(handlers::answer(&request.id, Err(busy)));
+                }
+                Work::Serve(request) => match serving.start(&inbox.config().handlers, request) {
+                    Ok(()) => serving.poll(cx, post_answer),
+                    Err(answer) => post_answer(answer),
+                },
+                Work::Cancel(id) => {
+                    if serving.cancel(&id) {
+                        inbox.served();
+                    }
+                }
+            }
         }
         run.as_mut().poll(cx)
     })
@@ -152,5 +181,5 @@ async fn pump(transport: &dyn Transport, inbox: &Inbox) -> Result<(), Error> {
 }
 
 async fn send_bounded(transport: &dyn Transport, inbox: &Inbox, message: Outgoing) -> Result<Sent, Error> {
-    super::client::within(inbox, inbox.timeouts().silence, transport.send(message, inbox)).await
+    within(inbox, inbox.timeouts().silence, transport.send(message, inbox)).await
 }

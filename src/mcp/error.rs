@@ -53,6 +53,9 @@ pub enum ErrorKind {
     ServerExited(ServerExited),
     /// The server no longer knows our HTTP session (404).
     SessionExpired(HttpError),
+    /// The server speaks neither Streamable HTTP, which it refused with this answer, nor HTTP+SSE; the
+    /// source says how that failed.
+    NoEndpoint(HttpError, Box<Error>),
     /// The session ended, and this call with it.
     SessionEnded(SessionLost),
 }
@@ -95,6 +98,11 @@ impl Error {
         Self::new(ErrorKind::Limit(LimitError { what, limit }), delivery)
     }
 
+    #[cfg(feature = "mcp-http")]
+    pub(crate) fn no_endpoint(refused: HttpError, sse: Self) -> Self {
+        Self::new(ErrorKind::NoEndpoint(refused, Box::new(sse)), Delivery::Answered)
+    }
+
     /// What a supervised request's failure looks like to its caller.
     pub(crate) fn from_request(failed: RequestFailed<Self, Cause<Self>>, not_written: bool) -> Self {
         match failed {
@@ -130,7 +138,9 @@ impl Error {
     /// `false` here.
     pub fn is_retryable(&self) -> bool {
         match self.kind() {
-            ErrorKind::Io(error) => !matches!(error.stage, IoStage::Spawn | IoStage::Tls),
+            ErrorKind::Io(error) => {
+                !matches!(error.stage, IoStage::Spawn | IoStage::Tls | IoStage::Credentials)
+            }
             ErrorKind::Http(error) => matches!(error.status, 408 | 425 | 429 | 500 | 502 | 503 | 504),
             ErrorKind::Timeout(_) => true,
             ErrorKind::Limit(error) => error.what == "pending calls",
@@ -141,7 +151,9 @@ impl Error {
     /// The HTTP answer, if there was one: of this failure, or of the one that ended the session.
     pub fn http(&self) -> Option<&HttpError> {
         match self.kind() {
-            ErrorKind::Http(error) | ErrorKind::SessionExpired(error) => Some(error),
+            ErrorKind::Http(error) | ErrorKind::SessionExpired(error) | ErrorKind::NoEndpoint(error, _) => {
+                Some(error)
+            }
             _ => self.session_cause()?.error()?.http(),
         }
     }
@@ -150,7 +162,7 @@ impl Error {
     pub fn rpc(&self) -> Option<&RpcError> {
         match self.kind() {
             ErrorKind::Rpc(error) => Some(error),
-            ErrorKind::Http(error) => error.rpc(),
+            ErrorKind::Http(error) | ErrorKind::NoEndpoint(error, _) => error.rpc(),
             _ => None,
         }
     }
@@ -209,6 +221,9 @@ impl fmt::Display for Error {
             ErrorKind::Limit(error) => error.fmt(f),
             ErrorKind::ServerExited(error) => error.fmt(f),
             ErrorKind::SessionExpired(_) => f.write_str("the server no longer knows the session"),
+            ErrorKind::NoEndpoint(refused, _) => {
+                write!(f, "there is no MCP endpoint: {refused}; and over HTTP+SSE")
+            }
             ErrorKind::SessionEnded(lost) => lost.fmt(f),
         }?;
         if f.alternate() {
@@ -228,6 +243,7 @@ impl StdError for Error {
             ErrorKind::Io(error) => Some(&*error.source),
             ErrorKind::Protocol(error) => error.source.as_ref().map(|source| &**source as _),
             ErrorKind::SessionExpired(error) => Some(error),
+            ErrorKind::NoEndpoint(_, sse) => Some(&**sse),
             // The cause is told by `SessionLost` where it is not an error of its own.
             ErrorKind::SessionEnded(lost) => lost.cause.error().map(|error| error as _),
             _ => None,
@@ -247,8 +263,8 @@ pub enum InvalidInput {
     Method(&'static str),
     /// Arguments or parameters that are not a JSON object, or cannot be made JSON.
     Params(&'static str),
-    /// A certificate that cannot be read.
-    Certificate,
+    /// A transport that cannot be had a second time.
+    Transport,
 }
 
 impl fmt::Display for InvalidInput {
@@ -258,7 +274,7 @@ impl fmt::Display for InvalidInput {
             Self::Header(why) => write!(f, "the header cannot be used: {why}"),
             Self::Method(why) => write!(f, "the method cannot be used: {why}"),
             Self::Params(why) => write!(f, "the parameters cannot be used: {why}"),
-            Self::Certificate => f.write_str("the certificate cannot be used"),
+            Self::Transport => f.write_str("the transport cannot be had a second time"),
         }
     }
 }
@@ -297,6 +313,8 @@ pub enum IoStage {
     Exchange,
     /// Reading the body of an HTTP answer.
     Body,
+    /// Getting an access token from the caller's provider.
+    Credentials,
 }
 
 impl fmt::Display for IoStage {
@@ -310,6 +328,7 @@ impl fmt::Display for IoStage {
             Self::Tls => "the TLS handshake failed",
             Self::Exchange => "the HTTP exchange failed",
             Self::Body => "reading the HTTP answer failed",
+            Self::Credentials => "getting an access token failed",
         })
     }
 }
@@ -406,6 +425,8 @@ pub enum Violation {
     Version(String),
     /// A session id that HTTP does not allow.
     SessionId,
+    /// The `endpoint` event of HTTP+SSE names no place that may be used; why.
+    Endpoint(&'static str),
     /// A redirect that must not be followed; why.
     Redirect(&'static str),
     /// Not HTTP.
@@ -433,6 +454,7 @@ impl fmt::Display for Violation {
                 write!(f, "the server speaks protocol revision {offered:?}, which this client does not")
             }
             Self::SessionId => f.write_str("the server's session id has characters that are not allowed"),
+            Self::Endpoint(why) => write!(f, "the server's endpoint is not used: {why}"),
             Self::Redirect(why) => write!(f, "the redirect was not followed: {why}"),
             Self::NotHttp => f.write_str("the answer is not HTTP"),
             Self::CursorLoop => f.write_str("the server repeats a page cursor"),

@@ -1,22 +1,30 @@
 //! [`Inbox`]: where a transport puts what it receives, and what calls and transports share.
 
-use super::client::Config;
+use super::builder::Config;
 use super::error::{Delivery, Error, Violation, excerpt};
+use super::event::{Event, Progress, of_notification};
+use super::handlers::ServerRequest;
 use super::limits::{Limits, Timeouts};
 use super::protocol::exchange::{Exchange, Handled, Polled, Reply, names_nobody};
-use super::protocol::message::{self, Inbound, Malformed, Message, RequestId};
+use super::protocol::message::{self, Inbound, Malformed, Message, RequestId, ResponseId};
 use super::protocol::salvage;
 use super::timer::{Alarm, BoxFuture, millis};
 use super::transport::Outgoing;
+use super::work::{Work, WorkQueue};
 use crate::Session;
 use crate::sync::Mutex;
+use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::collections::VecDeque;
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
+
+/// Told how far a call has come.
+pub(crate) type ProgressHandler = Arc<dyn Fn(&Progress) + Send + Sync>;
 
 /// Where a transport puts what it receives.
 ///
@@ -25,38 +33,16 @@ pub struct Inbox {
     session: Session<Error>,
     config: Config,
     exchange: Mutex<Exchange>,
-    outbox: Mutex<Outbox>,
+    work: WorkQueue,
     alarm: Alarm,
+    progress: Mutex<HashMap<u64, ProgressHandler>>,
+    /// How many requests of the server's are being answered, and when the last answer was made: until
+    /// then nobody's silence counts (REV-11).
+    serving: AtomicUsize,
+    served_at: AtomicU64,
     /// Until the handshake is over, an error that names nobody can only mean its one call.
     handshaking: AtomicBool,
     this: Weak<Self>,
-}
-
-/// Messages that nobody waits for, and the driver that sends them.
-#[derive(Debug, Default)]
-struct Outbox {
-    messages: VecDeque<Outgoing>,
-    driver: Option<Waker>,
-}
-
-/// Something that is no call's business. See [`Builder::on_event`](super::Builder::on_event).
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Event<'a> {
-    /// A message that belongs to nobody: output that is no message, a late or foreign reply.
-    Stray {
-        /// Its beginning.
-        excerpt: &'a str,
-    },
-    /// A notification of the server.
-    Notification {
-        /// Its method.
-        method: &'a str,
-        /// Its parameters, as JSON text.
-        params: Option<&'a str>,
-    },
-    /// A message that nobody waited for (a cancellation, an answer) could not be delivered.
-    NotDelivered(&'a Error),
 }
 
 impl Inbox {
@@ -64,8 +50,11 @@ impl Inbox {
         Arc::new_cyclic(|this| Self {
             session: Session::new(),
             exchange: Mutex::new(Exchange::new(config.limits.pending_calls, config.limits.stray)),
-            outbox: Mutex::default(),
+            work: WorkQueue::new(config.limits.outbox),
             alarm: Alarm::new(Arc::clone(&config.timer)),
+            progress: Mutex::default(),
+            serving: AtomicUsize::new(0),
+            served_at: AtomicU64::new(0),
             handshaking: AtomicBool::new(true),
             config,
             this: this.clone(),
@@ -75,6 +64,10 @@ impl Inbox {
     /// The session that everything here belongs to.
     pub fn session(&self) -> &Session<Error> {
         &self.session
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
     }
 
     /// The client's limits.
@@ -110,6 +103,11 @@ impl Inbox {
         self.finish(handled, || excerpt(prefix, 100));
     }
 
+    /// Takes a message that broke off at the end of everything: it is none (IO-04).
+    pub fn deliver_partial(&self, text: &[u8]) {
+        self.emit(&Event::Stray { excerpt: &excerpt(text, 100) });
+    }
+
     pub(crate) fn accept(&self, inbound: Inbound) {
         match inbound {
             Inbound::One(message) => self.accept_message(message),
@@ -131,26 +129,93 @@ impl Inbox {
                 let handled = {
                     let mut exchange = self.exchange.lock();
                     let id = match exchange.only_call() {
-                        Some(only) if to_only_call => message::ResponseId::Ours(only),
+                        Some(only) if to_only_call => ResponseId::Ours(only),
                         _ => id,
                     };
                     exchange.handle_reply(id, outcome)
                 };
                 self.finish(handled, || "a reply that nobody waits for".to_owned());
             }
-            Message::Request { id, method, .. } => {
+            Message::Request { id, method, params } => {
                 self.exchange.lock().handle_other();
-                self.answer(&id, &method);
+                self.accept_request(ServerRequest { id, method, params });
             }
             Message::Notification { method, params } => {
                 self.exchange.lock().handle_other();
-                let params = params.as_deref().map(RawValue::get);
-                if method == "notifications/progress" {
-                    self.progress(params);
-                }
-                self.emit(&Event::Notification { method: &method, params });
+                self.accept_notification(&method, params.as_deref());
             }
         }
+    }
+
+    /// PNG-01 at once; everything else is for the driver.
+    fn accept_request(&self, request: ServerRequest) {
+        let queued = if request.method == "ping" {
+            let body = message::encode_result(&request.id, empty_object());
+            self.post(Outgoing { id: None, method: None, body })
+        } else {
+            self.serving.fetch_add(1, Ordering::Relaxed);
+            self.work.push(Work::Serve(request))
+        };
+        if !queued {
+            self.session.fail(Error::limit(
+                "queued requests of the server",
+                self.limits().outbox,
+                Delivery::NotSent,
+            ));
+        }
+    }
+
+    fn accept_notification(&self, method: &str, params: Option<&RawValue>) {
+        let params_text = params.map(RawValue::get);
+        match method {
+            "notifications/progress" => self.accept_progress(params_text),
+            "notifications/cancelled" => {
+                #[derive(Deserialize)]
+                struct Cancelled<'a> {
+                    #[serde(rename = "requestId", borrow)]
+                    id: &'a RawValue,
+                }
+                if let Some(Ok(Cancelled { id })) = params_text.map(serde_json::from_str)
+                    && let Some(id) = RequestId::new(id)
+                {
+                    // Without room it is answered all the same, which is allowed (CAN-03).
+                    self.work.push(Work::Cancel(id));
+                }
+            }
+            _ => {}
+        }
+        if self.config.on_event.is_some() {
+            of_notification(method, params_text, |event| self.emit(event));
+        }
+    }
+
+    fn accept_progress(&self, params: Option<&str>) {
+        #[derive(Deserialize)]
+        struct Token {
+            #[serde(rename = "progressToken")]
+            token: u64,
+        }
+        let Some(Ok(Token { token })) = params.map(serde_json::from_str) else { return };
+        let now = self.alarm.now();
+        if !self.exchange.lock().handle_news(token, now) {
+            return;
+        }
+        let handler = self.progress.lock().get(&token).map(Arc::clone);
+        if let Some(handler) = handler
+            && let Some(Ok(progress)) = params.map(serde_json::from_str::<Progress>)
+        {
+            // It is the caller's own; the panic hook has reported it (PRG-03).
+            let _ = catch_unwind(AssertUnwindSafe(|| handler(&progress)));
+        }
+    }
+
+    pub(crate) fn report_progress(&self, id: u64, handler: ProgressHandler) {
+        self.progress.lock().insert(id, handler);
+    }
+
+    pub(crate) fn forget_progress(&self, id: u64) {
+        let handler = self.progress.lock().remove(&id);
+        drop(handler);
     }
 
     fn accept_malformed(&self, malformed: Malformed, text: &[u8]) {
@@ -173,30 +238,6 @@ impl Inbox {
         }
     }
 
-    /// What this client says to a server's request (M-16, PNG-01).
-    fn answer(&self, id: &RequestId, method: &str) {
-        let body = match method {
-            "ping" => message::encode_result(id, empty_object()),
-            _ => message::encode_error(id, -32601, "method not found"),
-        };
-        if !self.post(Outgoing { id: None, method: None, body }) {
-            let limit = self.limits().outbox;
-            self.session.fail(Error::limit("queued answers", limit, Delivery::NotSent));
-        }
-    }
-
-    fn progress(&self, params: Option<&str>) {
-        #[derive(serde::Deserialize)]
-        struct Progress {
-            #[serde(rename = "progressToken")]
-            token: u64,
-        }
-        if let Some(Ok(progress)) = params.map(serde_json::from_str::<Progress>) {
-            let now = self.alarm.now();
-            self.exchange.lock().handle_news(progress.token, now);
-        }
-    }
-
     pub(crate) fn emit(&self, event: &Event<'_>) {
         if let Some(on_event) = &self.config.on_event {
             on_event(event);
@@ -205,34 +246,17 @@ impl Inbox {
 
     /// Queues a message that nobody waits for. `false` if there is no room.
     pub(crate) fn post(&self, message: Outgoing) -> bool {
-        let driver = {
-            let mut outbox = self.outbox.lock();
-            if outbox.messages.len() >= self.config.limits.outbox {
-                return false;
-            }
-            outbox.messages.push_back(message);
-            outbox.driver.take()
-        };
-        if let Some(driver) = driver {
-            driver.wake();
-        }
-        true
+        self.work.push(Work::Send(message))
     }
 
-    pub(crate) fn poll_outbox(&self, cx: &mut Context<'_>) -> Poll<Outgoing> {
-        if let Some(message) = self.outbox.lock().messages.pop_front() {
-            return Poll::Ready(message);
-        }
-        let waker = cx.waker().clone();
-        let (message, left_over) = {
-            let mut outbox = self.outbox.lock();
-            match outbox.messages.pop_front() {
-                Some(message) => (Some(message), Some(waker)),
-                None => (None, outbox.driver.replace(waker)),
-            }
-        };
-        drop(left_over);
-        message.map_or(Poll::Pending, Poll::Ready)
+    pub(crate) fn poll_work(&self, cx: &mut Context<'_>) -> Poll<Work> {
+        self.work.poll_pop(cx)
+    }
+
+    /// A request of the server's is answered, or needs no answer.
+    pub(crate) fn served(&self) {
+        self.served_at.store(self.alarm.now(), Ordering::Relaxed);
+        self.serving.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(crate) fn handshake_done(&self) {
@@ -247,10 +271,9 @@ impl Inbox {
             .ok_or_else(|| Error::limit("pending calls", self.config.limits.pending_calls, Delivery::NotSent))
     }
 
-    /// Removes a call; `true` the first time.
-    pub(crate) fn forget(&self, id: u64) -> bool {
-        let entry = self.exchange.lock().forget(id);
-        entry.is_some()
+    pub(crate) fn forget(&self, id: u64) {
+        let left_over = self.exchange.lock().forget(id);
+        drop(left_over);
     }
 
     pub(crate) fn poll_reply(&self, id: u64, cx: &mut Context<'_>) -> Poll<Reply> {
@@ -281,8 +304,11 @@ impl Inbox {
         let rung = self.alarm.rung();
         if deadline.seen != rung {
             let now = self.alarm.now();
-            if let (Some(silence), Some(news)) = (deadline.silence, self.exchange.lock().news(id)) {
-                deadline.silent_at = news.saturating_add(millis(silence));
+            if let Some(silence) = deadline.silence {
+                let busy = self.serving.load(Ordering::Relaxed) > 0;
+                let served = if busy { now } else { self.served_at.load(Ordering::Relaxed) };
+                let news = self.exchange.lock().news(id).unwrap_or(0).max(served);
+                deadline.silent_at = deadline.silent_at.max(news.saturating_add(millis(silence)));
             }
             if now >= deadline.at() {
                 return Poll::Ready(());

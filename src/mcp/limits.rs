@@ -24,9 +24,12 @@ pub struct Limits {
     pub error_body: usize,
     /// How many calls may be pending at once. One more fails at once. Default 65 536.
     pub pending_calls: usize,
-    /// How many messages that nobody waits for (answers to the server, cancellations) may be queued.
-    /// Over it, cancellations are dropped; an answer that finds no room ends the session. Default 1 024.
+    /// How much may be queued for the driver: answers to the server, cancellations, requests of the
+    /// server's. Over it, cancellations are dropped; anything else that finds no room ends the session.
+    /// Default 1 024.
     pub outbox: usize,
+    /// How many requests of the server's are answered at a time. One more is refused. Default 64.
+    pub server_requests: usize,
     /// How many messages in a row may belong to nobody (stray output, late replies, malformed lines)
     /// before the session ends. Default 10 000.
     pub stray: usize,
@@ -34,6 +37,8 @@ pub struct Limits {
     pub stderr_tail: usize,
     /// How many redirects one request follows. Default 10.
     pub redirects: usize,
+    /// How many times in a row a broken event stream is resumed without any news on it. Default 5.
+    pub resumptions: usize,
     /// How many pages a `list_*` method fetches. Default 1 000.
     pub pages: usize,
 }
@@ -49,9 +54,11 @@ impl Default for Limits {
             error_body: 64 * KIB,
             pending_calls: 65_536,
             outbox: 1_024,
+            server_requests: 64,
             stray: 10_000,
             stderr_tail: 16 * KIB,
             redirects: 10,
+            resumptions: 5,
             pages: 1_000,
         }
     }

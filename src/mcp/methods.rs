@@ -1,14 +1,20 @@
 //! The typed methods: each one line over the choke point.
 
-use super::client::{Client, params_of};
-use super::error::{Delivery, Error, Violation};
+mod tasks;
+
+use super::call::params_of;
+use super::client::Client;
+use super::error::{Delivery, Error, InvalidInput, Violation};
+use super::handlers::Root;
 use super::types::{
-    CallToolResult, GetPromptResult, ListPromptsResult, ListResourcesResult, ListToolsResult, Prompt,
-    ReadResourceResult, Resource, Tool, decode,
+    CallToolResult, CompleteResult, CompletionTarget, GetPromptResult, ListPromptsResult,
+    ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, Prompt, ReadResourceResult, Resource,
+    ResourceTemplate, Tool, decode,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
+use std::collections::{BTreeMap, HashSet};
 
 const NOT_AN_OBJECT: &str = "arguments must be a JSON object";
 
@@ -29,7 +35,7 @@ struct ByUri<'a> {
     uri: &'a str,
 }
 
-/// What a page has in common.
+/// What pages have in common.
 trait Paged: DeserializeOwned {
     type Item;
     fn into_parts(self) -> (Vec<Self::Item>, Option<String>);
@@ -45,9 +51,11 @@ macro_rules! paged {
         }
     )* };
 }
+use paged;
 paged! {
     ListToolsResult, tools: Tool;
     ListResourcesResult, resources: Resource;
+    ListResourceTemplatesResult, resource_templates: ResourceTemplate;
     ListPromptsResult, prompts: Prompt;
 }
 
@@ -91,9 +99,33 @@ impl Client {
         self.page("resources/list", cursor).await
     }
 
+    /// All resource templates, over all pages; errors as for [`list_tools`](Self::list_tools).
+    pub async fn list_resource_templates(&self) -> Result<Vec<ResourceTemplate>, Error> {
+        self.all::<ListResourceTemplatesResult>("resources/templates/list").await
+    }
+
+    /// One page of resource templates; `None` for the first.
+    pub async fn list_resource_templates_page(
+        &self,
+        cursor: Option<&str>,
+    ) -> Result<ListResourceTemplatesResult, Error> {
+        self.page("resources/templates/list", cursor).await
+    }
+
     /// Reads a resource.
     pub async fn read_resource(&self, uri: &str) -> Result<ReadResourceResult, Error> {
         self.ask("resources/read", &ByUri { uri }).await
+    }
+
+    /// Asks to be told when a resource changes:
+    /// [`Event::ResourceUpdated`](super::Event::ResourceUpdated).
+    pub async fn subscribe_resource(&self, uri: &str) -> Result<(), Error> {
+        self.order("resources/subscribe", &ByUri { uri }).await
+    }
+
+    /// The opposite of [`subscribe_resource`](Self::subscribe_resource).
+    pub async fn unsubscribe_resource(&self, uri: &str) -> Result<(), Error> {
+        self.order("resources/unsubscribe", &ByUri { uri }).await
     }
 
     /// All prompts, over all pages; errors as for [`list_tools`](Self::list_tools).
@@ -112,9 +144,69 @@ impl Client {
         self.ask("prompts/get", &Named { name, arguments: arguments.as_deref() }).await
     }
 
+    /// Suggests values for the argument `name` of a prompt or a resource template that begin with
+    /// `value`. `known` are the arguments that have their value already.
+    pub async fn complete(
+        &self,
+        target: &CompletionTarget,
+        name: &str,
+        value: &str,
+        known: &BTreeMap<String, String>,
+    ) -> Result<CompleteResult, Error> {
+        #[derive(Serialize)]
+        struct Params<'a> {
+            r#ref: &'a CompletionTarget,
+            argument: Argument<'a>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            context: Option<Context<'a>>,
+        }
+        #[derive(Serialize)]
+        struct Argument<'a> {
+            name: &'a str,
+            value: &'a str,
+        }
+        #[derive(Serialize)]
+        struct Context<'a> {
+            arguments: &'a BTreeMap<String, String>,
+        }
+        let context = (!known.is_empty()).then_some(Context { arguments: known });
+        let params = Params { r#ref: target, argument: Argument { name, value }, context };
+        self.ask("completion/complete", &params).await
+    }
+
+    /// Which lines of its log the server is to send: [`Event::Log`](super::Event::Log). `level` is
+    /// `debug`, `info`, `notice`, `warning`, `error`, `critical`, `alert` or `emergency`.
+    pub async fn set_logging_level(&self, level: &str) -> Result<(), Error> {
+        #[derive(Serialize)]
+        struct Level<'a> {
+            level: &'a str,
+        }
+        self.order("logging/setLevel", &Level { level }).await
+    }
+
+    /// Replaces the roots and tells the server (REV-06).
+    ///
+    /// # Errors
+    ///
+    /// Also when the client was made without [`Builder::roots`](super::Builder::roots).
+    pub async fn set_roots(&self, roots: impl IntoIterator<Item = Root>) -> Result<(), Error> {
+        let Some(served) = self.shared().inbox.config().handlers.roots() else {
+            return Err(Error::invalid(InvalidInput::Method("the client was made without roots")));
+        };
+        let old = std::mem::replace(&mut *served.lock(), roots.into_iter().collect());
+        drop(old);
+        self.tell("notifications/roots/list_changed", None).await
+    }
+
     async fn ask<T: DeserializeOwned>(&self, method: &str, params: &impl Serialize) -> Result<T, Error> {
         let params = params_of(params, NOT_AN_OBJECT)?;
         decode(&*self.call(method, params.as_deref()).await?)
+    }
+
+    /// A request whose result says nothing.
+    async fn order(&self, method: &str, params: &impl Serialize) -> Result<(), Error> {
+        let params = params_of(params, NOT_AN_OBJECT)?;
+        self.call(method, params.as_deref()).await.map(drop)
     }
 
     async fn page<T: DeserializeOwned>(&self, method: &str, cursor: Option<&str>) -> Result<T, Error> {
@@ -126,21 +218,20 @@ impl Client {
 
     /// PAG-01, PAG-03.
     async fn all<P: Paged>(&self, method: &str) -> Result<Vec<P::Item>, Error> {
+        let limit = self.limits().pages;
         let mut items = Vec::new();
-        let mut cursors: Vec<String> = Vec::new();
-        loop {
-            let page: P = self.page(method, cursors.last().map(String::as_str)).await?;
+        let mut seen = HashSet::new();
+        let mut cursor: Option<String> = None;
+        for _ in 0..limit {
+            let page: P = self.page(method, cursor.as_deref()).await?;
             let (page, next) = page.into_parts();
             items.extend(page);
             let Some(next) = next else { return Ok(items) };
-            if cursors.contains(&next) {
+            if !seen.insert(next.clone()) {
                 return Err(Error::protocol(Violation::CursorLoop));
             }
-            cursors.push(next);
-            let limit = self.limits().pages;
-            if cursors.len() >= limit {
-                return Err(Error::limit("pages", limit, Delivery::Answered));
-            }
+            cursor = Some(next);
         }
+        Err(Error::limit("pages", limit, Delivery::Answered))
     }
 }

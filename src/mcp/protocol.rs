@@ -1,10 +1,13 @@
 //! The protocol as plain functions and tables: no `async`, no clock, no I/O below this line.
 
 mod bytes;
+pub(crate) mod elicitation;
 #[cfg(feature = "mcp-http")]
 pub(crate) mod event_stream;
 pub(crate) mod exchange;
 pub(crate) mod handshake;
 pub(crate) mod lines;
 pub(crate) mod message;
+pub(crate) mod meta;
+pub(crate) mod object;
 pub(crate) mod salvage;

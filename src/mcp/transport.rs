@@ -8,6 +8,7 @@ use super::timer::BoxFuture;
 
 #[cfg(feature = "mcp-http")]
 pub(crate) mod http;
+pub(crate) mod memory;
 pub(crate) mod stdio;
 
 /// A way to one server: it carries messages and reports its end.
@@ -44,6 +45,11 @@ pub trait Transport: Send + Sync + 'static {
     /// Ends in an orderly way, within a bounded time. The session has ended before this is called, and
     /// `run` has been or is about to be dropped.
     fn close<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, ()>;
+
+    /// A transport to the same server for a new session; `None` if this one cannot be had again.
+    fn renew(&self) -> Option<Result<Box<dyn Transport>, Error>> {
+        None
+    }
 
     /// Gives everything up at once. Needs no executor, may be called at any time and repeatedly.
     fn abort(&self);

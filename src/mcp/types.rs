@@ -14,12 +14,25 @@ use std::fmt;
 
 mod content;
 mod object;
+mod prompts;
+mod resources;
+mod tasks;
+mod tools;
 
 pub use content::{
     AudioContent, Content, EmbeddedResource, ImageContent, ResourceContents, ResourceLink, TextContent,
 };
 pub use object::Extra;
 use object::object;
+pub use prompts::{
+    CompleteResult, Completion, CompletionTarget, GetPromptResult, ListPromptsResult, Prompt, PromptArgument,
+    PromptMessage,
+};
+pub use resources::{
+    ListResourceTemplatesResult, ListResourcesResult, ReadResourceResult, Resource, ResourceTemplate,
+};
+pub use tasks::{CreateTaskResult, ListTasksResult, Task, TaskStatus};
+pub use tools::{CallToolResult, ListToolsResult, Tool};
 
 /// JSON text, kept as it was written.
 #[derive(Clone, Serialize, Deserialize)]
@@ -41,6 +54,10 @@ impl Json {
     /// The text.
     pub fn as_str(&self) -> &str {
         self.0.get()
+    }
+
+    pub(crate) fn as_raw(&self) -> &RawValue {
+        &self.0
     }
 
     /// The value in it.
@@ -106,171 +123,6 @@ object! {
         title: "title" => Option<String>,
         /// Its version.
         version: "version" => Option<String>,
-    }
-}
-
-object! {
-    /// One page of `tools/list`.
-    pub struct ListToolsResult {
-        /// The tools.
-        tools: "tools" => Vec<Tool>,
-        /// Where the next page begins, if there is one.
-        next_cursor: "nextCursor" => Option<String>,
-        /// Metadata.
-        meta: "_meta" => Option<Json>,
-    }
-}
-
-object! {
-    /// A tool.
-    pub struct Tool {
-        /// Its name.
-        name: "name" => String,
-        /// Its name for people.
-        title: "title" => Option<String>,
-        /// What it does.
-        description: "description" => Option<String>,
-        /// The JSON Schema of its arguments. Never fetched from or looked into here (M-21).
-        input_schema: "inputSchema" => Option<Json>,
-        /// The JSON Schema of its structured result.
-        output_schema: "outputSchema" => Option<Json>,
-        /// Hints; not to be trusted (SEC-12).
-        annotations: "annotations" => Option<Json>,
-        /// Metadata.
-        meta: "_meta" => Option<Json>,
-    }
-}
-
-object! {
-    /// The result of `tools/call`.
-    pub struct CallToolResult {
-        /// What the tool returned, for a model.
-        content: "content" => Vec<Content>,
-        /// What the tool returned, for a program.
-        structured_content: "structuredContent" => Option<Json>,
-        /// Whether the tool failed; `content` says how.
-        is_error: "isError" => bool,
-        /// Metadata.
-        meta: "_meta" => Option<Json>,
-    }
-}
-
-impl CallToolResult {
-    /// The text parts, one to a line.
-    pub fn text(&self) -> String {
-        let texts = self.content.iter().filter_map(|content| match content {
-            Content::Text(text) => Some(&*text.text),
-            _ => None,
-        });
-        texts.collect::<Vec<_>>().join("\n")
-    }
-}
-
-object! {
-    /// One page of `resources/list`.
-    pub struct ListResourcesResult {
-        /// The resources.
-        resources: "resources" => Vec<Resource>,
-        /// Where the next page begins, if there is one.
-        next_cursor: "nextCursor" => Option<String>,
-        /// Metadata.
-        meta: "_meta" => Option<Json>,
-    }
-}
-
-object! {
-    /// A resource.
-    pub struct Resource {
-        /// Its address.
-        uri: "uri" => String,
-        /// Its name.
-        name: "name" => Option<String>,
-        /// Its name for people.
-        title: "title" => Option<String>,
-        /// What it is.
-        description: "description" => Option<String>,
-        /// Its media type.
-        mime_type: "mimeType" => Option<String>,
-        /// Its size in bytes.
-        size: "size" => Option<Json>,
-        /// Hints.
-        annotations: "annotations" => Option<Json>,
-        /// Metadata.
-        meta: "_meta" => Option<Json>,
-    }
-}
-
-object! {
-    /// The result of `resources/read`.
-    pub struct ReadResourceResult {
-        /// The contents; a resource may have several.
-        contents: "contents" => Vec<ResourceContents>,
-        /// Metadata.
-        meta: "_meta" => Option<Json>,
-    }
-}
-
-object! {
-    /// One page of `prompts/list`.
-    pub struct ListPromptsResult {
-        /// The prompts.
-        prompts: "prompts" => Vec<Prompt>,
-        /// Where the next page begins, if there is one.
-        next_cursor: "nextCursor" => Option<String>,
-        /// Metadata.
-        meta: "_meta" => Option<Json>,
-    }
-}
-
-object! {
-    /// A prompt.
-    pub struct Prompt {
-        /// Its name.
-        name: "name" => String,
-        /// Its name for people.
-        title: "title" => Option<String>,
-        /// What it is for.
-        description: "description" => Option<String>,
-        /// What it takes.
-        arguments: "arguments" => Option<Vec<PromptArgument>>,
-        /// Metadata.
-        meta: "_meta" => Option<Json>,
-    }
-}
-
-object! {
-    /// An argument of a prompt.
-    pub struct PromptArgument {
-        /// Its name.
-        name: "name" => String,
-        /// Its name for people.
-        title: "title" => Option<String>,
-        /// What it is.
-        description: "description" => Option<String>,
-        /// Whether the prompt needs it.
-        required: "required" => bool,
-    }
-}
-
-object! {
-    /// The result of `prompts/get`.
-    pub struct GetPromptResult {
-        /// What the prompt is.
-        description: "description" => Option<String>,
-        /// The messages.
-        messages: "messages" => Vec<PromptMessage>,
-        /// Metadata.
-        meta: "_meta" => Option<Json>,
-    }
-}
-
-object! {
-    /// A message of a prompt.
-    pub struct PromptMessage {
-        /// `user` or `assistant`.
-        role: "role" => String,
-        /// What is said.
-        content: "content" => Content,
     }
 }
 

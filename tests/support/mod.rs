@@ -59,9 +59,14 @@ impl TestWaker {
         Self::on_wake(|| panic!("this waker panics"))
     }
 
+    /// Another kind of waker over the same data, as two executors' null wakers are.
+    pub(crate) fn twin(&self) -> Self {
+        Self { waker: raw::waker::<true>(Arc::clone(&self.probe)), probe: Arc::clone(&self.probe) }
+    }
+
     fn of(probe: Probe) -> Self {
         let probe = Arc::new(probe);
-        Self { waker: raw::waker(Arc::clone(&probe)), probe }
+        Self { waker: raw::waker::<false>(Arc::clone(&probe)), probe }
     }
 
     pub(crate) fn waker(&self) -> &Waker {
@@ -116,17 +121,20 @@ impl TestWaker {
 mod raw {
     use super::{Arc, Probe, RawWaker, RawWakerVTable, SeqCst, Waker};
 
-    static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker);
+    static VTABLES: [RawWakerVTable; 2] = [
+        RawWakerVTable::new(clone::<false>, wake, wake_by_ref, drop_waker),
+        RawWakerVTable::new(clone::<true>, wake, wake_by_ref, drop_waker),
+    ];
 
     /// The one given out first is not counted as a clone.
-    pub(super) fn waker(probe: Arc<Probe>) -> Waker {
+    pub(super) fn waker<const TWIN: bool>(probe: Arc<Probe>) -> Waker {
         // SAFETY: every function of the vtable takes `data` for an `Arc<Probe>` that the waker owns;
         // `Probe` is `Send` and `Sync`.
-        unsafe { Waker::new(Arc::into_raw(probe).cast(), &VTABLE) }
+        unsafe { Waker::new(Arc::into_raw(probe).cast(), &VTABLES[usize::from(TWIN)]) }
     }
 
     /// SAFETY of the four: called by `Waker` only, with the pointer from `waker` or `clone`.
-    unsafe fn clone(data: *const ()) -> RawWaker {
+    unsafe fn clone<const TWIN: bool>(data: *const ()) -> RawWaker {
         // SAFETY: the waker being cloned holds a reference.
         let probe = unsafe { &*data.cast::<Probe>() };
         if let Some(hook) = &probe.on_clone {
@@ -135,7 +143,7 @@ mod raw {
         probe.clones.fetch_add(1, SeqCst);
         // SAFETY: as above.
         unsafe { Arc::increment_strong_count(data.cast::<Probe>()) };
-        RawWaker::new(data, &VTABLE)
+        RawWaker::new(data, &VTABLES[usize::from(TWIN)])
     }
 
     unsafe fn wake(data: *const ()) {

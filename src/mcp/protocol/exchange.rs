@@ -84,9 +84,9 @@ impl Exchange {
         Some(id)
     }
 
-    /// Removes a call. `Some` unless that was done already; inside, a waker that is no longer needed.
-    pub(crate) fn forget(&mut self, id: u64) -> Option<Option<Waker>> {
-        self.calls.remove(&id).map(|call| call.waker)
+    /// Removes a call. Returns a waker that is no longer needed.
+    pub(crate) fn forget(&mut self, id: u64) -> Option<Waker> {
+        self.calls.remove(&id)?.waker
     }
 
     pub(crate) fn len(&self) -> usize {

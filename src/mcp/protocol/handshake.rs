@@ -1,5 +1,6 @@
 //! The handshake of the revisions 2024-11-05 to 2025-11-25 (INI-01 to INI-15).
 
+use serde::Serialize;
 use serde_json::value::RawValue;
 use std::fmt;
 
@@ -48,29 +49,30 @@ impl fmt::Display for Revision {
 pub(crate) const INITIALIZE: &str = "initialize";
 pub(crate) const INITIALIZED: &str = "notifications/initialized";
 
-#[derive(serde::Serialize)]
+#[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct InitializeParams<'a> {
+struct InitializeParams<'a, C> {
     protocol_version: &'static str,
-    capabilities: NoCapabilities,
+    capabilities: &'a C,
     client_info: Implementation<'a>,
 }
 
-/// An empty object: this client offers the server nothing to call.
-#[derive(serde::Serialize)]
-struct NoCapabilities {}
-
-#[derive(serde::Serialize)]
+#[derive(Serialize)]
 struct Implementation<'a> {
     name: &'a str,
     version: &'a str,
 }
 
 /// The parameters of `initialize` (INI-01, INI-02).
-pub(crate) fn initialize_params(offer: Revision, name: &str, version: &str) -> Box<RawValue> {
+pub(crate) fn initialize_params(
+    offer: Revision,
+    capabilities: &impl Serialize,
+    name: &str,
+    version: &str,
+) -> Box<RawValue> {
     let params = InitializeParams {
         protocol_version: offer.as_str(),
-        capabilities: NoCapabilities {},
+        capabilities,
         client_info: Implementation { name, version },
     };
     serde_json::value::to_raw_value(&params).expect("strings and nothing else")

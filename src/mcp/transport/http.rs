@@ -7,11 +7,15 @@
 
 mod body;
 mod connection;
+mod endpoint;
 mod engine;
+mod events;
 mod failure;
 mod net;
 mod pool;
 mod post;
+mod sse;
+mod status;
 mod target;
 #[cfg(feature = "mcp-tls")]
 mod tls;
@@ -20,39 +24,33 @@ mod tls;
 mod tests;
 
 use super::{BoxFuture, Inbox, Outgoing, Revision, Sent, Transport};
-use crate::mcp::client::within;
-use crate::mcp::error::{Error, InvalidInput};
+use crate::Session;
+use crate::mcp::call::within;
+use crate::mcp::error::{Error, ErrorKind, HttpError};
+use crate::mcp::protocol::handshake::INITIALIZE;
 use crate::sync::Mutex;
-use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use ::http::{Method, Request, Uri};
+use ::http::Method;
+use ::http::header::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
-use engine::{Engine, EngineConfig};
+use endpoint::Endpoint;
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 pub(crate) use failure::Failure;
 pub use net::{AsyncIo, ConnectError, Connecting, Net, Stream};
+pub use sse::Sse;
 
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 
-/// What belongs to the transport (HT-18), and to HTTP itself.
-const RESERVED: [&str; 11] = [
-    "accept",
-    "connection",
-    "content-length",
-    "content-type",
-    "host",
-    "last-event-id",
-    "mcp-method",
-    "mcp-name",
-    "mcp-protocol-version",
-    "mcp-session-id",
-    "transfer-encoding",
-];
-
-/// A server behind a URL, over Streamable HTTP.
+/// A server behind a URL.
+///
+/// Speaks Streamable HTTP; a server that refuses it with 400, 404 or 405 is tried with the older
+/// HTTP+SSE transport (switch that off with [`legacy_fallback`](Self::legacy_fallback), or use
+/// [`Sse`](crate::mcp::Sse) right away).
 ///
 /// `https` needs the feature `mcp-tls`; certificates are verified, against the platform's roots.
 /// Redirects are followed within the same origin only, with the method kept, and a bounded number of
@@ -68,12 +66,15 @@ const RESERVED: [&str; 11] = [
 /// assert!(Http::new("ftp://localhost").is_err());
 /// # Ok(()) }
 /// ```
+#[derive(Debug)]
 pub struct Http {
-    url: Uri,
-    headers: HeaderMap,
-    config: EngineConfig,
-    engine: OnceLock<Engine>,
+    endpoint: Endpoint,
     state: Mutex<State>,
+    /// Ends, `Closed`, when it is known what the server speaks: what waits for that waits for this.
+    settled: Session<Infallible>,
+    fallback: bool,
+    /// The older transport, where it came to that, and what the server had said to this one.
+    legacy: OnceLock<(Sse, HttpError)>,
 }
 
 /// What the handshake left.
@@ -83,6 +84,86 @@ struct State {
     revision: Option<Revision>,
 }
 
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State")
+            .field("has_session", &self.session_id.is_some())
+            .field("revision", &self.revision)
+            .finish()
+    }
+}
+
+/// Where access tokens come from. See [`Http::token_provider`].
+pub trait TokenProvider: Send + Sync + 'static {
+    /// The token for the next request. `refused` is the server's answer (401) if it has just refused
+    /// one: then it takes a new one.
+    fn token<'a>(
+        &'a self,
+        refused: Option<&'a HttpError>,
+    ) -> BoxFuture<'a, Result<String, Box<dyn std::error::Error + Send + Sync>>>;
+}
+
+/// What all transports over HTTP can be given.
+macro_rules! endpoint_options {
+    () => {
+        /// Adds a header to every request.
+        ///
+        /// # Errors
+        ///
+        /// When HTTP does not allow it (a line break in the value, for instance), or when it is one that
+        /// the transport sets itself.
+        pub fn header(mut self, name: &str, value: &str) -> Result<Self, Error> {
+            self.endpoint.header(name, value)?;
+            Ok(self)
+        }
+
+        /// Sends this bearer token with every request.
+        ///
+        /// # Errors
+        ///
+        /// When the token has characters that are not allowed in a header.
+        pub fn bearer(mut self, token: &str) -> Result<Self, Error> {
+            self.endpoint.bearer(token)?;
+            Ok(self)
+        }
+
+        /// Asks for a bearer token before every request, and, if the server refuses it with a 401, once
+        /// more for that request. The request is repeated then: a server that refuses a token has not
+        /// acted.
+        pub fn token_provider(mut self, tokens: impl TokenProvider) -> Self {
+            self.endpoint.tokens = Some(Arc::new(tokens));
+            self
+        }
+
+        /// Where sockets come from. Default: [`AsyncIo`], which works on every executor.
+        pub fn net(mut self, net: impl Net) -> Self {
+            self.endpoint.config.net = Arc::new(net);
+            self
+        }
+
+        /// How long connecting may take, TLS included. Default 10 s; `None` for no limit of its own.
+        pub fn connect_timeout(mut self, limit: Option<Duration>) -> Self {
+            self.endpoint.config.connect_timeout = limit;
+            self
+        }
+
+        /// Trusts this root certificate too (DER).
+        #[cfg(feature = "mcp-tls")]
+        pub fn root_certificate(mut self, der: impl Into<Vec<u8>>) -> Self {
+            self.endpoint.config.tls.extra_roots.push(der.into());
+            self
+        }
+
+        /// Trusts Mozilla's roots, as compiled in, in place of the platform's: for containers that have
+        /// no certificates.
+        #[cfg(feature = "mcp-webpki-roots")]
+        pub fn webpki_roots(mut self) -> Self {
+            self.endpoint.config.tls.roots = tls::Roots::WebPki;
+            self
+        }
+    };
+}
+
 impl Http {
     /// A server's MCP endpoint: an absolute `http` or `https` URL.
     ///
@@ -90,161 +171,107 @@ impl Http {
     ///
     /// When it is not, or carries credentials: those belong in a header.
     pub fn new(url: &str) -> Result<Self, Error> {
-        let invalid = |why| Err(Error::invalid(InvalidInput::Url(why)));
-        let Ok(url) = url.parse::<Uri>() else { return invalid("it is not a URL") };
-        match url.scheme_str() {
-            Some("http") => {}
-            Some("https") if cfg!(feature = "mcp-tls") => {}
-            Some("https") => return invalid("https needs the feature `mcp-tls`"),
-            _ => return invalid("it is not an absolute http or https URL"),
-        }
-        match url.authority() {
-            Some(authority) if authority.host().is_empty() => return invalid("it has no host"),
-            Some(authority) if authority.as_str().contains('@') => {
-                return invalid("it carries credentials: use a header");
-            }
-            Some(_) => {}
-            None => return invalid("it has no host"),
-        }
         Ok(Self {
-            url,
-            headers: HeaderMap::new(),
-            config: EngineConfig::default(),
-            engine: OnceLock::new(),
+            endpoint: Endpoint::new(url)?,
             state: Mutex::default(),
+            settled: Session::new(),
+            fallback: true,
+            legacy: OnceLock::new(),
         })
     }
 
-    /// Adds a header to every request.
-    ///
-    /// # Errors
-    ///
-    /// When HTTP does not allow it (a line break in the value, for instance), or when it is one that the
-    /// transport sets itself.
-    pub fn header(mut self, name: &str, value: &str) -> Result<Self, Error> {
-        let invalid = |why| Error::invalid(InvalidInput::Header(why));
-        let name: HeaderName = name.parse().map_err(|_| invalid("its name is not allowed in HTTP"))?;
-        if RESERVED.contains(&name.as_str()) {
-            return Err(invalid("it belongs to the transport"));
+    endpoint_options!();
+
+    /// Whether a server that refuses Streamable HTTP is tried with HTTP+SSE. Default `true`.
+    pub fn legacy_fallback(mut self, fallback: bool) -> Self {
+        self.fallback = fallback;
+        self
+    }
+
+    /// SES-02, INI-09.
+    fn session_headers(&self, headers: &mut HeaderMap) {
+        let state = self.state.lock();
+        if let Some(id) = &state.session_id {
+            headers.insert(SESSION_ID, id.clone());
         }
-        let mut value =
-            HeaderValue::from_str(value).map_err(|_| invalid("its value is not allowed in HTTP"))?;
-        value.set_sensitive(true);
-        self.headers.append(name, value);
-        Ok(self)
-    }
-
-    /// Sends this bearer token with every request.
-    ///
-    /// # Errors
-    ///
-    /// When the token has characters that are not allowed in a header.
-    pub fn bearer(mut self, token: &str) -> Result<Self, Error> {
-        self.headers.remove(header::AUTHORIZATION);
-        self.header(header::AUTHORIZATION.as_str(), &format!("Bearer {token}"))
-    }
-
-    /// Where sockets come from. Default: [`AsyncIo`], which works on every executor.
-    pub fn net(mut self, net: impl Net) -> Self {
-        self.config.net = Arc::new(net);
-        self
-    }
-
-    /// How long connecting may take, TLS included. Default 10 s; `None` for no limit of its own.
-    pub fn connect_timeout(mut self, limit: Option<Duration>) -> Self {
-        self.config.connect_timeout = limit;
-        self
-    }
-
-    /// Trusts this root certificate too (DER).
-    #[cfg(feature = "mcp-tls")]
-    pub fn root_certificate(mut self, der: impl Into<Vec<u8>>) -> Self {
-        self.config.tls.extra_roots.push(der.into());
-        self
-    }
-
-    /// Trusts Mozilla's roots, as compiled in, in place of the platform's: for containers that have no
-    /// certificates.
-    #[cfg(feature = "mcp-webpki-roots")]
-    pub fn webpki_roots(mut self) -> Self {
-        self.config.tls.roots = tls::Roots::WebPki;
-        self
-    }
-
-    fn engine(&self) -> Result<&Engine, Error> {
-        if let Some(engine) = self.engine.get() {
-            return Ok(engine);
+        if let Some(revision) = state.revision {
+            headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(revision.as_str()));
         }
-        let engine =
-            Engine::new(self.config.clone()).map_err(|failure| post::failed(failure, &self.config))?;
-        Ok(self.engine.get_or_init(|| engine))
     }
 
-    /// A request to the endpoint, with everything that goes with each.
-    fn request(&self, method: Method, uri: &Uri, fresh: bool, body: Bytes) -> Request<Bytes> {
-        let mut request = Request::new(body);
-        *request.method_mut() = method;
-        *request.uri_mut() = uri.clone();
-        let headers = request.headers_mut();
-        headers.clone_from(&self.headers);
-        if !fresh {
-            let state = self.state.lock();
-            if let Some(id) = &state.session_id {
-                headers.insert(SESSION_ID, id.clone());
-            }
-            if let Some(revision) = state.revision {
-                headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(revision.as_str()));
-            }
-        }
-        request
+    /// The first message decides what the server speaks (OLD-09).
+    async fn initialize(&self, message: Outgoing, inbox: &Inbox) -> Result<Sent, Error> {
+        let again = Outgoing { id: message.id, method: message.method.clone(), body: message.body.clone() };
+        let error = match self.post(message, inbox).await {
+            Err(error) if self.fallback => error,
+            result => return result,
+        };
+        let refused = match error.kind() {
+            ErrorKind::Http(http) if matches!(http.status(), 400 | 404 | 405) => http.clone(),
+            _ => return Err(error),
+        };
+        let (sse, _) = self.legacy.get_or_init(|| (Sse::over(self.endpoint.clone()), refused));
+        self.settled.close();
+        sse.send(again, inbox).await
     }
 }
 
 impl Transport for Http {
     fn send<'a>(&'a self, message: Outgoing, inbox: &'a Inbox) -> BoxFuture<'a, Result<Sent, Error>> {
-        Box::pin(self.post(message, inbox))
+        match self.legacy.get() {
+            Some((sse, _)) => sse.send(message, inbox),
+            None if message.method() == Some(INITIALIZE) => Box::pin(self.initialize(message, inbox)),
+            None => Box::pin(self.post(message, inbox)),
+        }
     }
 
-    fn run<'a>(&'a self, _: &'a Inbox) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(std::future::pending())
+    fn run<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            self.settled.ended().await;
+            if let Some((sse, refused)) = self.legacy.get() {
+                return sse.run(inbox).await.map_err(|error| match sse.is_open() {
+                    true => error,
+                    false => Error::no_endpoint(refused.clone(), error),
+                });
+            }
+            self.listen(inbox).await;
+            // Without the server's own stream the session goes on all the same.
+            std::future::pending().await
+        })
     }
 
     fn negotiated(&self, revision: Revision) {
         self.state.lock().revision = Some(revision);
+        self.settled.close();
     }
 
     /// SES-08, SES-09: whatever the server says to the DELETE, this is over.
     fn close<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            let has_session = self.state.lock().session_id.is_some();
-            if has_session && let Ok(engine) = self.engine() {
-                let request = self.request(Method::DELETE, &self.url, false, Bytes::new());
-                let delete = async {
-                    engine
-                        .send(request)
-                        .await
-                        .map(drop)
-                        .map_err(|failure| post::failed(failure, &self.config))
-                };
-                let _: Result<(), Error> = within(inbox, Some(inbox.timeouts().close), delete).await;
+            let mut headers = HeaderMap::new();
+            self.session_headers(&mut headers);
+            if headers.contains_key(SESSION_ID) {
+                let delete =
+                    self.endpoint.exchange(Method::DELETE, &self.endpoint.url, &headers, Bytes::new(), inbox);
+                let _: Result<_, Error> = within(inbox, Some(inbox.timeouts().close), delete).await;
             }
             self.abort();
         })
     }
 
     fn abort(&self) {
-        if let Some(engine) = self.engine.get() {
-            engine.drop_idle();
-        }
+        self.endpoint.drop_idle();
+    }
+
+    fn renew(&self) -> Option<Result<Box<dyn Transport>, Error>> {
+        Some(Ok(Box::new(Self {
+            endpoint: self.endpoint.clone(),
+            state: Mutex::default(),
+            settled: Session::new(),
+            fallback: self.fallback,
+            legacy: OnceLock::new(),
+        })))
     }
 }
 
-impl fmt::Debug for Http {
-    /// Without the query and the headers: they may be secret.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Http")
-            .field("host", &self.url.host())
-            .field("path", &self.url.path())
-            .finish_non_exhaustive()
-    }
-}
+use endpoint_options;

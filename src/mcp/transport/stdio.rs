@@ -48,6 +48,9 @@ pub struct Stdio {
     slot: Slot,
     #[cfg(feature = "mcp-stdio")]
     child: crate::sync::Mutex<Option<child::Child>>,
+    /// To start it again for a new session.
+    #[cfg(feature = "mcp-stdio")]
+    command: crate::sync::Mutex<Option<Command>>,
 }
 
 impl Stdio {
@@ -68,12 +71,13 @@ impl Stdio {
     /// assert_eq!(error.io_kind(), Some(io::ErrorKind::NotFound));
     /// ```
     #[cfg(feature = "mcp-stdio")]
-    pub fn spawn(command: Command) -> Result<Self, Error> {
+    pub fn spawn(mut command: Command) -> Result<Self, Error> {
         let failed = |error| Error::io(IoStage::Spawn, error, Delivery::NotSent);
-        let (child, pipes) = child::Child::spawn(command).map_err(failed)?;
+        let (child, pipes) = child::Child::spawn(&mut command).map_err(failed)?;
         let child::Pipes { stdin, stdout, stderr } = pipes;
         Ok(Self {
             child: crate::sync::Mutex::new(Some(child)),
+            command: crate::sync::Mutex::new(Some(command)),
             ..Self::with_pipes(Pipes::new(Box::new(stdout), Box::new(stdin), Some(Box::new(stderr))))
         })
     }
@@ -92,6 +96,8 @@ impl Stdio {
             slot: Slot::new(pipes),
             #[cfg(feature = "mcp-stdio")]
             child: crate::sync::Mutex::default(),
+            #[cfg(feature = "mcp-stdio")]
+            command: crate::sync::Mutex::default(),
         }
     }
 
@@ -229,6 +235,13 @@ impl Transport for Stdio {
             drop(pipes);
             self.abort();
         })
+    }
+
+    /// Starts the command again.
+    #[cfg(feature = "mcp-stdio")]
+    fn renew(&self) -> Option<Result<Box<dyn Transport>, Error>> {
+        let command = self.command.lock().take()?;
+        Some(Self::spawn(command).map(|stdio| Box::new(stdio) as _))
     }
 
     fn abort(&self) {

@@ -30,33 +30,6 @@ impl Extra {
     }
 }
 
-/// A member's name: borrowed where the text allows.
-pub(super) struct Key<'de>(pub(super) Cow<'de, str>);
-
-impl<'de> Deserialize<'de> for Key<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct KeyVisitor;
-
-        impl<'de> Visitor<'de> for KeyVisitor {
-            type Value = Key<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a member's name")
-            }
-
-            fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Borrowed(key)))
-            }
-
-            fn visit_str<E>(self, key: &str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Owned(key.to_owned())))
-            }
-        }
-
-        deserializer.deserialize_str(KeyVisitor)
-    }
-}
-
 /// What a member is when it is absent, and when it need not be written.
 pub(super) trait Member: Sized {
     fn absent<E: de::Error>(name: &'static str) -> Result<Self, E> {
@@ -127,7 +100,7 @@ macro_rules! object {
                     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<$name, A::Error> {
                         $(let mut $member: Option<$type> = None;)*
                         let mut extra = Extra::default();
-                        while let Some(key) = map.next_key::<$crate::mcp::types::object::Key<'de>>()? {
+                        while let Some(key) = map.next_key::<$crate::mcp::protocol::object::Key<'de>>()? {
                             match &*key.0 {
                                 $($json => $member = Some(map.next_value()?),)*
                                 key => extra.push(key, map.next_value()?),

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::RequestId;
+use super::{RequestId, RpcError};
 
 /// Room for the fixed members of any message, so that most are built in one allocation.
 const ENVELOPE: usize = 64;
@@ -33,12 +33,17 @@ pub(crate) fn encode_result(id: &RequestId, result: &RawValue) -> Vec<u8> {
 }
 
 /// The answer that refuses a request of the peer.
-pub(crate) fn encode_error(id: &RequestId, code: i64, message: &str) -> Vec<u8> {
-    let mut out = open(id.as_str().len() + message.len() + ENVELOPE);
+pub(crate) fn encode_error(id: &RequestId, error: &RpcError) -> Vec<u8> {
+    let data = error.data();
+    let content = error.message().len() + data.map_or(0, str::len);
+    let mut out = open(id.as_str().len() + content + ENVELOPE);
     raw_member(&mut out, "id", id.as_str());
     out.extend_from_slice(br#","error":{"code":"#);
-    value(&mut out, &code);
-    member(&mut out, "message", message);
+    value(&mut out, &error.code());
+    member(&mut out, "message", error.message());
+    if let Some(data) = data {
+        raw_member(&mut out, "data", data);
+    }
     out.extend_from_slice(b"}}");
     out
 }

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::members::members;
 
-/// The error with which the peer answered a request.
+/// A JSON-RPC error: the server's answer to a request, or a handler's answer to the server.
 #[derive(Clone, Debug)]
 pub struct RpcError {
     code: i64,
@@ -15,6 +15,12 @@ pub struct RpcError {
 }
 
 impl RpcError {
+    /// An error for the server.
+    #[must_use]
+    pub fn new(code: i64, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), data: None }
+    }
+
     /// The error code; 0 if the peer sent none that is a number.
     #[must_use]
     pub fn code(&self) -> i64 {

@@ -285,7 +285,7 @@ fn m_11_a_batch_has_a_limit() {
 #[test]
 fn m_16_a_refusal_carries_code_and_message() {
     assert_eq!(
-        text(encode_error(&id("\"a\""), -32601, "no \"x\"\n")),
+        text(encode_error(&id("\"a\""), &RpcError::new(-32601, "no \"x\"\n"))),
         r#"{"jsonrpc":"2.0","id":"a","error":{"code":-32601,"message":"no \"x\"\n"}}"#
     );
 }
@@ -413,7 +413,7 @@ proptest! {
 
     #[test]
     fn m_08_an_error_reads_back(code: i64, message: String) {
-        let error = error(&text(encode_error(&id("7"), code, &message)));
+        let error = error(&text(encode_error(&id("7"), &RpcError::new(code, &*message))));
         prop_assert_eq!((error.code(), error.message()), (code, &*message));
     }
 }

@@ -1,60 +1,51 @@
 //! One POST and its answer: what each status and content type means for the call (ST-01 to ST-21).
 
 use super::body::Body;
-use super::engine::EngineConfig;
-use super::failure::{Failure, Stage};
-use super::{Http, Inbox, Outgoing, SESSION_ID, Sent};
-use crate::mcp::error::{
-    Delivery, Error, ErrorKind, HttpError, InvalidInput, IoStage, TimeoutError, Violation, excerpt,
-};
-use crate::mcp::limits::Limits;
-use crate::mcp::protocol::event_stream::{Event, EventDecoder};
+use super::events::{Cursor, Events};
+use super::status::{content_length, http_error, media_type, read};
+use super::{Http, Inbox, LAST_EVENT_ID, Outgoing, SESSION_ID, Sent};
+use crate::mcp::error::{Delivery, Error, ErrorKind, Violation, excerpt};
+use crate::mcp::protocol::event_stream::Event;
 use crate::mcp::protocol::exchange::{Reply, ReplyError};
 use crate::mcp::protocol::handshake::INITIALIZE;
-use crate::mcp::protocol::message::{self, Inbound, Message, ResponseId, RpcError};
+use crate::mcp::protocol::message::{self, Inbound, Message, ResponseId};
 use ::http::header::{self, HeaderMap, HeaderValue};
-use ::http::{Method, Response, StatusCode, Uri};
+use ::http::{Method, Response, StatusCode};
 use bytes::Bytes;
-use std::time::Duration;
+
+const JSON: &str = "application/json";
+pub(super) const EVENT_STREAM: &str = "text/event-stream";
 
 impl Http {
     pub(super) async fn post(&self, message: Outgoing, inbox: &Inbox) -> Result<Sent, Error> {
-        let engine = self.engine()?;
         let fresh = message.method() == Some(INITIALIZE);
-        let body = Bytes::from(message.body);
-        let mut uri = self.url.clone();
-        for _ in 0..=inbox.limits().redirects {
-            let mut request = self.request(Method::POST, &uri, fresh, body.clone());
-            let headers = request.headers_mut();
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
-            let in_session = headers.contains_key(SESSION_ID);
-            let response = engine.send(request).await.map_err(|failure| failed(failure, &self.config))?;
-            match response.status() {
-                StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => {
-                    uri = redirected(&uri, response.headers())?;
-                }
-                status if status.is_success() => {
-                    if fresh {
-                        self.remember_session(response.headers())?;
-                    }
-                    return match message.id {
-                        Some(id) => self.reply(id, response, inbox).await.map(Sent::replied),
-                        // Any success will do (INI-13).
-                        None => Ok(Sent::accepted()),
-                    };
-                }
-                status => {
-                    let error = http_error(response, inbox.limits()).await;
-                    if status == StatusCode::NOT_FOUND && in_session {
-                        let expired = ErrorKind::SessionExpired(error.clone());
-                        inbox.session().fail(Error::new(expired, Delivery::Answered));
-                    }
-                    return Err(Error::new(ErrorKind::Http(error), Delivery::Answered));
-                }
-            }
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
+        if !fresh {
+            self.session_headers(&mut headers);
         }
-        Err(Error::limit("redirects", inbox.limits().redirects, Delivery::Answered))
+        let in_session = headers.contains_key(SESSION_ID);
+        let body = Bytes::from(message.body);
+        let response =
+            self.endpoint.exchange(Method::POST, &self.endpoint.url, &headers, body, inbox).await?;
+        if !response.status().is_success() {
+            let expired = response.status() == StatusCode::NOT_FOUND && in_session;
+            let error = http_error(response, inbox.limits()).await;
+            if expired {
+                let expired = ErrorKind::SessionExpired(error.clone());
+                inbox.session().fail(Error::new(expired, Delivery::Answered));
+            }
+            return Err(Error::new(ErrorKind::Http(error), Delivery::Answered));
+        }
+        if fresh {
+            self.remember_session(response.headers())?;
+        }
+        match message.id {
+            Some(id) => self.reply(id, response, inbox).await.map(Sent::replied),
+            // Any success will do (INI-13).
+            None => Ok(Sent::accepted()),
+        }
     }
 
     /// SES-01, SES-03.
@@ -78,7 +69,7 @@ impl Http {
         let (head, mut body) = response.into_parts();
         let limits = inbox.limits();
         match media_type(&head.headers).as_deref() {
-            Some("application/json") => {
+            Some(JSON) => {
                 let text = read(&mut body, limits.body).await?;
                 if text.is_empty() {
                     return Err(no_reply());
@@ -88,42 +79,98 @@ impl Http {
                     Err(malformed) => Err(Error::protocol(Violation::Malformed(malformed.reason.as_str()))),
                 }
             }
-            Some("text/event-stream") => stream(id, &mut body, inbox).await,
+            Some(EVENT_STREAM) => self.reply_in_events(id, Events::new(body, limits.event), inbox).await,
             Some(other) => Err(Error::protocol(Violation::ContentType(Some(excerpt(other.as_bytes(), 100))))),
             None if content_length(&head.headers) == Some(0) => Err(no_reply()),
             None => Err(Error::protocol(Violation::ContentType(None))),
         }
     }
+
+    /// Reads events until the reply comes (ST-02), and resumes the stream where that is possible (RES-01
+    /// to RES-11). The call's deadline goes on all the time.
+    async fn reply_in_events(&self, id: u64, mut events: Events, inbox: &Inbox) -> Result<Reply, Error> {
+        let mut cursor = Cursor::default();
+        // Rounds without news: it is news that makes another round worthwhile, not a stream that opens.
+        let mut rounds = 0;
+        loop {
+            let mut lost = loop {
+                match events.next().await {
+                    Some(Ok(event)) => {
+                        rounds = 0;
+                        cursor.follow(&events);
+                        if let Some(reply) = reply_in_event(id, &event, inbox)? {
+                            return Ok(reply);
+                        }
+                    }
+                    Some(Err(error)) if matches!(error.kind(), ErrorKind::Limit(_)) => return Err(error),
+                    Some(Err(error)) => break Some(error),
+                    None => break None,
+                }
+            };
+            events = loop {
+                let Some(last) = cursor.last() else {
+                    return Err(lost.unwrap_or_else(|| Error::protocol(Violation::StreamEnded)));
+                };
+                rounds += 1;
+                if rounds > inbox.limits().resumptions {
+                    return Err(match lost {
+                        Some(error) => Error::protocol_with(Violation::StreamEnded, error),
+                        None => Error::protocol(Violation::StreamEnded),
+                    });
+                }
+                inbox.sleep(cursor.delay(rounds)).await;
+                match self.open_events(Some(last), inbox).await {
+                    Ok(events) => break events,
+                    Err(error) if error.is_retryable() => lost = Some(error),
+                    Err(error) => return Err(error),
+                }
+            };
+        }
+    }
+
+    /// Opens an event stream with a GET: the server's own one, or the rest of a broken one.
+    pub(super) async fn open_events(
+        &self,
+        last: Option<HeaderValue>,
+        inbox: &Inbox,
+    ) -> Result<Events, Error> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, HeaderValue::from_static(EVENT_STREAM));
+        self.session_headers(&mut headers);
+        if let Some(last) = last {
+            headers.insert(LAST_EVENT_ID, last);
+        }
+        let response =
+            self.endpoint.exchange(Method::GET, &self.endpoint.url, &headers, Bytes::new(), inbox).await?;
+        if !response.status().is_success() {
+            let error = http_error(response, inbox.limits()).await;
+            return Err(Error::new(ErrorKind::Http(error), Delivery::Answered));
+        }
+        match media_type(response.headers()) {
+            Some(found) if found == EVENT_STREAM => {
+                Ok(Events::new(response.into_body(), inbox.limits().event))
+            }
+            found => Err(Error::protocol(Violation::ContentType(
+                found.map(|found| excerpt(found.as_bytes(), 100)),
+            ))),
+        }
+    }
 }
 
-/// Reads events until the reply comes (ST-02).
-async fn stream(id: u64, body: &mut Body, inbox: &Inbox) -> Result<Reply, Error> {
-    let limit = inbox.limits().event;
-    let mut decoder = EventDecoder::new(limit);
-    let mut events: Vec<Event> = Vec::new();
-    while let Some(chunk) = body.chunk().await {
-        let chunk = chunk.map_err(body_failed)?;
-        let fed = decoder.feed(&chunk, |event| events.push(event));
-        let mut reply = None;
-        for event in events.drain(..) {
-            // Other kinds of events are none of ours (SSE-04), empty ones are no messages (SSE-07).
-            if event.data.is_empty() || event.name.as_deref().is_some_and(|name| name != "message") {
-                continue;
-            }
-            match message::parse(&event.data) {
-                Ok(inbound) => reply = reply.or_else(|| sort(id, inbound, inbox)),
-                Err(malformed) if reply.is_none() => {
-                    return Err(Error::protocol(Violation::Malformed(malformed.reason.as_str())));
-                }
-                Err(_) => {}
-            }
-        }
-        if let Some(reply) = reply {
-            return Ok(reply);
-        }
-        fed.map_err(|_| Error::limit("the length of an event", limit, Delivery::Answered))?;
+/// The reply, if this event has it. What is not JSON-RPC on a call's own stream fails the call (SSE-09).
+fn reply_in_event(id: u64, event: &Event, inbox: &Inbox) -> Result<Option<Reply>, Error> {
+    if !is_message(event) {
+        return Ok(None);
     }
-    Err(Error::protocol(Violation::StreamEnded))
+    match message::parse(&event.data) {
+        Ok(inbound) => Ok(sort(id, inbound, inbox)),
+        Err(malformed) => Err(Error::protocol(Violation::Malformed(malformed.reason.as_str()))),
+    }
+}
+
+/// Other kinds of events are none of ours (SSE-04), empty ones are no messages (SSE-07).
+pub(super) fn is_message(event: &Event) -> bool {
+    !event.data.is_empty() && event.name.as_deref().is_none_or(|name| name == "message")
 }
 
 /// The reply in a JSON body, which can hold nothing else (ST-01, LIV-03).
@@ -168,120 +215,4 @@ fn sort(id: u64, inbound: Inbound, inbox: &Inbox) -> Option<Reply> {
             reply
         }
     }
-}
-
-async fn http_error(response: Response<Body>, limits: &Limits) -> HttpError {
-    let (head, mut body) = response.into_parts();
-    // What cannot be read any more is not worth another error: the status says more.
-    let text = read_some(&mut body, limits.error_body).await;
-    let rpc = match message::parse(&text) {
-        Ok(Inbound::One(Message::Response { outcome: Err(error), .. })) => Some(error),
-        _ => None::<RpcError>,
-    };
-    let challenges = head.headers.get_all(header::WWW_AUTHENTICATE).iter();
-    HttpError {
-        status: head.status.as_u16(),
-        retry_after: retry_after(&head.headers),
-        www_authenticate: challenges.map(|value| excerpt(value.as_bytes(), HttpError::EXCERPT)).collect(),
-        body: excerpt(&text, HttpError::EXCERPT),
-        rpc,
-    }
-}
-
-/// A whole body of at most `limit` bytes.
-async fn read(body: &mut Body, limit: usize) -> Result<Vec<u8>, Error> {
-    let mut text = Vec::new();
-    while let Some(chunk) = body.chunk().await {
-        let chunk = chunk.map_err(body_failed)?;
-        if chunk.len() > limit - text.len() {
-            return Err(Error::limit("the length of a reply", limit, Delivery::Answered));
-        }
-        text.extend_from_slice(&chunk);
-    }
-    Ok(text)
-}
-
-/// The beginning of a body, as far as it can be had.
-async fn read_some(body: &mut Body, limit: usize) -> Vec<u8> {
-    let mut text = Vec::new();
-    while text.len() < limit
-        && let Some(Ok(chunk)) = body.chunk().await
-    {
-        text.extend_from_slice(&chunk[..chunk.len().min(limit - text.len())]);
-    }
-    text
-}
-
-/// `type/subtype` in lower case, without parameters (HT-07).
-fn media_type(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get(header::CONTENT_TYPE)?.as_bytes();
-    let value = String::from_utf8_lossy(value);
-    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    (!essence.is_empty()).then_some(essence)
-}
-
-fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-/// `Retry-After` in seconds; a date is left alone.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
-}
-
-/// Where a 307 or 308 leads, if that is the same origin (ST-06, SEC-02).
-fn redirected(from: &Uri, headers: &HeaderMap) -> Result<Uri, Error> {
-    let refused = |why| Err(Error::protocol(Violation::Redirect(why)));
-    let Some(location) = headers.get(header::LOCATION).and_then(|value| value.to_str().ok()) else {
-        return refused("it does not say where");
-    };
-    let Ok(to) = location.parse::<Uri>() else { return refused("its target is not a URL") };
-    let mut parts = to.into_parts();
-    match (&parts.scheme, &parts.authority) {
-        (None, None) if location.starts_with('/') && !location.starts_with("//") => {
-            parts.scheme = from.scheme().cloned();
-            parts.authority = from.authority().cloned();
-        }
-        (Some(_), Some(_)) => {}
-        _ => return refused("its target is not a URL"),
-    }
-    let Ok(to) = Uri::from_parts(parts) else { return refused("its target is not a URL") };
-    if to.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        return refused("its target carries credentials");
-    }
-    if origin(&to) != origin(from) {
-        return refused("it leads to another origin");
-    }
-    Ok(to)
-}
-
-fn origin(uri: &Uri) -> (Option<&str>, Option<String>, u16) {
-    let scheme = uri.scheme_str();
-    let port = uri.port_u16().unwrap_or(if scheme == Some("https") { 443 } else { 80 });
-    (scheme, uri.host().map(str::to_ascii_lowercase), port)
-}
-
-fn body_failed(failure: Failure) -> Error {
-    Error::io(IoStage::Body, failure, Delivery::Answered)
-}
-
-/// An exchange that failed before there was an answer.
-pub(super) fn failed(failure: Failure, config: &EngineConfig) -> Error {
-    let delivery = if failure.sent { Delivery::MaybeSent } else { Delivery::NotSent };
-    let stage = match failure.stage {
-        Stage::BadUrl => return Error::invalid(InvalidInput::Url("it cannot be connected to")),
-        Stage::ConnectTimeout => {
-            let after = config.connect_timeout.unwrap_or_default();
-            return Error::new(ErrorKind::Timeout(TimeoutError { after, total: true }), delivery);
-        }
-        _ if failure.is_parse() => return Error::protocol_with(Violation::NotHttp, failure),
-        Stage::Dns => return Error::io(IoStage::Resolve, failure.into_cause(), delivery),
-        Stage::Connect => return Error::io(IoStage::Connect, failure.into_cause(), delivery),
-        #[cfg(feature = "mcp-tls")]
-        Stage::Tls => return Error::io(IoStage::Tls, failure.into_cause(), delivery),
-        Stage::Send | Stage::Head => IoStage::Exchange,
-        Stage::Body => IoStage::Body,
-    };
-    Error::io(stage, failure, delivery)
 }

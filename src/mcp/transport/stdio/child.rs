@@ -87,13 +87,13 @@ impl Child {
     ///
     /// What the system said, its [`io::ErrorKind`] kept: `NotFound`, `PermissionDenied` and so on.
     /// If the failure came after the start, the process has been killed and reaped.
-    pub(crate) fn spawn(command: Command) -> io::Result<(Self, Pipes)> {
+    pub(crate) fn spawn(command: &mut Command) -> io::Result<(Self, Pipes)> {
         let (child, pipes, _detached) = Self::spawn_watched(command, STACK)?;
         Ok((child, pipes))
     }
 
     /// `spawn`, with the thread's stack to choose and its handle to join.
-    fn spawn_watched(command: Command, stack: usize) -> io::Result<(Self, Pipes, JoinHandle<()>)> {
+    fn spawn_watched(command: &mut Command, stack: usize) -> io::Result<(Self, Pipes, JoinHandle<()>)> {
         let (process, watch, pipes) = Process::spawn(command)?;
         let shared = Arc::new(Shared {
             id: process.id(),

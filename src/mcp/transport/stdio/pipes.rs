@@ -161,6 +161,9 @@ impl Pipes {
                 Poll::Pending => return Flow::Blocked,
                 Poll::Ready(Ok(0)) => {
                     *output_ended = true;
+                    if !lines.partial().is_empty() {
+                        inbox.deliver_partial(lines.partial());
+                    }
                     return Flow::Ended(End::OfOutput);
                 }
                 Poll::Ready(Ok(read)) => lines.feed(&chunk[..read], |line| match line {

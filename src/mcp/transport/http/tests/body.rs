@@ -273,4 +273,5 @@ fn a_request_refused_early_is_not_written_to_its_end() {
     let (engine, received) = early("413 Content Too Large");
     run(call(&engine, post("http://a/", vec![0; 100_000]))).unwrap();
     assert!(received.load(Ordering::SeqCst) < 100_000);
+    assert_eq!(Arc::strong_count(&received), 2, "the connection is kept");
 }

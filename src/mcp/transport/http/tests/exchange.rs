@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::future::join;
 use http::Request;
 
-use super::kit::{Server, call, engine, post, read, run};
+use super::kit::{Server, call, engine, event, post, read, run};
 
 #[test]
 fn posts_and_keeps_the_connection() {
@@ -103,17 +103,18 @@ fn concurrent_requests_have_connections_of_their_own_and_leave_them_to_the_next(
 
 #[test]
 fn connection_close_is_obeyed() {
-    let server = Server::start(|mut peer| {
+    let (closed, was_closed) = event();
+    let server = Server::start(move |mut peer| {
         peer.request().unwrap();
         peer.write("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok");
         peer.wait_until_closed();
+        closed.set();
     });
-    run(async {
-        let engine = engine();
-        for _ in 0..2 {
-            assert_eq!(call(&engine, post(&server.url("/"), "{}")).await.unwrap(), b"ok");
-        }
-    });
+    let engine = engine();
+    for _ in 0..2 {
+        assert_eq!(run(call(&engine, post(&server.url("/"), "{}"))).unwrap(), b"ok");
+        was_closed.wait();
+    }
     assert_eq!(server.connections(), 2);
 }
 

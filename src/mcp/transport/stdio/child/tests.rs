@@ -27,7 +27,7 @@ fn sh(script: &str) -> Command {
 }
 
 fn spawn(script: &str) -> (Child, Pipes, JoinHandle<()>) {
-    Child::spawn_watched(sh(script), STACK).expect("sh starts")
+    Child::spawn_watched(&mut sh(script), STACK).expect("sh starts")
 }
 
 async fn soon<F: Future>(future: F) -> F::Output {
@@ -114,9 +114,9 @@ fn ran_alone(test: &str, setup: &[&str]) -> bool {
 
 #[test]
 fn spawn_keeps_the_kind_of_failure() {
-    let missing = Child::spawn(Command::new("/no/such/server")).expect_err("missing");
+    let missing = Child::spawn(&mut Command::new("/no/such/server")).expect_err("missing");
     assert_eq!(missing.kind(), io::ErrorKind::NotFound);
-    let directory = Child::spawn(Command::new("/")).expect_err("a directory");
+    let directory = Child::spawn(&mut Command::new("/")).expect_err("a directory");
     assert_eq!(directory.kind(), io::ErrorKind::PermissionDenied);
 }
 
@@ -129,7 +129,7 @@ fn nothing_is_left_when_the_thread_does_not_start() {
     std::os::unix::fs::symlink("/bin/sh", &path).expect("a link");
     let mut command = Command::new(&path);
     command.args(["-c", "read x"]);
-    let failed = Child::spawn_watched(command, 1 << 60);
+    let failed = Child::spawn_watched(&mut command, 1 << 60);
     fs::remove_file(&path).expect("removed");
     failed.expect_err("no system has a stack that large");
     for entry in fs::read_dir("/proc").expect("proc").flatten() {
@@ -386,7 +386,7 @@ fn works_when_the_host_ignores_sigchld() {
 #[test]
 fn works_on_every_executor() {
     async fn session() {
-        let (child, mut pipes) = Child::spawn(sh("cat; exit 3")).expect("sh starts");
+        let (child, mut pipes) = Child::spawn(&mut sh("cat; exit 3")).expect("sh starts");
         pipes.stdin.write_all(b"hello\n").await.expect("written");
         assert_eq!(line(&mut pipes.stdout).await, "hello");
         drop(pipes.stdin);

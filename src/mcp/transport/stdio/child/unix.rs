@@ -48,7 +48,7 @@ pub(super) struct Watch {
 }
 
 impl Process {
-    pub(super) fn spawn(mut command: Command) -> io::Result<(Self, Watch, Pipes)> {
+    pub(super) fn spawn(command: &mut Command) -> io::Result<(Self, Watch, Pipes)> {
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         let leader = Pid::from_child(&child);

@@ -39,7 +39,7 @@ pub(super) struct Watch {
 }
 
 impl Process {
-    pub(super) fn spawn(mut command: Command) -> io::Result<(Self, Watch, Pipes)> {
+    pub(super) fn spawn(command: &mut Command) -> io::Result<(Self, Watch, Pipes)> {
         command
             .creation_flags(CREATE_NO_WINDOW)
             .stdin(Stdio::piped())

@@ -1,0 +1,165 @@
+//! [`Builder`]: how a client is made.
+
+use super::client::Client;
+use super::driver::Driver;
+use super::error::Error;
+use super::event::Event;
+use super::handlers::{ElicitForm, ElicitUrl, Elicited, HandlerResult, Handlers, Root};
+use super::limits::{Limits, Timeouts};
+use super::timer::{AsyncIoTimer, Timer};
+use super::transport::Transport;
+use super::types::Json;
+use std::fmt;
+use std::sync::Arc;
+
+/// What a client is made with.
+#[derive(Clone)]
+pub(crate) struct Config {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) limits: Limits,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) timer: Arc<dyn Timer>,
+    pub(crate) on_event: Option<EventHook>,
+    pub(crate) handlers: Handlers,
+}
+
+pub(crate) type EventHook = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
+
+/// Configures a [`Client`] before it connects.
+///
+/// ```no_run
+/// # #[cfg(feature = "mcp-stdio")]
+/// # async fn connect() -> Result<(), shared_fate::mcp::Error> {
+/// use shared_fate::mcp::{Client, Stdio, Timeouts};
+/// use std::process::Command;
+/// use std::time::Duration;
+///
+/// let mut timeouts = Timeouts::default();
+/// timeouts.silence = Some(Duration::from_secs(10));
+/// let (client, driver) = Client::builder()
+///     .identity("my-app", "1.0.0")
+///     .timeouts(timeouts)
+///     .connect(Stdio::spawn(Command::new("my-server"))?)
+///     .await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Builder {
+    config: Config,
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        Self {
+            config: Config {
+                name: env!("CARGO_PKG_NAME").to_owned(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                limits: Limits::default(),
+                timeouts: Timeouts::default(),
+                timer: Arc::new(AsyncIoTimer),
+                on_event: None,
+                handlers: Handlers::default(),
+            },
+        }
+    }
+
+    /// The name and version that the server is told.
+    pub fn identity(mut self, name: impl Into<String>, version: impl Into<String>) -> Self {
+        self.config.name = name.into();
+        self.config.version = version.into();
+        self
+    }
+
+    /// How much is taken from the server.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.config.limits = limits;
+        self
+    }
+
+    /// How long is waited.
+    pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.config.timeouts = timeouts;
+        self
+    }
+
+    /// Where deadlines come from. Default: [`AsyncIoTimer`].
+    pub fn timer(mut self, timer: impl Timer) -> Self {
+        self.config.timer = Arc::new(timer);
+        self
+    }
+
+    /// Is told what is no call's business. Called from the driver and from calls, so it must not
+    /// block; a panic in it is theirs.
+    pub fn on_event(mut self, on_event: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
+        self.config.on_event = Some(Arc::new(on_event));
+        self
+    }
+
+    /// Tells the server which files and folders it may work in, and serves `roots/list`. Change them
+    /// with [`Client::set_roots`].
+    pub fn roots(mut self, roots: impl IntoIterator<Item = Root>) -> Self {
+        self.config.handlers.serve_roots(roots.into_iter().collect());
+        self
+    }
+
+    /// Lets the server use a model: `handler` takes the parameters of `sampling/createMessage` and
+    /// returns its result. Handlers run in the driver, side by side; a panic in one is the server's
+    /// error −32603.
+    pub fn on_sampling<F, T>(mut self, handler: F) -> Self
+    where
+        F: Fn(Json) -> T + Send + Sync + 'static,
+        T: Future<Output = HandlerResult> + Send + 'static,
+    {
+        self.config.handlers.serve_sampling(handler);
+        self
+    }
+
+    /// Lets the server ask the user to fill in a form. Fields that the answer leaves out get the
+    /// defaults that the form gives.
+    pub fn on_elicit_form<F, T>(mut self, handler: F) -> Self
+    where
+        F: Fn(ElicitForm) -> T + Send + Sync + 'static,
+        T: Future<Output = Elicited> + Send + 'static,
+    {
+        self.config.handlers.serve_forms(handler);
+        self
+    }
+
+    /// Lets the server ask the user to visit a page.
+    pub fn on_elicit_url<F, T>(mut self, handler: F) -> Self
+    where
+        F: Fn(ElicitUrl) -> T + Send + Sync + 'static,
+        T: Future<Output = Elicited> + Send + 'static,
+    {
+        self.config.handlers.serve_urls(handler);
+        self
+    }
+
+    /// Answers any request of the server's. What has no handler is refused with −32601; `ping` is
+    /// always answered.
+    pub fn on_request<F, T>(mut self, method: impl Into<String>, handler: F) -> Self
+    where
+        F: Fn(Option<Json>) -> T + Send + Sync + 'static,
+        T: Future<Output = HandlerResult> + Send + 'static,
+    {
+        self.config.handlers.insert(method, handler);
+        self
+    }
+
+    /// Connects: see [`Client::connect`].
+    pub async fn connect(self, transport: impl Transport) -> Result<(Client, Driver), Error> {
+        Client::connect_with(self.config, Box::new(transport)).await
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("name", &self.config.name)
+            .field("version", &self.config.version)
+            .field("limits", &self.config.limits)
+            .field("timeouts", &self.config.timeouts)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,222 @@
+//! The choke point: every request of every client goes through [`Client::call`].
+
+use super::client::{CallOptions, Client, Shared};
+use super::error::{Delivery, Error, ErrorKind, InvalidInput, TimeoutError, Violation};
+use super::inbox::{Deadline, Inbox};
+use super::protocol::exchange::{Reply, ReplyError};
+use super::protocol::handshake::INITIALIZE;
+use super::protocol::message;
+use super::protocol::meta::with_meta;
+use super::transport::Outgoing;
+use crate::SupervisedExt;
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+use std::borrow::Cow;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+impl Client {
+    /// Registers a call, sends it, waits for the reply and the deadline, and shares the session's fate.
+    /// `PendingCall` cleans up on every way out.
+    pub(crate) async fn call(&self, method: &str, params: Option<&RawValue>) -> Result<Box<RawValue>, Error> {
+        check_method(method)?;
+        let shared = self.shared();
+        let inbox = &*shared.inbox;
+        let options = self.options();
+        let retracted = AtomicBool::new(false);
+        let request = async {
+            let call = PendingCall::begin(shared, &retracted, method, options)?;
+            let mut deadline = Deadline::new(inbox, options.silence, options.total);
+            let params = call.params(params, options);
+            let body = message::encode_request(call.id, method, params.as_deref());
+            let message = Outgoing { id: Some(call.id), method: Some(method.to_owned()), body };
+            let mut sending = Some(shared.transport.send(message, inbox));
+            poll_fn(|cx| {
+                if let Some(send) = &mut sending
+                    && let Poll::Ready(sent) = send.as_mut().poll(cx)
+                {
+                    sending = None;
+                    if let Some(reply) = sent?.reply {
+                        return Poll::Ready(call.settle(reply));
+                    }
+                }
+                if let Poll::Ready(reply) = inbox.poll_reply(call.id, cx) {
+                    return Poll::Ready(call.settle(reply));
+                }
+                inbox.poll_deadline(call.id, &mut deadline).map(|()| Err(timed_out(&deadline, options)))
+            })
+            .await
+        };
+        request
+            .try_supervised(inbox.session())
+            .await
+            .map_err(|failed| Error::from_request(failed, retracted.load(Ordering::Relaxed)))
+    }
+
+    /// The same for a message that has no reply: sends it and shares the session's fate.
+    pub(crate) async fn tell(&self, method: &str, params: Option<&RawValue>) -> Result<(), Error> {
+        check_method(method)?;
+        let shared = self.shared();
+        let inbox = &*shared.inbox;
+        let body = message::encode_notification(method, params);
+        let message = Outgoing { id: None, method: Some(method.to_owned()), body };
+        let limit = self.options().total.or(self.options().silence);
+        let send = within(inbox, limit, shared.transport.send(message, inbox));
+        send.try_supervised(inbox.session())
+            .await
+            .map(drop)
+            .map_err(|failed| Error::from_request(failed, false))
+    }
+}
+
+impl Client {
+    /// Waits, but not longer than the session lives.
+    pub(crate) async fn pause(&self, duration: Duration) -> Result<(), Error> {
+        let inbox = &self.shared().inbox;
+        let pause = async {
+            inbox.sleep(duration).await;
+            Ok(())
+        };
+        pause.try_supervised(inbox.session()).await.map_err(|failed| Error::from_request(failed, true))
+    }
+}
+
+fn timed_out(deadline: &Deadline, options: &CallOptions) -> Error {
+    let total = deadline.is_total();
+    let after = if total { options.total } else { options.silence };
+    let error = TimeoutError { after: after.unwrap_or_default(), total };
+    Error::new(ErrorKind::Timeout(error), Delivery::MaybeSent)
+}
+
+/// A registered call. However it is left, its entry goes with it; and if the server may be at work
+/// for nobody, it is told so.
+struct PendingCall<'a> {
+    shared: &'a Shared,
+    id: u64,
+    answered: AtomicBool,
+    /// Told whether the request was taken back before it was written.
+    retracted: &'a AtomicBool,
+    cancellable: bool,
+    reports_progress: bool,
+}
+
+impl<'a> PendingCall<'a> {
+    fn begin(
+        shared: &'a Shared,
+        retracted: &'a AtomicBool,
+        method: &str,
+        options: &CallOptions,
+    ) -> Result<Self, Error> {
+        let id = shared.inbox.begin()?;
+        if let Some(progress) = &options.progress {
+            shared.inbox.report_progress(id, Arc::clone(progress));
+        }
+        Ok(Self {
+            shared,
+            id,
+            answered: AtomicBool::new(false),
+            retracted,
+            // CAN-02.
+            cancellable: method != INITIALIZE,
+            reports_progress: options.progress.is_some(),
+        })
+    }
+
+    /// The parameters, with what the options add to them.
+    fn params<'p>(&self, params: Option<&'p RawValue>, options: &CallOptions) -> Option<Cow<'p, RawValue>> {
+        let token = self.reports_progress.then(|| to_raw_value(&self.id).expect("a number"));
+        let mut entries = Vec::new();
+        if let Some(token) = &token {
+            entries.push(("progressToken", Cow::Borrowed(&**token)));
+        }
+        entries.extend(options.meta.iter().map(|(name, value)| (&**name, Cow::Borrowed(value.as_raw()))));
+        match entries.is_empty() {
+            true => params.map(Cow::Borrowed),
+            false => Some(Cow::Owned(with_meta(params, &entries))),
+        }
+    }
+
+    fn settle(&self, reply: Reply) -> Result<Box<RawValue>, Error> {
+        self.answered.store(true, Ordering::Relaxed);
+        reply.map_err(|error| match error {
+            ReplyError::Rpc(error) => Error::new(ErrorKind::Rpc(error), Delivery::Answered),
+            ReplyError::Malformed(reason) => Error::protocol(Violation::Malformed(reason.as_str())),
+            ReplyError::TooLong(limit) => Error::limit("the length of a reply", limit, Delivery::Answered),
+        })
+    }
+}
+
+impl Drop for PendingCall<'_> {
+    fn drop(&mut self) {
+        self.shared.inbox.forget(self.id);
+        if self.reports_progress {
+            self.shared.inbox.forget_progress(self.id);
+        }
+        if self.answered.load(Ordering::Relaxed) {
+            return;
+        }
+        if self.shared.transport.retract(self.id) {
+            self.retracted.store(true, Ordering::Relaxed);
+        } else if self.cancellable && !self.shared.inbox.session().is_ended() {
+            self.shared.inbox.post(cancellation(self.id));
+        }
+    }
+}
+
+/// CAN-01.
+fn cancellation(id: u64) -> Outgoing {
+    const METHOD: &str = "notifications/cancelled";
+    #[derive(Serialize)]
+    struct Cancelled {
+        #[serde(rename = "requestId")]
+        id: u64,
+    }
+    let params = to_raw_value(&Cancelled { id }).expect("a number");
+    let body = message::encode_notification(METHOD, Some(&params));
+    Outgoing { id: None, method: Some(METHOD.to_owned()), body }
+}
+
+fn check_method(method: &str) -> Result<(), Error> {
+    match method {
+        "" => Err(Error::invalid(InvalidInput::Method("it is empty"))),
+        _ => Ok(()),
+    }
+}
+
+/// Parameters as JSON text: an object, or nothing.
+pub(crate) fn params_of(
+    params: &impl Serialize,
+    not_object: &'static str,
+) -> Result<Option<Box<RawValue>>, Error> {
+    let invalid = |why| Err(Error::invalid(InvalidInput::Params(why)));
+    match to_raw_value(params) {
+        Ok(raw) if raw.get() == "null" => Ok(None),
+        Ok(raw) if raw.get().trim_start().starts_with('{') => Ok(Some(raw)),
+        Ok(_) => invalid(not_object),
+        Err(_) => invalid("they cannot be made JSON"),
+    }
+}
+
+/// `future`, or an error when `limit` is over. The timer is made only if it is needed.
+pub(crate) async fn within<T>(
+    inbox: &Inbox,
+    limit: Option<Duration>,
+    future: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let mut future = pin!(future);
+    let mut timer = None;
+    poll_fn(|cx| {
+        if let Poll::Ready(result) = future.as_mut().poll(cx) {
+            return Poll::Ready(result);
+        }
+        let Some(after) = limit else { return Poll::Pending };
+        timer.get_or_insert_with(|| inbox.sleep(after)).as_mut().poll(cx).map(|()| {
+            Err(Error::new(ErrorKind::Timeout(TimeoutError { after, total: true }), Delivery::MaybeSent))
+        })
+    })
+    .await
+}

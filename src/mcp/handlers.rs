@@ -1,0 +1,331 @@
+//! What a server may ask of a client, and who answers (REV-01 to REV-11).
+//!
+//! Requests are queued by whoever reads them and served by the driver, beside everything else: a
+//! slow handler delays no reply, no ping and no other handler. A handler whose request the server
+//! cancels is dropped without an answer; so are all of them when the session ends.
+
+use super::error::Error;
+use super::protocol::elicitation::with_defaults;
+use super::protocol::message::{self, RequestId, RpcError};
+use super::timer::BoxFuture;
+use super::transport::Outgoing;
+use super::types::Json;
+use crate::sync::Mutex;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// The answer to a server's request: a result as JSON, or an error for the server.
+pub type HandlerResult = Result<Json, RpcError>;
+
+type Handler = Arc<dyn Fn(Option<Json>) -> BoxFuture<'static, HandlerResult> + Send + Sync>;
+
+/// A file or folder that a server may work in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Root {
+    /// Its address, a `file://` URI.
+    pub uri: String,
+    /// Its name for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// A form that a server asks the user to fill in.
+#[derive(Clone, Debug, Deserialize)]
+#[non_exhaustive]
+pub struct ElicitForm {
+    /// What the server wants to know, and why.
+    pub message: String,
+    /// The form: a flat JSON Schema, as the server wrote it.
+    #[serde(rename = "requestedSchema")]
+    pub schema: Json,
+}
+
+/// A page that a server asks the user to visit. Show the whole URL and ask before opening it
+/// (SEC-11); this crate never does.
+#[derive(Clone, Debug, Deserialize)]
+#[non_exhaustive]
+pub struct ElicitUrl {
+    /// What it is for.
+    pub message: String,
+    /// The address.
+    pub url: String,
+    /// What the server calls this request in `notifications/elicitation/complete`.
+    #[serde(rename = "elicitationId")]
+    pub id: Option<String>,
+}
+
+/// What the user decided.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::exhaustive_enums, reason = "the protocol's three answers")]
+pub enum Elicited {
+    /// The user agreed. For a form, the fields as a JSON object; those left out get the defaults that
+    /// the form gives. For a URL, ignored.
+    Accept(Json),
+    /// The user refused.
+    Decline,
+    /// The user did not decide.
+    Cancel,
+}
+
+/// Everything this client answers beyond `ping`.
+#[derive(Clone, Default)]
+pub(crate) struct Handlers {
+    by_method: BTreeMap<String, Handler>,
+    capabilities: BTreeMap<&'static str, Json>,
+    roots: Option<Arc<Mutex<Vec<Root>>>>,
+    form: bool,
+    url: bool,
+}
+
+const ELICIT: &str = "elicitation/create";
+const INVALID_PARAMS: i64 = -32602;
+
+impl Handlers {
+    pub(crate) fn insert<F, T>(&mut self, method: impl Into<String>, handler: F)
+    where
+        F: Fn(Option<Json>) -> T + Send + Sync + 'static,
+        T: Future<Output = HandlerResult> + Send + 'static,
+    {
+        let handler: Handler = Arc::new(move |params| Box::pin(handler(params)));
+        self.by_method.insert(method.into(), handler);
+    }
+
+    pub(crate) fn declare(&mut self, capability: &'static str, value: &impl Serialize) {
+        self.capabilities.insert(capability, Json::new(value).expect("known to be JSON"));
+    }
+
+    pub(crate) fn capabilities(&self) -> &BTreeMap<&'static str, Json> {
+        &self.capabilities
+    }
+
+    pub(crate) fn roots(&self) -> Option<&Arc<Mutex<Vec<Root>>>> {
+        self.roots.as_ref()
+    }
+
+    pub(crate) fn serve_roots(&mut self, roots: Vec<Root>) {
+        #[derive(Serialize)]
+        struct ListRootsResult<'a> {
+            roots: &'a [Root],
+        }
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Capability {
+            list_changed: bool,
+        }
+        let roots = Arc::new(Mutex::new(roots));
+        self.roots = Some(Arc::clone(&roots));
+        self.declare("roots", &Capability { list_changed: true });
+        self.insert("roots/list", move |_| {
+            let result = Json::new(&ListRootsResult { roots: &roots.lock() });
+            std::future::ready(Ok(result.expect("strings and nothing else")))
+        });
+    }
+
+    pub(crate) fn serve_sampling<F, T>(&mut self, handler: F)
+    where
+        F: Fn(Json) -> T + Send + Sync + 'static,
+        T: Future<Output = HandlerResult> + Send + 'static,
+    {
+        self.declare("sampling", &BTreeMap::<String, ()>::new());
+        self.insert("sampling/createMessage", move |params| {
+            let result = params.map(&handler);
+            async move {
+                match result {
+                    Some(result) => result.await,
+                    None => Err(RpcError::new(INVALID_PARAMS, "parameters are missing")),
+                }
+            }
+        });
+    }
+
+    pub(crate) fn serve_forms<F, T>(&mut self, handler: F)
+    where
+        F: Fn(ElicitForm) -> T + Send + Sync + 'static,
+        T: Future<Output = Elicited> + Send + 'static,
+    {
+        self.form = true;
+        self.declare_elicitation();
+        self.insert_elicitation("form", move |params| {
+            let form: Result<ElicitForm, Error> = params.parse();
+            let schema = form.as_ref().ok().map(|form| form.schema.clone());
+            let answer = form.ok().map(&handler);
+            async move {
+                let (Some(answer), Some(schema)) = (answer, schema) else {
+                    return Err(RpcError::new(INVALID_PARAMS, "not a form"));
+                };
+                Ok(match answer.await {
+                    Elicited::Accept(content) => match with_defaults(schema.as_str(), content.as_raw()) {
+                        Some(content) => ElicitResult { action: "accept", content: Some(content) },
+                        None => return Err(RpcError::new(-32603, "the client's answer is no object")),
+                    },
+                    other => ElicitResult::refused(&other),
+                })
+            }
+        });
+    }
+
+    pub(crate) fn serve_urls<F, T>(&mut self, handler: F)
+    where
+        F: Fn(ElicitUrl) -> T + Send + Sync + 'static,
+        T: Future<Output = Elicited> + Send + 'static,
+    {
+        self.url = true;
+        self.declare_elicitation();
+        self.insert_elicitation("url", move |params| {
+            let answer = params.parse::<ElicitUrl>().ok().map(&handler);
+            async move {
+                match answer {
+                    None => Err(RpcError::new(INVALID_PARAMS, "not a URL request")),
+                    Some(answer) => Ok(match answer.await {
+                        Elicited::Accept(_) => ElicitResult { action: "accept", content: None },
+                        other => ElicitResult::refused(&other),
+                    }),
+                }
+            }
+        });
+    }
+
+    /// INI-15: each mode is a switch of its own.
+    fn declare_elicitation(&mut self) {
+        let mut modes = BTreeMap::new();
+        let nothing = BTreeMap::<String, ()>::new();
+        if self.form {
+            modes.insert("form", nothing.clone());
+        }
+        if self.url {
+            modes.insert("url", nothing);
+        }
+        self.declare("elicitation", &modes);
+    }
+
+    /// Elicitation is one method with two modes, each with its own handler (REV-03).
+    fn insert_elicitation<F, T>(&mut self, mode: &'static str, handler: F)
+    where
+        F: Fn(Json) -> T + Send + Sync + 'static,
+        T: Future<Output = Result<ElicitResult, RpcError>> + Send + 'static,
+    {
+        #[derive(Deserialize)]
+        struct Mode {
+            mode: Option<String>,
+        }
+        let other = self.by_method.remove(ELICIT);
+        self.insert(ELICIT, move |params| -> BoxFuture<'static, HandlerResult> {
+            let wanted = params.as_ref().and_then(|params| params.parse::<Mode>().ok());
+            match (params, wanted, &other) {
+                (Some(params), Some(wanted), _) if wanted.mode.as_deref().unwrap_or("form") == mode => {
+                    let answer = handler(params);
+                    Box::pin(async move {
+                        answer.await.map(|result| Json::new(&result).expect("strings and JSON"))
+                    })
+                }
+                (params, _, Some(other)) => other(params),
+                (_, _, None) => {
+                    let error = RpcError::new(INVALID_PARAMS, "this mode of elicitation is not supported");
+                    Box::pin(std::future::ready(Err(error)))
+                }
+            }
+        });
+    }
+}
+
+#[derive(Serialize)]
+struct ElicitResult {
+    action: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<Box<RawValue>>,
+}
+
+impl ElicitResult {
+    fn refused(answer: &Elicited) -> Self {
+        let action = if matches!(answer, Elicited::Decline) { "decline" } else { "cancel" };
+        Self { action, content: None }
+    }
+}
+
+impl fmt::Debug for Handlers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.by_method.keys()).finish()
+    }
+}
+
+/// A server's request on its way to its handler.
+#[derive(Debug)]
+pub(crate) struct ServerRequest {
+    pub(crate) id: RequestId,
+    pub(crate) method: String,
+    pub(crate) params: Option<Box<RawValue>>,
+}
+
+/// The requests being served. Lives in the driver.
+#[derive(Default)]
+pub(crate) struct Serving {
+    running: Vec<Running>,
+}
+
+struct Running {
+    id: RequestId,
+    answer: BoxFuture<'static, HandlerResult>,
+}
+
+impl Serving {
+    pub(crate) fn len(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Starts a handler; `Err` is the answer where there is none.
+    pub(crate) fn start(&mut self, handlers: &Handlers, request: ServerRequest) -> Result<(), Outgoing> {
+        let ServerRequest { id, method, params } = request;
+        let Some(handler) = handlers.by_method.get(&method) else {
+            return Err(answer(&id, Err(RpcError::new(-32601, "method not found"))));
+        };
+        match catch_unwind(AssertUnwindSafe(|| handler(params.map(Json::from)))) {
+            Ok(answer) => {
+                self.running.push(Running { id, answer });
+                Ok(())
+            }
+            Err(_) => Err(answer(&id, Err(panicked()))),
+        }
+    }
+
+    /// REV-08: the server does not want an answer any more.
+    pub(crate) fn cancel(&mut self, id: &RequestId) -> bool {
+        let before = self.running.len();
+        self.running.retain(|running| running.id != *id);
+        self.running.len() < before
+    }
+
+    /// The answers that are ready.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, mut on_answer: impl FnMut(Outgoing)) {
+        self.running.retain_mut(|Running { id, answer: future }| {
+            // A handler is the application's: its panic is answered, and harms nobody else.
+            match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+                Ok(Poll::Pending) => true,
+                Ok(Poll::Ready(result)) => {
+                    on_answer(answer(id, result));
+                    false
+                }
+                Err(_) => {
+                    on_answer(answer(id, Err(panicked())));
+                    false
+                }
+            }
+        });
+    }
+}
+
+pub(crate) fn answer(id: &RequestId, result: HandlerResult) -> Outgoing {
+    let body = match result {
+        Ok(result) => message::encode_result(id, result.as_raw()),
+        Err(error) => message::encode_error(id, &error),
+    };
+    Outgoing { id: None, method: None, body }
+}
+
+fn panicked() -> RpcError {
+    RpcError::new(-32603, "the client's handler panicked")
+}

@@ -1,0 +1,37 @@
+use super::*;
+
+fn filled(schema: &str, content: &str) -> Option<String> {
+    let content = RawValue::from_string(content.to_owned()).unwrap();
+    with_defaults(schema, &content).map(|filled| filled.get().to_owned())
+}
+
+const SCHEMA: &str = r#"{"type":"object","properties":{
+    "name":{"type":"string","default":"Ada"},
+    "age":{"type":"integer","default":36},
+    "sure":{"type":"boolean","default":false},
+    "free":{"type":"string"}}}"#;
+
+#[test]
+fn rev_04_omitted_fields_get_their_defaults() {
+    assert_eq!(filled(SCHEMA, "{}").unwrap(), r#"{"name":"Ada","age":36,"sure":false}"#);
+}
+
+#[test]
+fn rev_04_given_fields_stay() {
+    assert_eq!(
+        filled(SCHEMA, r#"{"age":null,"extra":[1]}"#).unwrap(),
+        r#"{"age":null,"extra":[1],"name":"Ada","sure":false}"#
+    );
+}
+
+#[test]
+fn rev_04_a_schema_without_defaults_or_form_changes_nothing() {
+    for schema in ["{}", "[]", "null", r#"{"properties":7}"#, r#"{"properties":{"a":7}}"#, "not json"] {
+        assert_eq!(filled(schema, r#"{"a":1}"#).unwrap(), r#"{"a":1}"#, "{schema}");
+    }
+}
+
+#[test]
+fn rev_04_content_must_be_an_object() {
+    assert_eq!(filled(SCHEMA, "[]"), None);
+}

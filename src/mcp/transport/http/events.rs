@@ -1,0 +1,133 @@
+//! Event streams as they come: reading one, where to resume it, and the server's own one.
+
+use super::body::Body;
+use super::post::is_message;
+use super::status::body_failed;
+use super::{Http, Inbox};
+use crate::mcp::error::{Delivery, Error, Violation};
+use crate::mcp::event::Event as Notice;
+use crate::mcp::protocol::event_stream::{Event, EventDecoder};
+use ::http::HeaderValue;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// One event stream.
+pub(super) struct Events {
+    body: Body,
+    decoder: EventDecoder,
+    limit: usize,
+    ready: VecDeque<Event>,
+    failed: bool,
+}
+
+impl Events {
+    pub(super) fn new(body: Body, limit: usize) -> Self {
+        Self { body, decoder: EventDecoder::new(limit), limit, ready: VecDeque::new(), failed: false }
+    }
+
+    /// The next event; `None` at the end. An event that is too long ends the stream, too.
+    ///
+    /// **Cancel safety:** nothing is lost.
+    pub(super) async fn next(&mut self) -> Option<Result<Event, Error>> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Some(Ok(event));
+            }
+            if self.failed {
+                return Some(Err(Error::limit("the length of an event", self.limit, Delivery::Answered)));
+            }
+            match self.body.chunk().await? {
+                Ok(chunk) => {
+                    let Self { decoder, ready, .. } = self;
+                    self.failed = decoder.feed(&chunk, |event| ready.push_back(event)).is_err();
+                }
+                Err(failure) => return Some(Err(body_failed(failure))),
+            }
+        }
+    }
+}
+
+/// Where a stream can be resumed, and when. It belongs to one stream (RES-04).
+#[derive(Default)]
+pub(super) struct Cursor {
+    last: Option<HeaderValue>,
+    retry: Option<Duration>,
+}
+
+/// Without word from the server; doubled with every round that brings no news (RES-03).
+const RETRY: Duration = Duration::from_secs(1);
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
+
+/// An id that is longer is not sent back: it would not fit into a header of common servers.
+const LONGEST_ID: usize = 4096;
+
+impl Cursor {
+    /// After each event.
+    pub(super) fn follow(&mut self, events: &Events) {
+        if let Some(id) = events.decoder.last_event_id() {
+            let id = Some(id).filter(|id| id.len() <= LONGEST_ID);
+            self.last = id.and_then(|id| HeaderValue::from_bytes(id.as_bytes()).ok());
+        }
+        if let Some(millis) = events.decoder.retry_millis() {
+            self.retry = Some(Duration::from_millis(millis));
+        }
+    }
+
+    pub(super) fn last(&self) -> Option<HeaderValue> {
+        self.last.clone()
+    }
+
+    /// How long to wait before the given round without news.
+    pub(super) fn delay(&self, round: usize) -> Duration {
+        let doublings = u32::try_from(round.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
+        let growing = RETRY.saturating_mul(1 << doublings).min(LONGEST_RETRY);
+        match self.retry {
+            Some(retry) if round <= 1 => retry,
+            Some(retry) => retry.max(growing),
+            None => growing,
+        }
+    }
+}
+
+impl Http {
+    /// The server's own stream (SES-11 to SES-15): opened once the handshake is over, kept open, and no
+    /// call's business: however it fails, it is an event and nothing more.
+    pub(super) async fn listen(&self, inbox: &Inbox) {
+        let mut cursor = Cursor::default();
+        let mut rounds = 0;
+        loop {
+            let lost = match self.open_events(cursor.last(), inbox).await {
+                Ok(mut events) => loop {
+                    match events.next().await {
+                        Some(Ok(event)) => {
+                            rounds = 0;
+                            cursor.follow(&events);
+                            if is_message(&event) {
+                                inbox.deliver(&event.data);
+                            }
+                        }
+                        Some(Err(error)) => break Some(error),
+                        None => break None,
+                    }
+                },
+                // A server need not have one (SES-13), and no answer of the 400s becomes another by
+                // asking again.
+                Err(error) if !error.is_retryable() => {
+                    let no_stream = [400, 404, 405, 406, 409, 501];
+                    if error.http().is_none_or(|http| !no_stream.contains(&http.status())) {
+                        inbox.emit(&Notice::StreamLost(&error));
+                    }
+                    return;
+                }
+                Err(error) => Some(error),
+            };
+            rounds += 1;
+            if rounds > inbox.limits().resumptions {
+                let error = lost.unwrap_or_else(|| Error::protocol(Violation::StreamEnded));
+                inbox.emit(&Notice::StreamLost(&error));
+                return;
+            }
+            inbox.sleep(cursor.delay(rounds)).await;
+        }
+    }
+}

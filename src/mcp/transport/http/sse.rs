@@ -1,0 +1,191 @@
+//! HTTP+SSE, the transport of revision 2024-11-05: one event stream for all that comes, POSTs for all
+//! that goes (OLD-01 to OLD-10). Deprecated; kept for servers that know nothing else.
+//!
+//! The stream is the session: when it ends, everything ends with it, since nothing can be resumed. A
+//! POST only delivers; one that is refused fails its call at once, because its answer could only have
+//! come on the stream.
+
+use super::endpoint::Endpoint;
+use super::events::Events;
+use super::post::{EVENT_STREAM, is_message};
+use super::status::{http_error, media_type, origin};
+#[cfg(feature = "mcp-webpki-roots")]
+use super::tls;
+use super::{BoxFuture, Inbox, Net, Outgoing, Sent, TokenProvider, Transport, endpoint_options};
+use crate::Session;
+use crate::mcp::error::{Delivery, Error, ErrorKind, HttpError, Violation, excerpt};
+use ::http::header::{self, HeaderMap, HeaderValue};
+use ::http::{Method, Uri};
+use bytes::Bytes;
+use std::convert::Infallible;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// A server behind the URL of its event stream, over the deprecated HTTP+SSE transport.
+///
+/// Options as for [`Http`](crate::mcp::Http), which finds such servers by itself.
+#[derive(Debug)]
+pub struct Sse {
+    endpoint: Endpoint,
+    /// Where to POST, as the server said.
+    target: OnceLock<Uri>,
+    /// Ends, `Closed`, when `target` is known.
+    open: Session<Infallible>,
+}
+
+impl Sse {
+    /// A server's event stream: an absolute `http` or `https` URL.
+    ///
+    /// # Errors
+    ///
+    /// When it is not, or carries credentials: those belong in a header.
+    pub fn new(url: &str) -> Result<Self, Error> {
+        Endpoint::new(url).map(Self::over)
+    }
+
+    endpoint_options!();
+
+    pub(super) fn over(endpoint: Endpoint) -> Self {
+        Self { endpoint, target: OnceLock::new(), open: Session::new() }
+    }
+
+    /// Whether the server has said where to POST.
+    pub(super) fn is_open(&self) -> bool {
+        self.open.is_ended()
+    }
+
+    async fn post(&self, message: Outgoing, inbox: &Inbox) -> Result<Sent, Error> {
+        // Should the stream fail first, the session ends, and this call with it.
+        self.open.ended().await;
+        let target = self.target.get().expect("set before it is called open");
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let response =
+            self.endpoint.exchange(Method::POST, target, &headers, message.body.into(), inbox).await?;
+        match response.status().is_success() {
+            // What is in the body does not matter (OLD-04).
+            true => Ok(Sent::accepted()),
+            false => Err(http(http_error(response, inbox.limits()).await)),
+        }
+    }
+
+    async fn listen(&self, inbox: &Inbox) -> Result<(), Error> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, HeaderValue::from_static(EVENT_STREAM));
+        let url = &self.endpoint.url;
+        let response = self.endpoint.exchange(Method::GET, url, &headers, Bytes::new(), inbox).await?;
+        if !response.status().is_success() {
+            return Err(http(http_error(response, inbox.limits()).await));
+        }
+        match media_type(response.headers()) {
+            Some(found) if found == EVENT_STREAM => {}
+            found => {
+                let found = found.map(|found| excerpt(found.as_bytes(), 100));
+                return Err(Error::protocol(Violation::ContentType(found)));
+            }
+        }
+        let mut events = Events::new(response.into_body(), inbox.limits().event);
+        while let Some(event) = events.next().await {
+            let event = event?;
+            if event.name.as_deref() == Some("endpoint") {
+                // Only the first one counts: calls may be on their way there already.
+                if self.target.get().is_none() {
+                    let target = resolve(url, &event.data)?;
+                    self.target.get_or_init(|| target);
+                    self.open.close();
+                }
+            } else if is_message(&event) {
+                inbox.deliver(&event.data);
+            }
+        }
+        Err(Error::protocol(Violation::StreamEnded))
+    }
+}
+
+fn http(error: HttpError) -> Error {
+    Error::new(ErrorKind::Http(error), Delivery::Answered)
+}
+
+/// OLD-02, OLD-03: relative to the stream's URL, and never to another origin: that would send the
+/// caller's credentials there.
+fn resolve(base: &Uri, target: &[u8]) -> Result<Uri, Error> {
+    let refused = |why| Err(Error::protocol(Violation::Endpoint(why)));
+    let Ok(target) = std::str::from_utf8(target) else { return refused("it is not a URL") };
+    let target = target.trim();
+    let authority = base.authority().expect("checked when it was given").as_str();
+    let scheme = base.scheme_str().expect("checked when it was given");
+    let absolute = if target.contains("://") {
+        target.to_owned()
+    } else if target.starts_with("//") {
+        format!("{scheme}:{target}")
+    } else if target.starts_with('/') {
+        format!("{scheme}://{authority}{target}")
+    } else if target.starts_with('?') {
+        format!("{scheme}://{authority}{}{target}", base.path())
+    } else {
+        let folder = base.path().rsplit_once('/').map_or("", |(folder, _)| folder);
+        format!("{scheme}://{authority}{folder}/{target}")
+    };
+    match absolute.parse::<Uri>() {
+        Ok(absolute) if absolute.authority().is_some_and(|authority| authority.as_str().contains('@')) => {
+            refused("it carries credentials")
+        }
+        Ok(absolute) if origin(&absolute) == origin(base) => Ok(absolute),
+        Ok(_) => refused("it is of another origin"),
+        Err(_) => refused("it is not a URL"),
+    }
+}
+
+impl Transport for Sse {
+    fn send<'a>(&'a self, message: Outgoing, inbox: &'a Inbox) -> BoxFuture<'a, Result<Sent, Error>> {
+        Box::pin(self.post(message, inbox))
+    }
+
+    fn run<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(self.listen(inbox))
+    }
+
+    /// The stream is closed with `run`; there is nothing else to end.
+    fn close<'a>(&'a self, _: &'a Inbox) -> BoxFuture<'a, ()> {
+        Box::pin(async move { self.abort() })
+    }
+
+    fn abort(&self) {
+        self.endpoint.drop_idle();
+    }
+
+    fn renew(&self) -> Option<Result<Box<dyn Transport>, Error>> {
+        Some(Ok(Box::new(Self::over(self.endpoint.clone()))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolved(target: &str) -> Result<String, String> {
+        let base = "http://host:1/a/sse?key=1".parse().unwrap();
+        resolve(&base, target.as_bytes()).map(|url| url.to_string()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn old_02_the_endpoint_is_relative_to_the_stream() {
+        for (target, expected) in [
+            ("/messages?s=1", "http://host:1/messages?s=1"),
+            ("messages", "http://host:1/a/messages"),
+            ("?s=1", "http://host:1/a/sse?s=1"),
+            ("http://HOST:1/x", "http://HOST:1/x"),
+            ("//host:1/x", "http://host:1/x"),
+        ] {
+            assert_eq!(resolved(target).unwrap(), expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn old_03_an_endpoint_of_another_origin_is_refused() {
+        for target in ["http://host:2/x", "https://host:1/x", "//other/x", "http://u:p@host:1/x", "http://[x"]
+        {
+            assert!(resolved(target).is_err(), "{target}");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What the head of an HTTP answer says, and failures in this crate's words (ST-01 to ST-21).
+
+use super::body::Body;
+use super::engine::EngineConfig;
+use super::failure::{Failure, Stage};
+use crate::mcp::error::{
+    Delivery, Error, ErrorKind, HttpError, InvalidInput, IoStage, TimeoutError, Violation, excerpt,
+};
+use crate::mcp::limits::Limits;
+use crate::mcp::protocol::message::{self, Inbound, Message, RpcError};
+use ::http::header::{self, HeaderMap};
+use ::http::{Response, Uri};
+use std::time::Duration;
+
+pub(super) async fn http_error(response: Response<Body>, limits: &Limits) -> HttpError {
+    let (head, mut body) = response.into_parts();
+    // What cannot be read any more is not worth another error: the status says more.
+    let text = read_some(&mut body, limits.error_body).await;
+    let rpc = match message::parse(&text) {
+        Ok(Inbound::One(Message::Response { outcome: Err(error), .. })) => Some(error),
+        _ => None::<RpcError>,
+    };
+    let challenges = head.headers.get_all(header::WWW_AUTHENTICATE).iter();
+    HttpError {
+        status: head.status.as_u16(),
+        retry_after: retry_after(&head.headers),
+        www_authenticate: challenges.map(|value| excerpt(value.as_bytes(), HttpError::EXCERPT)).collect(),
+        body: excerpt(&text, HttpError::EXCERPT),
+        rpc,
+    }
+}
+
+/// A whole body of at most `limit` bytes.
+pub(super) async fn read(body: &mut Body, limit: usize) -> Result<Vec<u8>, Error> {
+    let mut text = Vec::new();
+    while let Some(chunk) = body.chunk().await {
+        let chunk = chunk.map_err(body_failed)?;
+        if chunk.len() > limit - text.len() {
+            return Err(Error::limit("the length of a reply", limit, Delivery::Answered));
+        }
+        text.extend_from_slice(&chunk);
+    }
+    Ok(text)
+}
+
+/// The beginning of a body, as far as it can be had.
+async fn read_some(body: &mut Body, limit: usize) -> Vec<u8> {
+    let mut text = Vec::new();
+    while text.len() < limit
+        && let Some(Ok(chunk)) = body.chunk().await
+    {
+        text.extend_from_slice(&chunk[..chunk.len().min(limit - text.len())]);
+    }
+    text
+}
+
+/// `type/subtype` in lower case, without parameters (HT-07).
+pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::CONTENT_TYPE)?.as_bytes();
+    let value = String::from_utf8_lossy(value);
+    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    (!essence.is_empty()).then_some(essence)
+}
+
+pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// `Retry-After` in seconds; a date is left alone.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// Where a 307 or 308 leads, if that is the same origin (ST-06, SEC-02).
+pub(super) fn redirected(from: &Uri, headers: &HeaderMap) -> Result<Uri, Error> {
+    let refused = |why| Err(Error::protocol(Violation::Redirect(why)));
+    let Some(location) = headers.get(header::LOCATION).and_then(|value| value.to_str().ok()) else {
+        return refused("it does not say where");
+    };
+    let Ok(to) = location.parse::<Uri>() else { return refused("its target is not a URL") };
+    let mut parts = to.into_parts();
+    match (&parts.scheme, &parts.authority) {
+        (None, None) if location.starts_with('/') && !location.starts_with("//") => {
+            parts.scheme = from.scheme().cloned();
+            parts.authority = from.authority().cloned();
+        }
+        (Some(_), Some(_)) => {}
+        _ => return refused("its target is not a URL"),
+    }
+    let Ok(to) = Uri::from_parts(parts) else { return refused("its target is not a URL") };
+    if to.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return refused("its target carries credentials");
+    }
+    // The same host on the default ports may ask for encryption, never for its absence.
+    let (mut origin_from, origin_to) = (origin(from), origin(&to));
+    if (origin_from.0, origin_from.2, origin_to.0, origin_to.2) == (Some("http"), 80, Some("https"), 443) {
+        (origin_from.0, origin_from.2) = (origin_to.0, origin_to.2);
+    }
+    if origin_from != origin_to {
+        return refused("it leads to another origin");
+    }
+    Ok(to)
+}
+
+pub(super) fn origin(uri: &Uri) -> (Option<&str>, Option<String>, u16) {
+    let scheme = uri.scheme_str();
+    let port = uri.port_u16().unwrap_or(if scheme == Some("https") { 443 } else { 80 });
+    (scheme, uri.host().map(str::to_ascii_lowercase), port)
+}
+
+pub(super) fn body_failed(failure: Failure) -> Error {
+    Error::io(IoStage::Body, failure, Delivery::Answered)
+}
+
+/// An exchange that failed before there was an answer.
+pub(super) fn failed(failure: Failure, config: &EngineConfig) -> Error {
+    let delivery = if failure.sent { Delivery::MaybeSent } else { Delivery::NotSent };
+    let stage = match failure.stage {
+        Stage::BadUrl => return Error::invalid(InvalidInput::Url("it cannot be connected to")),
+        Stage::ConnectTimeout => {
+            let after = config.connect_timeout.unwrap_or_default();
+            return Error::new(ErrorKind::Timeout(TimeoutError { after, total: true }), delivery);
+        }
+        _ if failure.is_parse() => return Error::protocol_with(Violation::NotHttp, failure),
+        Stage::Dns => return Error::io(IoStage::Resolve, failure.into_cause(), delivery),
+        Stage::Connect => return Error::io(IoStage::Connect, failure.into_cause(), delivery),
+        #[cfg(feature = "mcp-tls")]
+        Stage::Tls => return Error::io(IoStage::Tls, failure.into_cause(), delivery),
+        Stage::Send | Stage::Head => IoStage::Exchange,
+        Stage::Body => IoStage::Body,
+    };
+    Error::io(stage, failure, delivery)
+}

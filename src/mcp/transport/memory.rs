@@ -1,0 +1,172 @@
+//! In-memory: a pair of bounded channels, message by message. It is also how to test.
+
+use super::{BoxFuture, Inbox, Outgoing, Sent, Transport};
+use crate::mcp::error::{Delivery, Error, IoStage};
+use crate::sync::Mutex;
+use async_channel::{Receiver, Sender, TrySendError, bounded};
+use std::collections::HashSet;
+use std::fmt;
+use std::io;
+
+/// The client's end of a pair of channels within one process.
+///
+/// The other end, [`MemoryServer`], is a server: it receives JSON-RPC messages as text and sends some.
+/// Everything is as over a pipe: the same messages, the same order, the same errors; the session ends
+/// when the server's end is dropped.
+///
+/// ```
+/// use shared_fate::mcp::{Client, Memory};
+///
+/// let (transport, server) = Memory::pair();
+/// let serve = async {
+///     while let Some(request) = server.receive().await {
+///         let request: serde_json::Value = serde_json::from_slice(&request).unwrap();
+///         if let Some(id) = request.get("id") {
+///             let result = match request["method"].as_str() {
+///                 Some("initialize") => r#"{"protocolVersion":"2025-11-25","capabilities":{}}"#,
+///                 _ => "{}",
+///             };
+///             let reply = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#);
+///             server.send(reply).await.unwrap();
+///         }
+///     }
+/// };
+/// let call = async {
+///     let (client, driver) = Client::connect(transport).await?;
+///     driver.with(client.ping()).await
+/// };
+/// let (_, answer) = pollster::block_on(futures::future::join(serve, call));
+/// answer.unwrap();
+/// ```
+pub struct Memory {
+    outgoing: Sender<Vec<u8>>,
+    incoming: Receiver<Vec<u8>>,
+    /// Requests that wait for room: not a byte of them has been sent.
+    waiting: Mutex<HashSet<u64>>,
+}
+
+/// The server's end of a [`Memory`] pair.
+///
+/// **Drop:** ends the session of the client at the other end.
+pub struct MemoryServer {
+    outgoing: Sender<Vec<u8>>,
+    incoming: Receiver<Vec<u8>>,
+}
+
+/// How many messages each direction of a pair holds.
+const CAPACITY: usize = 64;
+
+impl Memory {
+    /// A pair of connected ends. Each direction holds 64 messages; then its sender waits.
+    pub fn pair() -> (Self, MemoryServer) {
+        let (client_out, server_in) = bounded(CAPACITY);
+        let (server_out, client_in) = bounded(CAPACITY);
+        let client = Self { outgoing: client_out, incoming: client_in, waiting: Mutex::default() };
+        (client, MemoryServer { outgoing: server_out, incoming: server_in })
+    }
+}
+
+impl MemoryServer {
+    /// The client's next message, as JSON text; `None` when the client is gone.
+    ///
+    /// **Cancel safety:** no message is lost.
+    pub async fn receive(&self) -> Option<Vec<u8>> {
+        self.incoming.recv().await.ok()
+    }
+
+    /// Sends a message, as JSON text. Waits while the client has not taken the ones before.
+    ///
+    /// # Errors
+    ///
+    /// Gives the message back when the client is gone.
+    ///
+    /// **Cancel safety:** dropped, it has sent the message or not.
+    pub async fn send(&self, message: impl Into<Vec<u8>>) -> Result<(), Vec<u8>> {
+        self.outgoing.send(message.into()).await.map_err(|error| error.0)
+    }
+}
+
+impl Transport for Memory {
+    fn send<'a>(&'a self, message: Outgoing, _: &'a Inbox) -> BoxFuture<'a, Result<Sent, Error>> {
+        let gone = || {
+            let error = io::Error::from(io::ErrorKind::BrokenPipe);
+            Err(Error::io(IoStage::Write, error, Delivery::NotSent))
+        };
+        let Outgoing { id, body, .. } = message;
+        let body = match self.outgoing.try_send(body) {
+            Ok(()) => return Box::pin(std::future::ready(Ok(Sent::accepted()))),
+            Err(TrySendError::Closed(_)) => return Box::pin(std::future::ready(gone())),
+            Err(TrySendError::Full(body)) => body,
+        };
+        if let Some(id) = id {
+            self.waiting.lock().insert(id);
+        }
+        Box::pin(async move {
+            let sent = self.outgoing.send(body).await;
+            if let Some(id) = id {
+                self.waiting.lock().remove(&id);
+            }
+            match sent {
+                Ok(()) => Ok(Sent::accepted()),
+                Err(_) => gone(),
+            }
+        })
+    }
+
+    fn retract(&self, id: u64) -> bool {
+        self.waiting.lock().remove(&id)
+    }
+
+    fn run<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, Result<(), Error>> {
+        /// How many messages are taken in one go, before others get their turn.
+        const TURN: usize = 64;
+        Box::pin(async move {
+            loop {
+                for _ in 0..TURN {
+                    match self.incoming.recv().await {
+                        Ok(message) => inbox.deliver(&message),
+                        Err(_) => {
+                            let error = io::Error::from(io::ErrorKind::UnexpectedEof);
+                            return Err(Error::io(IoStage::Read, error, Delivery::MaybeSent));
+                        }
+                    }
+                }
+                yield_now().await;
+            }
+        })
+    }
+
+    fn close<'a>(&'a self, _: &'a Inbox) -> BoxFuture<'a, ()> {
+        Box::pin(async move { self.abort() })
+    }
+
+    fn abort(&self) {
+        self.outgoing.close();
+        self.incoming.close();
+    }
+}
+
+/// Pending once.
+async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return std::task::Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await;
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory").field("closed", &self.incoming.is_closed()).finish()
+    }
+}
+
+impl fmt::Debug for MemoryServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryServer").field("closed", &self.incoming.is_closed()).finish()
+    }
+}

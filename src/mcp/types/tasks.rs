@@ -1,0 +1,77 @@
+//! Tasks of revision 2025-11-25.
+
+use super::*;
+
+object! {
+    /// Work that a server does on its own time.
+    pub struct Task {
+        /// Its id.
+        id: "taskId" => String,
+        /// How far it is.
+        status: "status" => TaskStatus,
+        /// The same in words.
+        status_message: "statusMessage" => Option<String>,
+        /// When it was created (ISO 8601).
+        created_at: "createdAt" => Option<String>,
+        /// When it last changed (ISO 8601).
+        last_updated_at: "lastUpdatedAt" => Option<String>,
+        /// For how long after its creation the server keeps it, in milliseconds; absent or null: for ever.
+        ttl: "ttl" => Option<u64>,
+        /// How often to ask, in milliseconds.
+        poll_interval: "pollInterval" => Option<u64>,
+        /// Metadata.
+        meta: "_meta" => Option<Json>,
+    }
+}
+
+object! {
+    /// The answer to a request that was made a task.
+    pub struct CreateTaskResult {
+        /// The task.
+        task: "task" => Task,
+        /// Metadata.
+        meta: "_meta" => Option<Json>,
+    }
+}
+
+object! {
+    /// One page of `tasks/list`.
+    pub struct ListTasksResult {
+        /// The tasks.
+        tasks: "tasks" => Vec<Task>,
+        /// Where the next page begins, if there is one.
+        next_cursor: "nextCursor" => Option<String>,
+        /// Metadata.
+        meta: "_meta" => Option<Json>,
+    }
+}
+
+impl object::Member for Task {}
+impl object::Member for TaskStatus {}
+
+/// How far a task is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum TaskStatus {
+    /// It is being worked on.
+    Working,
+    /// It waits for something from this client: ask for its result, and answer what comes.
+    InputRequired,
+    /// It is done, and has a result.
+    Completed,
+    /// It has failed.
+    Failed,
+    /// It was cancelled.
+    Cancelled,
+    /// A status that this crate does not know.
+    #[serde(untagged)]
+    Other(String),
+}
+
+impl TaskStatus {
+    /// Whether it will not change any more.
+    pub fn is_terminal(&self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+    }
+}

@@ -1,0 +1,178 @@
+//! Anything that ends can supervise; supervision nests, and runs in the caller's task.
+
+mod support;
+
+use futures::FutureExt;
+use futures::channel::oneshot;
+use shared_fate::{RequestFailed, Session, SupervisedExt};
+use std::pin::pin;
+use support::{Script, TestWaker, script};
+use tokio_util::sync::CancellationToken;
+
+type Text = Session<&'static str>;
+
+#[test]
+fn r15_any_future_can_supervise() {
+    let task = TestWaker::new();
+    // A token.
+    let token = CancellationToken::new();
+    let mut request = pin!(script![Pending::<u8>].supervised(token.cancelled()));
+    task.pending(&mut request);
+    token.cancel();
+    assert_eq!(task.wakes(), 1);
+    let ended = task.ready(&mut request).unwrap_err();
+    assert!(ended.request_started());
+    let () = ended.into_cause();
+    let dead = Script::<u8>::untouched().supervised(token.clone().cancelled_owned());
+    assert!(!task.ready(&mut pin!(dead)).unwrap_err().request_started());
+
+    // A reply channel, `Shared`, a session's own future.
+    let (end, ended) = oneshot::channel();
+    let ended = ended.shared();
+    let mut one = pin!(script![Pending::<u8>].supervised(ended.clone()));
+    let mut two = pin!(script![Pending, Ready(2_u8)].supervised(ended.clone()));
+    task.pending(&mut one);
+    task.pending(&mut two);
+    end.send("the cause").unwrap();
+    assert_eq!(task.ready(&mut one).unwrap_err().cause(), &Ok("the cause"));
+    assert_eq!(task.ready(&mut two), Ok(2), "the request goes first, under any supervisor");
+    let session = Text::new();
+    let mut three = pin!(script![Pending::<u8>].supervised(session.ended()));
+    task.pending(&mut three);
+    session.fail("reset");
+    assert_eq!(task.ready(&mut three).unwrap_err().cause().error(), Some(&"reset"));
+
+    // One that is ready at once, and one that never is.
+    let dead = Script::<u8>::untouched().supervised(std::future::ready("now"));
+    assert_eq!(task.ready(&mut pin!(dead)).unwrap_err().into_cause(), "now");
+    let alive = script![Ready(4)].supervised(std::future::pending::<()>());
+    assert_eq!(task.ready(&mut pin!(alive)), Ok(4));
+}
+
+#[test]
+fn r15_pending_then_one_wake_under_a_future() {
+    let (end, ended) = oneshot::channel::<&str>();
+    let request = script![Pending::<u8>];
+    let log = request.log();
+    let task = TestWaker::new();
+    let mut request = pin!(request.supervised(ended));
+    task.pending(&mut request);
+    end.send("why").unwrap();
+    assert_eq!(task.wakes(), 1);
+    assert_eq!(task.ready(&mut request).unwrap_err().into_cause(), Ok("why"));
+    // Once more than under a session, whose end can be seen before the request is polled.
+    assert_eq!((log.polls(), log.drops()), (3, 1));
+}
+
+#[test]
+fn r15_a_supervising_future_is_never_polled_after_it_resolved() {
+    // Strict supervisors: `Script` panics if it is polled past its end.
+    let task = TestWaker::new();
+    let echo = |request: Script<Result<u8, &'static str>>, supervisor: Script<&'static str>| {
+        task.ready(&mut pin!(request.try_supervised(supervisor)))
+    };
+    // Pending when the request is started, ready when its echo is looked at.
+    let error = echo(script![Ready(Err("echo"))], script![Pending, Ready("why")]).unwrap_err();
+    assert_eq!((error.cause(), error.request_error()), (Some(&"why"), Some(&"echo")));
+    // Ready where the request is pending.
+    let error = echo(script![Pending], script![Pending, Ready("why")]).unwrap_err();
+    assert_eq!((error.cause(), error.request_error()), (Some(&"why"), None));
+    // Ready before the request is started.
+    let error = echo(Script::untouched(), script![Ready("why")]).unwrap_err();
+    assert!(!error.request_started());
+    // Not there yet.
+    let error = echo(script![Ready(Err("mine"))], script![Pending, Pending]).unwrap_err();
+    assert_eq!(error, RequestFailed::Request("mine"));
+}
+
+#[test]
+fn r15_a_join_handle_supervises() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let driver = tokio::spawn(async { "500" });
+        let ended = Script::<u8>::never().supervised(driver).await.unwrap_err();
+        assert_eq!(ended.into_cause().unwrap(), "500");
+        let driver = tokio::spawn(std::future::pending::<()>());
+        driver.abort();
+        let ended = Script::<u8>::never().supervised(driver).await.unwrap_err();
+        assert!(ended.into_cause().unwrap_err().is_cancelled());
+    });
+}
+
+#[test]
+fn r16_supervision_nests() {
+    for inner_ends in [true, false] {
+        let (connection, stream) = (Text::new(), Session::<u8>::new());
+        let request = script![Pending::<u8>];
+        let log = request.log();
+        let task = TestWaker::new();
+        let mut request = pin!(request.supervised(&stream).supervised(&connection));
+        task.pending(&mut request);
+        assert_eq!(task.registered(), 2, "with both");
+        if inner_ends {
+            stream.fail(1);
+            let ended = task.ready(&mut request).unwrap().unwrap_err();
+            assert_eq!(ended.cause().error(), Some(&1));
+        } else {
+            connection.fail("reset");
+            let ended = task.ready(&mut request).unwrap_err();
+            assert_eq!(ended.cause().error(), Some(&"reset"));
+        }
+        assert_eq!((log.polls(), log.drops()), (2, 1));
+        assert_eq!((task.wakes(), task.registered()), (1, 0));
+    }
+    // A dead outer session keeps the whole nest from being polled.
+    let (connection, stream) = (Text::new(), Text::new());
+    connection.close();
+    let ended = TestWaker::new()
+        .ready(&mut pin!(Script::<u8>::untouched().supervised(&stream).supervised(&connection)));
+    assert!(!ended.unwrap_err().request_started());
+}
+
+#[test]
+fn r16_an_owned_session_supervises_a_spawned_request() {
+    let session = Text::new();
+    let request = Box::pin(Script::<u8>::never().supervised(session.clone()));
+    let waiting = std::thread::spawn(move || pollster::block_on(request));
+    session.fail("reset");
+    let ended = waiting.join().unwrap().unwrap_err();
+    assert_eq!(ended.cause().error(), Some(&"reset"));
+}
+
+#[test]
+fn r17_requests_are_polled_in_the_callers_task() {
+    tokio::task_local!(static WHO: &'static str);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let session = Text::new();
+        let seen = WHO
+            .scope("the caller", async {
+                let request = async {
+                    tokio::task::yield_now().await;
+                    WHO.get()
+                };
+                request.supervised(&session).await.unwrap()
+            })
+            .await;
+        assert_eq!(seen, "the caller");
+        let driver = session.drive(async { tokio::task::yield_now().await });
+        let seen = WHO.scope("with", driver.with(async { WHO.get() })).await;
+        assert_eq!(seen, "with");
+    });
+}
+
+#[test]
+fn r17_requests_need_not_be_send_nor_static() {
+    let session = Text::new();
+    let text = std::cell::RefCell::new(String::new());
+    let request = async {
+        let shared = std::rc::Rc::new(&text);
+        futures::pending!();
+        shared.borrow_mut().push('x');
+    };
+    let task = TestWaker::new();
+    let mut request = pin!(request.supervised(&session));
+    task.pending(&mut request);
+    assert_eq!(task.ready(&mut request).unwrap(), ());
+    assert_eq!(text.take(), "x");
+}
