@@ -109,12 +109,7 @@ impl<E> View for LaneView<'_, E> {
     }
 
     #[inline]
-    fn is_over(&self) -> bool {
-        self.session.is_ended()
-    }
-
-    #[inline]
-    fn peek(&mut self, _: &mut Context<'_>) -> Option<Cause<E>> {
+    fn look(&mut self, _: bool, _: &mut Context<'_>) -> Option<Cause<E>> {
         self.session.cause()
     }
 

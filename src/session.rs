@@ -281,23 +281,23 @@ impl<E> Inner<E> {
 
     #[inline]
     pub(crate) fn cause(&self) -> Option<Cause<E>> {
-        if self.is_ended() { self.verdict.get() } else { None }
+        self.verdict.get()
     }
 
     #[inline]
     pub(crate) fn poll_ended(&self, seat: &mut Seat, cx: &mut Context<'_>) -> Poll<Cause<E>> {
         let waker = cx.waker();
-        if !self.is_ended()
-            && (seat.will_wake(waker)
-                || if seat.is_taken() {
-                    self.replace(seat, waker.clone())
-                } else {
-                    self.enter(seat, waker.clone())
-                })
-        {
+        if !self.is_ended() && (seat.will_wake(waker) || self.register(seat, waker)) {
             return Poll::Pending;
         }
         Poll::Ready(self.resolve(seat))
+    }
+
+    /// Puts `waker` in the seat, unless the session has ended.
+    #[inline]
+    fn register(&self, seat: &mut Seat, waker: &Waker) -> bool {
+        let waker = waker.clone();
+        if seat.is_taken() { self.replace(seat, waker).is_some() } else { self.enter(seat, waker) }
     }
 
     /// Waits out the drivers' polls that may be about to end the session.
@@ -330,7 +330,7 @@ impl<E> Inner<E> {
     }
 
     #[inline(never)]
-    fn replace(&self, seat: &mut Seat, waker: Waker) -> bool {
+    fn replace(&self, seat: &mut Seat, waker: Waker) -> Option<Waker> {
         self.waiters.replace(seat, waker, || self.is_ended())
     }
 

@@ -95,7 +95,7 @@ impl<T: Stream, S: Supervisor> Stream for SupervisedStream<T, S> {
                 }
                 Poll::Ready(None) => {
                     if this.cause.is_none() {
-                        *this.cause = session.peek(cx);
+                        *this.cause = session.look(false, cx);
                     }
                     break;
                 }

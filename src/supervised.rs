@@ -2,12 +2,13 @@
 //!
 //! One poll, in this order, is the whole semantics:
 //!
-//! 1. The request was not polled yet: has the session ended? Then it never is (R3).
+//! 1. Has the session ended? If the request was not polled yet, it never is (R3); otherwise this is the
+//!    last time.
 //! 2. The request. If it is ready, that is the answer, whatever has become of the session (R2);
 //!    unless it is an error and the caller asked for the cause behind it (R4).
 //! 3. The session. If it lives, the task is registered, once, and again only when it brings another
-//!    waker. If it has ended since step 2 began, the request is asked once more: a reply may have come
-//!    before the end (R2). Then the request is dropped here and now (R9).
+//!    waker. If it has ended since step 1, the request is asked once more: a reply may have come before
+//!    the end (R2). Then the request is dropped here and now (R9).
 
 use crate::session::{Cause, Inner, Seat, Session};
 use futures_core::FusedFuture;
@@ -58,10 +59,9 @@ pub(crate) mod sealed {
         fn started(seat: &mut Self::Seat) -> &mut bool;
         /// Waits out what may be about to end this supervisor.
         fn poll_settled(&self, until: &mut Option<u64>, cx: &mut Context<'_>) -> Poll<()>;
-        /// Whether the end is known already, if that can be told without a poll.
-        fn is_over(&self) -> bool;
-        /// The cause if it is there, without waiting for it.
-        fn peek(&mut self, cx: &mut Context<'_>) -> Option<Self::Cause>;
+        /// The cause if it is there, without waiting for it. A future has to be polled for that, and will
+        /// be anyway when the request has been `started`.
+        fn look(&mut self, started: bool, cx: &mut Context<'_>) -> Option<Self::Cause>;
         fn poll_ended(&mut self, seat: &mut Self::Seat, cx: &mut Context<'_>) -> Poll<Self::Cause>;
         fn leave(&mut self, seat: &mut Self::Seat);
     }
@@ -111,12 +111,7 @@ impl<E> View for &Inner<E> {
     }
 
     #[inline]
-    fn is_over(&self) -> bool {
-        self.is_ended()
-    }
-
-    #[inline]
-    fn peek(&mut self, _: &mut Context<'_>) -> Option<Cause<E>> {
+    fn look(&mut self, _: bool, _: &mut Context<'_>) -> Option<Cause<E>> {
         self.cause()
     }
 
@@ -160,11 +155,10 @@ impl<S: Future> View for Pin<&mut S> {
         Poll::Ready(())
     }
 
-    fn is_over(&self) -> bool {
-        false
-    }
-
-    fn peek(&mut self, cx: &mut Context<'_>) -> Option<S::Output> {
+    fn look(&mut self, started: bool, cx: &mut Context<'_>) -> Option<S::Output> {
+        if started {
+            return None;
+        }
         match self.as_mut().poll(cx) {
             Poll::Ready(cause) => Some(cause),
             Poll::Pending => None,
@@ -233,26 +227,18 @@ impl<F: Future, S: Supervisor> Future for Supervised<F, S> {
         let mut this = self.project();
         let mut session = this.supervisor.view();
         let Some(request) = this.request.as_mut().as_pin_mut() else { polled_after_completion() };
-        let over = session.is_over();
-        if !*started::<S>(this.seat) {
-            if let Some(cause) = session.peek(cx) {
-                return Poll::Ready(Err(refuse(this.request, cause)));
-            }
-            // Before the request runs: it may panic, and so may the clone of a waker after it.
-            *started::<S>(this.seat) = true;
+        if let Some(cause) = session.look(*started::<S>(this.seat), cx) {
+            return Poll::Ready(conclude(this.request, session, this.seat, cause, cx));
         }
+        // Before the request runs: it may panic, and so may the clone of a waker after it.
+        *started::<S>(this.seat) = true;
         if let Poll::Ready(output) = request.poll(cx) {
             session.leave(this.seat);
             this.request.set(None);
             return Poll::Ready(Ok(output));
         }
         let cause = ready!(session.poll_ended(this.seat, cx));
-        if !over && let Poll::Ready(output) = ask_again(this.request.as_mut(), cx) {
-            session.leave(this.seat);
-            this.request.set(None);
-            return Poll::Ready(Ok(output));
-        }
-        Poll::Ready(Err(resolve(this.request, cause)))
+        Poll::Ready(conclude(this.request, session, this.seat, cause, cx))
     }
 }
 
@@ -266,24 +252,26 @@ fn polled_after_completion() -> ! {
     panic!("`Supervised` polled after completion");
 }
 
-/// The session had ended before the first poll.
+/// The session has ended. A request that was started is asked a last time, and what it says is the answer.
 #[cold]
-fn refuse<F, C>(mut request: Pin<&mut Option<F>>, cause: C) -> SessionEnded<C> {
+fn conclude<F: Future, V: View>(
+    mut request: Pin<&mut Option<F>>,
+    mut session: V,
+    seat: &mut V::Seat,
+    cause: V::Cause,
+    cx: &mut Context<'_>,
+) -> Result<F::Output, SessionEnded<V::Cause>> {
+    let request_started = *V::started(seat);
+    let mut poll = Poll::Pending;
+    if request_started && let Some(request) = request.as_mut().as_pin_mut() {
+        poll = request.poll(cx);
+    }
+    session.leave(seat);
     request.set(None);
-    SessionEnded { cause, request_started: false }
-}
-
-/// The session has ended, but lived when the request was asked.
-#[cold]
-fn ask_again<F: Future>(request: Pin<&mut Option<F>>, cx: &mut Context<'_>) -> Poll<F::Output> {
-    request.as_pin_mut().map_or(Poll::Pending, |request| request.poll(cx))
-}
-
-/// The session has ended, and the request is dropped.
-#[cold]
-fn resolve<F, C>(mut request: Pin<&mut Option<F>>, cause: C) -> SessionEnded<C> {
-    request.set(None);
-    SessionEnded { cause, request_started: true }
+    match poll {
+        Poll::Ready(output) => Ok(output),
+        Poll::Pending => Err(SessionEnded { cause, request_started }),
+    }
 }
 
 impl<F: Future, S: Supervisor> FusedFuture for Supervised<F, S> {
@@ -339,12 +327,11 @@ where
 {
     type Output = Result<T, RequestFailed<R, <S as Supervisor>::Cause>>;
 
-    #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let mut inner = this.inner;
+    #[inline(always)]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.as_mut().project();
         if this.echo.is_none() {
-            match ready!(inner.as_mut().poll(cx)) {
+            match ready!(this.inner.poll(cx)) {
                 Ok(Ok(output)) => return Poll::Ready(Ok(output)),
                 Ok(echo) => *this.echo = Some(echo),
                 Err(ended) => {
@@ -352,10 +339,23 @@ where
                 }
             }
         }
-        let mut session = inner.project().supervisor.view();
+        self.poll_echo(cx)
+    }
+}
+
+impl<F, S, T, R> TrySupervised<F, S>
+where
+    F: Future<Output = Result<T, R>>,
+    S: Supervisor,
+{
+    /// The request has failed: is there a cause behind it?
+    #[cold]
+    fn poll_echo(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
+        let this = self.project();
+        let mut session = this.inner.project().supervisor.view();
         ready!(session.poll_settled(this.until, cx));
         let Some(Err(request)) = this.echo.take() else { unreachable!("only an error is kept") };
-        Poll::Ready(Err(match session.peek(cx) {
+        Poll::Ready(Err(match session.look(false, cx) {
             None => RequestFailed::Request(request),
             Some(cause) => RequestFailed::SessionEnded {
                 ended: SessionEnded { cause, request_started: true },

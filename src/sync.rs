@@ -48,8 +48,13 @@ mod imp {
     }
 
     impl<T: Clone> Latch<T> {
+        #[inline]
         pub(crate) fn get(&self) -> Option<T> {
-            self.0.get().cloned()
+            #[cold]
+            fn set<T: Clone>(value: &T) -> Option<T> {
+                Some(value.clone())
+            }
+            self.0.get().and_then(set)
         }
     }
 

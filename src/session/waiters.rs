@@ -103,28 +103,27 @@ impl Waiters {
         seat.shard = number;
         let mut slab = self.slab(shard);
         if ended() {
-            return refused(slab, waker);
+            refused(slab, waker);
+            return false;
         }
         seat.slot = slab.insert(waker);
-        drop(slab);
         seat.vtable = Some(vtable);
         true
     }
 
-    /// Puts `waker` in the slot of a taken seat, unless `ended` says so under the lock; then the seat stays
-    /// as it is and `false` is returned.
+    /// Puts `waker` in the slot of a taken seat and returns what was there, for the caller to drop; `None`
+    /// if `ended` says so under the lock, and then the seat stays as it is.
     #[inline(always)]
-    pub(crate) fn replace(&self, seat: &mut Seat, waker: Waker, ended: impl Fn() -> bool) -> bool {
+    pub(crate) fn replace(&self, seat: &mut Seat, waker: Waker, ended: impl Fn() -> bool) -> Option<Waker> {
         let (data, vtable) = (waker.data().addr(), waker.vtable());
         let mut slab = self.slab(usize::from(seat.shard));
         if ended() {
-            return refused(slab, waker);
+            refused(slab, waker);
+            return None;
         }
         let replaced = slab.replace(seat.slot, waker);
-        drop(slab);
         (seat.data, seat.vtable) = (data, Some(vtable));
-        drop(replaced);
-        true
+        replaced
     }
 
     /// Empties a taken seat: after this the waker is gone from the table, and dropped by the caller.
@@ -161,10 +160,9 @@ impl Waiters {
 
 /// The session has ended: the waker is not needed, and dropped after the lock.
 #[cold]
-fn refused(slab: MutexGuard<'_, Slab>, waker: Waker) -> bool {
+fn refused(slab: MutexGuard<'_, Slab>, waker: Waker) {
     drop(slab);
     drop(waker);
-    false
 }
 
 impl Slab {
@@ -188,10 +186,10 @@ impl Slab {
     }
 
     #[inline]
-    fn replace(&mut self, number: u32, waker: Waker) -> Waker {
+    fn replace(&mut self, number: u32, waker: Waker) -> Option<Waker> {
         let slot = self.slots.get_mut(number as usize).map(|slot| std::mem::replace(slot, Slot::Taken(waker)));
         match slot {
-            Some(Slot::Taken(waker)) => waker,
+            Some(Slot::Taken(waker)) => Some(waker),
             Some(Slot::Free { .. }) | None => unreachable!("a taken seat has a slot until the session ends"),
         }
     }
