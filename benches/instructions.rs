@@ -72,7 +72,8 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let rows: Vec<_> = selected(check).zip(counts).map(|((peer, work), count)| (peer.name, work, count)).collect();
+    let rows: Vec<_> =
+        selected(check).zip(counts).map(|((peer, work), count)| (peer.name, work, count)).collect();
     print(&rows, check);
     if accept {
         return finish(write_gate(&rows));
@@ -117,7 +118,9 @@ fn count_in(folder: &Path, gate: bool) -> io::Result<Vec<Count>> {
     let total = |number: usize| -> io::Result<Count> {
         let text = fs::read_to_string(out.with_extension(number.to_string())).map_err(found)?;
         let line = |key: &str| -> io::Result<&str> {
-            text.lines().find_map(|line| line.strip_prefix(key)).ok_or_else(|| io::Error::other(format!("no {key}")))
+            text.lines()
+                .find_map(|line| line.strip_prefix(key))
+                .ok_or_else(|| io::Error::other(format!("no {key}")))
         };
         if line("events: ")?.trim() != "Ir Ge" {
             return Err(io::Error::other("callgrind counted something else"));
@@ -141,7 +144,8 @@ fn print(rows: &[(&'static str, Work, Count)], gate: bool) {
     println!("\ninstructions (locked read-modify-writes) for one request\n");
     let mut table = Table::new(["supervised by"].into_iter().chain(Work::ALL.map(Work::label)));
     for row in rows.chunks(Work::ALL.len()) {
-        let cells = row.iter().map(|(_, _, count)| format!("{:.0} ({:.0})", count.instructions, count.locked));
+        let cells =
+            row.iter().map(|(_, _, count)| format!("{:.0} ({:.0})", count.instructions, count.locked));
         table.row([row[0].0.to_owned()].into_iter().chain(cells));
     }
     table.print();
@@ -184,18 +188,33 @@ fn compare(rows: &[(&'static str, Work, Count)], check: bool) -> Result<(), Stri
             continue;
         };
         if count.instructions > tolerated(accepted.instructions) {
-            let _ = writeln!(faults, "{at}: {:.0} instructions, accepted {:.0}", count.instructions, accepted.instructions);
+            let _ = writeln!(
+                faults,
+                "{at}: {:.0} instructions, accepted {:.0}",
+                count.instructions, accepted.instructions
+            );
         }
         if count.locked > accepted.locked + 0.5 {
-            let _ = writeln!(faults, "{at}: {:.0} locked operations, accepted {:.0}", count.locked, accepted.locked);
+            let _ = writeln!(
+                faults,
+                "{at}: {:.0} locked operations, accepted {:.0}",
+                count.locked, accepted.locked
+            );
         }
         if let Some(at_most) = accepted.at_most
             && count.instructions > at_most
         {
-            let _ = writeln!(faults, "{at}: {:.0} instructions, the contract says {at_most:.0}", count.instructions);
+            let _ = writeln!(
+                faults,
+                "{at}: {:.0} instructions, the contract says {at_most:.0}",
+                count.instructions
+            );
         }
         if count.instructions < accepted.instructions - 8.0 {
-            println!("{at}: {:.0} instructions, accepted {:.0}: better; run with --accept", count.instructions, accepted.instructions);
+            println!(
+                "{at}: {:.0} instructions, accepted {:.0}: better; run with --accept",
+                count.instructions, accepted.instructions
+            );
         }
     }
     if faults.is_empty() {
@@ -208,7 +227,8 @@ fn compare(rows: &[(&'static str, Work, Count)], check: bool) -> Result<(), Stri
 
 fn write_gate(rows: &[(&'static str, Work, Count)]) -> Result<(), String> {
     let old = fs::read_to_string(GATE).unwrap_or_default();
-    let mut text: String = old.lines().filter(|line| line.starts_with('#')).map(|line| format!("{line}\n")).collect();
+    let mut text: String =
+        old.lines().filter(|line| line.starts_with('#')).map(|line| format!("{line}\n")).collect();
     for (name, work, count) in rows.iter().filter(|(name, ..)| GATED.contains(name)) {
         let at_most = accepted(name, *work).and_then(|accepted| accepted.at_most);
         let at_most = at_most.map_or(String::new(), |at_most| format!("{at_most:.0}"));

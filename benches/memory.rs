@@ -67,7 +67,10 @@ fn main() -> ExitCode {
         if [peers::OURS, "&mut lane"].contains(&peer.name)
             && (last.inline > INLINE || last.heap > HEAP || last.allocations > 0.0)
         {
-            faults.push(format!("{}: more than {INLINE} B inline, {HEAP} B of heap, or an allocation", peer.name));
+            faults.push(format!(
+                "{}: more than {INLINE} B inline, {HEAP} B of heap, or an allocation",
+                peer.name
+            ));
         }
         let heap = found.map(|found| format!("{:.1}", found.heap));
         let cells = [peer.name.to_owned(), last.inline.to_string()].into_iter().chain(heap);

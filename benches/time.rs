@@ -42,11 +42,7 @@ struct Rounds {
 }
 
 impl Rounds {
-    fn measure(
-        rounds: usize,
-        peers: impl Fn(&Peer) -> bool,
-        mut one: impl FnMut(&Peer) -> f64,
-    ) -> Self {
+    fn measure(rounds: usize, peers: impl Fn(&Peer) -> bool, mut one: impl FnMut(&Peer) -> f64) -> Self {
         let peers: Vec<&Peer> = PEERS.iter().filter(|peer| peers(peer)).collect();
         let mut of: Vec<_> = peers.iter().map(|peer| (peer.name, Vec::new())).collect();
         for round in 0..rounds {
@@ -116,10 +112,10 @@ fn threads(rounds: usize) -> Table {
         let found = Rounds::measure(
             rounds,
             |peer| peer.name != FLOOR && peer.name != RAW,
-            |peer| (peer.contended)(threads, 2 * CALLS, others).as_secs_f64() * 1e9,
+            |peer| (peer.contended)(threads, 2 * CALLS, others),
         );
         let others = if others == 0 { "" } else { ", 100k others" };
-        (format!("{threads} threads{others}"), found)
+        (format!("{threads} thread{}{others}", if threads == 1 { "" } else { "s" }), found)
     });
     println!("\nW6, register and drop on one session: ns for one operation (ratio to {OURS})\n");
     let table = table(&columns);
@@ -168,8 +164,19 @@ fn summary(calls: &Table, threads: &Table, ends: &Table) {
     let (instructions, memory) = (found("instructions"), found("memory"));
     println!();
     let mut table = Table::new([
-        "supervised by", "W1 ns", "W2 ns", "W6 2 threads", "W5 ns", "W1", "W2", "W3", "W4", "W6", "allocations",
-        "inline", "heap at 1M",
+        "supervised by",
+        "W1 ns",
+        "W2 ns",
+        "W6 2 threads",
+        "W5 ns",
+        "W1",
+        "W2",
+        "W3",
+        "W4",
+        "W6",
+        "allocations",
+        "inline",
+        "heap at 1M",
     ]);
     let last = ends.rows()[0].iter().position(|name| name == "futures 1000000").unwrap_or(1);
     for peer in PEERS.iter().filter(|peer| peer.name != FLOOR) {

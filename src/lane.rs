@@ -89,7 +89,7 @@ impl<E> Sealed for &mut Lane<E> {
 }
 
 /// A lane during one poll.
-#[allow(unnameable_types, reason = "a part of the sealed trait")]
+#[allow(unnameable_types, missing_debug_implementations, reason = "a part of the sealed trait")]
 pub struct LaneView<'a, E> {
     session: &'a Inner<E>,
     seat: &'a mut Seat,

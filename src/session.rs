@@ -148,7 +148,11 @@ pub struct Session<E> {
     inner: Arc<Inner<E>>,
 }
 
-#[allow(unnameable_types, reason = "a part of the sealed trait of supervisors")]
+#[allow(
+    unnameable_types,
+    missing_debug_implementations,
+    reason = "a part of the sealed trait of supervisors"
+)]
 pub struct Inner<E> {
     verdict: Latch<Cause<E>>,
     waiters: Waiters,
@@ -231,7 +235,7 @@ impl<E> Session<E> {
         let inner = Arc::new_cyclic(|child: &Weak<Inner<E>>| {
             let mut seat = Seat::default();
             let link = Waker::from(Arc::new(Link(child.clone())));
-            self.inner.enter(&mut seat, link);
+            self.inner.register(&mut seat, link);
             Inner {
                 verdict: Latch::new(),
                 waiters: Waiters::default(),
@@ -287,17 +291,16 @@ impl<E> Inner<E> {
     #[inline]
     pub(crate) fn poll_ended(&self, seat: &mut Seat, cx: &mut Context<'_>) -> Poll<Cause<E>> {
         let waker = cx.waker();
-        if !self.is_ended() && (seat.will_wake(waker) || self.register(seat, waker)) {
+        if !self.is_ended() && (seat.will_wake(waker) || self.register(seat, waker.clone())) {
             return Poll::Pending;
         }
         Poll::Ready(self.resolve(seat))
     }
 
     /// Puts `waker` in the seat, unless the session has ended.
-    #[inline]
-    fn register(&self, seat: &mut Seat, waker: &Waker) -> bool {
-        let waker = waker.clone();
-        if seat.is_taken() { self.replace(seat, waker).is_some() } else { self.enter(seat, waker) }
+    #[inline(never)]
+    fn register(&self, seat: &mut Seat, waker: Waker) -> bool {
+        self.waiters.register(seat, waker, || self.is_ended())
     }
 
     /// Waits out the drivers' polls that may be about to end the session.
@@ -321,17 +324,12 @@ impl<E> Inner<E> {
 
     #[inline(never)]
     fn vacate_taken(&self, seat: &mut Seat) {
-        drop(self.waiters.leave(seat));
-    }
-
-    #[inline(never)]
-    fn enter(&self, seat: &mut Seat, waker: Waker) -> bool {
-        self.waiters.enter(seat, waker, || self.is_ended())
-    }
-
-    #[inline(never)]
-    fn replace(&self, seat: &mut Seat, waker: Waker) -> Option<Waker> {
-        self.waiters.replace(seat, waker, || self.is_ended())
+        if self.is_ended() {
+            // Whoever ends the session empties the table: a crowd that resolves need not queue for it.
+            seat.abandon();
+        } else {
+            drop(self.waiters.leave(seat));
+        }
     }
 
     /// The cause, for one who need not wait any more.

@@ -6,8 +6,8 @@
 #[cfg(not(any(shared_fate_loom, shared_fate_shuttle)))]
 mod imp {
     use std::cell::Cell;
-    use std::sync::atomic::{AtomicUsize, Ordering};
     pub(crate) use std::sync::MutexGuard;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{OnceLock, PoisonError};
 
     /// `std::sync::Mutex` without poison: no user code runs under our locks, so a panic cannot leave

@@ -104,8 +104,8 @@ pub(crate) struct Peer {
     pub(crate) calls: fn(Work, u64),
     /// W5: so many waiters; the time from the session's end until all are resolved.
     pub(crate) fan_out: fn(Executor, usize) -> Duration,
-    /// W6 on so many threads, with so many others waiting: mean time of one operation.
-    pub(crate) contended: fn(usize, u64, usize) -> Duration,
+    /// W6 on so many threads, with so many others waiting: mean nanoseconds of one operation.
+    pub(crate) contended: fn(usize, u64, usize) -> f64,
     /// W7 with so many waiters; the function says what has been allocated: pieces, net bytes.
     pub(crate) memory: fn(fn() -> (u64, i64), usize) -> Memory,
 }
@@ -195,7 +195,7 @@ macro_rules! peers {
                 }
             }
 
-            pub(super) fn contended(threads: usize, n: u64, others: usize) -> Duration {
+            pub(super) fn contended(threads: usize, n: u64, others: usize) -> f64 {
                 let session: $Session = $new;
                 let $session = &session;
                 let $owner = &session;
@@ -228,7 +228,7 @@ macro_rules! peers {
                     threads.into_iter().map(|thread| thread.join().unwrap()).sum()
                 });
                 drop(others);
-                total.div_f64(threads as f64 * n as f64)
+                total.as_secs_f64() * 1e9 / (threads as f64 * n as f64)
             }
 
             pub(super) fn fan_out(executor: Executor, n: usize) -> Duration {
@@ -274,7 +274,7 @@ macro_rules! peers {
                                     let mut own = $handle;
                                     let $own = &mut own;
                                     let $request = Request::hopeless();
-                                    black_box($call.await);
+                                    let _ = black_box($call.await);
                                 })
                             })
                             .collect();
@@ -301,7 +301,7 @@ macro_rules! peers {
                                         let mut own = $handle;
                                         let $own = &mut own;
                                         let $request = Request::hopeless();
-                                        black_box($call.await);
+                                        let _ = black_box($call.await);
                                     })
                                 })
                                 .collect();
@@ -360,7 +360,10 @@ macro_rules! peers {
 }
 
 type Ours = Session<std::io::Error>;
-type Never = (Arc<Mutex<Option<futures::channel::oneshot::Sender<()>>>>, Shared<futures::channel::oneshot::Receiver<()>>);
+type Never = (
+    Arc<Mutex<Option<futures::channel::oneshot::Sender<()>>>>,
+    Shared<futures::channel::oneshot::Receiver<()>>,
+);
 
 fn shared() -> Never {
     let (end, ended) = futures::channel::oneshot::channel();

@@ -10,7 +10,8 @@
 //!    woken, or it sees the verdict: whoever locks the slab second knows what the first one did.
 //! 2. Once emptied, a slab stays empty (1 again), so the number of an old slot can never mean
 //!    somebody else's.
-//! 3. Only the owner of a seat gives its slot back, once: no generation counter is needed.
+//! 3. Only the owner of a seat gives its slot back, once: no generation counter is needed. After the verdict
+//!    it need not: nobody registers any more, and the slab is emptied or about to be.
 //! 4. No waker is cloned, woken or dropped under a lock. Waking and dropping run foreign code that
 //!    may lock the same slab (a waker that polls, or drops a task that unregisters).
 //! 5. While a seat is taken, the waker in its slot is alive and keeps its data pointer from being
@@ -71,6 +72,13 @@ impl Seat {
         self.vtable.is_some()
     }
 
+    /// Empties the seat and leaves its slot to [`Waiters::wake_all`], after the verdict. It may be woken once
+    /// more by that.
+    #[inline]
+    pub(crate) fn abandon(&mut self) {
+        self.vtable = None;
+    }
+
     /// Whether the registered waker wakes the same task (invariant 5).
     #[inline]
     pub(crate) fn will_wake(&self, waker: &Waker) -> bool {
@@ -80,7 +88,8 @@ impl Seat {
     }
 }
 
-// What every poll does is inlined there. Taking a seat and giving it back are calls: they lock.
+// What every poll does is inlined there. Taking a seat and giving it back lock: they are calls, made by
+// `Inner`, so everything here is inlined into those.
 impl Waiters {
     #[inline]
     fn slab(&self, shard: usize) -> MutexGuard<'_, Slab> {
@@ -88,12 +97,18 @@ impl Waiters {
         self.shards[shard % SHARDS].0.lock()
     }
 
-    /// Takes a slot for an empty seat and puts `waker` there, unless `ended` says so under the lock; then
-    /// the seat stays empty and `false` is returned.
+    /// Puts `waker` in the seat, unless `ended` says so under the lock; then the seat stays as it is and
+    /// `false` is returned.
     ///
-    /// The waker comes as a clone: the caller's clone may have panicked, and then nothing has changed.
+    /// The waker comes as a clone: if cloning it panicked, nothing has changed.
+    #[inline]
+    pub(crate) fn register(&self, seat: &mut Seat, waker: Waker, ended: impl Fn() -> bool) -> bool {
+        if seat.is_taken() { self.replace(seat, waker, ended) } else { self.enter(seat, waker, ended) }
+    }
+
+    /// `register` for an empty seat: takes a slot.
     #[inline(always)]
-    pub(crate) fn enter(&self, seat: &mut Seat, waker: Waker, ended: impl Fn() -> bool) -> bool {
+    fn enter(&self, seat: &mut Seat, waker: Waker, ended: impl Fn() -> bool) -> bool {
         let (shard, vtable) = (shard(), waker.vtable());
         // These mean nothing yet: a seat is taken when it has a vtable.
         seat.data = waker.data().addr();
@@ -103,27 +118,26 @@ impl Waiters {
         seat.shard = number;
         let mut slab = self.slab(shard);
         if ended() {
-            refused(slab, waker);
-            return false;
+            return refused(slab, waker);
         }
         seat.slot = slab.insert(waker);
         seat.vtable = Some(vtable);
         true
     }
 
-    /// Puts `waker` in the slot of a taken seat and returns what was there, for the caller to drop; `None`
-    /// if `ended` says so under the lock, and then the seat stays as it is.
+    /// `register` for a taken seat: another waker in the same slot.
     #[inline(always)]
-    pub(crate) fn replace(&self, seat: &mut Seat, waker: Waker, ended: impl Fn() -> bool) -> Option<Waker> {
+    fn replace(&self, seat: &mut Seat, waker: Waker, ended: impl Fn() -> bool) -> bool {
         let (data, vtable) = (waker.data().addr(), waker.vtable());
         let mut slab = self.slab(usize::from(seat.shard));
         if ended() {
-            refused(slab, waker);
-            return None;
+            return refused(slab, waker);
         }
         let replaced = slab.replace(seat.slot, waker);
         (seat.data, seat.vtable) = (data, Some(vtable));
-        replaced
+        drop(slab);
+        drop(replaced);
+        true
     }
 
     /// Empties a taken seat: after this the waker is gone from the table, and dropped by the caller.
@@ -160,9 +174,10 @@ impl Waiters {
 
 /// The session has ended: the waker is not needed, and dropped after the lock.
 #[cold]
-fn refused(slab: MutexGuard<'_, Slab>, waker: Waker) {
+fn refused(slab: MutexGuard<'_, Slab>, waker: Waker) -> bool {
     drop(slab);
     drop(waker);
+    false
 }
 
 impl Slab {
@@ -186,10 +201,11 @@ impl Slab {
     }
 
     #[inline]
-    fn replace(&mut self, number: u32, waker: Waker) -> Option<Waker> {
-        let slot = self.slots.get_mut(number as usize).map(|slot| std::mem::replace(slot, Slot::Taken(waker)));
+    fn replace(&mut self, number: u32, waker: Waker) -> Waker {
+        let slot =
+            self.slots.get_mut(number as usize).map(|slot| std::mem::replace(slot, Slot::Taken(waker)));
         match slot {
-            Some(Slot::Taken(waker)) => Some(waker),
+            Some(Slot::Taken(waker)) => waker,
             Some(Slot::Free { .. }) | None => unreachable!("a taken seat has a slot until the session ends"),
         }
     }
