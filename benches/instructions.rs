@@ -61,6 +61,9 @@ fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
+    if !report::asked_for() {
+        return ExitCode::SUCCESS;
+    }
     let counts = match count(check) {
         Ok(counts) => counts,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

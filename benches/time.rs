@@ -5,6 +5,7 @@
 //! cargo bench --bench time                    all, a few minutes
 //! cargo bench --bench time -- --rounds 15     more rounds than 7
 //! cargo bench --bench time -- --most 100000   no more than so many waiters in W5
+//! cargo bench --bench time -- --threads       only W6 on several threads
 //! ```
 //!
 //! At the end a summary with what `instructions` and `memory` found last.
@@ -21,6 +22,9 @@ const CALLS: u64 = 20_000;
 const WAITERS: usize = 20_000;
 
 fn main() {
+    if !report::asked_for() {
+        return;
+    }
     let arguments: Vec<String> = std::env::args().collect();
     let number = |flag: &str, default: usize| {
         let at = arguments.iter().position(|argument| argument == flag);
@@ -29,6 +33,10 @@ fn main() {
     let rounds = number("--rounds", 7);
     let most = number("--most", 1_000_000);
 
+    if arguments.iter().any(|argument| argument == "--threads") {
+        threads(rounds);
+        return;
+    }
     let calls = calls(rounds);
     let threads = threads(rounds);
     let ends = ends(rounds, most);

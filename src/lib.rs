@@ -30,6 +30,7 @@
 //! - [`Driver`]: wraps the future that owns the connection; publishes its end *before* dropping it.
 //! - [`Supervised`]: a request under a session, made by [`supervised`](SupervisedExt::supervised);
 //!   [`TrySupervised`] for requests that may fail by themselves.
+//! - [`Lane`]: a session as seen by one task that makes call after call; registered once for all of them.
 //! - [`stream`] and [`io`]: the same for streams, and a tap that catches what a driver swallows.
 //!
 //! It runs on any executor, spawns nothing, and keeps no timer. Nothing is restarted or retried: it

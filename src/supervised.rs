@@ -18,14 +18,15 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// What can supervise a request: a [`Session`] (borrowed or owned), or *any* future, which is then
-/// the session's end: a `CancellationToken`'s future, a `JoinHandle`, a `Shared`, a timer.
+/// What can supervise a request: a [`Session`] (borrowed or owned), a [`Lane`](crate::Lane) of it, or
+/// *any* future, which is then the session's end: a `CancellationToken`'s future, a `JoinHandle`, a
+/// `Shared`, a timer.
 ///
 /// A session is preferable where there is a choice: it is cheaper, it is asked without being
 /// polled, and its [`Driver`](crate::Driver) publishes before it drops.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot supervise a request",
-    note = "pass a `&Session<E>`, a `Session<E>`, or a future that resolves when the session ends"
+    note = "pass a `&Session<E>`, a `Session<E>`, a `&mut Lane<E>`, or a future that resolves when the session ends"
 )]
 pub trait Supervisor: Sealed<Cause = <Self as Supervisor>::Cause> {
     /// What a request gets when the supervisor ends: [`Cause<E>`](Cause) from a session, the output

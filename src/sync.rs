@@ -50,11 +50,12 @@ mod imp {
     impl<T: Clone> Latch<T> {
         #[inline]
         pub(crate) fn get(&self) -> Option<T> {
+            // Most who look find nothing.
             #[cold]
-            fn set<T: Clone>(value: &T) -> Option<T> {
-                Some(value.clone())
+            fn cloned<T: Clone>(value: &T) -> T {
+                value.clone()
             }
-            self.0.get().and_then(set)
+            self.0.get().map(cloned)
         }
     }
 

@@ -2,8 +2,13 @@
 
 #![allow(dead_code, reason = "every benchmark uses a part of this")]
 
-use std::fs;
 use std::path::PathBuf;
+use std::{env, fs};
+
+/// Whether this is `cargo bench`: `cargo test --all-targets` runs benchmarks too, and needs no figures.
+pub(crate) fn asked_for() -> bool {
+    env::args().any(|argument| argument == "--bench")
+}
 
 /// Rows of cells; the first row is the head, the first column the name.
 #[derive(Debug)]
