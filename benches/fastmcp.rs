@@ -52,7 +52,7 @@ fn main() -> ExitCode {
     let mut row = |label: String, what: &str, n: usize| {
         let direct = (median(&theirs, what, "direct", n), median(&ours, what, "direct", n));
         let wrapped = (median(&theirs, what, "monitored", n), median(&ours, what, "supervised", n));
-        let cell = |ns: Option<f64>| ns.map_or("–".to_owned(), |ns| format!("{ns:.0}"));
+        let cell = |ns: Option<f64>| ns.map_or_else(|| "–".to_owned(), |ns| format!("{ns:.0}"));
         let beyond = |direct: Option<f64>, wrapped: Option<f64>| Some(wrapped? - direct?);
         table.row([
             label,

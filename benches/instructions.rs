@@ -147,8 +147,9 @@ fn print(rows: &[(&'static str, Work, Count)], gate: bool) {
     println!("\ninstructions (locked read-modify-writes) for one request\n");
     let mut table = Table::new(["supervised by"].into_iter().chain(Work::ALL.map(Work::label)));
     for row in rows.chunks(Work::ALL.len()) {
-        let cells =
-            row.iter().map(|(_, _, count)| format!("{:.0} ({:.0})", count.instructions, count.locked));
+        let cells = row
+            .iter()
+            .map(|(_, _, count)| format!("{:.0} ({:.0})", count.instructions, count.locked.max(0.0)));
         table.row([row[0].0.to_owned()].into_iter().chain(cells));
     }
     table.print();
@@ -234,7 +235,7 @@ fn write_gate(rows: &[(&'static str, Work, Count)]) -> Result<(), String> {
         old.lines().filter(|line| line.starts_with('#')).map(|line| format!("{line}\n")).collect();
     for (name, work, count) in rows.iter().filter(|(name, ..)| GATED.contains(name)) {
         let at_most = accepted(name, *work).and_then(|accepted| accepted.at_most);
-        let at_most = at_most.map_or(String::new(), |at_most| format!("{at_most:.0}"));
+        let at_most = at_most.map_or_else(String::new, |at_most| format!("{at_most:.0}"));
         let _ = writeln!(
             text,
             "{name:<24} | {} | {:>4.0} | {:>2.0} | {at_most}",

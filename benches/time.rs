@@ -17,7 +17,7 @@ use peers::{Executor, FLOOR, OURS, PEERS, Peer, RAW, Work};
 use report::Table;
 use std::time::{Duration, Instant};
 
-const CALLS: u64 = 20_000;
+const CALLS: usize = 20_000;
 /// W5 in small groups is repeated until so many waiters have been woken.
 const WAITERS: usize = 20_000;
 
@@ -102,8 +102,8 @@ fn calls(rounds: usize) -> Table {
             |peer| peer.name != FLOOR,
             |peer| {
                 let clock = Instant::now();
-                (peer.calls)(work, CALLS);
-                per(clock.elapsed(), CALLS as usize)
+                (peer.calls)(work, CALLS as u64);
+                per(clock.elapsed(), CALLS)
             },
         );
         (work.label().to_owned(), found)
@@ -120,7 +120,7 @@ fn threads(rounds: usize) -> Table {
         let found = Rounds::measure(
             rounds,
             |peer| peer.name != FLOOR && peer.name != RAW,
-            |peer| (peer.contended)(threads, 2 * CALLS, others),
+            |peer| (peer.contended)(threads, 2 * CALLS as u64, others),
         );
         let others = if others == 0 { "" } else { ", 100k others" };
         (format!("{threads} thread{}{others}", if threads == 1 { "" } else { "s" }), found)

@@ -97,6 +97,9 @@ pub(crate) struct Memory {
     pub(crate) allocations: f64,
 }
 
+/// What has been allocated so far: pieces, and bytes that are left of them.
+pub(crate) type Allocated = fn() -> (u64, i64);
+
 /// One way to supervise a request.
 pub(crate) struct Peer {
     pub(crate) name: &'static str,
@@ -107,7 +110,7 @@ pub(crate) struct Peer {
     /// W6 on so many threads, with so many others waiting: mean nanoseconds of one operation.
     pub(crate) contended: fn(usize, u64, usize) -> f64,
     /// W7 with so many waiters; the function says what has been allocated: pieces, net bytes.
-    pub(crate) memory: fn(fn() -> (u64, i64), usize) -> Memory,
+    pub(crate) memory: fn(Allocated, usize) -> Memory,
 }
 
 struct Task;
@@ -320,7 +323,7 @@ macro_rules! peers {
                 }
             }
 
-            pub(super) fn memory(allocated: fn() -> (u64, i64), n: usize) -> Memory {
+            pub(super) fn memory(allocated: Allocated, n: usize) -> Memory {
                 let session: $Session = $new;
                 let $session = &session;
                 let $owner = &session;
