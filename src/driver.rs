@@ -74,7 +74,7 @@ pin_project! {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
             // Dropped last: a waker's drop is foreign code, and may panic.
-            let _own = this.session.leave(this.seat);
+            let _own = this.session.inner().leave(this.seat);
             if this.inner.is_some() {
                 this.session.end(Cause::Dropped);
             }
@@ -100,7 +100,7 @@ impl<F, E> Driver<F, E> {
         let mut this = self.project();
         // Out of the table first: who resolves need not be woken. The waker itself goes last: its drop
         // is foreign code, and may panic.
-        let _own = this.session.leave(this.seat);
+        let _own = this.session.inner().leave(this.seat);
         if let Some(cause) = verdict {
             this.session.end(cause);
         }
@@ -146,7 +146,7 @@ where
             match catch_unwind(AssertUnwindSafe(|| inner.poll(cx))) {
                 Ok(Poll::Pending) => {
                     // Somebody else may end the session: `close` makes its drivers resolve.
-                    let _: Cause<E> = ready!(this.session.poll_ended(this.seat, cx));
+                    let _: Cause<E> = ready!(this.session.inner().poll_ended(this.seat, cx));
                 }
                 Ok(Poll::Ready(output)) => verdict = Some(sealed::Sealed::into_cause(output)),
                 Err(payload) => {

@@ -30,6 +30,7 @@
 //! - [`Driver`]: wraps the future that owns the connection; publishes its end *before* dropping it.
 //! - [`Supervised`]: a request under a session, made by [`supervised`](SupervisedExt::supervised);
 //!   [`TrySupervised`] for requests that may fail by themselves.
+//! - [`Lane`]: a session as seen by one task that makes call after call; registered once for all of them.
 //! - [`stream`] and [`io`]: the same for streams, and a tap that catches what a driver swallows.
 //!
 //! It runs on any executor, spawns nothing, and keeps no timer. Nothing is restarted or retried: it
@@ -44,6 +45,7 @@ pub mod mcp;
 mod driver;
 mod ext;
 pub mod io;
+mod lane;
 #[cfg(all(test, any(shared_fate_loom, shared_fate_shuttle)))]
 mod models;
 mod session;
@@ -53,6 +55,7 @@ mod sync;
 
 pub use driver::{Driver, DriverOutput, With};
 pub use ext::SupervisedExt;
+pub use lane::Lane;
 pub use session::{Cause, Ended, PanicMessage, Session};
 pub use supervised::{RequestFailed, SessionEnded, Supervised, Supervisor, TrySupervised};
 
