@@ -58,3 +58,8 @@ pub use ext::SupervisedExt;
 pub use lane::Lane;
 pub use session::{Cause, Ended, PanicMessage, Session};
 pub use supervised::{RequestFailed, SessionEnded, Supervised, Supervisor, TrySupervised};
+
+/// The README's examples are compiled, and run.
+#[cfg(all(doctest, feature = "mcp-stdio", feature = "mcp-http"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -26,6 +26,7 @@
 mod builder;
 mod call;
 mod client;
+mod connect;
 mod driver;
 mod error;
 mod event;
@@ -33,7 +34,10 @@ mod handlers;
 mod inbox;
 mod limits;
 mod methods;
+mod modern;
 mod protocol;
+mod reconnect;
+mod subscription;
 mod timer;
 mod transport;
 pub mod types;
@@ -41,6 +45,7 @@ mod work;
 
 pub use builder::Builder;
 pub use client::{CallOptions, Client};
+pub use connect::Mode;
 pub use driver::{Driver, With};
 pub use error::{
     Delivery, Error, ErrorKind, ExitStatus, HttpError, InvalidInput, IoError, IoStage, LimitError,
@@ -52,6 +57,8 @@ pub use inbox::Inbox;
 pub use limits::{Limits, Timeouts};
 pub use protocol::handshake::Revision;
 pub use protocol::message::RpcError;
+pub use reconnect::{Reconnecting, ReconnectingDriver};
+pub use subscription::{Change, Interest, Subscription};
 pub use timer::{AsyncIoTimer, BoxFuture, Timer};
 #[cfg(feature = "mcp-http")]
 pub use transport::http::{AsyncIo, ConnectError, Connecting, Http, Net, Sse, Stream, TokenProvider};

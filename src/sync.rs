@@ -12,11 +12,16 @@ mod imp {
 
     /// `std::sync::Mutex` without poison: no user code runs under our locks, so a panic cannot leave
     /// anything half done behind one.
-    #[derive(Debug, Default)]
+    #[derive(Debug)]
     pub(crate) struct Mutex<T>(std::sync::Mutex<T>);
 
+    impl<T: Default> Default for Mutex<T> {
+        fn default() -> Self {
+            Self::new(T::default())
+        }
+    }
+
     impl<T> Mutex<T> {
-        #[cfg(feature = "mcp")]
         pub(crate) fn new(value: T) -> Self {
             Self(std::sync::Mutex::new(value))
         }

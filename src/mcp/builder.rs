@@ -1,6 +1,7 @@
 //! [`Builder`]: how a client is made.
 
 use super::client::Client;
+use super::connect::Mode;
 use super::driver::Driver;
 use super::error::Error;
 use super::event::Event;
@@ -22,6 +23,7 @@ pub(crate) struct Config {
     pub(crate) timer: Arc<dyn Timer>,
     pub(crate) on_event: Option<EventHook>,
     pub(crate) handlers: Handlers,
+    pub(crate) mode: Mode,
 }
 
 pub(crate) type EventHook = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
@@ -60,6 +62,7 @@ impl Builder {
                 timer: Arc::new(AsyncIoTimer),
                 on_event: None,
                 handlers: Handlers::default(),
+                mode: Mode::Auto,
             },
         }
     }
@@ -93,6 +96,12 @@ impl Builder {
     /// block; a panic in it is theirs.
     pub fn on_event(mut self, on_event: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
         self.config.on_event = Some(Arc::new(on_event));
+        self
+    }
+
+    /// Which protocol revisions to speak. Default: [`Mode::Auto`].
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.config.mode = mode;
         self
     }
 

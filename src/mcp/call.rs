@@ -7,7 +7,7 @@ use super::protocol::exchange::{Reply, ReplyError};
 use super::protocol::handshake::INITIALIZE;
 use super::protocol::message;
 use super::protocol::meta::with_meta;
-use super::transport::Outgoing;
+use super::transport::{Outgoing, Routing};
 use crate::SupervisedExt;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -20,34 +20,53 @@ use std::task::Poll;
 use std::time::Duration;
 
 impl Client {
+    /// One call, in the way of the negotiated revision.
+    pub(crate) async fn call(&self, method: &str, params: Option<&RawValue>) -> Result<Box<RawValue>, Error> {
+        match self.shared().modern() {
+            None => self.once(method, params, &[], None, self.options().total).await,
+            Some(modern) => self.call_modern(modern, method, params).await,
+        }
+    }
+
     /// Registers a call, sends it, waits for the reply and the deadline, and shares the session's fate.
     /// `PendingCall` cleans up on every way out.
-    pub(crate) async fn call(&self, method: &str, params: Option<&RawValue>) -> Result<Box<RawValue>, Error> {
+    pub(crate) async fn once(
+        &self,
+        method: &str,
+        params: Option<&RawValue>,
+        meta: &[(&'static str, Box<RawValue>)],
+        routing: Option<Routing>,
+        total: Option<Duration>,
+    ) -> Result<Box<RawValue>, Error> {
         check_method(method)?;
         let shared = self.shared();
         let inbox = &*shared.inbox;
         let options = self.options();
         let retracted = AtomicBool::new(false);
         let request = async {
-            let call = PendingCall::begin(shared, &retracted, method, options)?;
-            let mut deadline = Deadline::new(inbox, options.silence, options.total);
-            let params = call.params(params, options);
+            // CAN-02; and from 2026-07-28 on an exchange is cancelled by its end.
+            let by_drop = !meta.is_empty() && shared.transport.exchanges();
+            let call = PendingCall::begin(shared, &retracted, method != INITIALIZE && !by_drop, options)?;
+            let mut deadline = Deadline::new(inbox, options.silence, total);
+            let params = call.params(params, options, meta);
             let body = message::encode_request(call.id, method, params.as_deref());
-            let message = Outgoing { id: Some(call.id), method: Some(method.to_owned()), body };
+            let message = Outgoing { id: Some(call.id), method: Some(method.to_owned()), body, routing };
             let mut sending = Some(shared.transport.send(message, inbox));
             poll_fn(|cx| {
                 if let Some(send) = &mut sending
                     && let Poll::Ready(sent) = send.as_mut().poll(cx)
                 {
                     sending = None;
-                    if let Some(reply) = sent?.reply {
+                    if let Some(reply) = sent.inspect_err(|error| call.failed(error))?.reply {
                         return Poll::Ready(call.settle(reply));
                     }
                 }
                 if let Poll::Ready(reply) = inbox.poll_reply(call.id, cx) {
                     return Poll::Ready(call.settle(reply));
                 }
-                inbox.poll_deadline(call.id, &mut deadline).map(|()| Err(timed_out(&deadline, options)))
+                inbox
+                    .poll_deadline(call.id, &mut deadline)
+                    .map(|()| Err(timed_out(&deadline, options.silence, total)))
             })
             .await
         };
@@ -63,8 +82,8 @@ impl Client {
         let shared = self.shared();
         let inbox = &*shared.inbox;
         let body = message::encode_notification(method, params);
-        let message = Outgoing { id: None, method: Some(method.to_owned()), body };
-        let limit = self.options().total.or(self.options().silence);
+        let message = Outgoing { id: None, method: Some(method.to_owned()), body, routing: None };
+        let limit = self.options().total.or_else(|| self.options().silence);
         let send = within(inbox, limit, shared.transport.send(message, inbox));
         send.try_supervised(inbox.session())
             .await
@@ -85,10 +104,9 @@ impl Client {
     }
 }
 
-fn timed_out(deadline: &Deadline, options: &CallOptions) -> Error {
-    let total = deadline.is_total();
-    let after = if total { options.total } else { options.silence };
-    let error = TimeoutError { after: after.unwrap_or_default(), total };
+fn timed_out(deadline: &Deadline, silence: Option<Duration>, total: Option<Duration>) -> Error {
+    let after = if deadline.is_total() { total } else { silence };
+    let error = TimeoutError { after: after.unwrap_or_default(), total: deadline.is_total() };
     Error::new(ErrorKind::Timeout(error), Delivery::MaybeSent)
 }
 
@@ -102,42 +120,58 @@ struct PendingCall<'a> {
     retracted: &'a AtomicBool,
     cancellable: bool,
     reports_progress: bool,
+    reports_changes: bool,
 }
 
 impl<'a> PendingCall<'a> {
     fn begin(
         shared: &'a Shared,
         retracted: &'a AtomicBool,
-        method: &str,
+        cancellable: bool,
         options: &CallOptions,
     ) -> Result<Self, Error> {
         let id = shared.inbox.begin()?;
         if let Some(progress) = &options.progress {
             shared.inbox.report_progress(id, Arc::clone(progress));
         }
+        // Before the request is sent (SUB-08).
+        if let Some(changes) = &options.subscription {
+            shared.inbox.report_changes(id, Arc::clone(changes));
+        }
         Ok(Self {
             shared,
             id,
             answered: AtomicBool::new(false),
             retracted,
-            // CAN-02.
-            cancellable: method != INITIALIZE,
+            cancellable,
             reports_progress: options.progress.is_some(),
+            reports_changes: options.subscription.is_some(),
         })
     }
 
     /// The parameters, with what the options add to them.
-    fn params<'p>(&self, params: Option<&'p RawValue>, options: &CallOptions) -> Option<Cow<'p, RawValue>> {
+    fn params<'p>(
+        &self,
+        params: Option<&'p RawValue>,
+        options: &CallOptions,
+        meta: &[(&'static str, Box<RawValue>)],
+    ) -> Option<Cow<'p, RawValue>> {
         let token = self.reports_progress.then(|| to_raw_value(&self.id).expect("a number"));
         let mut entries = Vec::new();
         if let Some(token) = &token {
             entries.push(("progressToken", Cow::Borrowed(&**token)));
         }
+        entries.extend(meta.iter().map(|(name, value)| (*name, Cow::Borrowed(&**value))));
         entries.extend(options.meta.iter().map(|(name, value)| (&**name, Cow::Borrowed(value.as_raw()))));
         match entries.is_empty() {
             true => params.map(Cow::Borrowed),
             false => Some(Cow::Owned(with_meta(params, &entries))),
         }
+    }
+
+    /// Only a server that may have got the request and has not answered can be at work on it.
+    fn failed(&self, error: &Error) {
+        self.answered.store(error.delivery() != Delivery::MaybeSent, Ordering::Relaxed);
     }
 
     fn settle(&self, reply: Reply) -> Result<Box<RawValue>, Error> {
@@ -155,6 +189,9 @@ impl Drop for PendingCall<'_> {
         self.shared.inbox.forget(self.id);
         if self.reports_progress {
             self.shared.inbox.forget_progress(self.id);
+        }
+        if self.reports_changes {
+            self.shared.inbox.forget_changes(self.id);
         }
         if self.answered.load(Ordering::Relaxed) {
             return;
@@ -177,7 +214,7 @@ fn cancellation(id: u64) -> Outgoing {
     }
     let params = to_raw_value(&Cancelled { id }).expect("a number");
     let body = message::encode_notification(METHOD, Some(&params));
-    Outgoing { id: None, method: Some(METHOD.to_owned()), body }
+    Outgoing { id: None, method: Some(METHOD.to_owned()), body, routing: None }
 }
 
 fn check_method(method: &str) -> Result<(), Error> {

@@ -2,12 +2,15 @@
 
 use super::builder::{Builder, Config};
 use super::call::params_of;
+use super::connect::{Mode, Refusal};
 use super::driver::Driver;
-use super::error::{Error, InvalidInput, Violation};
+use super::error::{Error, InvalidInput};
 use super::event::Progress;
 use super::inbox::{Inbox, ProgressHandler};
 use super::limits::Limits;
-use super::protocol::handshake::{INITIALIZE, INITIALIZED, Revision, initialize_params};
+use super::modern::Modern;
+use super::protocol::handshake::Revision;
+use super::subscription::Changes;
 use super::transport::Transport;
 use super::types::{InitializeResult, Json};
 use crate::Session;
@@ -28,7 +31,8 @@ use std::time::Duration;
 /// [`Driver::with`]. When the last clone is dropped, the session is closed.
 ///
 /// **Every call ends.** With its reply; with an error of its own; at once with the session's cause
-/// when the session ends; or at its deadline ([`Timeouts`]). A failed call does not hurt others.
+/// when the session ends; or at its deadline ([`Timeouts`](super::Timeouts)). A failed call does not
+/// hurt others.
 ///
 /// **Cancel safety:** dropping a call's future forgets the call and, if the server may have seen it,
 /// sends a cancellation, best effort. Nothing else is affected.
@@ -53,8 +57,9 @@ impl Drop for Handle {
 pub(crate) struct Shared {
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) transport: Box<dyn Transport>,
-    server: OnceLock<InitializeResult>,
-    revision: OnceLock<Revision>,
+    pub(crate) server: OnceLock<InitializeResult>,
+    pub(crate) revision: OnceLock<Revision>,
+    pub(crate) modern: OnceLock<Modern>,
     /// Somebody is closing the transport in an orderly way.
     closing: AtomicBool,
     /// Ends when that is done, or was given up.
@@ -71,6 +76,7 @@ pub struct CallOptions {
     pub total: Option<Duration>,
     pub(crate) progress: Option<ProgressHandler>,
     pub(crate) meta: Vec<(String, Json)>,
+    pub(crate) subscription: Option<Arc<Changes>>,
 }
 
 impl CallOptions {
@@ -138,7 +144,8 @@ impl Client {
     /// # Errors
     ///
     /// Whatever went wrong with the handshake, with the server's own words; within
-    /// [`Timeouts::handshake`]. Everything opened for it is closed then, and a child is gone.
+    /// [`Timeouts::handshake`](super::Timeouts::handshake). Everything opened for it is closed
+    /// then, and a child is gone.
     ///
     /// **Cancel safety:** dropping the future gives the connection up; a child is killed and reaped.
     pub async fn connect(transport: impl Transport) -> Result<(Self, Driver), Error> {
@@ -155,7 +162,7 @@ impl Client {
         self.inbox().session()
     }
 
-    /// What the server said of itself in the handshake.
+    /// What the server said of itself, in the handshake or when it was discovered.
     pub fn server(&self) -> &InitializeResult {
         self.handle.shared.server.get().expect("set before the client is handed out")
     }
@@ -187,8 +194,9 @@ impl Client {
     /// Ends the session and releases what it holds, in an orderly way and in bounded time.
     ///
     /// All pending calls fail with [`Cause::Closed`](crate::Cause::Closed) *before* anything else is
-    /// done. Then a child gets its standard input closed, after [`Timeouts::close`] a SIGTERM, after
-    /// another a SIGKILL, and is reaped; an HTTP session is deleted.
+    /// done. Then a child gets its standard input closed, after
+    /// [`Timeouts::close`](super::Timeouts::close) a SIGTERM, after another a SIGKILL, and is reaped; an
+    /// HTTP session is deleted.
     ///
     /// **Cancel safety:** dropping the future makes short work of the rest: a child is killed. Calling
     /// it again waits for the first call to finish.
@@ -229,15 +237,39 @@ impl Client {
     /// that were handed in, in-memory, or a child whose command has been started again already.
     pub async fn reconnect(&self) -> Result<(Self, Driver), Error> {
         match self.shared().transport.renew() {
-            Some(transport) => Self::connect_with(self.inbox().config().clone(), transport?).await,
+            Some(transport) => {
+                let mut config = self.inbox().config().clone();
+                // What the server is does not change with the connection (ERA-01).
+                config.mode = if self.revision().is_modern() { Mode::Modern } else { Mode::Legacy };
+                Self::connect_with(config, transport?).await
+            }
             None => Err(Error::invalid(InvalidInput::Transport)),
         }
     }
 
     pub(crate) async fn connect_with(
-        config: Config,
+        mut config: Config,
         transport: Box<dyn Transport>,
     ) -> Result<(Self, Driver), Error> {
+        let (client, mut driver) = Self::unconnected(config.clone(), transport);
+        let error = match client.shake_hands(config.mode, &mut driver).await {
+            Ok(()) => return Ok((client, driver)),
+            Err(Refusal::Final(error)) => return Err(error),
+            Err(Refusal::Exited(error)) => error,
+        };
+        // Some older servers quit when they are asked anything but `initialize` (ERA-17).
+        match client.shared().transport.renew() {
+            None => Err(error),
+            Some(transport) => {
+                config.mode = Mode::Legacy;
+                let (client, mut driver) = Self::unconnected(config, transport?);
+                client.shake_hands(Mode::Legacy, &mut driver).await.map_err(Refusal::into_error)?;
+                Ok((client, driver))
+            }
+        }
+    }
+
+    fn unconnected(config: Config, transport: Box<dyn Transport>) -> (Self, Driver) {
         let options = CallOptions {
             silence: config.timeouts.silence,
             total: config.timeouts.total,
@@ -248,24 +280,26 @@ impl Client {
             transport,
             server: OnceLock::new(),
             revision: OnceLock::new(),
+            modern: OnceLock::new(),
             closing: AtomicBool::new(false),
             closed: Session::new(),
         });
-        let mut driver = Driver::new(Arc::clone(&shared));
-        let client = Self { handle: Arc::new(Handle { shared }), options: Arc::new(options) };
-        {
-            let mut handshake = pin!(client.handshake());
-            poll_fn(|cx| {
-                if let Poll::Ready(result) = handshake.as_mut().poll(cx) {
-                    return Poll::Ready(result);
-                }
-                // Should it end now, the handshake is woken with the cause.
-                let _ = driver.poll_unpin(cx);
-                Poll::Pending
-            })
-            .await?;
-        }
-        Ok((client, driver))
+        let driver = Driver::new(Arc::clone(&shared));
+        (Self { handle: Arc::new(Handle { shared }), options: Arc::new(options) }, driver)
+    }
+
+    /// The handshake or what is in its place, with the driver polled beside it.
+    async fn shake_hands(&self, mode: Mode, driver: &mut Driver) -> Result<(), Refusal> {
+        let mut handshake = pin!(self.agree_in_time(mode));
+        poll_fn(|cx| {
+            if let Poll::Ready(result) = handshake.as_mut().poll(cx) {
+                return Poll::Ready(result);
+            }
+            // Should it end now, the handshake is woken with the cause.
+            driver.poll_contained(cx);
+            Poll::Pending
+        })
+        .await
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -283,27 +317,6 @@ impl Client {
     fn inbox(&self) -> &Arc<Inbox> {
         &self.handle.shared.inbox
     }
-
-    /// INI-01 to INI-14.
-    async fn handshake(&self) -> Result<(), Error> {
-        let shared = &self.handle.shared;
-        let config = shared.inbox.config();
-        let patient =
-            self.with_options(CallOptions { total: config.timeouts.handshake, ..CallOptions::default() });
-        let capabilities = config.handlers.capabilities();
-        let params = initialize_params(Revision::LATEST, capabilities, &config.name, &config.version);
-        let result = patient.call(INITIALIZE, Some(&params)).await?;
-        let server: InitializeResult = super::types::decode(&result)?;
-        let Some(revision) = Revision::from_name(&server.protocol_version) else {
-            return Err(Error::protocol(Violation::Version(server.protocol_version)));
-        };
-        shared.inbox.handshake_done();
-        shared.transport.negotiated(revision);
-        patient.notify(INITIALIZED, ()).await?;
-        let first = shared.server.set(server).is_ok() && shared.revision.set(revision).is_ok();
-        debug_assert!(first, "one handshake per connection");
-        Ok(())
-    }
 }
 
 impl fmt::Debug for Client {
@@ -313,6 +326,11 @@ impl fmt::Debug for Client {
 }
 
 impl Shared {
+    /// What goes with every request, if the server is of the kind without a handshake.
+    pub(crate) fn modern(&self) -> Option<&Modern> {
+        self.modern.get()
+    }
+
     /// The right to close the transport in an orderly way; the first to ask gets it.
     pub(crate) fn claim_closing(self: &Arc<Self>) -> Option<Closing> {
         let first = !self.closing.swap(true, Ordering::AcqRel);

@@ -13,6 +13,7 @@ use super::work::Work;
 use pin_project_lite::pin_project;
 use std::fmt;
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -28,7 +29,8 @@ use std::task::{Context, Poll};
 /// sockets are closed, a child's process group is killed. It needs no runtime.
 ///
 /// **Panics:** a panic in a transport or an event hook is the session's cause
-/// ([`Cause::Panicked`](crate::Cause::Panicked)) and goes on in whoever polls this.
+/// ([`Cause::Panicked`](crate::Cause::Panicked)) and goes on in whoever polls this. During the
+/// handshake and in [`with`](Self::with) it is the cause only.
 #[must_use = "a client's calls wait until its driver is polled"]
 pub struct Driver {
     run: Option<BoxFuture<'static, ()>>,
@@ -51,11 +53,20 @@ impl Driver {
         poll
     }
 
+    /// Polls it; a panic ends it, and is told by the session alone.
+    pub(crate) fn poll_contained(&mut self, cx: &mut Context<'_>) {
+        // What a panic left broken is dropped here, and seen by nobody.
+        if catch_unwind(AssertUnwindSafe(|| self.poll_unpin(cx))).is_err() {
+            self.run = None;
+        }
+    }
+
     /// Runs `app` and this driver in one task, and resolves to `app`'s output.
     ///
     /// The driver is dropped then, which ends the session; let `app` end with
     /// [`Client::close`](super::Client::close) for an orderly end. Should the session end first, `app`
-    /// goes on and its calls get the cause.
+    /// goes on and its calls get the cause, also if that is a panic: only a driver that is polled by
+    /// itself unwinds.
     pub fn with<A: Future>(self, app: A) -> With<A> {
         With { app, driver: self }
     }
@@ -98,7 +109,7 @@ impl<A: Future> Future for With<A> {
             this.driver.run = None;
             return Poll::Ready(output);
         }
-        let _ = this.driver.poll_unpin(cx);
+        this.driver.poll_contained(cx);
         Poll::Pending
     }
 }
@@ -109,10 +120,9 @@ async fn drive(shared: Arc<Shared>) {
     let session = shared.inbox.session();
     session.drive(pump(&*shared.transport, &shared.inbox)).await;
     if session.cause().is_some_and(|cause| cause.is_closed()) {
-        match shared.claim_closing() {
-            Some(closing) => closing.finish().await,
-            // `Client::close` is at it.
-            None => {}
+        // Unless `Client::close` is at it.
+        if let Some(closing) = shared.claim_closing() {
+            closing.finish().await;
         }
         transport.armed = false;
     }

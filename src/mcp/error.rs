@@ -56,6 +56,9 @@ pub enum ErrorKind {
     /// The server speaks neither Streamable HTTP, which it refused with this answer, nor HTTP+SSE; the
     /// source says how that failed.
     NoEndpoint(HttpError, Box<Error>),
+    /// The server needed something from this client before it could answer, and the client's handler
+    /// refused with this error.
+    Handler(RpcError),
     /// The session ended, and this call with it.
     SessionEnded(SessionLost),
 }
@@ -103,15 +106,29 @@ impl Error {
         Self::new(ErrorKind::NoEndpoint(refused, Box::new(sse)), Delivery::Answered)
     }
 
+    /// There is no session, and why.
+    pub(crate) fn not_connected(cause: Cause<Self>) -> Self {
+        Self::new(ErrorKind::SessionEnded(SessionLost { cause, request: None }), Delivery::NotSent)
+    }
+
     /// What a supervised request's failure looks like to its caller.
     pub(crate) fn from_request(failed: RequestFailed<Self, Cause<Self>>, not_written: bool) -> Self {
         match failed {
-            RequestFailed::Request(error) => error,
+            RequestFailed::Request(mut error) => {
+                if not_written {
+                    error.inner.delivery = Delivery::NotSent;
+                }
+                error
+            }
             RequestFailed::SessionEnded { ended, request } => {
                 let delivery = match &request {
                     _ if !ended.request_started() || not_written => Delivery::NotSent,
                     Some(request) => request.delivery(),
-                    None => Delivery::MaybeSent,
+                    None => match ended.cause().error().map(Self::kind) {
+                        // That could only be `initialize`, and both transports have answered it.
+                        Some(ErrorKind::NoEndpoint(..)) => Delivery::Answered,
+                        _ => Delivery::MaybeSent,
+                    },
                 };
                 let lost = SessionLost { cause: ended.into_cause(), request };
                 Self::new(ErrorKind::SessionEnded(lost), delivery)
@@ -221,6 +238,7 @@ impl fmt::Display for Error {
             ErrorKind::Limit(error) => error.fmt(f),
             ErrorKind::ServerExited(error) => error.fmt(f),
             ErrorKind::SessionExpired(_) => f.write_str("the server no longer knows the session"),
+            ErrorKind::Handler(error) => write!(f, "the client's handler refused: {error}"),
             ErrorKind::NoEndpoint(refused, _) => {
                 write!(f, "there is no MCP endpoint: {refused}; and over HTTP+SSE")
             }
@@ -421,6 +439,10 @@ pub enum Violation {
     StreamEnded,
     /// A result that does not have the method's form.
     Result,
+    /// A result of a kind that this client did not offer to take.
+    ResultType,
+    /// A request for input that this client did not offer; its method.
+    InputNotOffered(String),
     /// The server speaks none of our protocol revisions; its own choice.
     Version(String),
     /// A session id that HTTP does not allow.
@@ -450,6 +472,10 @@ impl fmt::Display for Violation {
             Self::NotAReply => f.write_str("the server sent no reply but a message of its own"),
             Self::StreamEnded => f.write_str("the event stream ended before the reply"),
             Self::Result => f.write_str("the result does not have the form that the method requires"),
+            Self::ResultType => f.write_str("the result is of a kind that this client did not offer to take"),
+            Self::InputNotOffered(method) => {
+                write!(f, "the server asks for input that this client did not offer: {method:?}")
+            }
             Self::Version(offered) => {
                 write!(f, "the server speaks protocol revision {offered:?}, which this client does not")
             }
@@ -636,11 +662,18 @@ impl fmt::Display for SessionLost {
 
 /// At most `max` bytes of `text` as readable text.
 pub(crate) fn excerpt(text: &[u8], max: usize) -> String {
+    const MORE: char = '…';
     let cut = String::from_utf8_lossy(&text[..text.len().min(max)]);
     let mut cut: String =
         cut.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect();
-    if text.len() > max {
-        cut.push('…');
+    // What stands for a damaged or a control character is longer than that.
+    if text.len() > max || cut.len() > max {
+        let mut end = cut.len().min(max.saturating_sub(MORE.len_utf8()));
+        while !cut.is_char_boundary(end) {
+            end -= 1;
+        }
+        cut.truncate(end);
+        cut.push(MORE);
     }
     cut.trim().to_owned()
 }

@@ -28,6 +28,13 @@ pub enum Event<'a> {
         /// Its parameters, as JSON text.
         params: Option<&'a str>,
     },
+    /// A tool was left out of the list, because the server's instructions for its headers are invalid.
+    ToolLeftOut {
+        /// The tool.
+        name: &'a str,
+        /// What is wrong.
+        why: &'a str,
+    },
     /// A message that belongs to nobody: output that is no message, a late or foreign reply.
     Stray {
         /// Its beginning.

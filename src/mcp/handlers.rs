@@ -107,6 +107,15 @@ impl Handlers {
         self.roots.as_ref()
     }
 
+    /// The answer to a request of the server's; `None` where there is no handler.
+    pub(crate) fn answer(
+        &self,
+        method: &str,
+        params: Option<Json>,
+    ) -> Option<BoxFuture<'static, HandlerResult>> {
+        self.by_method.get(method).map(|handler| handler(params))
+    }
+
     pub(crate) fn serve_roots(&mut self, roots: Vec<Root>) {
         #[derive(Serialize)]
         struct ListRootsResult<'a> {
@@ -280,11 +289,9 @@ impl Serving {
     /// Starts a handler; `Err` is the answer where there is none.
     pub(crate) fn start(&mut self, handlers: &Handlers, request: ServerRequest) -> Result<(), Outgoing> {
         let ServerRequest { id, method, params } = request;
-        let Some(handler) = handlers.by_method.get(&method) else {
-            return Err(answer(&id, Err(RpcError::new(-32601, "method not found"))));
-        };
-        match catch_unwind(AssertUnwindSafe(|| handler(params.map(Json::from)))) {
-            Ok(answer) => {
+        match catch_unwind(AssertUnwindSafe(|| handlers.answer(&method, params.map(Json::from)))) {
+            Ok(None) => Err(answer(&id, Err(RpcError::new(-32601, "method not found")))),
+            Ok(Some(answer)) => {
                 self.running.push(Running { id, answer });
                 Ok(())
             }
@@ -323,7 +330,7 @@ pub(crate) fn answer(id: &RequestId, result: HandlerResult) -> Outgoing {
         Ok(result) => message::encode_result(id, result.as_raw()),
         Err(error) => message::encode_error(id, &error),
     };
-    Outgoing { id: None, method: None, body }
+    Outgoing { id: None, method: None, body, routing: None }
 }
 
 fn panicked() -> RpcError {

@@ -7,7 +7,9 @@ use super::handlers::ServerRequest;
 use super::limits::{Limits, Timeouts};
 use super::protocol::exchange::{Exchange, Handled, Polled, Reply, names_nobody};
 use super::protocol::message::{self, Inbound, Malformed, Message, RequestId, ResponseId};
+use super::protocol::modern::subscription_of;
 use super::protocol::salvage;
+use super::subscription::Changes;
 use super::timer::{Alarm, BoxFuture, millis};
 use super::transport::Outgoing;
 use super::work::{Work, WorkQueue};
@@ -36,12 +38,15 @@ pub struct Inbox {
     work: WorkQueue,
     alarm: Alarm,
     progress: Mutex<HashMap<u64, ProgressHandler>>,
+    subscriptions: Mutex<HashMap<u64, Arc<Changes>>>,
     /// How many requests of the server's are being answered, and when the last answer was made: until
     /// then nobody's silence counts (REV-11).
     serving: AtomicUsize,
     served_at: AtomicU64,
     /// Until the handshake is over, an error that names nobody can only mean its one call.
     handshaking: AtomicBool,
+    /// Servers of revision 2026-07-28 send no requests, and get no answer to one (M-17).
+    mute: AtomicBool,
     this: Weak<Self>,
 }
 
@@ -53,9 +58,11 @@ impl Inbox {
             work: WorkQueue::new(config.limits.outbox),
             alarm: Alarm::new(Arc::clone(&config.timer)),
             progress: Mutex::default(),
+            subscriptions: Mutex::default(),
             serving: AtomicUsize::new(0),
             served_at: AtomicU64::new(0),
             handshaking: AtomicBool::new(true),
+            mute: AtomicBool::new(false),
             config,
             this: this.clone(),
         })
@@ -126,6 +133,8 @@ impl Inbox {
         let to_only_call = names_nobody(&message) && self.handshaking.load(Ordering::Relaxed);
         match message {
             Message::Response { id, outcome } => {
+                let error = outcome.as_ref().err().filter(|_| self.config.on_event.is_some());
+                let error = error.map(ToString::to_string);
                 let handled = {
                     let mut exchange = self.exchange.lock();
                     let id = match exchange.only_call() {
@@ -134,7 +143,10 @@ impl Inbox {
                     };
                     exchange.handle_reply(id, outcome)
                 };
-                self.finish(handled, || "a reply that nobody waits for".to_owned());
+                self.finish(handled, || match error {
+                    Some(error) => format!("an error for a call that nobody waits for: {error}"),
+                    None => "a reply that nobody waits for".to_owned(),
+                });
             }
             Message::Request { id, method, params } => {
                 self.exchange.lock().handle_other();
@@ -149,23 +161,26 @@ impl Inbox {
 
     /// PNG-01 at once; everything else is for the driver.
     fn accept_request(&self, request: ServerRequest) {
-        let queued = if request.method == "ping" {
+        if self.mute.load(Ordering::Relaxed) {
+            let what = format!("the request {:?}, which this revision does not have", request.method);
+            return self.emit(&Event::Stray { excerpt: &what });
+        }
+        let (what, queued) = if request.method == "ping" {
             let body = message::encode_result(&request.id, empty_object());
-            self.post(Outgoing { id: None, method: None, body })
+            ("queued answers", self.post(Outgoing { id: None, method: None, body, routing: None }))
         } else {
             self.serving.fetch_add(1, Ordering::Relaxed);
-            self.work.push(Work::Serve(request))
+            ("queued requests of the server", self.work.push(Work::Serve(request)))
         };
         if !queued {
-            self.session.fail(Error::limit(
-                "queued requests of the server",
-                self.limits().outbox,
-                Delivery::NotSent,
-            ));
+            self.session.fail(Error::limit(what, self.limits().outbox, Delivery::NotSent));
         }
     }
 
     fn accept_notification(&self, method: &str, params: Option<&RawValue>) {
+        if self.accept_change(method, params) {
+            return;
+        }
         let params_text = params.map(RawValue::get);
         match method {
             "notifications/progress" => self.accept_progress(params_text),
@@ -213,6 +228,44 @@ impl Inbox {
         self.progress.lock().insert(id, handler);
     }
 
+    pub(crate) fn report_changes(&self, id: u64, changes: Arc<Changes>) {
+        self.subscriptions.lock().insert(id, changes);
+    }
+
+    pub(crate) fn forget_changes(&self, id: u64) {
+        let changes = self.subscriptions.lock().remove(&id);
+        drop(changes);
+    }
+
+    /// Whether it was a subscription's (SUB-04, SUB-07).
+    fn accept_change(&self, method: &str, params: Option<&RawValue>) -> bool {
+        if self.subscriptions.lock().is_empty() {
+            return false;
+        }
+        let text = params.map_or("{}", RawValue::get);
+        if method == "notifications/cancelled" {
+            #[derive(Deserialize)]
+            struct Ended {
+                #[serde(rename = "requestId")]
+                id: u64,
+            }
+            let Ok(Ended { id }) = serde_json::from_str(text) else { return false };
+            if !self.subscriptions.lock().contains_key(&id) {
+                return false;
+            }
+            let handled =
+                self.exchange.lock().handle_reply(ResponseId::Ours(id), Ok(empty_object().to_owned()));
+            self.finish(handled, String::new);
+            return true;
+        }
+        let Some(id) = subscription_of(text) else { return false };
+        let changes = self.subscriptions.lock().get(&id).map(Arc::clone);
+        if let Some(changes) = &changes {
+            changes.push(method, params.map(|params| params.to_owned().into()));
+        }
+        changes.is_some()
+    }
+
     pub(crate) fn forget_progress(&self, id: u64) {
         let handler = self.progress.lock().remove(&id);
         drop(handler);
@@ -257,6 +310,10 @@ impl Inbox {
     pub(crate) fn served(&self) {
         self.served_at.store(self.alarm.now(), Ordering::Relaxed);
         self.serving.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_mute(&self, mute: bool) {
+        self.mute.store(mute, Ordering::Relaxed);
     }
 
     pub(crate) fn handshake_done(&self) {

@@ -39,6 +39,11 @@ pub struct Limits {
     pub redirects: usize,
     /// How many times in a row a broken event stream is resumed without any news on it. Default 5.
     pub resumptions: usize,
+    /// How many times in a row a server may ask for input before it answers a call. Default 10.
+    pub rounds: usize,
+    /// How many changes a [`Subscription`](super::Subscription) keeps until they are fetched. Default
+    /// 1 024.
+    pub changes: usize,
     /// How many pages a `list_*` method fetches. Default 1 000.
     pub pages: usize,
 }
@@ -59,6 +64,8 @@ impl Default for Limits {
             stderr_tail: 16 * KIB,
             redirects: 10,
             resumptions: 5,
+            rounds: 10,
+            changes: 1_024,
             pages: 1_000,
         }
     }
@@ -74,6 +81,9 @@ pub struct Timeouts {
     pub total: Option<Duration>,
     /// The handshake. Default 60 s.
     pub handshake: Option<Duration>,
+    /// Asking a server what it is, in [`Mode::Auto`](super::Mode::Auto) and
+    /// [`Mode::Modern`](super::Mode::Modern). Default 10 s.
+    pub probe: Option<Duration>,
     /// Every step of an orderly close: stdin closed, SIGTERM, SIGKILL; or the HTTP DELETE. Default 2 s.
     pub close: Duration,
 }
@@ -84,6 +94,7 @@ impl Default for Timeouts {
             silence: Some(Duration::from_secs(60)),
             total: Some(Duration::from_secs(600)),
             handshake: Some(Duration::from_secs(60)),
+            probe: Some(Duration::from_secs(10)),
             close: Duration::from_secs(2),
         }
     }

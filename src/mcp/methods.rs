@@ -6,6 +6,7 @@ use super::call::params_of;
 use super::client::Client;
 use super::error::{Delivery, Error, InvalidInput, Violation};
 use super::handlers::Root;
+use super::protocol::modern::DISCOVER;
 use super::types::{
     CallToolResult, CompleteResult, CompletionTarget, GetPromptResult, ListPromptsResult,
     ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, Prompt, ReadResourceResult, Resource,
@@ -61,9 +62,10 @@ paged! {
 
 /// The methods of the protocol.
 impl Client {
-    /// Asks for a sign of life.
+    /// Asks for a sign of life: a ping, or, where the revision has none (PNG-03), `server/discover`.
     pub async fn ping(&self) -> Result<(), Error> {
-        self.call("ping", None).await.map(drop)
+        let method = if self.shared().modern().is_some() { DISCOVER } else { "ping" };
+        self.call(method, None).await.map(drop)
     }
 
     /// All tools, over all pages.
@@ -72,12 +74,16 @@ impl Client {
     ///
     /// Also when the server repeats a cursor, or after [`Limits::pages`](super::Limits::pages).
     pub async fn list_tools(&self) -> Result<Vec<Tool>, Error> {
-        self.all::<ListToolsResult>("tools/list").await
+        let mut tools = self.all::<ListToolsResult>("tools/list").await?;
+        self.note_tools(&mut tools, true);
+        Ok(tools)
     }
 
     /// One page of tools; `None` for the first.
     pub async fn list_tools_page(&self, cursor: Option<&str>) -> Result<ListToolsResult, Error> {
-        self.page("tools/list", cursor).await
+        let mut page: ListToolsResult = self.page("tools/list", cursor).await?;
+        self.note_tools(&mut page.tools, page.next_cursor.is_none());
+        Ok(page)
     }
 
     /// Calls a tool. `arguments` must serialize to a JSON object, or to `null` for none.
@@ -200,7 +206,7 @@ impl Client {
 
     async fn ask<T: DeserializeOwned>(&self, method: &str, params: &impl Serialize) -> Result<T, Error> {
         let params = params_of(params, NOT_AN_OBJECT)?;
-        decode(&*self.call(method, params.as_deref()).await?)
+        decode(&self.call(method, params.as_deref()).await?)
     }
 
     /// A request whose result says nothing.
@@ -211,7 +217,7 @@ impl Client {
 
     async fn page<T: DeserializeOwned>(&self, method: &str, cursor: Option<&str>) -> Result<T, Error> {
         match cursor {
-            None => decode(&*self.call(method, None).await?),
+            None => decode(&self.call(method, None).await?),
             Some(cursor) => self.ask(method, &Page { cursor }).await,
         }
     }

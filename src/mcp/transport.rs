@@ -27,6 +27,12 @@ pub trait Transport: Send + Sync + 'static {
     /// Sends one message.
     fn send<'a>(&'a self, message: Outgoing, inbox: &'a Inbox) -> BoxFuture<'a, Result<Sent, Error>>;
 
+    /// Whether every request is an exchange of its own, as over HTTP. Then, from revision 2026-07-28 on,
+    /// dropping `send` is how a request is cancelled.
+    fn exchanges(&self) -> bool {
+        false
+    }
+
     /// Takes back a request that nobody has begun to write. Returns whether it was in time.
     fn retract(&self, id: u64) -> bool {
         let _ = id;
@@ -40,6 +46,12 @@ pub trait Transport: Send + Sync + 'static {
     /// The handshake's outcome, before anything else is sent.
     fn negotiated(&self, revision: Revision) {
         let _ = revision;
+    }
+
+    /// Resolves when the client may be handed out: after the handshake, while `run` is polled. Bounded.
+    fn ready<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, ()> {
+        let _ = inbox;
+        Box::pin(std::future::ready(()))
     }
 
     /// Ends in an orderly way, within a bounded time. The session has ended before this is called, and
@@ -56,11 +68,23 @@ pub trait Transport: Send + Sync + 'static {
 }
 
 /// One message on its way out.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Outgoing {
     pub(crate) id: Option<u64>,
     pub(crate) method: Option<String>,
     pub(crate) body: Vec<u8>,
+    /// What a request of revision 2026-07-28 says in headers, over a transport that has some.
+    pub(crate) routing: Option<Routing>,
+}
+
+/// What a request is about, for whoever routes it without reading it.
+#[derive(Clone, Debug)]
+pub(crate) struct Routing {
+    pub(crate) revision: Revision,
+    /// `Mcp-Name`.
+    pub(crate) name: Option<String>,
+    /// `Mcp-Param-*`, without that prefix.
+    pub(crate) arguments: Vec<(String, String)>,
 }
 
 impl Outgoing {
@@ -93,6 +117,7 @@ impl Sent {
         Self { reply: None }
     }
 
+    #[cfg(feature = "mcp-http")]
     pub(crate) fn replied(reply: Reply) -> Self {
         Self { reply: Some(reply) }
     }

@@ -56,6 +56,10 @@ impl Json {
         self.0.get()
     }
 
+    pub(crate) fn into_raw(self) -> Box<RawValue> {
+        self.0
+    }
+
     pub(crate) fn as_raw(&self) -> &RawValue {
         &self.0
     }
@@ -111,6 +115,22 @@ object! {
         server_info: "serverInfo" => Option<Implementation>,
         /// How to use it, for a model.
         instructions: "instructions" => Option<String>,
+    }
+}
+
+object! {
+    /// The result of `server/discover`.
+    pub struct DiscoverResult {
+        /// The protocol revisions it speaks.
+        supported_versions: "supportedVersions" => Vec<String>,
+        /// What it can do, as JSON text.
+        capabilities: "capabilities" => Option<Json>,
+        /// Its name and version; usually in the metadata.
+        server_info: "serverInfo" => Option<Implementation>,
+        /// How to use it, for a model.
+        instructions: "instructions" => Option<String>,
+        /// Metadata.
+        meta: "_meta" => Option<Json>,
     }
 }
 

@@ -16,13 +16,19 @@ pub enum Revision {
     V2025_06_18,
     /// 2025-11-25: polling, tasks.
     V2025_11_25,
+    /// 2026-07-28: no handshake and no session; every request says what it needs.
+    V2026_07_28,
 }
 
 impl Revision {
     /// The newest one that a handshake offers.
     pub const LATEST: Self = Self::V2025_11_25;
 
-    const ALL: [Self; 4] = [Self::V2024_11_05, Self::V2025_03_26, Self::V2025_06_18, Self::V2025_11_25];
+    /// The newest one without a handshake.
+    pub const MODERN: Self = Self::V2026_07_28;
+
+    const ALL: [Self; 5] =
+        [Self::V2024_11_05, Self::V2025_03_26, Self::V2025_06_18, Self::V2025_11_25, Self::V2026_07_28];
 
     /// Its name on the wire.
     pub fn as_str(self) -> &'static str {
@@ -31,7 +37,13 @@ impl Revision {
             Self::V2025_03_26 => "2025-03-26",
             Self::V2025_06_18 => "2025-06-18",
             Self::V2025_11_25 => "2025-11-25",
+            Self::V2026_07_28 => "2026-07-28",
         }
+    }
+
+    /// Whether it does without a handshake.
+    pub fn is_modern(self) -> bool {
+        self >= Self::V2026_07_28
     }
 
     /// The revision of that name, if this client speaks it.

@@ -23,7 +23,7 @@ mod tls;
 #[cfg(test)]
 mod tests;
 
-use super::{BoxFuture, Inbox, Outgoing, Revision, Sent, Transport};
+use super::{BoxFuture, Inbox, Outgoing, Revision, Routing, Sent, Transport};
 use crate::Session;
 use crate::mcp::call::within;
 use crate::mcp::error::{Error, ErrorKind, HttpError};
@@ -44,13 +44,19 @@ pub use sse::Sse;
 
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+const METHOD: HeaderName = HeaderName::from_static("mcp-method");
+const NAME: HeaderName = HeaderName::from_static("mcp-name");
 const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+
+/// How long connecting waits for the server's own stream to open. Some servers send its head with the
+/// first event only.
+const LISTENING: Duration = Duration::from_millis(300);
 
 /// A server behind a URL.
 ///
 /// Speaks Streamable HTTP; a server that refuses it with 400, 404 or 405 is tried with the older
 /// HTTP+SSE transport (switch that off with [`legacy_fallback`](Self::legacy_fallback), or use
-/// [`Sse`](crate::mcp::Sse) right away).
+/// [`Sse`] right away).
 ///
 /// `https` needs the feature `mcp-tls`; certificates are verified, against the platform's roots.
 /// Redirects are followed within the same origin only, with the method kept, and a bounded number of
@@ -72,6 +78,8 @@ pub struct Http {
     state: Mutex<State>,
     /// Ends, `Closed`, when it is known what the server speaks: what waits for that waits for this.
     settled: Session<Infallible>,
+    /// Ends, `Closed`, when the server has answered to its own stream's request, one way or the other.
+    listening: Session<Infallible>,
     fallback: bool,
     /// The older transport, where it came to that, and what the server had said to this one.
     legacy: OnceLock<(Sse, HttpError)>,
@@ -135,7 +143,7 @@ macro_rules! endpoint_options {
             self
         }
 
-        /// Where sockets come from. Default: [`AsyncIo`], which works on every executor.
+        /// Where sockets come from. Default: [`AsyncIo`](crate::mcp::AsyncIo), which works on every executor.
         pub fn net(mut self, net: impl Net) -> Self {
             self.endpoint.config.net = Arc::new(net);
             self
@@ -175,6 +183,7 @@ impl Http {
             endpoint: Endpoint::new(url)?,
             state: Mutex::default(),
             settled: Session::new(),
+            listening: Session::new(),
             fallback: true,
             legacy: OnceLock::new(),
         })
@@ -186,6 +195,10 @@ impl Http {
     pub fn legacy_fallback(mut self, fallback: bool) -> Self {
         self.fallback = fallback;
         self
+    }
+
+    fn is_modern(&self) -> bool {
+        self.state.lock().revision.is_some_and(Revision::is_modern)
     }
 
     /// SES-02, INI-09.
@@ -201,7 +214,7 @@ impl Http {
 
     /// The first message decides what the server speaks (OLD-09).
     async fn initialize(&self, message: Outgoing, inbox: &Inbox) -> Result<Sent, Error> {
-        let again = Outgoing { id: message.id, method: message.method.clone(), body: message.body.clone() };
+        let again = message.clone();
         let error = match self.post(message, inbox).await {
             Err(error) if self.fallback => error,
             result => return result,
@@ -225,6 +238,10 @@ impl Transport for Http {
         }
     }
 
+    fn exchanges(&self) -> bool {
+        self.legacy.get().is_none()
+    }
+
     fn run<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             self.settled.ended().await;
@@ -234,7 +251,9 @@ impl Transport for Http {
                     false => Error::no_endpoint(refused.clone(), error),
                 });
             }
-            self.listen(inbox).await;
+            if !self.is_modern() {
+                self.listen(inbox).await;
+            }
             // Without the server's own stream the session goes on all the same.
             std::future::pending().await
         })
@@ -242,7 +261,22 @@ impl Transport for Http {
 
     fn negotiated(&self, revision: Revision) {
         self.state.lock().revision = Some(revision);
-        self.settled.close();
+    }
+
+    /// A server that may speak first needs its stream before the first call: common ones send what
+    /// belongs to no stream of a call there, and drop it if it is not open (SES-12).
+    fn ready<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            // Not before the server was told that the handshake is over (INI-04).
+            self.settled.close();
+            if self.legacy.get().is_none() && !self.is_modern() {
+                let listening = async {
+                    self.listening.ended().await;
+                    Ok(())
+                };
+                let _: Result<(), Error> = within(inbox, Some(LISTENING), listening).await;
+            }
+        })
     }
 
     /// SES-08, SES-09: whatever the server says to the DELETE, this is over.
@@ -260,14 +294,15 @@ impl Transport for Http {
     }
 
     fn abort(&self) {
-        self.endpoint.drop_idle();
+        self.endpoint.close();
     }
 
     fn renew(&self) -> Option<Result<Box<dyn Transport>, Error>> {
         Some(Ok(Box::new(Self {
-            endpoint: self.endpoint.clone(),
+            endpoint: self.endpoint.renewed(),
             state: Mutex::default(),
             settled: Session::new(),
+            listening: Session::new(),
             fallback: self.fallback,
             legacy: OnceLock::new(),
         })))

@@ -160,9 +160,17 @@ impl Stdio {
 }
 
 impl Transport for Stdio {
-    fn send<'a>(&'a self, message: Outgoing, _: &'a Inbox) -> BoxFuture<'a, Result<Sent, Error>> {
-        self.queue.push(message);
-        Box::pin(std::future::ready(Ok(Sent::accepted())))
+    fn send<'a>(&'a self, message: Outgoing, inbox: &'a Inbox) -> BoxFuture<'a, Result<Sent, Error>> {
+        let Outgoing { id, mut body, .. } = message;
+        if let Some(id) = id {
+            self.queue.push_request(id, body);
+            return Box::pin(std::future::ready(Ok(Sent::accepted())));
+        }
+        let limit = inbox.limits().outbox;
+        Box::pin(async move {
+            poll_fn(|cx| self.queue.poll_push(&mut body, limit, cx)).await;
+            Ok(Sent::accepted())
+        })
     }
 
     fn retract(&self, id: u64) -> bool {
@@ -171,8 +179,9 @@ impl Transport for Stdio {
 
     fn run<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
-            // Pending for ever if somebody has the pipes: then the session is being closed.
-            let mut pipes: Guard<'_> = poll_fn(|cx| self.slot.poll_take(cx)).await;
+            // Pending if somebody has the pipes: then the session is being closed.
+            let taken: Option<Guard<'_>> = poll_fn(|cx| self.slot.poll_take(cx)).await;
+            let Some(mut pipes) = taken else { return std::future::pending().await };
             pipes.set_limits(inbox.limits());
             let mut exit = self.exit();
             let end = poll_fn(|cx| {
@@ -198,14 +207,16 @@ impl Transport for Stdio {
             let grace = inbox.timeouts().close;
             let mut exit = self.exit();
             let mut pipes = None;
+            let mut given_up = false;
             let mut closing = |cx: &mut Context<'_>| {
                 if pipes.is_none()
                     && let Poll::Ready(taken) = self.slot.poll_take(cx)
                 {
-                    pipes = Some(taken);
+                    given_up = taken.is_none();
+                    pipes = taken;
                 }
                 let stdin_closed = match &mut pipes {
-                    None => false,
+                    None => given_up,
                     // Its output is read on, or a child that is blocked on it never sees the end of its
                     // input (IO-12).
                     Some(pipes) => {
@@ -218,9 +229,8 @@ impl Transport for Stdio {
                     false => stdin_closed,
                 }
             };
-            let stages: [(fn(&Self), Duration); 3] =
-                [(|_| {}, grace), (Self::terminate, grace), (Self::kill, grace)];
-            for (act, grace) in stages {
+            let stages: [fn(&Self); 3] = [|_| {}, Self::terminate, Self::kill];
+            for act in stages {
                 act(self);
                 let mut grace = inbox.sleep(grace);
                 let over = poll_fn(|cx| match closing(cx) {

@@ -30,6 +30,16 @@ impl Extra {
     }
 }
 
+impl<'de> Deserialize<'de> for Extra {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        object! {
+            /// An object of which nothing is known.
+            struct Unknown {}
+        }
+        Unknown::deserialize(deserializer).map(|unknown| unknown.extra)
+    }
+}
+
 /// What a member is when it is absent, and when it need not be written.
 pub(super) trait Member: Sized {
     fn absent<E: de::Error>(name: &'static str) -> Result<Self, E> {

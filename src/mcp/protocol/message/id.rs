@@ -90,6 +90,7 @@ fn integer(text: &str) -> Option<u64> {
     if digits && !padded { text.parse().ok() } else { None }
 }
 
+#[allow(clippy::cast_possible_truncation, reason = "a whole number within the range is what it is")]
 fn integral_float(text: &str) -> Option<u64> {
     /// From here on a float no longer tells neighbouring integers apart.
     const EXACT: f64 = (1_u64 << 53) as f64;

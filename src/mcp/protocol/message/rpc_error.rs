@@ -65,9 +65,15 @@ impl PartialEq for RpcError {
 impl Eq for RpcError {}
 
 impl fmt::Display for RpcError {
+    /// One line, whatever the peer sent.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let message = if self.message.is_empty() { "no message" } else { &self.message };
-        write!(f, "{message} (code {})", self.code)
+        let mut lines = message.split(char::is_control).filter(|line| !line.is_empty());
+        f.write_str(lines.next().unwrap_or_default())?;
+        for line in lines {
+            write!(f, " {line}")?;
+        }
+        write!(f, " (code {})", self.code)
     }
 }
 
@@ -79,6 +85,7 @@ pub(super) fn string(raw: &RawValue) -> Option<String> {
     serde_json::from_str(raw.get()).ok()
 }
 
+#[allow(clippy::cast_possible_truncation, reason = "the conversion saturates")]
 fn read_code(raw: &RawValue) -> i64 {
     let text = string(raw);
     let text = text.as_deref().unwrap_or_else(|| raw.get()).trim();
@@ -86,7 +93,6 @@ fn read_code(raw: &RawValue) -> i64 {
         return code;
     }
     match text.parse::<f64>() {
-        // The conversion saturates.
         Ok(code) if code.is_finite() => code as i64,
         _ => 0,
     }

@@ -3,6 +3,7 @@
 use super::body::Body;
 use super::engine::{Engine, EngineConfig};
 use super::status::{failed, http_error, redirected};
+use super::target::explicit_port;
 use super::{Inbox, TokenProvider};
 use crate::mcp::error::{Delivery, Error, HttpError, InvalidInput, IoStage};
 use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -74,10 +75,15 @@ impl Endpoint {
         Ok(self.engine.get_or_init(|| engine))
     }
 
-    /// Closes idle connections.
-    pub(super) fn drop_idle(&self) {
+    /// The same endpoint, with connections of its own.
+    pub(super) fn renewed(&self) -> Self {
+        Self { engine: OnceLock::new(), ..self.clone() }
+    }
+
+    /// Closes idle connections, and from now on each as soon as it is no longer used.
+    pub(super) fn close(&self) {
         if let Some(engine) = self.engine.get() {
-            engine.drop_idle();
+            engine.close();
         }
     }
 
@@ -124,7 +130,7 @@ impl Endpoint {
                 uri = redirected(&uri, response.headers())?;
             };
             if response.status() == StatusCode::UNAUTHORIZED && self.tokens.is_some() && refused.is_none() {
-                refused = Some(http_error(response, limits).await);
+                refused = Some(http_error(response, inbox).await);
                 continue;
             }
             return Ok(response);
@@ -162,6 +168,9 @@ fn parse(url: &str) -> Result<Uri, Error> {
         Some(authority) if authority.host().is_empty() => invalid("it has no host"),
         Some(authority) if authority.as_str().contains('@') => {
             invalid("it carries credentials: use a header")
+        }
+        Some(authority) if explicit_port(authority).is_err() => {
+            invalid("its port is not a number up to 65535")
         }
         Some(_) => Ok(url),
         None => invalid("it has no host"),

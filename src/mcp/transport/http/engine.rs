@@ -98,7 +98,13 @@ impl Engine {
         self.exchange(connection, request).await.map_err(|unanswered| unanswered.failure)
     }
 
+    /// Closes the idle connections, and from now on each as soon as it is no longer used.
+    pub(crate) fn close(&self) {
+        self.shared.pool.close();
+    }
+
     /// Closes the idle connections.
+    #[cfg(test)]
     pub(crate) fn drop_idle(&self) {
         self.shared.pool.clear();
     }

@@ -96,7 +96,9 @@ impl Http {
         let mut cursor = Cursor::default();
         let mut rounds = 0;
         loop {
-            let lost = match self.open_events(cursor.last(), inbox).await {
+            let opened = self.open_events(cursor.last(), inbox).await;
+            self.listening.close();
+            let lost = match opened {
                 Ok(mut events) => loop {
                     match events.next().await {
                         Some(Ok(event)) => {

@@ -8,6 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -18,6 +19,8 @@ pub(super) struct Pool {
     idle: Mutex<Idle>,
     timeout: Duration,
     max_per_host: usize,
+    /// Nothing is kept any more. Changed and read with the lock held.
+    closed: AtomicBool,
 }
 
 /// For each host the connections in the order in which they became idle. No entry is empty.
@@ -25,7 +28,7 @@ type Idle = HashMap<Key, VecDeque<Box<Connection>>>;
 
 impl Pool {
     pub(super) fn new(timeout: Duration, max_per_host: usize) -> Self {
-        Self { idle: Mutex::default(), timeout, max_per_host }
+        Self { idle: Mutex::default(), timeout, max_per_host, closed: AtomicBool::new(false) }
     }
 
     /// Takes the connection used last that is still open.
@@ -50,6 +53,10 @@ impl Pool {
         }
         connection.idle_since = Instant::now();
         let mut idle = self.lock();
+        if self.closed.load(Ordering::Relaxed) {
+            drop(idle);
+            return;
+        }
         let mut surplus = self.remove_expired(&mut idle);
         let same_host = idle.entry(connection.key.clone()).or_default();
         if same_host.len() >= self.max_per_host {
@@ -61,8 +68,19 @@ impl Pool {
     }
 
     /// Closes all idle connections.
+    #[cfg(test)]
     pub(super) fn clear(&self) {
         let idle = mem::take(&mut *self.lock());
+        drop(idle);
+    }
+
+    /// Closes all idle connections, and from now on each as soon as it is no longer used.
+    pub(super) fn close(&self) {
+        let idle = {
+            let mut idle = self.lock();
+            self.closed.store(true, Ordering::Relaxed);
+            mem::take(&mut *idle)
+        };
         drop(idle);
     }
 

@@ -3,13 +3,15 @@
 use super::body::Body;
 use super::events::{Cursor, Events};
 use super::status::{content_length, http_error, media_type, read};
-use super::{Http, Inbox, LAST_EVENT_ID, Outgoing, SESSION_ID, Sent};
-use crate::mcp::error::{Delivery, Error, ErrorKind, Violation, excerpt};
+use super::{
+    Http, Inbox, LAST_EVENT_ID, METHOD, NAME, Outgoing, PROTOCOL_VERSION, Routing, SESSION_ID, Sent,
+};
+use crate::mcp::error::{Delivery, Error, ErrorKind, InvalidInput, Violation, excerpt};
 use crate::mcp::protocol::event_stream::Event;
 use crate::mcp::protocol::exchange::{Reply, ReplyError};
 use crate::mcp::protocol::handshake::INITIALIZE;
 use crate::mcp::protocol::message::{self, Inbound, Message, ResponseId};
-use ::http::header::{self, HeaderMap, HeaderValue};
+use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ::http::{Method, Response, StatusCode};
 use bytes::Bytes;
 
@@ -22,16 +24,20 @@ impl Http {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
-        if !fresh {
-            self.session_headers(&mut headers);
+        match &message.routing {
+            Some(routing) => routing_headers(&mut headers, message.method(), routing)?,
+            None if fresh => {}
+            None => self.session_headers(&mut headers),
         }
+        // From 2026-07-28 on a broken stream loses its request (RES-12).
+        let resumable = message.routing.is_none();
         let in_session = headers.contains_key(SESSION_ID);
         let body = Bytes::from(message.body);
         let response =
             self.endpoint.exchange(Method::POST, &self.endpoint.url, &headers, body, inbox).await?;
         if !response.status().is_success() {
             let expired = response.status() == StatusCode::NOT_FOUND && in_session;
-            let error = http_error(response, inbox.limits()).await;
+            let error = http_error(response, inbox).await;
             if expired {
                 let expired = ErrorKind::SessionExpired(error.clone());
                 inbox.session().fail(Error::new(expired, Delivery::Answered));
@@ -42,7 +48,7 @@ impl Http {
             self.remember_session(response.headers())?;
         }
         match message.id {
-            Some(id) => self.reply(id, response, inbox).await.map(Sent::replied),
+            Some(id) => self.reply(id, response, resumable, inbox).await.map(Sent::replied),
             // Any success will do (INI-13).
             None => Ok(Sent::accepted()),
         }
@@ -60,7 +66,13 @@ impl Http {
         Ok(())
     }
 
-    async fn reply(&self, id: u64, response: Response<Body>, inbox: &Inbox) -> Result<Reply, Error> {
+    async fn reply(
+        &self,
+        id: u64,
+        response: Response<Body>,
+        resumable: bool,
+        inbox: &Inbox,
+    ) -> Result<Reply, Error> {
         let status = response.status().as_u16();
         let no_reply = || Error::protocol(Violation::NoReply { status });
         if matches!(response.status(), StatusCode::ACCEPTED | StatusCode::NO_CONTENT) {
@@ -79,7 +91,9 @@ impl Http {
                     Err(malformed) => Err(Error::protocol(Violation::Malformed(malformed.reason.as_str()))),
                 }
             }
-            Some(EVENT_STREAM) => self.reply_in_events(id, Events::new(body, limits.event), inbox).await,
+            Some(EVENT_STREAM) => {
+                self.reply_in_events(id, Events::new(body, limits.event), resumable, inbox).await
+            }
             Some(other) => Err(Error::protocol(Violation::ContentType(Some(excerpt(other.as_bytes(), 100))))),
             None if content_length(&head.headers) == Some(0) => Err(no_reply()),
             None => Err(Error::protocol(Violation::ContentType(None))),
@@ -88,7 +102,13 @@ impl Http {
 
     /// Reads events until the reply comes (ST-02), and resumes the stream where that is possible (RES-01
     /// to RES-11). The call's deadline goes on all the time.
-    async fn reply_in_events(&self, id: u64, mut events: Events, inbox: &Inbox) -> Result<Reply, Error> {
+    async fn reply_in_events(
+        &self,
+        id: u64,
+        mut events: Events,
+        resumable: bool,
+        inbox: &Inbox,
+    ) -> Result<Reply, Error> {
         let mut cursor = Cursor::default();
         // Rounds without news: it is news that makes another round worthwhile, not a stream that opens.
         let mut rounds = 0;
@@ -108,7 +128,7 @@ impl Http {
                 }
             };
             events = loop {
-                let Some(last) = cursor.last() else {
+                let Some(last) = cursor.last().filter(|_| resumable) else {
                     return Err(lost.unwrap_or_else(|| Error::protocol(Violation::StreamEnded)));
                 };
                 rounds += 1;
@@ -143,7 +163,7 @@ impl Http {
         let response =
             self.endpoint.exchange(Method::GET, &self.endpoint.url, &headers, Bytes::new(), inbox).await?;
         if !response.status().is_success() {
-            let error = http_error(response, inbox.limits()).await;
+            let error = http_error(response, inbox).await;
             return Err(Error::new(ErrorKind::Http(error), Delivery::Answered));
         }
         match media_type(response.headers()) {
@@ -155,6 +175,24 @@ impl Http {
             ))),
         }
     }
+}
+
+/// MOD-03 to MOD-05, PAR-01. The values have been made plain already; this is the last door (PAR-11).
+fn routing_headers(headers: &mut HeaderMap, method: Option<&str>, routing: &Routing) -> Result<(), Error> {
+    let invalid = |why| Error::invalid(InvalidInput::Header(why));
+    let value =
+        |text: &str| HeaderValue::from_str(text).map_err(|_| invalid("a value is not allowed in HTTP"));
+    headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(routing.revision.as_str()));
+    headers.insert(METHOD, value(method.unwrap_or_default())?);
+    if let Some(name) = &routing.name {
+        headers.insert(NAME, value(name)?);
+    }
+    for (name, argument) in &routing.arguments {
+        let name: HeaderName =
+            format!("mcp-param-{name}").parse().map_err(|_| invalid("a name is not allowed in HTTP"))?;
+        headers.insert(name, value(argument)?);
+    }
+    Ok(())
 }
 
 /// The reply, if this event has it. What is not JSON-RPC on a call's own stream fails the call (SSE-09).

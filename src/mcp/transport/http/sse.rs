@@ -65,7 +65,7 @@ impl Sse {
         match response.status().is_success() {
             // What is in the body does not matter (OLD-04).
             true => Ok(Sent::accepted()),
-            false => Err(http(http_error(response, inbox.limits()).await)),
+            false => Err(http(http_error(response, inbox).await)),
         }
     }
 
@@ -75,7 +75,7 @@ impl Sse {
         let url = &self.endpoint.url;
         let response = self.endpoint.exchange(Method::GET, url, &headers, Bytes::new(), inbox).await?;
         if !response.status().is_success() {
-            return Err(http(http_error(response, inbox.limits()).await));
+            return Err(http(http_error(response, inbox).await));
         }
         match media_type(response.headers()) {
             Some(found) if found == EVENT_STREAM => {}
@@ -151,11 +151,11 @@ impl Transport for Sse {
     }
 
     fn abort(&self) {
-        self.endpoint.drop_idle();
+        self.endpoint.close();
     }
 
     fn renew(&self) -> Option<Result<Box<dyn Transport>, Error>> {
-        Some(Ok(Box::new(Self::over(self.endpoint.clone()))))
+        Some(Ok(Box::new(Self::over(self.endpoint.renewed()))))
     }
 }
 

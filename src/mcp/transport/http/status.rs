@@ -1,21 +1,23 @@
 //! What the head of an HTTP answer says, and failures in this crate's words (ST-01 to ST-21).
 
+use super::Inbox;
 use super::body::Body;
 use super::engine::EngineConfig;
 use super::failure::{Failure, Stage};
 use crate::mcp::error::{
     Delivery, Error, ErrorKind, HttpError, InvalidInput, IoStage, TimeoutError, Violation, excerpt,
 };
-use crate::mcp::limits::Limits;
 use crate::mcp::protocol::message::{self, Inbound, Message, RpcError};
 use ::http::header::{self, HeaderMap};
 use ::http::{Response, Uri};
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
-pub(super) async fn http_error(response: Response<Body>, limits: &Limits) -> HttpError {
+pub(super) async fn http_error(response: Response<Body>, inbox: &Inbox) -> HttpError {
     let (head, mut body) = response.into_parts();
     // What cannot be read any more is not worth another error: the status says more.
-    let text = read_some(&mut body, limits.error_body).await;
+    let text = read_some(&mut body, inbox).await;
     let rpc = match message::parse(&text) {
         Ok(Inbound::One(Message::Response { outcome: Err(error), .. })) => Some(error),
         _ => None::<RpcError>,
@@ -43,14 +45,30 @@ pub(super) async fn read(body: &mut Body, limit: usize) -> Result<Vec<u8>, Error
     Ok(text)
 }
 
-/// The beginning of a body, as far as it can be had.
-async fn read_some(body: &mut Body, limit: usize) -> Vec<u8> {
+/// How long the body of an error is waited for. The status is known, and says more.
+const ERROR_BODY_PATIENCE: Duration = Duration::from_millis(500);
+
+/// The beginning of an error's body, as far as it can be had soon.
+async fn read_some(body: &mut Body, inbox: &Inbox) -> Vec<u8> {
+    let limit = inbox.limits().error_body;
     let mut text = Vec::new();
-    while text.len() < limit
-        && let Some(Ok(chunk)) = body.chunk().await
-    {
-        text.extend_from_slice(&chunk[..chunk.len().min(limit - text.len())]);
-    }
+    let mut patience = None;
+    poll_fn(|cx| {
+        while text.len() < limit {
+            match body.poll_chunk(cx) {
+                Poll::Ready(Some(Ok(chunk))) => {
+                    text.extend_from_slice(&chunk[..chunk.len().min(limit - text.len())]);
+                }
+                Poll::Ready(_) => break,
+                Poll::Pending => {
+                    let patience = patience.get_or_insert_with(|| inbox.sleep(ERROR_BODY_PATIENCE));
+                    return patience.as_mut().poll(cx);
+                }
+            }
+        }
+        Poll::Ready(())
+    })
+    .await;
     text
 }
 
@@ -105,7 +123,8 @@ pub(super) fn redirected(from: &Uri, headers: &HeaderMap) -> Result<Uri, Error> 
 
 pub(super) fn origin(uri: &Uri) -> (Option<&str>, Option<String>, u16) {
     let scheme = uri.scheme_str();
-    let port = uri.port_u16().unwrap_or(if scheme == Some("https") { 443 } else { 80 });
+    let default = if scheme == Some("https") { 443 } else { 80 };
+    let port = uri.port_u16().unwrap_or(default);
     (scheme, uri.host().map(str::to_ascii_lowercase), port)
 }
 

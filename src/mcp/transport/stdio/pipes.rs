@@ -205,7 +205,13 @@ impl Pipes {
 
     pub(super) fn stderr_tail(&self) -> String {
         let from = self.tail.len().saturating_sub(self.tail_limit);
-        String::from_utf8_lossy(&self.tail[from..]).into_owned()
+        let mut text = String::from_utf8_lossy(&self.tail[from..]).into_owned();
+        // What stands for a damaged character is longer than that.
+        let mut from = text.len().saturating_sub(self.tail_limit);
+        while !text.is_char_boundary(from) {
+            from += 1;
+        }
+        text.split_off(from)
     }
 
     /// Reads everything and throws it away.
@@ -250,28 +256,33 @@ impl Slot {
         Self { state: Mutex::new(State { pipes: Some(Box::new(pipes)), discarded: false, waiting: None }) }
     }
 
-    /// The pipes, when nobody else has them; they come back when the guard is dropped.
-    pub(super) fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Guard<'_>> {
+    /// The pipes, when nobody else has them; they come back when the guard is dropped. `None` once
+    /// they have been given up.
+    pub(super) fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Option<Guard<'_>>> {
         let waker = cx.waker().clone();
-        let (pipes, left_over) = {
+        let (taken, left_over) = {
             let mut state = self.state.lock();
             match state.pipes.take() {
-                Some(pipes) => (Some(pipes), Some(waker)),
-                None => (None, state.waiting.replace(waker)),
+                Some(pipes) => (Poll::Ready(Some(pipes)), Some(waker)),
+                None if state.discarded => (Poll::Ready(None), Some(waker)),
+                None => (Poll::Pending, state.waiting.replace(waker)),
             }
         };
         drop(left_over);
-        match pipes {
-            Some(pipes) => Poll::Ready(Guard { slot: self, pipes: Some(pipes) }),
-            None => Poll::Pending,
-        }
+        taken.map(|pipes| pipes.map(|pipes| Guard { slot: self, pipes: Some(pipes) }))
     }
 
     /// Gives the pipes up, now or when they come back.
     pub(super) fn discard(&self) -> Option<Box<Pipes>> {
-        let mut state = self.state.lock();
-        state.discarded = true;
-        state.pipes.take()
+        let (pipes, waiting) = {
+            let mut state = self.state.lock();
+            state.discarded = true;
+            (state.pipes.take(), state.waiting.take())
+        };
+        if let Some(waiting) = waiting {
+            waiting.wake();
+        }
+        pipes
     }
 
     fn put_back(&self, pipes: Box<Pipes>) {

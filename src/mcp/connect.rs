@@ -1,0 +1,216 @@
+//! Agreeing on a protocol revision: the handshake of the older ones, the discovery of the newer, and
+//! how to tell which (INI-01 to INI-14, ERA-01 to ERA-23).
+
+use super::call::within;
+use super::client::{CallOptions, Client};
+use super::error::{Error, ErrorKind, Violation};
+use super::modern::Modern;
+use super::protocol::handshake::{INITIALIZE, INITIALIZED, Revision, initialize_params};
+use super::protocol::modern::{DISCOVER, Era, SERVER_INFO, UNSUPPORTED_VERSION, era_of_error, era_of_result};
+use super::types::{DiscoverResult, Extra, Implementation, InitializeResult, decode};
+
+/// Which protocol revisions a client speaks with its server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Mode {
+    /// Asks the server with a request of revision 2026-07-28 (`server/discover`), and shakes hands if it
+    /// turns out to be an older one.
+    #[default]
+    Auto,
+    /// Shakes hands: revisions 2024-11-05 to 2025-11-25.
+    Legacy,
+    /// Revision 2026-07-28 only.
+    Modern,
+}
+
+/// Why there is no agreement.
+pub(crate) enum Refusal {
+    Final(Error),
+    /// The server quit when it was asked what it is.
+    Exited(Error),
+}
+
+impl Refusal {
+    pub(crate) fn into_error(self) -> Error {
+        match self {
+            Self::Final(error) | Self::Exited(error) => error,
+        }
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::Final(error)
+    }
+}
+
+/// What the server is.
+enum Verdict {
+    Modern(Revision, Box<InitializeResult>),
+    /// It wants a handshake, perhaps at this revision; and what it answered.
+    Legacy(Option<Revision>, Option<Error>),
+}
+
+impl Client {
+    /// One limit for all of it (INI-11).
+    pub(crate) async fn agree_in_time(&self, mode: Mode) -> Result<(), Refusal> {
+        let inbox = &self.shared().inbox;
+        let mut refusal = None;
+        let agree = async {
+            self.agree(mode).await.map_err(|refused| match refused {
+                Refusal::Final(error) => error,
+                exited @ Refusal::Exited(_) => {
+                    refusal = Some(exited);
+                    Error::protocol(Violation::Result)
+                }
+            })
+        };
+        let result = within(inbox, inbox.timeouts().handshake, agree).await;
+        result.map_err(|error| refusal.unwrap_or(Refusal::Final(error)))
+    }
+
+    async fn agree(&self, mode: Mode) -> Result<(), Refusal> {
+        let offer = match mode {
+            Mode::Legacy => None,
+            Mode::Auto | Mode::Modern => match self.discover().await? {
+                Verdict::Modern(revision, server) => {
+                    self.settle(revision, *server).await;
+                    return Ok(());
+                }
+                Verdict::Legacy(_, error) if mode == Mode::Modern => {
+                    let violation = || Error::protocol(Violation::Version("a handshake".to_owned()));
+                    return Err(error.unwrap_or_else(violation).into());
+                }
+                Verdict::Legacy(offer, _) => offer,
+            },
+        };
+        match self.initialize(offer.unwrap_or(Revision::LATEST)).await {
+            // Slow to answer the probe, and of the new kind all the same (ERA-18).
+            Err(error)
+                if mode == Mode::Auto && error.rpc().is_some_and(|rpc| rpc.code() == UNSUPPORTED_VERSION) =>
+            {
+                match self.discover().await? {
+                    Verdict::Modern(revision, server) => {
+                        self.settle(revision, *server).await;
+                        Ok(())
+                    }
+                    Verdict::Legacy(..) => Err(error.into()),
+                }
+            }
+            result => Ok(result?),
+        }
+    }
+
+    async fn initialize(&self, offer: Revision) -> Result<(), Error> {
+        let shared = self.shared();
+        let config = shared.inbox.config();
+        let patient = self.with_options(CallOptions::default());
+        let capabilities = config.handlers.capabilities();
+        let params = initialize_params(offer, capabilities, &config.name, &config.version);
+        let result = patient.once(INITIALIZE, Some(&params), &[], None, None).await?;
+        let server: InitializeResult = decode(&result)?;
+        let Some(revision) = Revision::from_name(&server.protocol_version).filter(|it| !it.is_modern())
+        else {
+            return Err(Error::protocol(Violation::Version(server.protocol_version)));
+        };
+        shared.inbox.handshake_done();
+        shared.transport.negotiated(revision);
+        patient.tell(INITIALIZED, None).await?;
+        self.settle(revision, server).await;
+        Ok(())
+    }
+
+    async fn settle(&self, revision: Revision, server: InitializeResult) {
+        let shared = self.shared();
+        shared.inbox.handshake_done();
+        if revision.is_modern() {
+            shared.transport.negotiated(revision);
+            let modern = Modern::new(revision, shared.inbox.config());
+            shared.modern.get_or_init(|| modern);
+        }
+        shared.transport.ready(&shared.inbox).await;
+        shared.server.get_or_init(|| server);
+        shared.revision.get_or_init(|| revision);
+    }
+
+    /// ERA-02 to ERA-16.
+    async fn discover(&self) -> Result<Verdict, Refusal> {
+        let shared = self.shared();
+        let config = shared.inbox.config();
+        let limit = config.timeouts.probe;
+        let patient = self.with_options(CallOptions { total: limit, ..CallOptions::default() });
+        let mut revision = Revision::MODERN;
+        let mut again = false;
+        // Nothing else is written meanwhile, not even an answer to a ping (ERA-19).
+        shared.inbox.set_mute(true);
+        loop {
+            let modern = Modern::new(revision, config);
+            let routing = shared.transport.exchanges().then(|| modern.routing(None));
+            let result = patient.once(DISCOVER, None, modern.meta(), routing, limit).await;
+            let era = match &result {
+                Ok(result) => era_of_result(result.get()),
+                Err(error) => match self.era_of_failure(error, revision) {
+                    Some(era) => era,
+                    None => return Err(self.refusal(result.err())),
+                },
+            };
+            match era {
+                Era::Modern(revision) => {
+                    let server = read_server(revision, &decode(&result?)?);
+                    return Ok(Verdict::Modern(revision, Box::new(server)));
+                }
+                Era::Again(named) if !again => {
+                    (revision, again) = (named, true);
+                }
+                Era::Again(_) | Era::Refused => return Err(self.refusal(result.err())),
+                Era::Foreign(versions) => {
+                    return Err(Error::protocol(Violation::Version(versions.join(", "))).into());
+                }
+                Era::Legacy(offer) => {
+                    shared.inbox.set_mute(false);
+                    return Ok(Verdict::Legacy(offer, result.err()));
+                }
+            }
+        }
+    }
+
+    /// What a failed probe says; `None`: nothing, it is a failure like any other (ERA-13).
+    fn era_of_failure(&self, error: &Error, sent: Revision) -> Option<Era> {
+        let exchanges = self.shared().transport.exchanges();
+        match error.kind() {
+            ErrorKind::Rpc(rpc) => Some(era_of_error(rpc, sent)),
+            ErrorKind::Http(http) => match (http.status(), http.rpc()) {
+                (401 | 403, _) => None,
+                (_, Some(rpc)) if rpc.code() == -32601 => Some(Era::Legacy(None)),
+                (408 | 425 | 429, _) => None,
+                (400..=499, Some(rpc)) => Some(era_of_error(rpc, sent)),
+                (400..=499, None) => Some(Era::Legacy(None)),
+                _ => None,
+            },
+            // Over a pipe, silence and nonsense are how some older servers take an unknown request.
+            ErrorKind::Timeout(_) | ErrorKind::Protocol(_) if !exchanges => Some(Era::Legacy(None)),
+            _ => None,
+        }
+    }
+
+    fn refusal(&self, error: Option<Error>) -> Refusal {
+        let error = error.unwrap_or_else(|| Error::protocol(Violation::Result));
+        match error.is_session_ended() && !self.shared().transport.exchanges() {
+            true => Refusal::Exited(error),
+            false => Refusal::Final(error),
+        }
+    }
+}
+
+/// DIS-03.
+fn read_server(revision: Revision, found: &DiscoverResult) -> InitializeResult {
+    let in_meta = found.meta.as_ref().and_then(|meta| meta.parse::<Extra>().ok());
+    let in_meta = in_meta.as_ref().and_then(|meta| meta.get(SERVER_INFO)?.parse::<Implementation>().ok());
+    InitializeResult {
+        protocol_version: revision.as_str().to_owned(),
+        capabilities: found.capabilities.clone(),
+        server_info: in_meta.or_else(|| found.server_info.clone()),
+        instructions: found.instructions.clone(),
+        extra: found.extra.clone(),
+    }
+}

@@ -1,0 +1,225 @@
+//! Calls of revision 2026-07-28: what goes with each, and the rounds in which a server asks for input
+//! before it answers (MOD-01 to MOD-12, MR-01 to MR-11).
+
+use super::builder::Config;
+use super::client::Client;
+use super::error::{Delivery, Error, ErrorKind, InvalidInput, TimeoutError, Violation};
+use super::event::Event;
+use super::protocol::handshake::Revision;
+use super::protocol::headers::{Mirrored, header_value, mirror, mirrored, name_of};
+use super::protocol::modern::{HEADER_MISMATCH, InputRequired, Outcome, outcome, request_meta, with_input};
+use super::protocol::object::Object;
+use super::timer::millis;
+use super::transport::Routing;
+use super::types::{Json, Tool};
+use crate::SupervisedExt;
+use crate::sync::Mutex;
+use serde_json::value::RawValue;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What is not asked of a server of this revision any more.
+const GONE: [&str; 7] = [
+    "initialize",
+    "logging/setLevel",
+    "ping",
+    "resources/subscribe",
+    "resources/unsubscribe",
+    "tasks/list",
+    "tasks/result",
+];
+
+/// What this client knows of a server without a handshake.
+pub(crate) struct Modern {
+    revision: Revision,
+    meta: Vec<(&'static str, Box<RawValue>)>,
+    tools: Mutex<Tools>,
+}
+
+/// The arguments that are repeated as headers, by tool (PAR-09).
+#[derive(Default)]
+struct Tools {
+    listed: bool,
+    mirrored: HashMap<String, Arc<[Mirrored]>>,
+}
+
+impl Modern {
+    pub(crate) fn new(revision: Revision, config: &Config) -> Self {
+        let capabilities = config.handlers.capabilities();
+        let meta = request_meta(revision, capabilities, &config.name, &config.version);
+        Self { revision, meta, tools: Mutex::default() }
+    }
+
+    pub(crate) fn meta(&self) -> &[(&'static str, Box<RawValue>)] {
+        &self.meta
+    }
+
+    pub(crate) fn routing(&self, name: Option<String>) -> Routing {
+        let name = name.map(|name| header_value(&name).into_owned());
+        Routing { revision: self.revision, name, arguments: Vec::new() }
+    }
+
+    /// `None` where the tool is not known, though the list may be.
+    fn mirrored(&self, tool: &str) -> (bool, Option<Arc<[Mirrored]>>) {
+        let tools = self.tools.lock();
+        (tools.listed, tools.mirrored.get(tool).map(Arc::clone))
+    }
+}
+
+impl fmt::Debug for Modern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Modern").field("revision", &self.revision).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    pub(crate) async fn call_modern(
+        &self,
+        modern: &Modern,
+        method: &str,
+        params: Option<&RawValue>,
+    ) -> Result<Box<RawValue>, Error> {
+        if GONE.contains(&method) {
+            let why = "the server's protocol revision does not have it any more";
+            return Err(Error::invalid(InvalidInput::Method(why)));
+        }
+        let inbox = &self.shared().inbox;
+        let total = self.options().total;
+        let end = total.map(|total| inbox.clock().saturating_add(millis(total)));
+        let left = || end.map(|end| Duration::from_millis(end.saturating_sub(inbox.clock())));
+        let limit = inbox.limits().rounds;
+        let mut repeated: Option<Box<RawValue>> = None;
+        for round in 0..=limit {
+            let result = self.routed(modern, method, repeated.as_deref().or(params), left()).await?;
+            let wanted = match outcome(method, result.get()) {
+                Outcome::Complete => return Ok(result),
+                Outcome::Unknown => return Err(Error::protocol(Violation::ResultType)),
+                Outcome::InputRequired(wanted) => wanted,
+            };
+            let answers = self.answer_input(&wanted, round, left()).await?;
+            repeated = Some(with_input(params, &answers, wanted.state.as_deref()));
+        }
+        Err(Error::limit("rounds of input", limit, Delivery::Answered))
+    }
+
+    /// One request with its headers. A server that finds them wrong gets them right once, from a fresh
+    /// list of its tools (PAR-08): it has not acted on what it refused.
+    async fn routed(
+        &self,
+        modern: &Modern,
+        method: &str,
+        params: Option<&RawValue>,
+        total: Option<Duration>,
+    ) -> Result<Box<RawValue>, Error> {
+        if !self.shared().transport.exchanges() {
+            return self.once(method, params, modern.meta(), None, total).await;
+        }
+        let mut routing = modern.routing(name_of(method, params));
+        routing.arguments = self.argument_headers(modern, method, params, false).await?;
+        let result = self.once(method, params, modern.meta(), Some(routing.clone()), total).await;
+        match result {
+            Err(error)
+                if method == "tools/call" && error.rpc().is_some_and(|rpc| rpc.code() == HEADER_MISMATCH) =>
+            {
+                routing.arguments = self.argument_headers(modern, method, params, true).await?;
+                self.once(method, params, modern.meta(), Some(routing), total).await
+            }
+            result => result,
+        }
+    }
+
+    /// PAR-01, PAR-04, PAR-09.
+    async fn argument_headers(
+        &self,
+        modern: &Modern,
+        method: &str,
+        params: Option<&RawValue>,
+        refresh: bool,
+    ) -> Result<Vec<(String, String)>, Error> {
+        let Some(call) =
+            params.filter(|_| method == "tools/call").and_then(|params| Object::read(params.get()))
+        else {
+            return Ok(Vec::new());
+        };
+        let name = name_of(method, params).unwrap_or_default();
+        let mut known = modern.mirrored(&name);
+        if refresh || (known.1.is_none() && !known.0) {
+            // A call of its own, without arguments. If it fails, the server judges by what it gets.
+            let _: Result<_, Error> = Box::pin(self.list_tools()).await;
+            known = modern.mirrored(&name);
+        }
+        let mut headers = Vec::new();
+        let (Some(mirrored), Some(arguments)) = (known.1, call.get("arguments")) else { return Ok(headers) };
+        for argument in &*mirrored {
+            let value = mirror(argument, arguments);
+            if let Some(value) = value.map_err(|why| Error::invalid(InvalidInput::Params(why)))? {
+                headers.push((argument.header.clone(), value));
+            }
+        }
+        Ok(headers)
+    }
+
+    /// Takes note of a page of tools, and out of it those whose headers are invalid (PAR-02).
+    pub(crate) fn note_tools(&self, tools: &mut Vec<Tool>, last: bool) {
+        let Some(modern) = self.shared().modern() else { return };
+        if !self.shared().transport.exchanges() {
+            return;
+        }
+        let mut noted = Vec::new();
+        tools.retain(|tool| {
+            let schema = tool.input_schema.as_ref().map_or("{}", Json::as_str);
+            match mirrored(schema) {
+                Ok(mirrored) => {
+                    noted.push((tool.name.clone(), mirrored.into()));
+                    true
+                }
+                Err(why) => {
+                    self.shared().inbox.emit(&Event::ToolLeftOut { name: &tool.name, why });
+                    false
+                }
+            }
+        });
+        let mut known = modern.tools.lock();
+        known.listed |= last;
+        known.mirrored.extend(noted);
+    }
+
+    /// MR-02, MR-06 to MR-08.
+    async fn answer_input(
+        &self,
+        wanted: &InputRequired,
+        round: usize,
+        left: Option<Duration>,
+    ) -> Result<Vec<(String, Box<RawValue>)>, Error> {
+        let inbox = &self.shared().inbox;
+        let answer = async {
+            if wanted.requests.is_empty() {
+                let wait = 50u64 << round.min(3);
+                inbox.sleep(Duration::from_millis(wait.min(250))).await;
+            }
+            let mut answers = Vec::new();
+            for (key, request) in &wanted.requests {
+                let params = request.params.clone().map(Json::from);
+                let Some(answer) = inbox.config().handlers.answer(&request.method, params) else {
+                    return Err(Error::protocol(Violation::InputNotOffered(request.method.clone())));
+                };
+                let answer = answer.await;
+                let answer =
+                    answer.map_err(|error| Error::new(ErrorKind::Handler(error), Delivery::Answered))?;
+                answers.push((key.clone(), answer.into_raw()));
+            }
+            Ok(answers)
+        };
+        let answer = answer.try_supervised(inbox.session());
+        let answer = async { answer.await.map_err(|failed| Error::from_request(failed, false)) };
+        super::call::within(inbox, left, answer).await.map_err(|error| match error.kind() {
+            ErrorKind::Timeout(_) => {
+                let after = self.options().total.unwrap_or_default();
+                Error::new(ErrorKind::Timeout(TimeoutError { after, total: true }), Delivery::Answered)
+            }
+            _ => error,
+        })
+    }
+}

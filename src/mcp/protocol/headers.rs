@@ -1,0 +1,167 @@
+//! The headers that say what a request is about (MOD-05 to MOD-07, PAR-01 to PAR-11).
+
+use super::object::Object;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// The parameter that `Mcp-Name` repeats (MOD-05, MOD-06).
+pub(crate) fn name_of(method: &str, params: Option<&RawValue>) -> Option<String> {
+    let member = match method {
+        "tools/call" | "prompts/get" => "name",
+        "resources/read" => "uri",
+        "tasks/get" | "tasks/update" | "tasks/cancel" => "taskId",
+        _ => return None,
+    };
+    string(Object::read(params?.get())?.get(member)?)
+}
+
+/// A value as a header may carry it: as it is, or in Base64 between the markers (PAR-05, PAR-06).
+pub(crate) fn header_value(value: &str) -> Cow<'_, str> {
+    let printable = value.bytes().all(|byte| (0x20..=0x7e).contains(&byte));
+    let padded = value.starts_with(' ') || value.ends_with(' ');
+    let like_encoded = value.starts_with("=?base64?") && value.ends_with("?=");
+    let plain = printable && !padded && !like_encoded;
+    match plain {
+        true => Cow::Borrowed(value),
+        false => Cow::Owned(format!("=?base64?{}?=", base64(value.as_bytes()))),
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let bits =
+            group.iter().fold(0u32, |bits, &byte| bits << 8 | u32::from(byte)) << (8 * (3 - group.len()));
+        for digit in 0..4 {
+            text.push(match digit <= group.len() {
+                true => char::from(ALPHABET[(bits >> (18 - 6 * digit)) as usize & 63]),
+                false => '=',
+            });
+        }
+    }
+    text
+}
+
+/// An argument of a tool that is repeated as a header.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Mirrored {
+    /// Without `Mcp-Param-`.
+    pub(crate) header: String,
+    path: Vec<String>,
+}
+
+/// How deep annotations are looked for. Deeper schemas are taken to have none there.
+const DEPTH: usize = 32;
+
+/// The annotated arguments of a tool's input schema; `Err` says why one is invalid (PAR-03).
+pub(crate) fn mirrored(schema: &str) -> Result<Vec<Mirrored>, &'static str> {
+    let mut found = Vec::new();
+    let Some(schema) = Object::read(schema) else { return Ok(found) };
+    walk(&schema, &mut Vec::new(), &mut found)?;
+    // Annotations anywhere else are invalid: every one must have been reached through `properties`.
+    if annotations(&schema, 0) > found.len() {
+        return Err("x-mcp-header is not reached through properties alone");
+    }
+    for (index, mirrored) in found.iter().enumerate() {
+        if found[..index].iter().any(|other| other.header.eq_ignore_ascii_case(&mirrored.header)) {
+            return Err("two arguments have the same x-mcp-header");
+        }
+    }
+    Ok(found)
+}
+
+fn walk(schema: &Object<'_>, path: &mut Vec<String>, found: &mut Vec<Mirrored>) -> Result<(), &'static str> {
+    let properties = schema.get("properties").and_then(|properties| Object::read(properties.get()));
+    if path.len() >= DEPTH {
+        return Ok(());
+    }
+    for (name, property) in properties.unwrap_or_default().iter() {
+        let Some(property) = Object::read(property.get()) else { continue };
+        path.push(name.to_owned());
+        if let Some(annotation) = property.get("x-mcp-header") {
+            let Some(header) = string(annotation) else { return Err("x-mcp-header is not a string") };
+            if header.is_empty() || !header.bytes().all(is_token) {
+                return Err("x-mcp-header is not a header name");
+            }
+            let kind = property.get("type").and_then(string);
+            if !kind.is_some_and(|kind| matches!(&*kind, "string" | "integer" | "boolean")) {
+                return Err("x-mcp-header is on an argument that is no string, integer or boolean");
+            }
+            found.push(Mirrored { header, path: path.clone() });
+        }
+        walk(&property, path, found)?;
+        path.pop();
+    }
+    Ok(())
+}
+
+/// How many annotations there are, wherever.
+fn annotations(object: &Object<'_>, depth: usize) -> usize {
+    if depth >= 4 * DEPTH {
+        return 0;
+    }
+    let within = |value: &RawValue| value.get().contains("x-mcp-header");
+    object
+        .iter()
+        .map(|(name, value)| match Object::read(value.get()) {
+            // An argument may have that name: then it is an object and no annotation.
+            Some(inner) if within(value) => annotations(&inner, depth + 1),
+            Some(_) => 0,
+            None if name == "x-mcp-header" => 1,
+            None => serde_json::from_str::<Vec<Object<'_>>>(value.get())
+                .map_or(0, |items| items.iter().map(|item| annotations(item, depth + 1)).sum()),
+        })
+        .sum()
+}
+
+/// RFC 9110, 5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// The header for one argument; `None` where it is absent or null (PAR-04). `Err` for a value that must
+/// not be sent (PAR-07).
+pub(crate) fn mirror(mirrored: &Mirrored, arguments: &RawValue) -> Result<Option<String>, &'static str> {
+    const SAFE: i64 = (1 << 53) - 1;
+    let mut value = arguments.to_owned();
+    for name in &mirrored.path {
+        let next = match Object::read(value.get()) {
+            Some(object) => object.get(name).map(RawValue::to_owned),
+            None => None,
+        };
+        match next {
+            Some(next) => value = next,
+            None => return Ok(None),
+        }
+    }
+    let text = value.get();
+    if text == "null" {
+        return Ok(None);
+    }
+    if let Some(text) = string(&value) {
+        return Ok(Some(header_value(&text).into_owned()));
+    }
+    if matches!(text, "true" | "false") {
+        return Ok(Some(text.to_owned()));
+    }
+    match text.parse::<i64>() {
+        Ok(number) if (-SAFE..=SAFE).contains(&number) => Ok(Some(number.to_string())),
+        Ok(_) => Err("an integer for a header is beyond 2^53"),
+        Err(_)
+            if text
+                .parse::<f64>()
+                .is_ok_and(|number| number.fract() != 0.0 || number.abs() > SAFE as f64) =>
+        {
+            Err("a number for a header is no integer within 2^53")
+        }
+        Err(_) => Ok(text.parse::<f64>().ok().map(|number| format!("{number:.0}"))),
+    }
+}
+
+fn string(raw: &RawValue) -> Option<String> {
+    serde_json::from_str(raw.get()).ok()
+}
+
+#[cfg(test)]
+mod tests;

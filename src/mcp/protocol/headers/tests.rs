@@ -1,0 +1,110 @@
+use super::*;
+
+fn raw(json: &str) -> Box<RawValue> {
+    RawValue::from_string(json.to_owned()).unwrap()
+}
+
+#[test]
+fn par_05_base64_as_in_rfc_4648() {
+    for (plain, encoded) in [
+        ("", ""),
+        ("f", "Zg=="),
+        ("fo", "Zm8="),
+        ("foo", "Zm9v"),
+        ("foob", "Zm9vYg=="),
+        ("fooba", "Zm9vYmE="),
+        ("foobar", "Zm9vYmFy"),
+        ("\u{fb}\u{ff}", "w7vDvw=="),
+    ] {
+        assert_eq!(base64(plain.as_bytes()), encoded);
+    }
+}
+
+#[test]
+fn par_05_par_06_what_is_not_plain_is_encoded() {
+    for plain in ["", "a", "a b", "/x?y=1", "=?base64?x", "100%"] {
+        assert_eq!(header_value(plain), plain);
+    }
+    for encoded in [" a", "a ", "a\tb", "a\r\nb", "é", "\u{7f}", "=?base64?YQ==?="] {
+        let value = header_value(encoded);
+        assert!(value.starts_with("=?base64?") && value.ends_with("?="), "{encoded:?} -> {value}");
+    }
+}
+
+#[test]
+fn mod_05_mod_06_the_name_of_each_method() {
+    let params = raw(r#"{"name":"n","uri":"u","taskId":"t"}"#);
+    for (method, name) in [
+        ("tools/call", Some("n")),
+        ("prompts/get", Some("n")),
+        ("resources/read", Some("u")),
+        ("tasks/get", Some("t")),
+        ("tools/list", None),
+    ] {
+        assert_eq!(name_of(method, Some(&params)).as_deref(), name, "{method}");
+    }
+    assert_eq!(name_of("tools/call", None), None);
+}
+
+fn schema(property: &str) -> String {
+    format!(r#"{{"type":"object","properties":{{"a":{property}}}}}"#)
+}
+
+#[test]
+fn par_03_valid_annotations() {
+    let found = mirrored(
+        r#"{"properties":{"a":{"type":"string","x-mcp-header":"A"},
+            "deep":{"type":"object","properties":{"b":{"type":"integer","x-mcp-header":"Method"}}},
+            "x-mcp-header":{"type":"string"}}}"#,
+    )
+    .unwrap();
+    let headers: Vec<_> = found.iter().map(|mirrored| &*mirrored.header).collect();
+    assert_eq!(headers, ["A", "Method"]);
+}
+
+#[test]
+fn par_03_invalid_annotations() {
+    for property in [
+        r#"{"type":"string","x-mcp-header":""}"#,
+        r#"{"type":"string","x-mcp-header":"a b"}"#,
+        r#"{"type":"string","x-mcp-header":"a:b"}"#,
+        r#"{"type":"string","x-mcp-header":"é"}"#,
+        r#"{"type":"string","x-mcp-header":7}"#,
+        r#"{"type":"number","x-mcp-header":"A"}"#,
+        r#"{"type":"object","x-mcp-header":"A"}"#,
+        r#"{"type":["string","null"],"x-mcp-header":"A"}"#,
+        r#"{"x-mcp-header":"A"}"#,
+        r#"{"type":"array","items":{"type":"string","x-mcp-header":"A"}}"#,
+        r#"{"anyOf":[{"type":"string","x-mcp-header":"A"}]}"#,
+        r#"{"if":{"properties":{"b":{"type":"string","x-mcp-header":"A"}}}}"#,
+    ] {
+        assert!(mirrored(&schema(property)).is_err(), "{property}");
+    }
+    let twice = r#"{"properties":{"a":{"type":"string","x-mcp-header":"A"},
+        "b":{"type":"string","x-mcp-header":"a"}}}"#;
+    assert!(mirrored(twice).is_err());
+}
+
+#[test]
+fn par_04_par_05_par_07_values() {
+    let mirrored = &mirrored(&schema(r#"{"type":"string","x-mcp-header":"A"}"#)).unwrap()[0];
+    for (arguments, header) in [
+        (r#"{"a":"x y"}"#, Ok(Some("x y"))),
+        (r#"{"a":""}"#, Ok(Some(""))),
+        (r#"{"a":"é"}"#, Ok(Some("=?base64?w6k=?="))),
+        (r#"{"a":-7}"#, Ok(Some("-7"))),
+        (r#"{"a":7.0}"#, Ok(Some("7"))),
+        (r#"{"a":9007199254740991}"#, Ok(Some("9007199254740991"))),
+        (r#"{"a":true}"#, Ok(Some("true"))),
+        (r#"{"a":null}"#, Ok(None)),
+        ("{}", Ok(None)),
+    ] {
+        assert_eq!(
+            mirror(mirrored, &raw(arguments)),
+            header.map(|header: Option<&str>| header.map(str::to_owned))
+        );
+    }
+    for arguments in [r#"{"a":9007199254740992}"#, r#"{"a":1e300}"#, r#"{"a":1.5}"#] {
+        assert!(mirror(mirrored, &raw(arguments)).is_err(), "{arguments}");
+    }
+}

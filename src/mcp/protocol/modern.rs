@@ -1,0 +1,179 @@
+//! Revision 2026-07-28: what goes with every request, what its results mean, and how to tell a server
+//! of that kind from an older one.
+
+use super::handshake::Revision;
+use super::message::RpcError;
+use super::object::Object;
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+pub(crate) const DISCOVER: &str = "server/discover";
+pub(crate) const LISTEN: &str = "subscriptions/listen";
+pub(crate) const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+pub(crate) const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+pub(crate) const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
+pub(crate) const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
+pub(crate) const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
+
+/// ERR-02.
+pub(crate) const HEADER_MISMATCH: i64 = -32020;
+const MISSING_CAPABILITY: i64 = -32021;
+pub(crate) const UNSUPPORTED_VERSION: i64 = -32022;
+
+/// What goes into the `_meta` of every request (MOD-01, MOD-02).
+pub(crate) fn request_meta(
+    revision: Revision,
+    capabilities: &impl Serialize,
+    name: &str,
+    version: &str,
+) -> Vec<(&'static str, Box<RawValue>)> {
+    let info = BTreeMap::from([("name", name), ("version", version)]);
+    let raw = |value: serde_json::Result<Box<RawValue>>| value.expect("strings and JSON");
+    vec![
+        (PROTOCOL_VERSION, raw(to_raw_value(revision.as_str()))),
+        (CLIENT_CAPABILITIES, raw(to_raw_value(capabilities))),
+        (CLIENT_INFO, raw(to_raw_value(&info))),
+    ]
+}
+
+/// What a server's answer to the probe says about it (ERA-03 to ERA-15).
+#[derive(Debug, PartialEq)]
+pub(crate) enum Era {
+    /// It speaks this revision, without a handshake.
+    Modern(Revision),
+    /// It wants a handshake; it may have said at which revision.
+    Legacy(Option<Revision>),
+    /// It is of the new kind, and wants the request at another revision.
+    Again(Revision),
+    /// It is of the new kind, and we have no revision in common; those it speaks.
+    Foreign(Vec<String>),
+    /// It is of the new kind, and refuses the request for another reason.
+    Refused,
+}
+
+/// The result of `server/discover` (ERA-07, ERA-10, ERA-11).
+pub(crate) fn era_of_result(result: &str) -> Era {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Discovered {
+        supported_versions: Vec<String>,
+    }
+    match serde_json::from_str::<Discovered>(result) {
+        Ok(Discovered { supported_versions }) => choose(supported_versions, None),
+        Err(_) => Era::Legacy(None),
+    }
+}
+
+/// An error answer to `server/discover` sent at `sent` (ERA-08, ERA-09, ERA-12, ERA-15).
+pub(crate) fn era_of_error(error: &RpcError, sent: Revision) -> Era {
+    #[derive(Deserialize)]
+    struct Data {
+        supported: Vec<String>,
+    }
+    match error.code() {
+        UNSUPPORTED_VERSION => match error.data().map(serde_json::from_str::<Data>) {
+            Some(Ok(Data { supported })) => choose(supported, Some(sent)),
+            _ => Era::Refused,
+        },
+        HEADER_MISMATCH | MISSING_CAPABILITY => Era::Refused,
+        _ => Era::Legacy(None),
+    }
+}
+
+/// The newest common revision. `refused` is the one that the server has just refused, if it has: it may
+/// name it all the same, and then it is worth one more try.
+fn choose(supported: Vec<String>, refused: Option<Revision>) -> Era {
+    let known: Vec<_> = supported.iter().filter_map(|name| Revision::from_name(name)).collect();
+    let modern = known.iter().copied().filter(|revision| revision.is_modern()).max();
+    match (modern, known.into_iter().max(), refused) {
+        (Some(revision), _, None) => Era::Modern(revision),
+        (Some(revision), _, Some(_)) => Era::Again(revision),
+        (None, Some(legacy), _) => Era::Legacy(Some(legacy)),
+        (None, None, _) => Era::Foreign(supported),
+    }
+}
+
+/// What a result is (M-18, M-19).
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Complete,
+    InputRequired(InputRequired),
+    /// Of a kind that this client did not offer to take.
+    Unknown,
+}
+
+/// The server needs something before it goes on (MR-01 to MR-08).
+#[derive(Debug)]
+pub(crate) struct InputRequired {
+    /// By the server's own keys.
+    pub(crate) requests: Vec<(String, InputRequest)>,
+    /// To be sent back byte for byte.
+    pub(crate) state: Option<Box<RawValue>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct InputRequest {
+    pub(crate) method: String,
+    pub(crate) params: Option<Box<RawValue>>,
+}
+
+/// The methods whose results may ask for input (MR-01).
+const MAY_ASK: [&str; 3] = ["tools/call", "prompts/get", "resources/read"];
+
+pub(crate) fn outcome(method: &str, result: &str) -> Outcome {
+    let Some(members) = Object::read(result) else { return Outcome::Complete };
+    let kind = members.get("resultType").map(|kind| serde_json::from_str::<Cow<'_, str>>(kind.get()));
+    match kind {
+        None => Outcome::Complete,
+        Some(Ok(kind)) if kind == "complete" => Outcome::Complete,
+        Some(Ok(kind)) if kind == "input_required" && MAY_ASK.contains(&method) => {
+            read_input_required(&members).map_or(Outcome::Unknown, Outcome::InputRequired)
+        }
+        Some(_) => Outcome::Unknown,
+    }
+}
+
+fn read_input_required(members: &Object<'_>) -> Option<InputRequired> {
+    let state = members.get("requestState").map(RawValue::to_owned);
+    let mut requests = Vec::new();
+    if let Some(wanted) = members.get("inputRequests") {
+        for (key, request) in Object::read(wanted.get())?.iter() {
+            requests.push((key.to_owned(), serde_json::from_str(request.get()).ok()?));
+        }
+    }
+    // Neither is invalid (MR-07).
+    (!requests.is_empty() || state.is_some()).then_some(InputRequired { requests, state })
+}
+
+/// The original parameters with the answers (MR-02, MR-03). For this one repetition only (MR-05).
+pub(crate) fn with_input(
+    params: Option<&RawValue>,
+    answers: &[(String, Box<RawValue>)],
+    state: Option<&RawValue>,
+) -> Box<RawValue> {
+    let mut params = params.and_then(|params| Object::read(params.get())).unwrap_or_default();
+    if !answers.is_empty() {
+        let mut responses = Object::default();
+        for (key, answer) in answers {
+            responses.push(key, answer.clone());
+        }
+        params.set("inputResponses", Cow::Owned(responses.write()));
+    }
+    if let Some(state) = state {
+        params.set("requestState", Cow::Owned(state.to_owned()));
+    }
+    params.write()
+}
+
+/// Which subscription a notification belongs to (SUB-04).
+pub(crate) fn subscription_of(params: &str) -> Option<u64> {
+    let params = Object::read(params)?;
+    let meta = Object::read(params.get("_meta")?.get())?;
+    let id = meta.get(SUBSCRIPTION_ID)?.get();
+    id.parse().ok().or_else(|| serde_json::from_str::<Cow<'_, str>>(id).ok()?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+use super::*;
+
+fn error(code: i64, data: &str) -> RpcError {
+    let text = format!(r#"{{"id":1,"error":{{"code":{code},"message":"","data":{data}}}}}"#);
+    match super::super::message::parse(text.as_bytes()) {
+        Ok(super::super::message::Inbound::One(super::super::message::Message::Response {
+            outcome: Err(error),
+            ..
+        })) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn era_07_a_discover_result_is_modern() {
+    let result = r#"{"supportedVersions":["2025-11-25","2026-07-28","2099-01-01"],"capabilities":{}}"#;
+    assert_eq!(era_of_result(result), Era::Modern(Revision::V2026_07_28));
+}
+
+#[test]
+fn era_08_era_09_a_refused_version_is_tried_again() {
+    let sent = Revision::V2026_07_28;
+    assert_eq!(era_of_error(&error(-32022, r#"{"supported":["2026-07-28"]}"#), sent), Era::Again(sent));
+    assert_eq!(
+        era_of_error(&error(-32022, r#"{"supported":["2099-01-01"]}"#), sent),
+        Era::Foreign(vec!["2099-01-01".to_owned()])
+    );
+    assert_eq!(era_of_error(&error(-32022, "7"), sent), Era::Refused);
+}
+
+#[test]
+fn era_10_only_legacy_versions_mean_a_handshake() {
+    let legacy = Era::Legacy(Some(Revision::V2025_06_18));
+    assert_eq!(era_of_result(r#"{"supportedVersions":["2025-06-18","2024-11-05"]}"#), legacy);
+    assert_eq!(era_of_error(&error(-32022, r#"{"supported":["2025-06-18"]}"#), Revision::MODERN), legacy);
+}
+
+#[test]
+fn era_11_another_result_is_no_evidence() {
+    for result in ["{}", "[]", "null", r#"{"supportedVersions":7}"#, r#"{"protocolVersion":"2025-11-25"}"#] {
+        assert_eq!(era_of_result(result), Era::Legacy(None), "{result}");
+    }
+}
+
+#[test]
+fn era_12_era_15_error_codes() {
+    for (code, era) in [
+        (-32601, Era::Legacy(None)),
+        (-32600, Era::Legacy(None)),
+        (-32000, Era::Legacy(None)),
+        (-32020, Era::Refused),
+        (-32021, Era::Refused),
+    ] {
+        assert_eq!(era_of_error(&error(code, "null"), Revision::MODERN), era, "{code}");
+    }
+}
+
+#[test]
+fn m_18_m_19_result_types() {
+    for result in ["{}", r#"{"resultType":"complete"}"#, "[]", "null"] {
+        assert!(matches!(outcome("tools/call", result), Outcome::Complete), "{result}");
+    }
+    for result in [
+        r#"{"resultType":"task"}"#,
+        r#"{"resultType":7}"#,
+        r#"{"resultType":"input_required"}"#,
+        r#"{"resultType":"input_required","inputRequests":[]}"#,
+        r#"{"resultType":"input_required","inputRequests":{}}"#,
+        r#"{"resultType":"input_required","inputRequests":{"a":{"params":{}}}}"#,
+    ] {
+        assert!(matches!(outcome("tools/call", result), Outcome::Unknown), "{result}");
+    }
+}
+
+#[test]
+fn mr_01_only_three_methods_may_ask() {
+    let result = r#"{"resultType":"input_required","requestState":"s"}"#;
+    for (method, may) in
+        [("tools/call", true), ("prompts/get", true), ("resources/read", true), ("tools/list", false)]
+    {
+        assert_eq!(matches!(outcome(method, result), Outcome::InputRequired(_)), may, "{method}");
+    }
+}
+
+#[test]
+fn mr_03_the_state_is_echoed_byte_for_byte() {
+    let result = r#"{"resultType":"input_required","requestState":"\u0041\/ b",
+        "inputRequests":{"k\u0031":{"method":"roots/list"}}}"#;
+    let Outcome::InputRequired(wanted) = outcome("tools/call", result) else { panic!() };
+    assert_eq!(wanted.requests[0].0, "k1");
+    let answers = [("k1".to_owned(), RawValue::from_string("{}".to_owned()).unwrap())];
+    let params = RawValue::from_string(r#"{"name":"x"}"#.to_owned()).unwrap();
+    let repeated = with_input(Some(&params), &answers, wanted.state.as_deref());
+    assert_eq!(repeated.get(), r#"{"name":"x","inputResponses":{"k1":{}},"requestState":"\u0041\/ b"}"#);
+    assert_eq!(with_input(Some(&params), &[], None).get(), params.get());
+}
+
+#[test]
+fn sub_04_the_subscription_of_a_notification() {
+    let of = |id: &str| subscription_of(&format!(r#"{{"_meta":{{"{SUBSCRIPTION_ID}":{id}}}}}"#));
+    assert_eq!(of("7"), Some(7));
+    assert_eq!(of(r#""7""#), Some(7));
+    assert_eq!(of("null"), None);
+    assert_eq!(subscription_of("{}"), None);
+}

@@ -1,0 +1,253 @@
+//! [`Subscription`]: what has changed at a server of revision 2026-07-28 (SUB-01 to SUB-12).
+
+use super::client::{CallOptions, Client};
+use super::error::{Delivery, Error, ErrorKind, InvalidInput, TimeoutError, Violation};
+use super::protocol::modern::LISTEN;
+use super::timer::BoxFuture;
+use super::types::Json;
+use crate::sync::Mutex;
+use futures_core::{FusedStream, Stream};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
+
+/// What a [`Subscription`] is to report.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Interest {
+    /// Changes of the list of tools.
+    #[serde(skip_serializing_if = "is_false")]
+    pub tools_list_changed: bool,
+    /// Changes of the list of prompts.
+    #[serde(skip_serializing_if = "is_false")]
+    pub prompts_list_changed: bool,
+    /// Changes of the list of resources.
+    #[serde(skip_serializing_if = "is_false")]
+    pub resources_list_changed: bool,
+    /// Changes of these resources, by their addresses.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub resource_subscriptions: Vec<String>,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// Something that has changed at the server. Nothing is said twice: fetch it anew.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Change {
+    /// The list of tools.
+    Tools,
+    /// The list of prompts.
+    Prompts,
+    /// The list of resources.
+    Resources,
+    /// This resource, or a part of it (SUB-12).
+    Resource {
+        /// Its address.
+        uri: String,
+    },
+    /// Something that this crate does not know.
+    Other {
+        /// The notification's method.
+        method: String,
+        /// Its parameters.
+        params: Option<Json>,
+    },
+    /// More than [`Limits::changes`](super::Limits::changes) were not fetched in time, and the oldest are
+    /// lost: anything may have changed.
+    Lagged,
+}
+
+/// The changes at a server, as a stream.
+///
+/// **The end:** when the server ends the subscription, the stream ends. When it is lost (the connection
+/// broke, the session ended), one `Err` with the cause comes first; a loss is never a bare end (R13).
+/// Nothing is made up for: subscribe again and fetch anew.
+///
+/// **Cancel safety:** no change is lost by dropping the future of `next`.
+///
+/// **Drop:** ends the subscription: over HTTP by closing its stream, otherwise with a cancellation.
+#[must_use = "streams do nothing unless polled, and over HTTP nothing is read"]
+pub struct Subscription {
+    call: Option<BoxFuture<'static, Result<(), Error>>>,
+    changes: Arc<Changes>,
+    /// The loss, until it is told.
+    lost: Option<Error>,
+}
+
+/// Where the changes of one subscription are kept until they are fetched.
+pub(crate) struct Changes {
+    limit: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    changes: VecDeque<Change>,
+    lagged: bool,
+    acknowledged: Option<Json>,
+    reader: Option<Waker>,
+}
+
+impl Client {
+    /// Subscribes to changes at a server of revision 2026-07-28. Resolves when the server has
+    /// acknowledged; [`Subscription::acknowledged`] says to what it has agreed.
+    ///
+    /// # Errors
+    ///
+    /// With older servers: they report changes unasked ([`Event`](super::Event)), and those of resources
+    /// after [`subscribe_resource`](Self::subscribe_resource).
+    ///
+    /// **Cancel safety:** dropping the future ends the subscription.
+    pub async fn listen(&self, interest: &Interest) -> Result<Subscription, Error> {
+        #[derive(Serialize)]
+        struct Params<'a> {
+            notifications: &'a Interest,
+        }
+        if self.shared().modern().is_none() {
+            let why = "the server's protocol revision does not have it yet";
+            return Err(Error::invalid(InvalidInput::Method(why)));
+        }
+        let params = super::call::params_of(&Params { notifications: interest }, "unreachable")?;
+        let changes = Arc::new(Changes { limit: self.limits().changes, state: Mutex::default() });
+        // No deadline for the end (SUB-08).
+        let options = CallOptions { subscription: Some(Arc::clone(&changes)), ..CallOptions::default() };
+        let client = self.with_options(options);
+        let call = Box::pin(async move { client.call(LISTEN, params.as_deref()).await.map(drop) });
+        let mut subscription = Subscription { call: Some(call), changes, lost: None };
+        let limit = self.options().silence.or_else(|| self.options().total);
+        let mut timer = limit.map(|limit| self.shared().inbox.sleep(limit));
+        poll_fn(|cx| {
+            subscription.poll_call(cx);
+            if subscription.changes.poll_acknowledged(cx) {
+                return Poll::Ready(Ok(()));
+            }
+            if subscription.call.is_none() {
+                let lost = subscription.lost.take();
+                return Poll::Ready(Err(lost.unwrap_or_else(|| Error::protocol(Violation::StreamEnded))));
+            }
+            match &mut timer {
+                Some(timer) => timer.as_mut().poll(cx).map(|()| {
+                    let error = TimeoutError { after: limit.unwrap_or_default(), total: false };
+                    Err(Error::new(ErrorKind::Timeout(error), Delivery::MaybeSent))
+                }),
+                None => Poll::Pending,
+            }
+        })
+        .await?;
+        Ok(subscription)
+    }
+}
+
+impl Subscription {
+    /// What the server has agreed to report, as JSON text: the parameters of its acknowledgement.
+    pub fn acknowledged(&self) -> Json {
+        let acknowledged = self.changes.state.lock().acknowledged.clone();
+        acknowledged.expect("a subscription is handed out when it is acknowledged")
+    }
+
+    fn poll_call(&mut self, cx: &mut Context<'_>) {
+        if let Some(call) = &mut self.call
+            && let Poll::Ready(result) = call.as_mut().poll(cx)
+        {
+            self.call = None;
+            self.lost = result.err();
+        }
+    }
+}
+
+impl Stream for Subscription {
+    type Item = Result<Change, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        // Over HTTP this is what reads.
+        self.poll_call(cx);
+        match self.changes.poll_next(cx) {
+            Poll::Ready(change) => Poll::Ready(Some(Ok(change))),
+            Poll::Pending if self.call.is_some() => Poll::Pending,
+            Poll::Pending => Poll::Ready(self.lost.take().map(Err)),
+        }
+    }
+}
+
+impl FusedStream for Subscription {
+    fn is_terminated(&self) -> bool {
+        self.call.is_none() && self.lost.is_none() && self.changes.state.lock().changes.is_empty()
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription").field("ended", &self.call.is_none()).finish_non_exhaustive()
+    }
+}
+
+impl Changes {
+    /// Takes a notification of this subscription.
+    pub(crate) fn push(&self, method: &str, params: Option<Json>) {
+        #[derive(Deserialize)]
+        struct Updated {
+            uri: String,
+        }
+        let reader = {
+            let mut state = self.state.lock();
+            if method == ACKNOWLEDGED {
+                let nothing = || Json::new(&()).expect("null");
+                state.acknowledged = Some(params.unwrap_or_else(nothing));
+            } else {
+                let updated = params.as_ref().and_then(|params| params.parse::<Updated>().ok());
+                state.changes.push_back(match (method, updated) {
+                    ("notifications/tools/list_changed", _) => Change::Tools,
+                    ("notifications/prompts/list_changed", _) => Change::Prompts,
+                    ("notifications/resources/list_changed", _) => Change::Resources,
+                    ("notifications/resources/updated", Some(Updated { uri })) => Change::Resource { uri },
+                    _ => Change::Other { method: method.to_owned(), params },
+                });
+                if state.changes.len() > self.limit {
+                    state.changes.pop_front();
+                    state.lagged = true;
+                }
+            }
+            state.reader.take()
+        };
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
+    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Change> {
+        self.poll(cx, |state| match std::mem::take(&mut state.lagged) {
+            true => Some(Change::Lagged),
+            false => state.changes.pop_front(),
+        })
+    }
+
+    fn poll_acknowledged(&self, cx: &mut Context<'_>) -> bool {
+        self.poll(cx, |state| state.acknowledged.as_ref().map(drop)).is_ready()
+    }
+
+    fn poll<T>(&self, cx: &mut Context<'_>, mut take: impl FnMut(&mut State) -> Option<T>) -> Poll<T> {
+        if let Some(taken) = take(&mut self.state.lock()) {
+            return Poll::Ready(taken);
+        }
+        let waker = cx.waker().clone();
+        let (taken, left_over) = {
+            let mut state = self.state.lock();
+            match take(&mut state) {
+                Some(taken) => (Some(taken), Some(waker)),
+                None => (None, state.reader.replace(waker)),
+            }
+        };
+        drop(left_over);
+        taken.map_or(Poll::Pending, Poll::Ready)
+    }
+}

@@ -1,0 +1,115 @@
+//! One test body, every executor, both ways of driving.
+
+use shared_fate::mcp::Driver;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+/// A body that takes longer has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a body runs on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    executor: Executor,
+    /// The driver is spawned; else it is polled beside the body.
+    spawned: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Executor {
+    TokioMulti,
+    TokioCurrent,
+    Smol,
+    Futures,
+    Pollster,
+}
+
+impl Run {
+    const ALL: [Self; 8] = [
+        Self { executor: Executor::TokioMulti, spawned: true },
+        Self { executor: Executor::TokioMulti, spawned: false },
+        Self { executor: Executor::TokioCurrent, spawned: true },
+        Self { executor: Executor::TokioCurrent, spawned: false },
+        Self { executor: Executor::Smol, spawned: true },
+        Self { executor: Executor::Smol, spawned: false },
+        Self { executor: Executor::Futures, spawned: false },
+        Self { executor: Executor::Pollster, spawned: false },
+    ];
+
+    /// Runs `app` and the driver. A spawned driver must come to its end after `app`.
+    pub(crate) async fn drive<T>(self, driver: Driver, app: impl Future<Output = T>) -> T {
+        match self.executor {
+            _ if !self.spawned => driver.with(app).await,
+            Executor::TokioMulti | Executor::TokioCurrent => {
+                let task = tokio::spawn(driver);
+                let output = app.await;
+                task.await.unwrap();
+                output
+            }
+            _ => {
+                let task = smol::spawn(driver);
+                let output = app.await;
+                task.await;
+                output
+            }
+        }
+    }
+
+    fn block_on(self, body: impl Future<Output = ()>) {
+        match self.executor {
+            // Without tokio's I/O and timers: nothing here needs them.
+            Executor::TokioMulti => {
+                let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build();
+                runtime.unwrap().block_on(body);
+            }
+            Executor::TokioCurrent => {
+                tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(body);
+            }
+            Executor::Smol => smol::block_on(body),
+            Executor::Futures => futures::executor::block_on(body),
+            Executor::Pollster => pollster::block_on(body),
+        }
+    }
+}
+
+/// Runs `body` on every executor, the driver spawned where that is possible and beside it.
+pub(crate) fn everywhere(body: impl AsyncFn(Run) + Send + 'static) {
+    on(&Run::ALL, body);
+}
+
+/// Runs `body` once, on an executor without features.
+pub(crate) fn once(body: impl AsyncFn(Run) + Send + 'static) {
+    on(&[Run { executor: Executor::Pollster, spawned: false }], body);
+}
+
+/// Runs `body` on tokio's thread pool, the driver spawned: drivers and calls in different threads.
+pub(crate) fn in_parallel(body: impl AsyncFn(Run) + Send + 'static) {
+    on(&[Run { executor: Executor::TokioMulti, spawned: true }], body);
+}
+
+fn on(runs: &'static [Run], body: impl AsyncFn(Run) + Send + 'static) {
+    let (done, results) = mpsc::channel();
+    thread::spawn(move || {
+        for run in runs {
+            let result = catch_unwind(AssertUnwindSafe(|| run.block_on(body(*run))));
+            let failed = result.is_err();
+            let _ = done.send(result);
+            if failed {
+                return;
+            }
+        }
+    });
+    for run in runs {
+        match results.recv_timeout(PATIENCE) {
+            Ok(Ok(())) => {}
+            Ok(Err(panic)) => {
+                eprintln!("it failed on {run:?}");
+                resume_unwind(panic);
+            }
+            Err(RecvTimeoutError::Timeout) => panic!("it hangs on {run:?}"),
+            Err(RecvTimeoutError::Disconnected) => panic!("the test's thread is gone"),
+        }
+    }
+}
