@@ -4,10 +4,10 @@
 //! (R1). Its drop is what makes a library fail its pending requests with an echo such as "channel
 //! closed"; whoever sees the echo can already see the cause.
 
+use crate::contain::{Payload, discard};
 use crate::session::{Cause, PanicMessage, Seat, Session};
 use futures_core::FusedFuture;
 use pin_project_lite::pin_project;
-use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
@@ -82,9 +82,6 @@ pin_project! {
     }
 }
 
-/// What a panic carries.
-type Payload = Box<dyn Any + Send>;
-
 impl<F, E> Driver<F, E> {
     pub(crate) fn new(inner: F, session: Session<E>) -> Self {
         Self { inner: Some(inner), session, seat: Seat::default() }
@@ -157,7 +154,7 @@ where
         }
         let drop_panic = self.resolve(verdict);
         if panic.is_some() {
-            contain(drop_panic);
+            discard(drop_panic);
             return Poll::Ready(panic);
         }
         Poll::Ready(drop_panic)
@@ -228,20 +225,15 @@ where
         let this = self.project();
         if let Poll::Ready(output) = this.app.poll(cx) {
             *this.done = true;
-            contain(this.driver.resolve(Some(Cause::Closed)));
+            discard(this.driver.resolve(Some(Cause::Closed)));
             return Poll::Ready(output);
         }
         if let Poll::Ready(panic) = this.driver.poll_contained(cx) {
-            contain(panic);
+            // It is the session's cause, and goes no further.
+            discard(panic);
         }
         Poll::Pending
     }
-}
-
-/// A panic that goes no further. The panic hook has reported it; a payload's own drop may panic too,
-/// so it has none.
-fn contain(panic: Option<Payload>) {
-    std::mem::forget(panic);
 }
 
 impl<F, E, A> FusedFuture for With<F, E, A>

@@ -42,6 +42,7 @@
 #[cfg(feature = "mcp")]
 pub mod mcp;
 
+mod contain;
 mod driver;
 mod ext;
 pub mod io;

@@ -8,7 +8,8 @@ use futures::future::FusedFuture;
 use shared_fate::stream::SupervisedStreamExt;
 use shared_fate::{Cause, Lane, RequestFailed, Session, Supervised, SupervisedExt};
 use std::future::Ready;
-use std::pin::pin;
+use std::mem::ManuallyDrop;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::{io, thread};
@@ -237,9 +238,10 @@ fn r10_a_call_that_is_forgotten_leaves_the_lane_in_order() {
     let session = Text::new();
     let mut lane = session.lane();
     let task = TestWaker::new();
-    let mut request = Box::pin(Script::<()>::never().supervised(&mut lane));
-    task.pending(&mut request);
-    std::mem::forget(request);
+    // On the stack, so that nothing is leaked but the drop.
+    let mut request = ManuallyDrop::new(Script::<()>::never().supervised(&mut lane));
+    task.pending(&mut Pin::new(&mut *request));
+    let _never_dropped = request;
     call(&task, &mut lane);
     drop(lane);
     assert_eq!((task.clones(), task.registered()), (1, 0));

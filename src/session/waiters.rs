@@ -19,8 +19,8 @@
 //!    as [`Waker::will_wake`] does. When the session's end consumes that clone the verdict is
 //!    already latched, and a poll looks there first.
 
+use crate::contain::contain;
 use crate::sync::{Mutex, MutexGuard, SHARDS, shard};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::task::{RawWakerVTable, Waker};
 
@@ -155,11 +155,8 @@ impl Waiters {
         for shard in &self.shards {
             let slab = std::mem::take(&mut *shard.0.lock());
             for slot in slab.slots {
-                if let Slot::Taken(waker) = slot
-                    && let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake()))
-                {
-                    // A payload's own drop may panic too; there is no one left to tell.
-                    std::mem::forget(payload);
+                if let Slot::Taken(waker) = slot {
+                    contain(|| waker.wake());
                 }
             }
         }
