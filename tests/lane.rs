@@ -387,3 +387,12 @@ fn sizes() {
     let beyond = size_of::<Supervised<Request, &mut Lane<io::Error>>>() - size_of::<Request>();
     assert!(beyond <= 3 * word, "{beyond}");
 }
+
+#[test]
+fn a_lane_knows_its_session() {
+    let session = Text::new();
+    let lane = session.lane();
+    assert!(!lane.session().is_ended());
+    session.fail("reset");
+    assert_eq!(lane.session().cause().unwrap().error(), Some(&"reset"));
+}
