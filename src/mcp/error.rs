@@ -171,6 +171,8 @@ impl Error {
             ErrorKind::Http(error) | ErrorKind::SessionExpired(error) | ErrorKind::NoEndpoint(error, _) => {
                 Some(error)
             }
+            // A stream that was lost, and could not be resumed because of this answer.
+            ErrorKind::Protocol(error) => error.source.as_ref()?.downcast_ref::<Self>()?.http(),
             _ => self.session_cause()?.error()?.http(),
         }
     }

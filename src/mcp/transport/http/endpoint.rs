@@ -52,7 +52,7 @@ impl Endpoint {
     pub(super) fn header(&mut self, name: &str, value: &str) -> Result<(), Error> {
         let invalid = |why| Error::invalid(InvalidInput::Header(why));
         let name: HeaderName = name.parse().map_err(|_| invalid("its name is not allowed in HTTP"))?;
-        if RESERVED.contains(&name.as_str()) {
+        if RESERVED.contains(&name.as_str()) || name.as_str().starts_with("mcp-param-") {
             return Err(invalid("it belongs to the transport"));
         }
         let mut value =

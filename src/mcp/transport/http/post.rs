@@ -147,7 +147,7 @@ impl Http {
                         return Err(Error::protocol_with(Violation::StreamEnded, error));
                     }
                     Err(error) if error.is_retryable() => lost = Some(error),
-                    Err(error) => return Err(error),
+                    Err(error) => return Err(Error::protocol_with(Violation::StreamEnded, error)),
                 }
             };
         }
