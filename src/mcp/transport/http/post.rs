@@ -142,7 +142,7 @@ impl Http {
                 match self.open_events(Some(last), inbox).await {
                     Ok(events) => break events,
                     Err(error) if error.is_retryable() => lost = Some(error),
-                    Err(error) => return Err(error),
+                    Err(error) => return Err(error.of_answered()),
                 }
             };
         }
