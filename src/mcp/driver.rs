@@ -178,11 +178,7 @@ async fn pump(transport: &dyn Transport, inbox: &Inbox) -> Result<(), Error> {
                     Ok(()) => serving.poll(cx, post_answer),
                     Err(answer) => post_answer(answer),
                 },
-                Work::Cancel(id) => {
-                    if serving.cancel(&id) {
-                        inbox.served();
-                    }
-                }
+                Work::Cancel(id) => (0..serving.cancel(&id)).for_each(|_| inbox.served()),
             }
         }
         run.as_mut().poll(cx)

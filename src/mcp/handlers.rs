@@ -299,11 +299,12 @@ impl Serving {
         }
     }
 
-    /// REV-08: the server does not want an answer any more.
-    pub(crate) fn cancel(&mut self, id: &RequestId) -> bool {
+    /// REV-08: the server does not want an answer any more. Returns how many requests that were: an id
+    /// that it uses twice counts twice.
+    pub(crate) fn cancel(&mut self, id: &RequestId) -> usize {
         let before = self.running.len();
         self.running.retain(|running| running.id != *id);
-        self.running.len() < before
+        before - self.running.len()
     }
 
     /// The answers that are ready.

@@ -13,3 +13,6 @@ mod fault;
 
 mod kit;
 mod resume;
+mod stream;
+mod handlers;
+mod elicit;
