@@ -11,8 +11,9 @@ mod check;
 #[path = "../fault/mod.rs"]
 mod fault;
 
+mod calls;
+mod elicit;
+mod handlers;
 mod kit;
 mod resume;
 mod stream;
-mod handlers;
-mod elicit;
