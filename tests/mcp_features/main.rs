@@ -17,3 +17,4 @@ mod handlers;
 mod kit;
 mod resume;
 mod stream;
+mod tasks;
