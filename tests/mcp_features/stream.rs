@@ -72,6 +72,30 @@ fn ses_11_12_the_stream_is_open_before_the_first_call_and_takes_requests() {
 }
 
 #[test]
+fn ini_04_ses_11_the_stream_is_not_opened_before_the_server_knows_that_the_handshake_is_over() {
+    everywhere(async |run| {
+        let log = Log::default();
+        let noted = log.clone();
+        let server = Server::start(move |call| match (is_get(&call.request), call.request.rpc()) {
+            (true, _) => {
+                noted.push("opened");
+                call.normal();
+            }
+            (_, "notifications/initialized") => {
+                // Whoever is too early is seen to be.
+                (0..1_000).for_each(|_| std::thread::yield_now());
+                noted.push("initialized");
+                call.normal();
+            }
+            _ => call.normal(),
+        });
+        let (client, driver) = connect(&server, &Clock::new()).await;
+        run.drive(driver, async { client.close().await }).await;
+        assert_eq!(log.lines(), ["initialized", "opened"]);
+    });
+}
+
+#[test]
 fn ses_12_a_stream_whose_head_does_not_come_holds_nobody_up() {
     everywhere(async |run| {
         let server = Server::start(|call| match is_get(&call.request) {

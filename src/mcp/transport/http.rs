@@ -76,7 +76,8 @@ const LISTENING: Duration = Duration::from_millis(300);
 pub struct Http {
     endpoint: Endpoint,
     state: Mutex<State>,
-    /// Ends, `Closed`, when it is known what the server speaks: what waits for that waits for this.
+    /// Ends, `Closed`, when the server's own stream may be opened: after the handshake, or when it turns
+    /// out that the older transport begins with it.
     settled: Session<Infallible>,
     /// Ends, `Closed`, when the server has answered to its own stream's request, one way or the other.
     listening: Session<Infallible>,
@@ -261,13 +262,14 @@ impl Transport for Http {
 
     fn negotiated(&self, revision: Revision) {
         self.state.lock().revision = Some(revision);
-        self.settled.close();
     }
 
     /// A server that may speak first needs its stream before the first call: common ones send what
-    /// belongs to no stream of a call there, and drop it if it is not open (SES-12).
+    /// belongs to no stream of a call there, and drop it if it is not open (SES-12). But not before it
+    /// knows that the handshake is over (INI-04).
     fn ready<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, ()> {
         Box::pin(async move {
+            self.settled.close();
             if self.legacy.get().is_none() && !self.is_modern() {
                 let listening = async {
                     self.listening.ended().await;
