@@ -234,7 +234,7 @@ impl Client {
     /// # Errors
     ///
     /// As for [`connect`](Self::connect); and when the transport cannot be had again: one over streams
-    /// that were handed in, in-memory, or a child whose command has been started again already.
+    /// that were handed in, or in-memory.
     pub async fn reconnect(&self) -> Result<(Self, Driver), Error> {
         match self.shared().transport.renew() {
             Some(transport) => {
@@ -296,7 +296,7 @@ impl Client {
                 return Poll::Ready(result);
             }
             // Should it end now, the handshake is woken with the cause.
-            driver.poll_contained(cx);
+            let _ = driver.poll_contained(cx);
             Poll::Pending
         })
         .await
