@@ -254,11 +254,13 @@ impl Client {
         let (client, mut driver) = Self::unconnected(config.clone(), transport);
         let error = match client.shake_hands(config.mode, &mut driver).await {
             Ok(()) => return Ok((client, driver)),
-            Err(Refusal::Final(error)) => return Err(error),
-            Err(Refusal::Exited(error)) => error,
+            Err(Refusal::Exited(error)) if config.mode == Mode::Auto => error,
+            Err(refusal) => return Err(refusal.into_error()),
         };
         // Some older servers quit when they are asked anything but `initialize` (ERA-17).
-        match client.shared().transport.renew() {
+        let again = client.shared().transport.renew();
+        drop((client, driver));
+        match again {
             None => Err(error),
             Some(transport) => {
                 config.mode = Mode::Legacy;

@@ -13,9 +13,13 @@ mod fault;
 
 mod calls;
 mod elicit;
+mod era;
+mod era_lines;
 mod handlers;
 mod kit;
 mod memory;
+mod modern;
+mod old;
 mod reconnect;
 mod resume;
 mod script;

@@ -28,6 +28,7 @@ use crate::Session;
 use crate::mcp::call::within;
 use crate::mcp::error::{Error, ErrorKind, HttpError};
 use crate::mcp::protocol::handshake::INITIALIZE;
+use crate::mcp::protocol::modern::is_modern_error;
 use crate::sync::Mutex;
 use ::http::Method;
 use ::http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -220,8 +221,11 @@ impl Http {
             Err(error) if self.fallback => error,
             result => return result,
         };
+        let is_modern = |http: &HttpError| http.rpc().is_some_and(is_modern_error);
         let refused = match error.kind() {
-            ErrorKind::Http(http) if matches!(http.status(), 400 | 404 | 405) => http.clone(),
+            ErrorKind::Http(http) if matches!(http.status(), 400 | 404 | 405) && !is_modern(http) => {
+                http.clone()
+            }
             _ => return Err(error),
         };
         let (sse, _) = self.legacy.get_or_init(|| (Sse::over(self.endpoint.clone()), refused));
