@@ -8,12 +8,10 @@ use crate::fault::text_result;
 use crate::kit::{connect, http, millis, reply, seconds};
 use futures::future::{join, join3};
 use serde_json::json;
-use shared_fate::mcp::{
-    BoxFuture, CallOptions, Delivery, Error, ErrorKind, HttpError, IoStage, Limits, TokenProvider, Violation,
-};
+use shared_fate::mcp::{CallOptions, Delivery, ErrorKind, Limits, Violation};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const RETRY: u64 = 1_500;
 
@@ -360,47 +358,6 @@ fn res_04_an_id_belongs_to_its_own_stream() {
                 .filter_map(|it| it.header("last-event-id").map(str::to_owned))
                 .collect();
             assert_eq!((gets(&server), ids.len()), (2, 2));
-            client.close().await;
-        })
-        .await;
-    });
-}
-
-/// Has no token any more when it is told so.
-#[derive(Clone, Default)]
-struct Tokens(Arc<AtomicBool>);
-
-impl TokenProvider for Tokens {
-    fn token<'a>(
-        &'a self,
-        _: Option<&'a HttpError>,
-    ) -> BoxFuture<'a, Result<String, Box<dyn std::error::Error + Send + Sync>>> {
-        let gone = self.0.load(Ordering::SeqCst);
-        Box::pin(async move { if gone { Err("logged out".into()) } else { Ok("abc".to_owned()) } })
-    }
-}
-
-#[test]
-fn res_01_a_call_that_cannot_be_resumed_was_sent_all_the_same() {
-    everywhere(async |run| {
-        let server = Server::start(|call| match call.request.tool() {
-            "polled" => breaks_off(call),
-            _ => call.normal(),
-        });
-        let (clock, tokens) = (Clock::new(), Tokens::default());
-        let transport = http(&server).token_provider(tokens.clone());
-        let (client, driver) = on(&clock).connect(transport).await.unwrap();
-        run.drive(driver, async {
-            let (result, ()) = join(client.call_tool("polled", ()), async {
-                clock.asleep(millis(RETRY)).await;
-                tokens.0.store(true, Ordering::SeqCst);
-                clock.advance(millis(RETRY));
-            })
-            .await;
-            let error: Error = result.unwrap_err();
-            assert!(matches!(error.kind(), ErrorKind::Io(io) if io.stage() == IoStage::Credentials));
-            assert_ne!(error.delivery(), Delivery::NotSent, "the server has got the call");
-            assert!(story(&error).contains("logged out"));
             client.close().await;
         })
         .await;
