@@ -4,7 +4,6 @@ use super::client::{CallOptions, Client, Shared};
 use super::error::{Delivery, Error, ErrorKind, InvalidInput, TimeoutError, Violation};
 use super::inbox::{Deadline, Inbox};
 use super::protocol::exchange::{Reply, ReplyError};
-use super::protocol::handshake::INITIALIZE;
 use super::protocol::message;
 use super::protocol::meta::with_meta;
 use super::transport::{Outgoing, Routing};
@@ -44,9 +43,10 @@ impl Client {
         let options = self.options();
         let retracted = AtomicBool::new(false);
         let request = async {
-            // CAN-02; and from 2026-07-28 on an exchange is cancelled by its end.
+            // CAN-02, ERA-19; and from 2026-07-28 on an exchange is cancelled by its end.
             let by_drop = !meta.is_empty() && shared.transport.exchanges();
-            let call = PendingCall::begin(shared, &retracted, method != INITIALIZE && !by_drop, options)?;
+            let cancellable = !inbox.is_handshaking() && !by_drop;
+            let call = PendingCall::begin(shared, &retracted, cancellable, options)?;
             let mut deadline = Deadline::new(inbox, options.silence, total);
             let params = call.params(params, options, meta);
             let body = message::encode_request(call.id, method, params.as_deref());

@@ -234,7 +234,7 @@ impl Client {
     /// # Errors
     ///
     /// As for [`connect`](Self::connect); and when the transport cannot be had again: one over streams
-    /// that were handed in, in-memory, or a child whose command has been started again already.
+    /// that were handed in, or in-memory.
     pub async fn reconnect(&self) -> Result<(Self, Driver), Error> {
         match self.shared().transport.renew() {
             Some(transport) => {
@@ -254,11 +254,13 @@ impl Client {
         let (client, mut driver) = Self::unconnected(config.clone(), transport);
         let error = match client.shake_hands(config.mode, &mut driver).await {
             Ok(()) => return Ok((client, driver)),
-            Err(Refusal::Final(error)) => return Err(error),
-            Err(Refusal::Exited(error)) => error,
+            Err(Refusal::Exited(error)) if config.mode == Mode::Auto => error,
+            Err(refusal) => return Err(refusal.into_error()),
         };
         // Some older servers quit when they are asked anything but `initialize` (ERA-17).
-        match client.shared().transport.renew() {
+        let again = client.shared().transport.renew();
+        drop((client, driver));
+        match again {
             None => Err(error),
             Some(transport) => {
                 config.mode = Mode::Legacy;
@@ -296,7 +298,7 @@ impl Client {
                 return Poll::Ready(result);
             }
             // Should it end now, the handshake is woken with the cause.
-            driver.poll_contained(cx);
+            let _ = driver.poll_contained(cx);
             Poll::Pending
         })
         .await

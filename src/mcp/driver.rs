@@ -54,11 +54,12 @@ impl Driver {
     }
 
     /// Polls it; a panic ends it, and is told by the session alone.
-    pub(crate) fn poll_contained(&mut self, cx: &mut Context<'_>) {
-        // What a panic left broken is dropped here, and seen by nobody.
-        if catch_unwind(AssertUnwindSafe(|| self.poll_unpin(cx))).is_err() {
+    pub(crate) fn poll_contained(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        catch_unwind(AssertUnwindSafe(|| self.poll_unpin(cx))).unwrap_or_else(|_| {
+            // What a panic left broken is dropped here, and seen by nobody.
             self.run = None;
-        }
+            Poll::Ready(())
+        })
     }
 
     /// Runs `app` and this driver in one task, and resolves to `app`'s output.
@@ -109,7 +110,7 @@ impl<A: Future> Future for With<A> {
             this.driver.run = None;
             return Poll::Ready(output);
         }
-        this.driver.poll_contained(cx);
+        let _ = this.driver.poll_contained(cx);
         Poll::Pending
     }
 }
@@ -178,11 +179,7 @@ async fn pump(transport: &dyn Transport, inbox: &Inbox) -> Result<(), Error> {
                     Ok(()) => serving.poll(cx, post_answer),
                     Err(answer) => post_answer(answer),
                 },
-                Work::Cancel(id) => {
-                    if serving.cancel(&id) {
-                        inbox.served();
-                    }
-                }
+                Work::Cancel(id) => (0..serving.cancel(&id)).for_each(|_| inbox.served()),
             }
         }
         run.as_mut().poll(cx)

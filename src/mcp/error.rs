@@ -111,6 +111,14 @@ impl Error {
         Self::new(ErrorKind::SessionEnded(SessionLost { cause, request: None }), Delivery::NotSent)
     }
 
+    /// The same failure of a call that the server had begun to answer when this step of it failed.
+    pub(crate) fn of_answered(mut self) -> Self {
+        if self.inner.delivery == Delivery::NotSent {
+            self.inner.delivery = Delivery::Answered;
+        }
+        self
+    }
+
     /// What a supervised request's failure looks like to its caller.
     pub(crate) fn from_request(failed: RequestFailed<Self, Cause<Self>>, not_written: bool) -> Self {
         match failed {

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -107,13 +108,21 @@ impl Handlers {
         self.roots.as_ref()
     }
 
-    /// The answer to a request of the server's; `None` where there is no handler.
+    /// The answer to a request of the server's; `None` where there is no handler. A handler is the
+    /// application's: its panic is an error for the server, and harms nobody else.
     pub(crate) fn answer(
         &self,
         method: &str,
         params: Option<Json>,
     ) -> Option<BoxFuture<'static, HandlerResult>> {
-        self.by_method.get(method).map(|handler| handler(params))
+        let handler = self.by_method.get(method)?;
+        let Ok(mut answer) = catch_unwind(AssertUnwindSafe(|| handler(params))) else {
+            return Some(Box::pin(std::future::ready(Err(panicked()))));
+        };
+        Some(Box::pin(poll_fn(move |cx| {
+            let poll = catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx)));
+            poll.unwrap_or_else(|_| Poll::Ready(Err(panicked())))
+        })))
     }
 
     pub(crate) fn serve_roots(&mut self, roots: Vec<Root>) {
@@ -289,37 +298,30 @@ impl Serving {
     /// Starts a handler; `Err` is the answer where there is none.
     pub(crate) fn start(&mut self, handlers: &Handlers, request: ServerRequest) -> Result<(), Outgoing> {
         let ServerRequest { id, method, params } = request;
-        match catch_unwind(AssertUnwindSafe(|| handlers.answer(&method, params.map(Json::from)))) {
-            Ok(None) => Err(answer(&id, Err(RpcError::new(-32601, "method not found")))),
-            Ok(Some(answer)) => {
+        match handlers.answer(&method, params.map(Json::from)) {
+            None => Err(answer(&id, Err(RpcError::new(-32601, "method not found")))),
+            Some(answer) => {
                 self.running.push(Running { id, answer });
                 Ok(())
             }
-            Err(_) => Err(answer(&id, Err(panicked()))),
         }
     }
 
-    /// REV-08: the server does not want an answer any more.
-    pub(crate) fn cancel(&mut self, id: &RequestId) -> bool {
+    /// REV-08: the server does not want an answer any more. Returns how many requests that were: an id
+    /// that it uses twice counts twice.
+    pub(crate) fn cancel(&mut self, id: &RequestId) -> usize {
         let before = self.running.len();
         self.running.retain(|running| running.id != *id);
-        self.running.len() < before
+        before - self.running.len()
     }
 
     /// The answers that are ready.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, mut on_answer: impl FnMut(Outgoing)) {
-        self.running.retain_mut(|Running { id, answer: future }| {
-            // A handler is the application's: its panic is answered, and harms nobody else.
-            match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-                Ok(Poll::Pending) => true,
-                Ok(Poll::Ready(result)) => {
-                    on_answer(answer(id, result));
-                    false
-                }
-                Err(_) => {
-                    on_answer(answer(id, Err(panicked())));
-                    false
-                }
+        self.running.retain_mut(|Running { id, answer: future }| match future.as_mut().poll(cx) {
+            Poll::Pending => true,
+            Poll::Ready(result) => {
+                on_answer(answer(id, result));
+                false
             }
         });
     }

@@ -320,6 +320,10 @@ impl Inbox {
         self.handshaking.store(false, Ordering::Relaxed);
     }
 
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.handshaking.load(Ordering::Relaxed)
+    }
+
     /// A new call; `Err` where too many are pending.
     pub(crate) fn begin(&self) -> Result<u64, Error> {
         self.exchange

@@ -190,7 +190,8 @@ impl Client {
         self.order("logging/setLevel", &Level { level }).await
     }
 
-    /// Replaces the roots and tells the server (REV-06).
+    /// Replaces the roots and tells the server (REV-06); one of revision 2026-07-28 asks when it wants to
+    /// know.
     ///
     /// # Errors
     ///
@@ -201,7 +202,10 @@ impl Client {
         };
         let old = std::mem::replace(&mut *served.lock(), roots.into_iter().collect());
         drop(old);
-        self.tell("notifications/roots/list_changed", None).await
+        match self.revision().is_modern() {
+            true => Ok(()),
+            false => self.tell("notifications/roots/list_changed", None).await,
+        }
     }
 
     async fn ask<T: DeserializeOwned>(&self, method: &str, params: &impl Serialize) -> Result<T, Error> {

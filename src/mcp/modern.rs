@@ -2,9 +2,11 @@
 //! before it answers (MOD-01 to MOD-12, MR-01 to MR-11).
 
 use super::builder::Config;
-use super::client::Client;
+use super::call::within;
+use super::client::{CallOptions, Client};
 use super::error::{Delivery, Error, ErrorKind, InvalidInput, TimeoutError, Violation};
 use super::event::Event;
+use super::inbox::Inbox;
 use super::protocol::handshake::Revision;
 use super::protocol::headers::{Mirrored, header_value, mirror, mirrored, name_of};
 use super::protocol::modern::{HEADER_MISMATCH, InputRequired, Outcome, outcome, request_meta, with_input};
@@ -85,20 +87,20 @@ impl Client {
             let why = "the server's protocol revision does not have it any more";
             return Err(Error::invalid(InvalidInput::Method(why)));
         }
-        let inbox = &self.shared().inbox;
-        let total = self.options().total;
-        let end = total.map(|total| inbox.clock().saturating_add(millis(total)));
-        let left = || end.map(|end| Duration::from_millis(end.saturating_sub(inbox.clock())));
+        let inbox = &*self.shared().inbox;
+        let budget = Budget::new(inbox, self.options().total);
         let limit = inbox.limits().rounds;
         let mut repeated: Option<Box<RawValue>> = None;
         for round in 0..=limit {
-            let result = self.routed(modern, method, repeated.as_deref().or(params), left()).await?;
+            let result = self.routed(modern, method, repeated.as_deref().or(params), budget).await;
+            // The server knows of the call since the first round.
+            let result = result.map_err(|error| if round == 0 { error } else { error.of_answered() })?;
             let wanted = match outcome(method, result.get()) {
                 Outcome::Complete => return Ok(result),
                 Outcome::Unknown => return Err(Error::protocol(Violation::ResultType)),
                 Outcome::InputRequired(wanted) => wanted,
             };
-            let answers = self.answer_input(&wanted, round, left()).await?;
+            let answers = self.answer_input(&wanted, round, budget.left()).await?;
             repeated = Some(with_input(params, &answers, wanted.state.as_deref()));
         }
         Err(Error::limit("rounds of input", limit, Delivery::Answered))
@@ -111,20 +113,22 @@ impl Client {
         modern: &Modern,
         method: &str,
         params: Option<&RawValue>,
-        total: Option<Duration>,
+        budget: Budget<'_>,
     ) -> Result<Box<RawValue>, Error> {
         if !self.shared().transport.exchanges() {
-            return self.once(method, params, modern.meta(), None, total).await;
+            return self.once(method, params, modern.meta(), None, budget.left()).await;
         }
         let mut routing = modern.routing(name_of(method, params));
-        routing.arguments = self.argument_headers(modern, method, params, false).await?;
-        let result = self.once(method, params, modern.meta(), Some(routing.clone()), total).await;
+        routing.arguments = self.argument_headers(modern, method, params, budget, false).await?;
+        let result = self.once(method, params, modern.meta(), Some(routing.clone()), budget.left()).await;
         match result {
             Err(error)
                 if method == "tools/call" && error.rpc().is_some_and(|rpc| rpc.code() == HEADER_MISMATCH) =>
             {
-                routing.arguments = self.argument_headers(modern, method, params, true).await?;
-                self.once(method, params, modern.meta(), Some(routing), total).await
+                let headers = self.argument_headers(modern, method, params, budget, true).await;
+                routing.arguments = headers.map_err(Error::of_answered)?;
+                let result = self.once(method, params, modern.meta(), Some(routing), budget.left()).await;
+                result.map_err(Error::of_answered)
             }
             result => result,
         }
@@ -136,6 +140,7 @@ impl Client {
         modern: &Modern,
         method: &str,
         params: Option<&RawValue>,
+        budget: Budget<'_>,
         refresh: bool,
     ) -> Result<Vec<(String, String)>, Error> {
         let Some(call) =
@@ -146,8 +151,14 @@ impl Client {
         let name = name_of(method, params).unwrap_or_default();
         let mut known = modern.mirrored(&name);
         if refresh || (known.1.is_none() && !known.0) {
-            // A call of its own, without arguments. If it fails, the server judges by what it gets.
-            let _: Result<_, Error> = Box::pin(self.list_tools()).await;
+            // Calls of their own, without arguments. If they fail, the server judges by what it gets.
+            let (silence, total) = (self.options().silence, budget.left());
+            let lister = self.with_options(CallOptions { silence, total, ..CallOptions::default() });
+            let listing = within(budget.inbox, total, Box::pin(lister.list_tools()));
+            let _: Result<_, Error> = listing.await;
+            if budget.left().is_some_and(|left| left.is_zero()) {
+                return Err(self.out_of_time(Delivery::NotSent));
+            }
             known = modern.mirrored(&name);
         }
         let mut headers = Vec::new();
@@ -214,12 +225,31 @@ impl Client {
         };
         let answer = answer.try_supervised(inbox.session());
         let answer = async { answer.await.map_err(|failed| Error::from_request(failed, false)) };
-        super::call::within(inbox, left, answer).await.map_err(|error| match error.kind() {
-            ErrorKind::Timeout(_) => {
-                let after = self.options().total.unwrap_or_default();
-                Error::new(ErrorKind::Timeout(TimeoutError { after, total: true }), Delivery::Answered)
-            }
+        within(inbox, left, answer).await.map_err(|error| match error.kind() {
+            ErrorKind::Timeout(_) => self.out_of_time(Delivery::Answered),
             _ => error,
         })
+    }
+
+    fn out_of_time(&self, delivery: Delivery) -> Error {
+        let after = self.options().total.unwrap_or_default();
+        Error::new(ErrorKind::Timeout(TimeoutError { after, total: true }), delivery)
+    }
+}
+
+/// How long a call may go on, over everything that it takes.
+#[derive(Clone, Copy)]
+struct Budget<'a> {
+    inbox: &'a Inbox,
+    end: Option<u64>,
+}
+
+impl<'a> Budget<'a> {
+    fn new(inbox: &'a Inbox, total: Option<Duration>) -> Self {
+        Self { inbox, end: total.map(|total| inbox.clock().saturating_add(millis(total))) }
+    }
+
+    fn left(self) -> Option<Duration> {
+        self.end.map(|end| Duration::from_millis(end.saturating_sub(self.inbox.clock())))
     }
 }

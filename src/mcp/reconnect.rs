@@ -168,20 +168,20 @@ impl ReconnectingDriver {
             if let Poll::Ready(output) = app.as_mut().poll(cx) {
                 return Poll::Ready(output);
             }
-            let _ = Pin::new(&mut self).poll(cx);
+            let _ = self.poll_with(cx, |driver, cx| driver.poll_contained(cx));
             Poll::Pending
         })
         .await
     }
-}
 
-impl Future for ReconnectingDriver {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_with(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut poll: impl FnMut(&mut Driver, &mut Context<'_>) -> Poll<()>,
+    ) -> Poll<()> {
         loop {
             if let Some(driver) = &mut self.driver {
-                if driver.poll_unpin(cx).is_pending() {
+                if poll(driver, cx).is_pending() {
                     return Poll::Pending;
                 }
                 self.driver = None;
@@ -200,6 +200,14 @@ impl Future for ReconnectingDriver {
                 None => return Poll::Pending,
             }
         }
+    }
+}
+
+impl Future for ReconnectingDriver {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_with(cx, Driver::poll_unpin)
     }
 }
 

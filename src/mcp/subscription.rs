@@ -120,7 +120,11 @@ impl Client {
         let params = super::call::params_of(&Params { notifications: interest }, "unreachable")?;
         let changes = Arc::new(Changes { limit: self.limits().changes, state: Mutex::default() });
         // No deadline for the end (SUB-08).
-        let options = CallOptions { subscription: Some(Arc::clone(&changes)), ..CallOptions::default() };
+        let options = CallOptions {
+            subscription: Some(Arc::clone(&changes)),
+            meta: self.options().meta.clone(),
+            ..CallOptions::default()
+        };
         let client = self.with_options(options);
         let call = Box::pin(async move { client.call(LISTEN, params.as_deref()).await.map(drop) });
         let mut subscription = Subscription { call: Some(call), changes, lost: None };

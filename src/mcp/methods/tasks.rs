@@ -1,7 +1,7 @@
 //! Tasks of revision 2025-11-25: requests that the server works on on its own time (TSK-01 to TSK-09).
 
 use super::{Client, NOT_AN_OBJECT, Named, Paged, paged, params_of};
-use crate::mcp::error::Error;
+use crate::mcp::error::{Error, InvalidInput};
 use crate::mcp::protocol::object::Object;
 use crate::mcp::types::{CreateTaskResult, Json, ListTasksResult, Task, TaskStatus};
 use serde::Serialize;
@@ -26,7 +26,17 @@ paged! { ListTasksResult, tasks: Task; }
 /// How often a task is asked after that does not say so.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Tasks: only with a server that declares them.
+/// Whether the server makes tasks of such requests (TSK-01).
+fn offers(capabilities: Option<&Json>, method: &str) -> bool {
+    let mut value: Option<Box<RawValue>> = capabilities.map(|all| all.as_raw().to_owned());
+    for name in ["tasks", "requests"].into_iter().chain(method.split('/')) {
+        value = value.and_then(|value| Object::read(value.get())?.get(name).map(RawValue::to_owned));
+    }
+    value.is_some()
+}
+
+/// Tasks: only with a server that declares them. Any other would not know that it is to make a task of
+/// a request, and carry it out at once: such a request fails before it is sent.
 impl Client {
     /// Calls a tool as a task: the server answers at once and works on. `ttl` is for how long it is
     /// asked to keep the result.
@@ -47,6 +57,9 @@ impl Client {
         params: impl Serialize,
         ttl: Option<Duration>,
     ) -> Result<Task, Error> {
+        if self.revision().is_modern() || !offers(self.server().capabilities.as_ref(), method) {
+            return Err(Error::invalid(InvalidInput::Method("the server does not make a task of it")));
+        }
         let params = params_of(&params, NOT_AN_OBJECT)?;
         let params = params.as_deref().map_or("{}", RawValue::get);
         let mut params = Object::read(params).unwrap_or_default();

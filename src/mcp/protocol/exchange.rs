@@ -119,14 +119,15 @@ impl Exchange {
         self.calls.get(&id)?.news
     }
 
-    /// The server said something about this call (progress).
+    /// The server said something about this call (progress). After the reply it is no news any more
+    /// (PRG-03).
     pub(crate) fn handle_news(&mut self, id: u64, now: u64) -> bool {
         match self.calls.get_mut(&id) {
-            Some(call) => {
+            Some(call) if call.reply.is_none() => {
                 call.news = Some(now);
                 true
             }
-            None => false,
+            _ => false,
         }
     }
 

@@ -22,6 +22,12 @@ pub(crate) const HEADER_MISMATCH: i64 = -32020;
 const MISSING_CAPABILITY: i64 = -32021;
 pub(crate) const UNSUPPORTED_VERSION: i64 = -32022;
 
+/// Whether only a server of revision 2026-07-28 says so.
+#[cfg(feature = "mcp-http")]
+pub(crate) fn is_modern_error(error: &RpcError) -> bool {
+    matches!(error.code(), HEADER_MISMATCH | MISSING_CAPABILITY | UNSUPPORTED_VERSION)
+}
+
 /// What goes into the `_meta` of every request (MOD-01, MOD-02).
 pub(crate) fn request_meta(
     revision: Revision,

@@ -28,6 +28,7 @@ use crate::Session;
 use crate::mcp::call::within;
 use crate::mcp::error::{Error, ErrorKind, HttpError};
 use crate::mcp::protocol::handshake::INITIALIZE;
+use crate::mcp::protocol::modern::is_modern_error;
 use crate::sync::Mutex;
 use ::http::Method;
 use ::http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -76,7 +77,8 @@ const LISTENING: Duration = Duration::from_millis(300);
 pub struct Http {
     endpoint: Endpoint,
     state: Mutex<State>,
-    /// Ends, `Closed`, when it is known what the server speaks: what waits for that waits for this.
+    /// Ends, `Closed`, when the server's own stream may be opened: after the handshake, or when it turns
+    /// out that the older transport begins with it.
     settled: Session<Infallible>,
     /// Ends, `Closed`, when the server has answered to its own stream's request, one way or the other.
     listening: Session<Infallible>,
@@ -219,8 +221,11 @@ impl Http {
             Err(error) if self.fallback => error,
             result => return result,
         };
+        let is_modern = |http: &HttpError| http.rpc().is_some_and(is_modern_error);
         let refused = match error.kind() {
-            ErrorKind::Http(http) if matches!(http.status(), 400 | 404 | 405) => http.clone(),
+            ErrorKind::Http(http) if matches!(http.status(), 400 | 404 | 405) && !is_modern(http) => {
+                http.clone()
+            }
             _ => return Err(error),
         };
         let (sse, _) = self.legacy.get_or_init(|| (Sse::over(self.endpoint.clone()), refused));
@@ -264,10 +269,10 @@ impl Transport for Http {
     }
 
     /// A server that may speak first needs its stream before the first call: common ones send what
-    /// belongs to no stream of a call there, and drop it if it is not open (SES-12).
+    /// belongs to no stream of a call there, and drop it if it is not open (SES-12). But not before it
+    /// knows that the handshake is over (INI-04).
     fn ready<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            // Not before the server was told that the handshake is over (INI-04).
             self.settled.close();
             if self.legacy.get().is_none() && !self.is_modern() {
                 let listening = async {

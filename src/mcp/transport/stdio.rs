@@ -28,6 +28,8 @@ use std::future::poll_fn;
 use std::io;
 #[cfg(feature = "mcp-stdio")]
 use std::process::Command;
+#[cfg(feature = "mcp-stdio")]
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -48,9 +50,9 @@ pub struct Stdio {
     slot: Slot,
     #[cfg(feature = "mcp-stdio")]
     child: crate::sync::Mutex<Option<child::Child>>,
-    /// To start it again for a new session.
+    /// To start it again for a new session, as often as it takes: shared with those started so.
     #[cfg(feature = "mcp-stdio")]
-    command: crate::sync::Mutex<Option<Command>>,
+    command: Option<Arc<crate::sync::Mutex<Command>>>,
 }
 
 impl Stdio {
@@ -71,13 +73,18 @@ impl Stdio {
     /// assert_eq!(error.io_kind(), Some(io::ErrorKind::NotFound));
     /// ```
     #[cfg(feature = "mcp-stdio")]
-    pub fn spawn(mut command: Command) -> Result<Self, Error> {
+    pub fn spawn(command: Command) -> Result<Self, Error> {
+        Self::start(Arc::new(crate::sync::Mutex::new(command)))
+    }
+
+    #[cfg(feature = "mcp-stdio")]
+    fn start(command: Arc<crate::sync::Mutex<Command>>) -> Result<Self, Error> {
         let failed = |error| Error::io(IoStage::Spawn, error, Delivery::NotSent);
-        let (child, pipes) = child::Child::spawn(&mut command).map_err(failed)?;
+        let (child, pipes) = child::Child::spawn(&mut command.lock()).map_err(failed)?;
         let child::Pipes { stdin, stdout, stderr } = pipes;
         Ok(Self {
             child: crate::sync::Mutex::new(Some(child)),
-            command: crate::sync::Mutex::new(Some(command)),
+            command: Some(command),
             ..Self::with_pipes(Pipes::new(Box::new(stdout), Box::new(stdin), Some(Box::new(stderr))))
         })
     }
@@ -97,7 +104,7 @@ impl Stdio {
             #[cfg(feature = "mcp-stdio")]
             child: crate::sync::Mutex::default(),
             #[cfg(feature = "mcp-stdio")]
-            command: crate::sync::Mutex::default(),
+            command: None,
         }
     }
 
@@ -250,8 +257,8 @@ impl Transport for Stdio {
     /// Starts the command again.
     #[cfg(feature = "mcp-stdio")]
     fn renew(&self) -> Option<Result<Box<dyn Transport>, Error>> {
-        let command = self.command.lock().take()?;
-        Some(Self::spawn(command).map(|stdio| Box::new(stdio) as _))
+        let command = Arc::clone(self.command.as_ref()?);
+        Some(Self::start(command).map(|stdio| Box::new(stdio) as _))
     }
 
     fn abort(&self) {

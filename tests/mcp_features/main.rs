@@ -1,0 +1,31 @@
+//! What the client can do beyond one call and its answer, tested over transports whose every byte is
+//! the test's: resumption, the server's own stream, requests of the server's, subscriptions,
+//! reconnecting, and how a client finds out which kind of server it has.
+//!
+//! Tests are named after the rows of the checklist. Deadlines run on a clock that stands still unless
+//! the test moves it.
+#![cfg(all(unix, feature = "mcp-stdio", feature = "mcp-http"))]
+
+#[path = "../mcp_faults/check.rs"]
+mod check;
+#[path = "../fault/mod.rs"]
+mod fault;
+
+mod calls;
+mod elicit;
+mod era;
+mod era_lines;
+mod handlers;
+mod kit;
+mod memory;
+mod modern;
+mod old;
+mod params;
+mod reconnect;
+mod resume;
+mod rounds;
+mod script;
+mod stream;
+mod subs;
+mod tasks;
+mod tokens;

@@ -1,0 +1,300 @@
+//! HTTP+SSE, the transport of revision 2024-11-05 (OLD-01 to OLD-09, LIV-22), and how a client falls
+//! back on it.
+
+use crate::check::{cause, on, story, violation};
+use crate::fault::clock::Clock;
+use crate::fault::http::{Call, Request, Server};
+use crate::fault::run::{everywhere, once};
+use crate::fault::{answer, tool};
+use crate::kit::{Feed, Log, ask, http, is_answer, seconds};
+use futures::future::{join, join3};
+use serde_json::json;
+use shared_fate::mcp::{Client, Delivery, Driver, ErrorKind, Mode, Sse, Violation};
+
+fn is_stream(request: &Request) -> bool {
+    request.method == "GET"
+}
+
+/// A server of the old kind: a stream that begins with `endpoint`, and POSTs that are answered there.
+fn old(feed: &Feed, call: &mut Call) {
+    if is_stream(&call.request) {
+        return feed.serve(call);
+    }
+    match tool(&call.request.body) {
+        "refused" => call.respond("400 Bad Request", &[], "no such session"),
+        "broken" => call.respond("500 Internal Server Error", &[], ""),
+        "held" => call.respond("202 Accepted", &[], "Accepted"),
+        _ => {
+            if let Some(answer) = answer(&call.request.body) {
+                feed.write(format!("event: message\ndata: {answer}\n\n"));
+            }
+            call.respond("202 Accepted", &[], "Accepted");
+        }
+    }
+}
+
+fn start() -> (Server, Feed) {
+    let feed = Feed::new();
+    let served = feed.clone();
+    (Server::start(move |call| old(&served, call)), feed)
+}
+
+async fn connect(server: &Server, feed: &Feed, clock: &Clock) -> (Client, Driver) {
+    feed.write(": welcome\n\nevent: endpoint\ndata: /messages?session_id=qu3ry\n\n");
+    on(clock).connect(Sse::new(&server.url()).unwrap()).await.unwrap()
+}
+
+#[test]
+fn old_01_02_04_05_everything_goes_to_the_endpoint_and_comes_on_the_stream() {
+    everywhere(async |run| {
+        let (server, feed) = start();
+        let (client, driver) = connect(&server, &feed, &Clock::new()).await;
+        run.drive(driver, async {
+            client.call_tool("echo", ()).await.unwrap();
+            // Not messages: no data, of another kind, a second endpoint.
+            feed.write("data:\n\nevent: other\ndata: {}\n\nevent: endpoint\ndata: http://evil/\n\n");
+            feed.say(&ask("p", "ping", json!({})));
+            server.arrival(|it| is_answer(&it.body, "p")).await;
+            client.ping().await.unwrap();
+            let requests = server.requests();
+            assert_eq!((&*requests[0].method, &*requests[0].target), ("GET", "/mcp"));
+            assert_eq!(requests[0].header("accept"), Some("text/event-stream"));
+            for request in &requests[1..] {
+                assert_eq!((&*request.method, &*request.target), ("POST", "/messages?session_id=qu3ry"));
+                assert_eq!(request.header("content-type"), Some("application/json"));
+                assert_eq!(request.header("mcp-session-id"), None);
+            }
+            client.close().await;
+            feed.end();
+            server.deserted().await;
+        })
+        .await;
+        assert!(server.requests().iter().all(|it| it.method != "DELETE"));
+    });
+}
+
+#[test]
+fn old_08_liv_22_a_post_that_fails_fails_its_call_at_once_and_no_other() {
+    everywhere(async |run| {
+        let (server, feed) = start();
+        let (client, driver) = connect(&server, &feed, &Clock::new()).await;
+        run.drive(driver, async {
+            let (refused, broken, fine) = join3(
+                client.call_tool("refused", ()),
+                client.call_tool("broken", ()),
+                client.call_tool("echo", ()),
+            )
+            .await;
+            for (result, status) in [(refused, 400), (broken, 500)] {
+                let error = result.unwrap_err();
+                assert_eq!((error.http().unwrap().status(), error.delivery()), (status, Delivery::Answered));
+                story(&error);
+            }
+            fine.unwrap();
+            client.ping().await.unwrap();
+            assert_eq!(client.pending_calls(), 0);
+            client.close().await;
+            feed.end();
+            server.deserted().await;
+        })
+        .await;
+    });
+}
+
+#[test]
+fn old_07_liv_22_the_end_of_the_stream_ends_everything() {
+    everywhere(async |run| {
+        let (server, feed) = start();
+        let (client, driver) = connect(&server, &feed, &Clock::new()).await;
+        run.drive(driver, async {
+            let calls = join(client.call_tool("held", ()), client.call_tool("held", ()));
+            let ((one, two), ()) = join(calls, async {
+                for _ in 0..2 {
+                    server.arrival(|request| request.tool() == "held").await;
+                }
+                feed.end();
+            })
+            .await;
+            for result in [one, two] {
+                let error = result.unwrap_err();
+                assert_eq!(*violation(cause(&error)), Violation::StreamEnded);
+                assert_eq!(error.delivery(), Delivery::MaybeSent);
+                assert!(!error.is_retryable());
+                story(&error);
+            }
+            let error = client.ping().await.unwrap_err();
+            assert_eq!((error.delivery(), client.pending_calls()), (Delivery::NotSent, 0));
+            client.close().await;
+            server.deserted().await;
+        })
+        .await;
+    });
+}
+
+#[test]
+fn old_06_liv_22_an_endpoint_that_never_comes_costs_the_handshake_its_time() {
+    everywhere(async |_| {
+        let (server, feed) = start();
+        let clock = Clock::new();
+        feed.write(": wait for it\n\n");
+        let connecting = on(&clock).connect(Sse::new(&server.url()).unwrap());
+        let (result, ()) = join(connecting, clock.pass(seconds(60))).await;
+        let error = result.unwrap_err();
+        assert!(error.is_timeout(), "{error:#}");
+        story(&error);
+        feed.end();
+        server.deserted().await;
+        assert!(server.requests().iter().all(is_stream));
+    });
+}
+
+#[test]
+fn old_01_old_03_a_stream_that_is_none_or_leads_elsewhere_is_refused_at_once() {
+    everywhere(async |_| {
+        for first in [
+            "",
+            "event: endpoint\ndata: http://127.0.0.1:1/x\n\n",
+            "event: endpoint\ndata: http://u:passw0rd@h/\n\n",
+        ] {
+            let (server, feed) = start();
+            feed.write(first);
+            let error = on(&Clock::new()).connect(Sse::new(&server.url()).unwrap()).await.unwrap_err();
+            match violation(cause(&error)) {
+                Violation::StreamEnded => assert_eq!(first, ""),
+                Violation::Endpoint(_) => assert_ne!(first, ""),
+                _ => panic!("{error:#}"),
+            }
+            assert_eq!(error.delivery(), Delivery::MaybeSent, "as far as anybody knows");
+            story(&error);
+            feed.end();
+            server.deserted().await;
+            assert_eq!(server.requests().len(), 1);
+        }
+        for (status, kind) in [("404 Not Found", "text/plain"), ("200 OK", "text/html")] {
+            let server = Server::start(move |call| {
+                call.respond(status, &[&format!("Content-Type: {kind}")], "<p>hi");
+            });
+            let error = on(&Clock::new()).connect(Sse::new(&server.url()).unwrap()).await.unwrap_err();
+            match cause(&error).kind() {
+                ErrorKind::Http(http) => assert_eq!(http.status(), 404),
+                _ => assert!(matches!(violation(cause(&error)), Violation::ContentType(Some(_)))),
+            }
+            server.deserted().await;
+        }
+    });
+}
+
+#[test]
+fn old_09_the_client_falls_back_and_works() {
+    everywhere(async |run| {
+        for status in ["400 Bad Request", "404 Not Found", "405 Method Not Allowed"] {
+            let feed = Feed::new();
+            let served = feed.clone();
+            let server = Server::start(move |call| match &*call.request.target {
+                "/mcp" if !is_stream(&call.request) => call.respond(status, &[], "not here"),
+                _ => old(&served, call),
+            });
+            feed.write("event: endpoint\ndata: messages\n\n");
+            let log = Log::default();
+            let (client, driver) = log.events(on(&Clock::new())).connect(http(&server)).await.unwrap();
+            run.drive(driver, async {
+                client.call_tool("echo", ()).await.unwrap();
+                client.close().await;
+                feed.end();
+                server.deserted().await;
+            })
+            .await;
+            let requests = server.requests();
+            assert_eq!(requests.iter().filter(|it| is_stream(it)).count(), 1, "{status}");
+            assert_eq!(requests.iter().filter(|it| it.rpc() == "initialize").count(), 2);
+            assert!(log.lines().is_empty());
+        }
+    });
+}
+
+#[test]
+fn old_09_when_both_fail_both_are_told() {
+    everywhere(async |_| {
+        let server = Server::start(|call| match is_stream(&call.request) {
+            true => call.respond("410 Gone", &["Content-Type: text/plain"], "no stream here"),
+            false => call.respond("404 Not Found", &["Content-Type: text/plain"], "no post here"),
+        });
+        let error = on(&Clock::new()).connect(http(&server)).await.unwrap_err();
+        let root = cause(&error);
+        let ErrorKind::NoEndpoint(refused, sse) = root.kind() else { panic!("{error:#}") };
+        assert_eq!((refused.status(), sse.http().unwrap().status()), (404, 410));
+        let story = story(&error);
+        for part in ["no post here", "no stream here", "404", "410"] {
+            assert!(story.contains(part), "{part} in {story}");
+        }
+        server.deserted().await;
+        assert_eq!(server.requests().len(), 2);
+    });
+}
+
+#[test]
+fn old_09_other_answers_are_no_reason_to_fall_back() {
+    once(async |_| {
+        for status in [401, 403, 406, 410, 415, 429, 500, 503] {
+            let server = Server::start(move |call| call.respond(&format!("{status} Hm"), &[], "no"));
+            let error = on(&Clock::new()).connect(http(&server)).await.unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::Http(http) if http.status() == status), "{error:#}");
+            server.deserted().await;
+            assert_eq!(server.requests().len(), 1, "{status}");
+        }
+        let server = Server::start(|call| call.respond("404 Not Found", &[], "no"));
+        let transport = http(&server).legacy_fallback(false);
+        let error = on(&Clock::new()).connect(transport).await.unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Http(http) if http.status() == 404), "{error:#}");
+        assert_eq!(server.requests().len(), 1);
+    });
+}
+
+#[test]
+fn old_09_era_14_a_server_of_unknown_kind_is_asked_in_order() {
+    everywhere(async |run| {
+        let feed = Feed::new();
+        let served = feed.clone();
+        let server = Server::start(move |call| match &*call.request.target {
+            "/mcp" if !is_stream(&call.request) => call.respond("405 Method Not Allowed", &[], ""),
+            _ => old(&served, call),
+        });
+        feed.write("event: endpoint\ndata: messages\n\n");
+        let builder = on(&Clock::new()).mode(Mode::Auto);
+        let (client, driver) = builder.connect(http(&server)).await.unwrap();
+        run.drive(driver, async {
+            client.call_tool("echo", ()).await.unwrap();
+            client.close().await;
+            feed.end();
+            server.deserted().await;
+        })
+        .await;
+        let requests = server.requests();
+        let told: Vec<_> = requests[..4].iter().map(|it| format!("{} {}", it.method, it.rpc())).collect();
+        assert_eq!(told, ["POST server/discover", "POST initialize", "GET ", "POST initialize"]);
+        assert_eq!(requests[3].target, "/messages");
+        for request in &requests[1..] {
+            assert_eq!((request.header("mcp-method"), request.body["params"].get("_meta")), (None, None));
+        }
+    });
+}
+
+#[test]
+fn old_01_era_03_the_old_transport_is_probed_like_a_pipe() {
+    everywhere(async |run| {
+        let (server, feed) = start();
+        feed.write("event: endpoint\ndata: messages\n\n");
+        let builder = on(&Clock::new()).mode(Mode::Auto);
+        let (client, driver) = builder.connect(Sse::new(&server.url()).unwrap()).await.unwrap();
+        run.drive(driver, async {
+            client.ping().await.unwrap();
+            client.close().await;
+            feed.end();
+            server.deserted().await;
+        })
+        .await;
+        let requests = server.requests();
+        let told: Vec<_> = requests[..3].iter().map(|it| it.rpc().to_owned()).collect();
+        assert_eq!(told, ["", "server/discover", "initialize"]);
+    });
+}

@@ -1,0 +1,332 @@
+//! New sessions with the same server: SES-05, SES-06, SES-16, IO-19, LIV-09, LIV-10.
+
+use crate::check::{cause, on, story};
+use crate::fault::Gate;
+use crate::fault::clock::Clock;
+use crate::fault::http::{SESSION, Server};
+use crate::fault::run::{everywhere, once};
+use crate::kit::{Feed, http, seconds};
+use crate::script::script;
+use futures::future::{join, join_all, select};
+use futures::stream::{FuturesUnordered, StreamExt};
+use shared_fate::Cause;
+use shared_fate::mcp::{Client, Delivery, ErrorKind, Event, Reconnecting};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A server that numbers its sessions, and forgets the one before the present one.
+fn forgetful() -> (Server, Arc<AtomicUsize>, Gate, Arc<AtomicUsize>) {
+    let (present, failures, gate) =
+        (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Gate::default());
+    let (sessions, fails, held) = (Arc::clone(&present), Arc::clone(&failures), gate.clone());
+    let server = Server::start(move |call| {
+        let present = format!("{SESSION}-{}", sessions.load(Ordering::SeqCst));
+        match (call.request.rpc(), call.request.header("mcp-session-id")) {
+            ("initialize", _) => {
+                if sessions.load(Ordering::SeqCst) > 0 {
+                    held.wait();
+                }
+                if fails.load(Ordering::SeqCst) > 0 {
+                    fails.fetch_sub(1, Ordering::SeqCst);
+                    return call.respond("503 Service Unavailable", &[], "busy");
+                }
+                let number = sessions.fetch_add(1, Ordering::SeqCst) + 1;
+                let answer = call.answer();
+                call.json(&[&format!("Mcp-Session-Id: {SESSION}-{number}")], &answer);
+            }
+            (_, Some(id)) if id == present => call.normal(),
+            _ => call.respond("404 Not Found", &["Content-Type: text/plain"], "Session not found"),
+        }
+    });
+    (server, present, gate, failures)
+}
+
+fn forget(present: &AtomicUsize) {
+    present.fetch_add(1, Ordering::SeqCst);
+}
+
+fn initializations(server: &Server) -> usize {
+    server.requests().iter().filter(|it| it.rpc() == "initialize").count()
+}
+
+#[test]
+fn ses_05_16_reconnecting_after_a_404_starts_anew_and_repeats_nothing() {
+    everywhere(async |run| {
+        let feed = Feed::new();
+        let (served, sessions) = (feed.clone(), Arc::new(AtomicUsize::new(0)));
+        let server = Server::start(move |call| match (&*call.request.method, call.request.rpc()) {
+            ("GET", _) => served.serve(call),
+            (_, "initialize") => {
+                let number = sessions.fetch_add(1, Ordering::SeqCst);
+                let answer = call.answer();
+                call.json(&[&format!("Mcp-Session-Id: s{number}")], &answer);
+            }
+            _ if call.request.tool() == "late" => call.respond("404 Not Found", &[], ""),
+            _ => call.normal(),
+        });
+        let (old, driver) = on(&Clock::new()).connect(http(&server)).await.unwrap();
+        run.drive(driver, async {
+            server.arrival(|it| it.method == "GET").await;
+            let error = old.call_tool("late", ()).await.unwrap_err();
+            assert!(matches!(cause(&error).kind(), ErrorKind::SessionExpired(_)));
+        })
+        .await;
+        feed.write("");
+        let before = server.requests().len();
+        let (new, driver) = old.reconnect().await.unwrap();
+        run.drive(driver, async {
+            new.ping().await.unwrap();
+            // The old one is as it was.
+            let error = old.ping().await.unwrap_err();
+            assert!(matches!(cause(&error).kind(), ErrorKind::SessionExpired(_)));
+            let requests = server.requests().split_off(before);
+            let told: Vec<_> = requests.iter().map(|it| format!("{} {}", it.method, it.rpc())).collect();
+            assert_eq!(told, ["POST initialize", "POST notifications/initialized", "GET ", "POST ping"]);
+            assert_eq!(requests[0].header("mcp-session-id"), None);
+            assert_eq!(requests[0].header("mcp-protocol-version"), None);
+            for request in &requests[1..] {
+                assert_eq!(request.header("mcp-session-id"), Some("s1"), "{request:?}");
+            }
+            new.close().await;
+            feed.end();
+            server.deserted().await;
+        })
+        .await;
+        assert_eq!(server.requests().iter().filter(|it| it.tool() == "late").count(), 1);
+    });
+}
+
+#[test]
+fn io_19_a_child_is_started_again_and_again() {
+    everywhere(async |run| {
+        let (stdio, notes) = script("*'\"exit\"'*) exit 7 ;;");
+        let (old, driver) = on(&Clock::new()).connect(stdio).await.unwrap();
+        run.drive(driver, async {
+            let error = old.call_tool("exit", ()).await.unwrap_err();
+            assert!(matches!(cause(&error).kind(), ErrorKind::ServerExited(_)), "{error:#}");
+        })
+        .await;
+        for round in 2..4 {
+            let (new, driver) = old.reconnect().await.unwrap();
+            run.drive(driver, async {
+                new.ping().await.unwrap();
+                new.close().await;
+            })
+            .await;
+            let processes = notes.processes();
+            assert_eq!(processes.len(), round);
+            let told: Vec<_> = processes[round - 1].iter().map(|it| it["method"].clone()).collect();
+            assert_eq!(told, ["initialize", "notifications/initialized", "ping"]);
+        }
+    });
+}
+
+#[test]
+fn liv_10_a_child_that_fails_to_start_is_tried_again_by_the_next() {
+    everywhere(async |_| {
+        let (stdio, notes) = script(
+            "*'\"exit\"'*) exit 7 ;; *'\"initialize\"'*) if [ $starts = 2 ]; then exit 8; else say '\"result\":{\"protocolVersion\":\"2025-11-25\",\"capabilities\":{}}'; fi ;;",
+        );
+        let (clients, driver) = Reconnecting::connect(on(&Clock::new()), stdio).await.unwrap();
+        driver
+            .with(async {
+                let old = clients.client().await.unwrap();
+                old.call_tool("exit", ()).await.unwrap_err();
+                let error = clients.client().await.unwrap_err();
+                assert!(story(&error).contains("exit status 8"), "{error:#}");
+                clients.client().await.unwrap().ping().await.unwrap();
+                clients.client().await.unwrap().close().await;
+            })
+            .await;
+        assert_eq!(notes.processes().len(), 3);
+    });
+}
+
+async fn connect(server: &Server) -> (Reconnecting, shared_fate::mcp::ReconnectingDriver) {
+    Reconnecting::connect(on(&Clock::new()), http(server)).await.unwrap()
+}
+
+/// The session is gone, and somebody has noticed.
+async fn lose(clients: &Reconnecting, present: &AtomicUsize) -> Client {
+    forget(present);
+    let client = clients.client().await.unwrap();
+    let error = client.ping().await.unwrap_err();
+    assert!(matches!(cause(&error).kind(), ErrorKind::SessionExpired(_)));
+    client
+}
+
+#[test]
+fn ses_06_liv_09_many_callers_make_one_session() {
+    everywhere(async |_| {
+        let (server, present, gate, _) = forgetful();
+        let (clients, driver) = connect(&server).await;
+        driver
+            .with(async {
+                let old = lose(&clients, &present).await;
+                let many = join_all((0..50).map(|_| async {
+                    let client = clients.client().await.unwrap();
+                    client.ping().await.unwrap();
+                }));
+                let opening = async {
+                    server
+                        .arrival(|it| it.rpc() == "initialize" && it.header("mcp-session-id").is_none())
+                        .await;
+                    gate.open();
+                };
+                join(many, opening).await;
+                assert_eq!(initializations(&server), 2);
+                assert_eq!(old.ping().await.unwrap_err().delivery(), Delivery::NotSent);
+                clients.client().await.unwrap().close().await;
+            })
+            .await;
+        server.deserted().await;
+    });
+}
+
+#[test]
+fn liv_10_when_it_fails_all_get_the_same_cause_and_the_next_tries_again() {
+    everywhere(async |_| {
+        let (server, present, gate, failures) = forgetful();
+        let (clients, driver) = connect(&server).await;
+        driver
+            .with(async {
+                lose(&clients, &present).await;
+                failures.store(1, Ordering::SeqCst);
+                let many = join_all((0..50).map(|_| clients.client()));
+                let opening = async {
+                    server.arrival(|it| it.rpc() == "initialize").await;
+                    server.arrival(|it| it.rpc() == "initialize").await;
+                    gate.open();
+                };
+                let (results, ()) = join(many, opening).await;
+                let mut stories: Vec<_> = results
+                    .into_iter()
+                    .map(|result| {
+                        let error = result.unwrap_err();
+                        assert_eq!(error.http().unwrap().status(), 503);
+                        assert_eq!(error.delivery(), Delivery::NotSent);
+                        story(&error)
+                    })
+                    .collect();
+                stories.dedup();
+                assert_eq!((stories.len(), initializations(&server)), (1, 2));
+                clients.client().await.unwrap().ping().await.unwrap();
+                clients.client().await.unwrap().close().await;
+            })
+            .await;
+        server.deserted().await;
+    });
+}
+
+#[test]
+fn ses_06_when_the_leader_goes_another_takes_over() {
+    everywhere(async |_| {
+        let (server, present, gate, _) = forgetful();
+        let (clients, driver) = connect(&server).await;
+        driver
+            .with(async {
+                lose(&clients, &present).await;
+                let mut leader = Box::pin(clients.client());
+                assert!(futures::poll!(&mut leader).is_pending());
+                let mut others: FuturesUnordered<_> = (0..9).map(|_| clients.client()).collect();
+                let mut arrived = pin!(async {
+                    server.arrival(|it| it.rpc() == "initialize").await;
+                    server.arrival(|it| it.rpc() == "initialize").await;
+                });
+                // The leader's own request is on its way.
+                let mut all = select(leader, &mut arrived);
+                let leader = match (&mut all).await {
+                    futures::future::Either::Right((_, leader)) => leader,
+                    futures::future::Either::Left(_) => panic!("nobody has answered"),
+                };
+                assert!(futures::poll!(others.next()).is_pending());
+                drop(leader);
+                gate.open();
+                while let Some(client) = others.next().await {
+                    client.unwrap().ping().await.unwrap();
+                }
+                assert_eq!(initializations(&server), 3);
+                clients.client().await.unwrap().close().await;
+            })
+            .await;
+        server.deserted().await;
+    });
+}
+
+#[test]
+fn what_was_closed_stays_closed() {
+    everywhere(async |_| {
+        let (server, _, gate, _) = forgetful();
+        gate.open();
+        let (clients, driver) = connect(&server).await;
+        let task = async {
+            clients.client().await.unwrap().close().await;
+            let client = clients.client().await.unwrap();
+            assert!(matches!(client.ping().await.unwrap_err().session_cause(), Some(Cause::Closed)));
+        };
+        join(driver, task).await;
+        assert_eq!(initializations(&server), 1);
+        // Without a driver there is nothing to reconnect for.
+        let (clients, driver) = connect(&server).await;
+        drop(driver);
+        let client = clients.client().await.unwrap();
+        assert!(matches!(client.ping().await.unwrap_err().session_cause(), Some(Cause::Dropped)));
+        assert_eq!(initializations(&server), 2);
+        server.deserted().await;
+    });
+}
+
+#[test]
+fn liv_17_a_panic_in_the_driver_does_not_take_the_application_along() {
+    once(async |_| {
+        let feed = Feed::new();
+        let served = feed.clone();
+        let server = Server::start(move |call| match &*call.request.method {
+            "GET" => served.serve(call),
+            _ => call.normal(),
+        });
+        let builder = on(&Clock::new()).on_event(|event| {
+            if matches!(event, Event::ToolsChanged) {
+                panic!("a bug in the hook");
+            }
+        });
+        let (clients, driver) = Reconnecting::connect(builder, http(&server)).await.unwrap();
+        driver
+            .with(async {
+                let client = clients.client().await.unwrap();
+                feed.write("data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n\n");
+                assert!(matches!(client.session().ended().await, Cause::Panicked(_)));
+                feed.write("");
+                clients.client().await.unwrap().ping().await.unwrap();
+                clients.client().await.unwrap().close().await;
+                feed.end();
+            })
+            .await;
+        assert_eq!(initializations(&server), 2);
+    });
+}
+
+#[test]
+fn liv_10_a_reconnection_that_hangs_is_bounded() {
+    once(async |_| {
+        let (server, present, gate, _) = forgetful();
+        let clock = Clock::new();
+        let (clients, driver) = Reconnecting::connect(on(&clock), http(&server)).await.unwrap();
+        driver
+            .with(async {
+                lose(&clients, &present).await;
+                let many = join_all((0..3).map(|_| clients.client()));
+                let (results, ()) = join(many, clock.pass(seconds(60))).await;
+                for result in results {
+                    let error = result.unwrap_err();
+                    let inner = cause(&error);
+                    assert!(inner.is_timeout(), "{error:#}");
+                }
+                gate.open();
+                clients.client().await.unwrap().ping().await.unwrap();
+                clients.client().await.unwrap().close().await;
+            })
+            .await;
+    });
+}

@@ -1,0 +1,365 @@
+//! Streams that break off and are resumed (RES-01 to RES-11, LIV-04, LIV-05, LIV-28).
+
+use crate::check::{on, story, violation};
+use crate::fault::clock::Clock;
+use crate::fault::http::{Call, SESSION, Server};
+use crate::fault::run::{everywhere, once};
+use crate::fault::text_result;
+use crate::kit::{connect, http, millis, reply, seconds};
+use futures::future::{join, join3};
+use serde_json::json;
+use shared_fate::mcp::{CallOptions, Delivery, ErrorKind, Limits, Violation};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const RETRY: u64 = 1_500;
+
+/// Calls are answered by a stream that says where to resume it, and ends; the id names the call.
+fn breaks_off(call: &mut Call) {
+    call.events();
+    let id = &call.request.body["id"];
+    let text = format!("id: call-{id}\nretry: {RETRY}\ndata:\n\n");
+    call.write(text);
+}
+
+/// The reply on the stream that resumes the one of `last`.
+fn resumed(call: &Call) -> Option<String> {
+    let id: u64 = call.request.header("last-event-id")?.strip_prefix("call-")?.parse().unwrap();
+    Some(reply(&json!(id), text_result(&format!("call {id}"))).to_string())
+}
+
+fn gets(server: &Server) -> usize {
+    let requests = server.requests();
+    requests.iter().filter(|request| request.header("last-event-id").is_some()).count()
+}
+
+fn is_resumption(request: &crate::fault::http::Request) -> bool {
+    request.header("last-event-id").is_some()
+}
+
+fn cancellations(server: &Server) -> usize {
+    server.requests().iter().filter(|request| request.rpc() == "notifications/cancelled").count()
+}
+
+#[test]
+fn res_01_02_03_06_10_the_reply_comes_on_the_resuming_get() {
+    everywhere(async |run| {
+        let server = Server::start(|call| match (call.request.tool(), resumed(call)) {
+            ("polled", _) => breaks_off(call),
+            (_, Some(reply)) => {
+                call.events();
+                // What follows the reply is nobody's, and the stream stays open.
+                call.write(format!("id: next\ndata: {reply}\n\nretry: 7\ndata:\n\n"));
+                call.hold();
+            }
+            _ => call.normal(),
+        });
+        let clock = Clock::new();
+        let (client, driver) = connect(&server, &clock).await;
+        run.drive(driver, async {
+            let arguments = json!({});
+            let (result, ()) = join(client.call_tool("polled", arguments), async {
+                clock.asleep(millis(RETRY)).await;
+                assert_eq!(gets(&server), 0, "not before the time");
+                client.ping().await.unwrap();
+                clock.advance(millis(RETRY - 1));
+                client.ping().await.unwrap();
+                assert_eq!(gets(&server), 0, "not a millisecond before");
+                clock.advance(millis(1));
+            })
+            .await;
+            let text = result.unwrap().text();
+            assert!(text.starts_with("call "), "{text}");
+            let get = server.arrival(is_resumption).await;
+            assert_eq!((&*get.method, get.header("accept")), ("GET", Some("text/event-stream")));
+            assert_eq!(get.header("mcp-session-id"), Some(SESSION));
+            assert_eq!(get.header("mcp-protocol-version"), Some("2025-11-25"));
+            assert_eq!(get.header("content-type"), None);
+            client.ping().await.unwrap();
+            assert_eq!((gets(&server), cancellations(&server)), (1, 0));
+            assert_eq!((client.pending_calls(), clock.sleeping()), (0, clock.sleeping().min(1)));
+            client.close().await;
+            server.deserted().await;
+        })
+        .await;
+    });
+}
+
+#[test]
+fn res_07_liv_04_without_an_id_the_end_of_the_stream_is_the_end_of_the_call() {
+    everywhere(async |run| {
+        let server = Server::start(|call| match call.request.tool() {
+            "ends" => {
+                call.events();
+                call.write("retry: 10\ndata:\n\n");
+            }
+            // SSE-05: the server takes its id back.
+            "cleared" => {
+                call.events();
+                call.write("id: 1\ndata:\n\nid:\ndata:\n\n");
+            }
+            "held" => call.hold(),
+            _ => call.normal(),
+        });
+        let clock = Clock::new();
+        let (client, driver) = connect(&server, &clock).await;
+        run.drive(driver, async {
+            let mut sibling = pin!(client.call_tool("held", ()));
+            assert!(futures::poll!(&mut sibling).is_pending());
+            for tool in ["ends", "cleared"] {
+                let error = client.call_tool(tool, ()).await.unwrap_err();
+                assert_eq!(*violation(&error), Violation::StreamEnded, "{tool}");
+                assert_eq!(error.delivery(), Delivery::Answered);
+                assert!(!error.is_retryable());
+                story(&error);
+            }
+            assert!(futures::poll!(&mut sibling).is_pending());
+            assert_eq!(client.pending_calls(), 1);
+            assert_eq!(gets(&server), 0);
+            client.close().await;
+            sibling.await.unwrap_err();
+            server.deserted().await;
+        })
+        .await;
+    });
+}
+
+#[test]
+fn liv_05_res_08_an_answer_that_will_not_become_another_fails_the_call() {
+    everywhere(async |run| {
+        for (status, body) in
+            [("405 Method Not Allowed", ""), ("404 Not Found", "gone"), ("400 Bad Request", "what?")]
+        {
+            let server = Server::start(move |call| match (call.request.tool(), resumed(call)) {
+                ("polled", _) => breaks_off(call),
+                (_, Some(_)) => call.respond(status, &["Content-Type: text/plain"], body),
+                _ => call.normal(),
+            });
+            let clock = Clock::new();
+            let (client, driver) = connect(&server, &clock).await;
+            run.drive(driver, async {
+                let (result, ()) = join(client.call_tool("polled", ()), clock.pass(millis(RETRY))).await;
+                let error = result.unwrap_err();
+                let ErrorKind::Http(http) = error.kind() else { panic!("{error:#}") };
+                assert!(status.starts_with(&http.status().to_string()));
+                assert_eq!(error.delivery(), Delivery::Answered);
+                story(&error);
+                client.ping().await.unwrap();
+                assert_eq!(gets(&server), 1);
+                client.close().await;
+            })
+            .await;
+        }
+    });
+}
+
+#[test]
+fn liv_05_a_page_in_place_of_the_stream_fails_the_call() {
+    everywhere(async |run| {
+        let server = Server::start(|call| match (call.request.tool(), resumed(call)) {
+            ("polled", _) => breaks_off(call),
+            (_, Some(_)) => call.respond("200 OK", &["Content-Type: text/html"], "<p>hello"),
+            _ => call.normal(),
+        });
+        let clock = Clock::new();
+        let (client, driver) = connect(&server, &clock).await;
+        run.drive(driver, async {
+            let (result, ()) = join(client.call_tool("polled", ()), clock.pass(millis(RETRY))).await;
+            let error = result.unwrap_err();
+            assert!(matches!(violation(&error), Violation::ContentType(Some(it)) if it == "text/html"));
+            client.ping().await.unwrap();
+            assert_eq!(gets(&server), 1);
+            client.close().await;
+        })
+        .await;
+    });
+}
+
+#[test]
+fn liv_05_res_03_res_08_rounds_without_news_are_bounded_and_wait_longer_and_longer() {
+    everywhere(async |run| {
+        for broken in [false, true] {
+            for (news_at, succeeds) in [(2, true), (3, false)] {
+                let tries = Arc::new(AtomicUsize::new(0));
+                let counted = Arc::clone(&tries);
+                let server = Server::start(move |call| match (call.request.tool(), resumed(call)) {
+                    ("polled", _) => breaks_off(call),
+                    (_, Some(reply)) => match counted.fetch_add(1, Ordering::SeqCst) + 1 {
+                        round if round == news_at => {
+                            call.events();
+                            call.event(&reply);
+                        }
+                        _ if broken => call.respond("500 Internal Server Error", &[], ""),
+                        // Opens, says nothing that is news, and closes.
+                        _ => {
+                            call.events();
+                            call.write(": here I am\n\n");
+                        }
+                    },
+                    _ => call.normal(),
+                });
+                let mut limits = Limits::default();
+                limits.resumptions = 2;
+                let clock = Clock::new();
+                let (client, driver) = on(&clock).limits(limits).connect(http(&server)).await.unwrap();
+                run.drive(driver, async {
+                    let (result, ()) = join(client.call_tool("polled", ()), async {
+                        clock.pass(millis(RETRY)).await;
+                        clock.pass(seconds(2)).await;
+                    })
+                    .await;
+                    if succeeds {
+                        result.unwrap();
+                    } else {
+                        let error = result.unwrap_err();
+                        assert_eq!(*violation(&error), Violation::StreamEnded);
+                        assert_eq!(error.delivery(), Delivery::Answered);
+                        assert_eq!(story(&error).contains("500"), broken, "{error:#}");
+                    }
+                    assert_eq!(tries.load(Ordering::SeqCst), 2);
+                    client.ping().await.unwrap();
+                    assert_eq!(client.pending_calls(), 0);
+                    client.close().await;
+                })
+                .await;
+            }
+        }
+    });
+}
+
+#[test]
+fn res_08_news_starts_the_count_again() {
+    once(async |run| {
+        let rounds = AtomicUsize::new(0);
+        let server = Server::start(move |call| match (call.request.tool(), resumed(call)) {
+            ("polled", _) => breaks_off(call),
+            (_, Some(reply)) => {
+                call.events();
+                match rounds.fetch_add(1, Ordering::SeqCst) {
+                    20 => drop(call.event(&reply)),
+                    _ => call.write("data: {\"jsonrpc\":\"2.0\",\"method\":\"x\"}\n\n"),
+                }
+            }
+            _ => call.normal(),
+        });
+        let clock = Clock::new();
+        let (client, driver) = connect(&server, &clock).await;
+        run.drive(driver, async {
+            let turning = async {
+                loop {
+                    clock.pass(millis(RETRY)).await;
+                    server.arrival(is_resumption).await;
+                }
+            };
+            let call = client.with_options(CallOptions::default());
+            let result = smol::future::or(call.call_tool("polled", ()), turning).await;
+            result.unwrap();
+            assert_eq!(gets(&server), 21);
+            client.close().await;
+        })
+        .await;
+    });
+}
+
+#[test]
+fn res_09_liv_28_a_deadline_during_the_wait_fires_and_nothing_is_resumed() {
+    everywhere(async |run| {
+        let server = Server::start(|call| match call.request.tool() {
+            "polled" => {
+                call.events();
+                call.write("id: 1\nretry: 86400000\ndata:\n\n");
+            }
+            _ => call.normal(),
+        });
+        let clock = Clock::new();
+        let (client, driver) = connect(&server, &clock).await;
+        run.drive(driver, async {
+            let hasty = client.with_options(CallOptions::timeout(seconds(5)));
+            let (result, ()) = join(hasty.call_tool("polled", ()), async {
+                clock.asleep(seconds(86_400)).await;
+                clock.pass(seconds(5)).await;
+            })
+            .await;
+            let error = result.unwrap_err();
+            let ErrorKind::Timeout(timeout) = error.kind() else { panic!("{error:#}") };
+            assert_eq!((timeout.after(), timeout.is_total()), (seconds(5), true));
+            assert_eq!(error.delivery(), Delivery::MaybeSent);
+            server.arrival(|request| request.rpc() == "notifications/cancelled").await;
+            clock.advance(seconds(100_000));
+            client.ping().await.unwrap();
+            assert_eq!((gets(&server), client.pending_calls()), (0, 0));
+            client.close().await;
+        })
+        .await;
+    });
+}
+
+#[test]
+fn res_11_a_caller_that_gives_up_during_the_wait_stops_the_resumption() {
+    everywhere(async |run| {
+        let server = Server::start(|call| match call.request.tool() {
+            "polled" => breaks_off(call),
+            _ => call.normal(),
+        });
+        let clock = Clock::new();
+        let (client, driver) = connect(&server, &clock).await;
+        run.drive(driver, async {
+            let waiting = async {
+                clock.asleep(millis(RETRY)).await;
+                None
+            };
+            let call = async { Some(client.call_tool("polled", ()).await) };
+            assert!(smol::future::or(call, waiting).await.is_none());
+            server.arrival(|request| request.rpc() == "notifications/cancelled").await;
+            clock.advance(seconds(10));
+            client.ping().await.unwrap();
+            assert_eq!((gets(&server), cancellations(&server), client.pending_calls()), (0, 1, 0));
+            client.close().await;
+            server.deserted().await;
+        })
+        .await;
+    });
+}
+
+#[test]
+fn res_04_an_id_belongs_to_its_own_stream() {
+    everywhere(async |run| {
+        let server = Server::start(|call| match (call.request.tool(), resumed(call)) {
+            ("polled", _) => breaks_off(call),
+            ("ends", _) => call.events(),
+            (_, Some(reply)) => {
+                call.events();
+                call.event(&reply);
+            }
+            _ => call.normal(),
+        });
+        let clock = Clock::new();
+        let (client, driver) = connect(&server, &clock).await;
+        run.drive(driver, async {
+            let turning = async {
+                loop {
+                    clock.pass(millis(RETRY)).await;
+                }
+            };
+            let calls = join3(
+                client.call_tool("polled", ()),
+                client.call_tool("ends", ()),
+                client.call_tool("polled", ()),
+            );
+            let (one, none, two) = smol::future::or(calls, turning).await;
+            assert_eq!(*violation(&none.unwrap_err()), Violation::StreamEnded);
+            assert_ne!(one.unwrap().text(), two.unwrap().text(), "each has got its own");
+            let error = client.call_tool("ends", ()).await.unwrap_err();
+            assert_eq!(*violation(&error), Violation::StreamEnded);
+            let ids: std::collections::HashSet<_> = server
+                .requests()
+                .iter()
+                .filter_map(|it| it.header("last-event-id").map(str::to_owned))
+                .collect();
+            assert_eq!((gets(&server), ids.len()), (2, 2));
+            client.close().await;
+        })
+        .await;
+    });
+}
