@@ -152,6 +152,7 @@ fn r14_with_polls_the_application_first_and_keeps_no_result_back() {
     let task = TestWaker::new();
     let mut with = pin!(session.drive(driver).with(app));
     task.pending(&mut with);
+    assert!(!with.is_terminated());
     assert_eq!((app_log.polls(), driver_log.polls()), (1, 1));
     assert_eq!(task.ready(&mut with), 7);
     assert_eq!((app_log.polls(), driver_log.polls(), driver_log.drops()), (2, 1, 1));

@@ -36,6 +36,7 @@ fn r05_late_callers_get_the_same_cause_without_waiting() {
     session.fail("first");
     let task = TestWaker::new();
     let mut ended = pin!(session.ended());
+    assert!(!ended.is_terminated());
     assert_eq!(task.ready(&mut ended).error(), Some(&"first"));
     assert!(ended.is_terminated());
     assert_eq!(task.ready(&mut ended).error(), Some(&"first"), "asked again, it says the same");

@@ -145,6 +145,15 @@ impl Builder {
         self
     }
 
+    /// Lets a server of revision 2026-07-28 make a task of a tool call (`io.modelcontextprotocol/tasks`).
+    /// [`Client::call_tool`] then asks after the task, as often as the server wishes, answers what it asks
+    /// for, and returns its result; its deadline is that of the call. Dropping the call asks the server to
+    /// cancel the task.
+    pub fn task_extension(mut self) -> Self {
+        self.config.handlers.tasks = true;
+        self
+    }
+
     /// Answers any request of the server's. What has no handler is refused with −32601; `ping` is
     /// always answered.
     pub fn on_request<F, T>(mut self, method: impl Into<String>, handler: F) -> Self

@@ -451,6 +451,8 @@ pub enum Violation {
     Result,
     /// A result of a kind that this client did not offer to take.
     ResultType,
+    /// The server has cancelled the task that it made of a call.
+    TaskCancelled,
     /// A request for input that this client did not offer; its method.
     InputNotOffered(String),
     /// The server speaks none of our protocol revisions; its own choice.
@@ -483,6 +485,7 @@ impl fmt::Display for Violation {
             Self::StreamEnded => f.write_str("the event stream ended before the reply"),
             Self::Result => f.write_str("the result does not have the form that the method requires"),
             Self::ResultType => f.write_str("the result is of a kind that this client did not offer to take"),
+            Self::TaskCancelled => f.write_str("the server has cancelled the task"),
             Self::InputNotOffered(method) => {
                 write!(f, "the server asks for input that this client did not offer: {method:?}")
             }

@@ -7,6 +7,7 @@
 use super::error::Error;
 use super::protocol::elicitation::with_defaults;
 use super::protocol::message::{self, RequestId, RpcError};
+use super::protocol::modern::TASKS;
 use super::timer::BoxFuture;
 use super::transport::Outgoing;
 use super::types::Json;
@@ -79,6 +80,8 @@ pub(crate) struct Handlers {
     by_method: BTreeMap<String, Handler>,
     capabilities: BTreeMap<&'static str, Json>,
     roots: Option<Arc<Mutex<Vec<Root>>>>,
+    /// The tasks extension of revision 2026-07-28.
+    pub(crate) tasks: bool,
     form: bool,
     url: bool,
 }
@@ -102,6 +105,17 @@ impl Handlers {
 
     pub(crate) fn capabilities(&self) -> &BTreeMap<&'static str, Json> {
         &self.capabilities
+    }
+
+    /// The same for revision 2026-07-28, which has extensions.
+    pub(crate) fn modern_capabilities(&self) -> BTreeMap<&'static str, Json> {
+        let mut capabilities = self.capabilities.clone();
+        if self.tasks {
+            let nothing = BTreeMap::<String, ()>::new();
+            let extensions = Json::new(&BTreeMap::from([(TASKS, nothing)])).expect("an object");
+            capabilities.insert("extensions", extensions);
+        }
+        capabilities
     }
 
     pub(crate) fn roots(&self) -> Option<&Arc<Mutex<Vec<Root>>>> {

@@ -1,6 +1,8 @@
 //! Calls of revision 2026-07-28: what goes with each, and the rounds in which a server asks for input
 //! before it answers (MOD-01 to MOD-12, MR-01 to MR-11).
 
+mod tasks;
+
 use super::builder::Config;
 use super::call::within;
 use super::client::{CallOptions, Client};
@@ -9,7 +11,7 @@ use super::event::Event;
 use super::inbox::Inbox;
 use super::protocol::handshake::Revision;
 use super::protocol::headers::{Mirrored, header_value, mirror, mirrored, name_of};
-use super::protocol::modern::{HEADER_MISMATCH, InputRequired, Outcome, outcome, request_meta, with_input};
+use super::protocol::modern::{HEADER_MISMATCH, InputRequest, Outcome, outcome, request_meta, with_input};
 use super::protocol::object::Object;
 use super::timer::millis;
 use super::transport::Routing;
@@ -49,8 +51,8 @@ struct Tools {
 
 impl Modern {
     pub(crate) fn new(revision: Revision, config: &Config) -> Self {
-        let capabilities = config.handlers.capabilities();
-        let meta = request_meta(revision, capabilities, &config.name, &config.version);
+        let capabilities = config.handlers.modern_capabilities();
+        let meta = request_meta(revision, &capabilities, &config.name, &config.version);
         Self { revision, meta, tools: Mutex::default() }
     }
 
@@ -95,12 +97,14 @@ impl Client {
             let result = self.routed(modern, method, repeated.as_deref().or(params), budget).await;
             // The server knows of the call since the first round.
             let result = result.map_err(|error| if round == 0 { error } else { error.of_answered() })?;
-            let wanted = match outcome(method, result.get()) {
+            let tasks = inbox.config().handlers.tasks;
+            let wanted = match outcome(method, result.get(), tasks) {
                 Outcome::Complete => return Ok(result),
+                Outcome::Task(task) => return self.follow(modern, task, budget).await,
                 Outcome::Unknown => return Err(Error::protocol(Violation::ResultType)),
                 Outcome::InputRequired(wanted) => wanted,
             };
-            let answers = self.answer_input(&wanted, round, budget.left()).await?;
+            let answers = self.answer_input(&wanted.requests, round, budget.left()).await?;
             repeated = Some(with_input(params, &answers, wanted.state.as_deref()));
         }
         Err(Error::limit("rounds of input", limit, Delivery::Answered))
@@ -200,18 +204,18 @@ impl Client {
     /// MR-02, MR-06 to MR-08.
     async fn answer_input(
         &self,
-        wanted: &InputRequired,
+        wanted: &[(String, InputRequest)],
         round: usize,
         left: Option<Duration>,
     ) -> Result<Vec<(String, Box<RawValue>)>, Error> {
         let inbox = &self.shared().inbox;
         let answer = async {
-            if wanted.requests.is_empty() {
+            if wanted.is_empty() {
                 let wait = 50u64 << round.min(3);
                 inbox.sleep(Duration::from_millis(wait.min(250))).await;
             }
             let mut answers = Vec::new();
-            for (key, request) in &wanted.requests {
+            for (key, request) in wanted {
                 let params = request.params.clone().map(Json::from);
                 let Some(answer) = inbox.config().handlers.answer(&request.method, params) else {
                     return Err(Error::protocol(Violation::InputNotOffered(request.method.clone())));

@@ -22,8 +22,8 @@ mod tools;
 pub use content::{
     AudioContent, Content, EmbeddedResource, ImageContent, ResourceContents, ResourceLink, TextContent,
 };
-pub use object::Extra;
 use object::object;
+pub use object::{CacheHint, Extra};
 pub use prompts::{
     CompleteResult, Completion, CompletionTarget, GetPromptResult, ListPromptsResult, Prompt, PromptArgument,
     PromptMessage,

@@ -106,6 +106,8 @@ fn choose(supported: Vec<String>, refused: Option<Revision>) -> Era {
 pub(crate) enum Outcome {
     Complete,
     InputRequired(InputRequired),
+    /// The server works on it; ask again later (TSK-05).
+    Task(TaskState),
     /// Of a kind that this client did not offer to take.
     Unknown,
 }
@@ -128,7 +130,8 @@ pub(crate) struct InputRequest {
 /// The methods whose results may ask for input (MR-01).
 const MAY_ASK: [&str; 3] = ["tools/call", "prompts/get", "resources/read"];
 
-pub(crate) fn outcome(method: &str, result: &str) -> Outcome {
+/// `tasks` is whether this client has offered to take tasks.
+pub(crate) fn outcome(method: &str, result: &str, tasks: bool) -> Outcome {
     let Some(members) = Object::read(result) else { return Outcome::Complete };
     let kind = members.get("resultType").map(|kind| serde_json::from_str::<Cow<'_, str>>(kind.get()));
     match kind {
@@ -137,8 +140,39 @@ pub(crate) fn outcome(method: &str, result: &str) -> Outcome {
         Some(Ok(kind)) if kind == "input_required" && MAY_ASK.contains(&method) => {
             read_input_required(&members).map_or(Outcome::Unknown, Outcome::InputRequired)
         }
+        Some(Ok(kind)) if kind == "task" && tasks && method == "tools/call" => {
+            task_state(result).map_or(Outcome::Unknown, Outcome::Task)
+        }
         Some(_) => Outcome::Unknown,
     }
+}
+
+/// The tasks extension: its name, and how a task stands (TSK-05, TSK-06).
+pub(crate) const TASKS: &str = "io.modelcontextprotocol/tasks";
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TaskState {
+    pub(crate) task_id: String,
+    pub(crate) status: String,
+    #[serde(default)]
+    pub(crate) ttl_ms: Option<f64>,
+    #[serde(default)]
+    pub(crate) poll_interval_ms: Option<f64>,
+    #[serde(default)]
+    pub(crate) result: Option<Box<RawValue>>,
+    #[serde(default)]
+    pub(crate) error: Option<Box<RawValue>>,
+    #[serde(skip)]
+    pub(crate) requests: Vec<(String, InputRequest)>,
+}
+
+pub(crate) fn task_state(result: &str) -> Option<TaskState> {
+    let mut state: TaskState = serde_json::from_str(result).ok()?;
+    if state.status == "input_required" {
+        state.requests = read_input_required(&Object::read(result)?)?.requests;
+    }
+    Some(state)
 }
 
 fn read_input_required(members: &Object<'_>) -> Option<InputRequired> {

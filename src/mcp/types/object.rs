@@ -4,6 +4,17 @@
 //! times as much that way.
 
 use super::*;
+use std::time::Duration;
+
+/// What a server allows to be done with its result. What it does not say is taken to be zero, and private.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CacheHint {
+    /// For how long it may be used again.
+    pub ttl: Duration,
+    /// Whether it may be shared between users.
+    pub public: bool,
+}
 
 /// The members of an object that this crate does not know, in their order.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -18,6 +29,15 @@ impl Extra {
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Json)> {
         self.0.iter().map(|(key, value)| (&**key, value))
+    }
+
+    /// For how long, and for whom, the server allows the result with these members to be kept (`ttlMs`,
+    /// `cacheScope`; CCH-01). This crate keeps nothing.
+    pub fn cache_hint(&self) -> CacheHint {
+        let ttl = self.get("ttlMs").and_then(|ttl| ttl.parse::<f64>().ok());
+        let ttl = ttl.and_then(|millis| Duration::try_from_secs_f64(millis / 1000.0).ok());
+        let public = self.get("cacheScope").is_some_and(|scope| scope.as_str() == r#""public""#);
+        CacheHint { ttl: ttl.unwrap_or_default(), public }
     }
 
     /// Whether there are none.

@@ -154,3 +154,17 @@ fn json_is_text_that_can_be_looked_into() {
     Json::new(&std::collections::HashMap::from([((1, 2), 3)])).unwrap_err();
     assert_ne!(read::<Json>("{ }"), read::<Json>("{}"));
 }
+
+#[test]
+fn cch_01_hints_are_read_leniently() {
+    let hint = |members: &str| {
+        let page: ListToolsResult = serde_json::from_str(&format!(r#"{{"tools":[]{members}}}"#)).unwrap();
+        let hint = page.extra.cache_hint();
+        (hint.ttl.as_millis(), hint.public)
+    };
+    assert_eq!(hint(r#","ttlMs":300000,"cacheScope":"public""#), (300_000, true));
+    assert_eq!(hint(r#","ttlMs":1.5,"cacheScope":"private""#), (1, false));
+    for nothing in ["", r#","ttlMs":-1"#, r#","ttlMs":"5""#, r#","ttlMs":null,"cacheScope":7"#] {
+        assert_eq!(hint(nothing), (0, false), "{nothing}");
+    }
+}

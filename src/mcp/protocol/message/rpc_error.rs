@@ -40,7 +40,7 @@ impl RpcError {
     }
 
     /// Reads an error member of any shape; what is no object becomes the message or the data.
-    pub(super) fn read(raw: &RawValue) -> Self {
+    pub(crate) fn read(raw: &RawValue) -> Self {
         if let Ok([code, message, data]) = members(raw.get(), ["code", "message", "data"]) {
             return Self {
                 code: code.map_or(0, read_code),

@@ -58,7 +58,7 @@ fn era_12_era_15_error_codes() {
 #[test]
 fn m_18_m_19_result_types() {
     for result in ["{}", r#"{"resultType":"complete"}"#, "[]", "null"] {
-        assert!(matches!(outcome("tools/call", result), Outcome::Complete), "{result}");
+        assert!(matches!(outcome("tools/call", result, false), Outcome::Complete), "{result}");
     }
     for result in [
         r#"{"resultType":"task"}"#,
@@ -68,7 +68,7 @@ fn m_18_m_19_result_types() {
         r#"{"resultType":"input_required","inputRequests":{}}"#,
         r#"{"resultType":"input_required","inputRequests":{"a":{"params":{}}}}"#,
     ] {
-        assert!(matches!(outcome("tools/call", result), Outcome::Unknown), "{result}");
+        assert!(matches!(outcome("tools/call", result, false), Outcome::Unknown), "{result}");
     }
 }
 
@@ -78,7 +78,7 @@ fn mr_01_only_three_methods_may_ask() {
     for (method, may) in
         [("tools/call", true), ("prompts/get", true), ("resources/read", true), ("tools/list", false)]
     {
-        assert_eq!(matches!(outcome(method, result), Outcome::InputRequired(_)), may, "{method}");
+        assert_eq!(matches!(outcome(method, result, false), Outcome::InputRequired(_)), may, "{method}");
     }
 }
 
@@ -86,7 +86,7 @@ fn mr_01_only_three_methods_may_ask() {
 fn mr_03_the_state_is_echoed_byte_for_byte() {
     let result = r#"{"resultType":"input_required","requestState":"\u0041\/ b",
         "inputRequests":{"k\u0031":{"method":"roots/list"}}}"#;
-    let Outcome::InputRequired(wanted) = outcome("tools/call", result) else { panic!() };
+    let Outcome::InputRequired(wanted) = outcome("tools/call", result, false) else { panic!() };
     assert_eq!(wanted.requests[0].0, "k1");
     let answers = [("k1".to_owned(), RawValue::from_string("{}".to_owned()).unwrap())];
     let params = RawValue::from_string(r#"{"name":"x"}"#.to_owned()).unwrap();
@@ -102,4 +102,28 @@ fn sub_04_the_subscription_of_a_notification() {
     assert_eq!(of(r#""7""#), Some(7));
     assert_eq!(of("null"), None);
     assert_eq!(subscription_of("{}"), None);
+}
+
+#[test]
+fn tsk_05_tsk_10_a_task_only_where_it_was_offered() {
+    let result = r#"{"resultType":"task","taskId":"t","status":"working","ttlMs":null,"pollIntervalMs":5}"#;
+    assert!(matches!(outcome("tools/call", result, false), Outcome::Unknown));
+    assert!(matches!(outcome("prompts/get", result, true), Outcome::Unknown));
+    let Outcome::Task(task) = outcome("tools/call", result, true) else { panic!() };
+    assert_eq!(
+        (&*task.task_id, &*task.status, task.ttl_ms, task.poll_interval_ms),
+        ("t", "working", None, Some(5.0))
+    );
+    for bad in [r#"{"resultType":"task"}"#, r#"{"resultType":"task","taskId":7,"status":"working"}"#] {
+        assert!(matches!(outcome("tools/call", bad, true), Outcome::Unknown), "{bad}");
+    }
+}
+
+#[test]
+fn tsk_06_what_a_task_wants() {
+    let task = task_state(
+        r#"{"taskId":"t","status":"input_required","inputRequests":{"k":{"method":"roots/list"}}}"#,
+    );
+    assert_eq!(task.unwrap().requests[0].0, "k");
+    assert!(task_state(r#"{"taskId":"t","status":"input_required"}"#).is_none());
 }
