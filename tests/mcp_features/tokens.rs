@@ -136,7 +136,7 @@ fn sec_04_sec_05_liv_24_a_second_refusal_is_final_and_says_what_is_wanted() {
         let server = Server::start(|call| match call.request.rpc() {
             "ping" => call.respond("401 Unauthorized", &[CHALLENGE, "WWW-Authenticate: Basic"], "no"),
             "tools/list" => {
-                call.respond("403 Forbidden", &["WWW-Authenticate: Bearer error=\"insufficient_scope\""], "")
+                call.respond("403 Forbidden", &["WWW-Authenticate: Bearer error=\"insufficient_scope\""], "");
             }
             _ => call.normal(),
         });
