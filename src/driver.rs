@@ -4,10 +4,10 @@
 //! (R1). Its drop is what makes a library fail its pending requests with an echo such as "channel
 //! closed"; whoever sees the echo can already see the cause.
 
+use crate::contain::{Payload, discard};
 use crate::session::{Cause, PanicMessage, Seat, Session};
 use futures_core::FusedFuture;
 use pin_project_lite::pin_project;
-use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
@@ -74,16 +74,13 @@ pin_project! {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
             // Dropped last: a waker's drop is foreign code, and may panic.
-            let _own = this.session.leave(this.seat);
+            let _own = this.session.inner().leave(this.seat);
             if this.inner.is_some() {
                 this.session.end(Cause::Dropped);
             }
         }
     }
 }
-
-/// What a panic carries.
-type Payload = Box<dyn Any + Send>;
 
 impl<F, E> Driver<F, E> {
     pub(crate) fn new(inner: F, session: Session<E>) -> Self {
@@ -100,7 +97,7 @@ impl<F, E> Driver<F, E> {
         let mut this = self.project();
         // Out of the table first: who resolves need not be woken. The waker itself goes last: its drop
         // is foreign code, and may panic.
-        let _own = this.session.leave(this.seat);
+        let _own = this.session.inner().leave(this.seat);
         if let Some(cause) = verdict {
             this.session.end(cause);
         }
@@ -146,7 +143,7 @@ where
             match catch_unwind(AssertUnwindSafe(|| inner.poll(cx))) {
                 Ok(Poll::Pending) => {
                     // Somebody else may end the session: `close` makes its drivers resolve.
-                    let _: Cause<E> = ready!(this.session.poll_ended(this.seat, cx));
+                    let _: Cause<E> = ready!(this.session.inner().poll_ended(this.seat, cx));
                 }
                 Ok(Poll::Ready(output)) => verdict = Some(sealed::Sealed::into_cause(output)),
                 Err(payload) => {
@@ -157,7 +154,7 @@ where
         }
         let drop_panic = self.resolve(verdict);
         if panic.is_some() {
-            contain(drop_panic);
+            discard(drop_panic);
             return Poll::Ready(panic);
         }
         Poll::Ready(drop_panic)
@@ -228,20 +225,15 @@ where
         let this = self.project();
         if let Poll::Ready(output) = this.app.poll(cx) {
             *this.done = true;
-            contain(this.driver.resolve(Some(Cause::Closed)));
+            discard(this.driver.resolve(Some(Cause::Closed)));
             return Poll::Ready(output);
         }
         if let Poll::Ready(panic) = this.driver.poll_contained(cx) {
-            contain(panic);
+            // It is the session's cause, and goes no further.
+            discard(panic);
         }
         Poll::Pending
     }
-}
-
-/// A panic that goes no further. The panic hook has reported it; a payload's own drop may panic too,
-/// so it has none.
-fn contain(panic: Option<Payload>) {
-    std::mem::forget(panic);
 }
 
 impl<F, E, A> FusedFuture for With<F, E, A>

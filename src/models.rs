@@ -146,6 +146,51 @@ fn end_and_replace_a_waker() {
 }
 
 #[test]
+fn end_between_the_calls_of_a_lane() {
+    model(|| {
+        let session = Text::new();
+        let task = Task::new();
+        let mut lane = session.lane();
+        let mut call = Box::pin(std::future::pending::<()>().supervised(&mut lane));
+        assert!(task.poll(call.as_mut()).is_pending());
+        drop(call);
+        assert_eq!(task.registered(), 1, "the lane stays");
+        let reporter = session.clone();
+        let other = thread::spawn(move || assert!(reporter.fail("reset")));
+        let mut call = Box::pin(std::future::pending::<()>().supervised(&mut lane));
+        let first = task.poll(call.as_mut());
+        other.join().unwrap();
+        assert_eq!(task.settle(first, call.as_mut()).unwrap_err().cause().error(), Some(&"reset"));
+        drop(call);
+        drop(lane);
+        assert_eq!((task.wakes(), task.registered(), session.waiting()), (1, 0, 0));
+    });
+}
+
+#[test]
+fn end_and_a_lane_that_changes_tasks() {
+    model(|| {
+        let session = Text::new();
+        let (old, new) = (Task::new(), Task::new());
+        let mut lane = session.lane();
+        let mut call = Box::pin(std::future::pending::<()>().supervised(&mut lane));
+        assert!(old.poll(call.as_mut()).is_pending());
+        drop(call);
+        let reporter = session.clone();
+        let other = thread::spawn(move || assert!(reporter.fail("reset")));
+        let mut call = Box::pin(std::future::pending::<()>().supervised(&mut lane));
+        let first = new.poll(call.as_mut());
+        let pended = first.is_pending();
+        other.join().unwrap();
+        new.settle(first, call.as_mut()).unwrap_err();
+        assert_eq!(new.wakes(), usize::from(pended));
+        drop(call);
+        drop(lane);
+        assert_eq!((old.registered(), new.registered(), session.waiting()), (0, 0, 0));
+    });
+}
+
+#[test]
 fn end_and_end() {
     model(|| {
         let session = Session::<usize>::new();

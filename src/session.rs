@@ -25,7 +25,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use waiters::Waiters;
 
-pub(crate) use waiters::{Seat, Slot};
+pub(crate) use waiters::Seat;
 
 /// Why a session ended: its first cause, the same for everybody who asks.
 ///
@@ -148,7 +148,12 @@ pub struct Session<E> {
     inner: Arc<Inner<E>>,
 }
 
-struct Inner<E> {
+#[allow(
+    unnameable_types,
+    missing_debug_implementations,
+    reason = "a part of the sealed trait of supervisors"
+)]
+pub struct Inner<E> {
     verdict: Latch<Cause<E>>,
     waiters: Waiters,
     /// A family's drivers: the cause of a child's echo comes from above.
@@ -206,12 +211,13 @@ impl<E> Session<E> {
 
     /// Why the session ended; `None` while it lives. Once `Some`, always the same.
     pub fn cause(&self) -> Option<Cause<E>> {
-        self.inner.verdict.get()
+        self.inner.cause()
     }
 
     /// Whether the session has ended. One atomic load.
+    #[inline]
     pub fn is_ended(&self) -> bool {
-        self.inner.verdict.is_set()
+        self.inner.is_ended()
     }
 
     /// A future that resolves to the cause when the session ends.
@@ -229,7 +235,7 @@ impl<E> Session<E> {
         let inner = Arc::new_cyclic(|child: &Weak<Inner<E>>| {
             let mut seat = Seat::default();
             let link = Waker::from(Arc::new(Link(child.clone())));
-            self.inner.waiters.register(&mut seat, &link, || self.is_ended());
+            self.inner.register(&mut seat, link);
             Inner {
                 verdict: Latch::new(),
                 waiters: Waiters::default(),
@@ -244,34 +250,15 @@ impl<E> Session<E> {
         Self { inner }
     }
 
-    pub(crate) fn poll_ended(&self, seat: &mut Seat, cx: &mut Context<'_>) -> Poll<Cause<E>> {
-        let inner = &*self.inner;
-        if !inner.verdict.is_set()
-            && (seat.will_wake(cx.waker())
-                || inner.waiters.register(seat, cx.waker(), || inner.verdict.is_set()))
-        {
-            return Poll::Pending;
-        }
-        drop(inner.waiters.leave(seat));
-        match inner.verdict.get() {
-            Some(cause) => Poll::Ready(cause),
-            None => unreachable!("the latch was seen set"),
-        }
-    }
-
-    /// Empties the seat. What was in it is foreign code when it is dropped.
-    pub(crate) fn leave(&self, seat: &mut Seat) -> Option<Slot> {
-        self.inner.waiters.leave(seat)
+    #[inline]
+    pub(crate) fn inner(&self) -> &Inner<E> {
+        &self.inner
     }
 
     /// Marks a driver's poll, until the guard is dropped.
     pub(crate) fn round(&self) -> Round {
         self.inner.rounds.enter();
         Round(Arc::clone(&self.inner.rounds))
-    }
-
-    pub(crate) fn poll_rounds_over(&self, until: &mut Option<u64>, cx: &mut Context<'_>) -> Poll<()> {
-        self.inner.rounds.poll_over(until, cx)
     }
 
     #[cfg(test)]
@@ -289,7 +276,72 @@ impl Drop for Round {
     }
 }
 
+// What every poll does is inlined there; what locks is a call.
 impl<E> Inner<E> {
+    #[inline]
+    pub(crate) fn is_ended(&self) -> bool {
+        self.verdict.is_set()
+    }
+
+    #[inline]
+    pub(crate) fn cause(&self) -> Option<Cause<E>> {
+        self.verdict.get()
+    }
+
+    #[inline]
+    pub(crate) fn poll_ended(&self, seat: &mut Seat, cx: &mut Context<'_>) -> Poll<Cause<E>> {
+        let waker = cx.waker();
+        if !self.is_ended() && (seat.will_wake(waker) || self.register(seat, waker.clone())) {
+            return Poll::Pending;
+        }
+        Poll::Ready(self.resolve(seat))
+    }
+
+    /// Puts `waker` in the seat, unless the session has ended.
+    #[inline(never)]
+    fn register(&self, seat: &mut Seat, waker: Waker) -> bool {
+        self.waiters.register(seat, waker, || self.is_ended())
+    }
+
+    /// Waits out the drivers' polls that may be about to end the session.
+    pub(crate) fn poll_settled(&self, until: &mut Option<u64>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_ended() { Poll::Ready(()) } else { self.rounds.poll_over(until, cx) }
+    }
+
+    /// Empties the seat. What was in it is foreign code when it is dropped.
+    #[inline]
+    pub(crate) fn leave(&self, seat: &mut Seat) -> Option<Waker> {
+        if seat.is_taken() { self.waiters.leave(seat) } else { None }
+    }
+
+    /// Empties the seat and drops what was in it.
+    #[inline]
+    pub(crate) fn vacate(&self, seat: &mut Seat) {
+        if seat.is_taken() {
+            self.vacate_taken(seat);
+        }
+    }
+
+    #[inline(never)]
+    fn vacate_taken(&self, seat: &mut Seat) {
+        if self.is_ended() {
+            // Whoever ends the session empties the table: a crowd that resolves need not queue for it.
+            seat.abandon();
+        } else {
+            drop(self.waiters.leave(seat));
+        }
+    }
+
+    /// The cause, for one who need not wait any more.
+    #[cold]
+    fn resolve(&self, seat: &mut Seat) -> Cause<E> {
+        self.vacate(seat);
+        match self.verdict.get() {
+            Some(cause) => cause,
+            None => unreachable!("the latch was seen set"),
+        }
+    }
+
     fn end(&self, cause: Cause<E>) -> bool {
         let first = self.verdict.set(cause);
         if first {
@@ -302,7 +354,7 @@ impl<E> Inner<E> {
 impl<E> Drop for Inner<E> {
     fn drop(&mut self) {
         if let Some((parent, seat)) = &mut self.parent {
-            drop(parent.inner.waiters.leave(seat));
+            parent.inner.vacate(seat);
         }
     }
 }
@@ -354,7 +406,7 @@ impl<E> Future for Ended<E> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Cause<E>> {
         let this = self.get_mut();
-        let poll = this.session.poll_ended(&mut this.seat, cx);
+        let poll = this.session.inner.poll_ended(&mut this.seat, cx);
         this.done = poll.is_ready();
         poll
     }
@@ -368,7 +420,7 @@ impl<E> FusedFuture for Ended<E> {
 
 impl<E> Drop for Ended<E> {
     fn drop(&mut self) {
-        drop(self.session.leave(&mut self.seat));
+        self.session.inner.vacate(&mut self.seat);
     }
 }
 

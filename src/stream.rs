@@ -1,6 +1,9 @@
 //! Streams that end with their session: never a bare end where the session died (R13).
 
-use crate::supervised::{SessionEnded, Supervisor, sealed::Sealed};
+use crate::supervised::{
+    SessionEnded, Supervisor,
+    sealed::{Sealed, View},
+};
 use futures_core::{FusedStream, Stream};
 use pin_project_lite::pin_project;
 use std::fmt;
@@ -70,7 +73,7 @@ pin_project! {
     {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            this.supervisor.leave(this.seat);
+            this.supervisor.view().leave(this.seat);
         }
     }
 }
@@ -80,6 +83,7 @@ impl<T: Stream, S: Supervisor> Stream for SupervisedStream<T, S> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut this = self.project();
+        let mut session = this.supervisor.view();
         let Some(mut stream) = this.stream.as_mut().as_pin_mut() else { return Poll::Ready(None) };
         loop {
             match stream.as_mut().poll_next(cx) {
@@ -87,17 +91,17 @@ impl<T: Stream, S: Supervisor> Stream for SupervisedStream<T, S> {
                 Poll::Pending if this.cause.is_some() => break,
                 // Once more then: an item may have come before the end, but after the stream was asked.
                 Poll::Pending => {
-                    *this.cause = Some(ready!(this.supervisor.as_mut().poll_ended(this.seat, cx)));
+                    *this.cause = Some(ready!(session.poll_ended(this.seat, cx)));
                 }
                 Poll::Ready(None) => {
                     if this.cause.is_none() {
-                        *this.cause = this.supervisor.as_mut().peek(cx);
+                        *this.cause = session.look(false, cx);
                     }
                     break;
                 }
             }
         }
-        this.supervisor.leave(this.seat);
+        session.leave(this.seat);
         this.stream.set(None);
         Poll::Ready(this.cause.take().map(|cause| Err(SessionEnded::after_start(cause))))
     }

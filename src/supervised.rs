@@ -2,14 +2,15 @@
 //!
 //! One poll, in this order, is the whole semantics:
 //!
-//! 1. The request was not polled yet: has the session ended? Then it never is (R3).
+//! 1. Has the session ended? If the request was not polled yet, it never is (R3); otherwise this is the
+//!    last time.
 //! 2. The request. If it is ready, that is the answer, whatever has become of the session (R2);
 //!    unless it is an error and the caller asked for the cause behind it (R4).
 //! 3. The session. If it lives, the task is registered, once, and again only when it brings another
-//!    waker. If it has ended since step 2 began, the request is asked once more: a reply may have come
-//!    before the end (R2). Then the request is dropped here and now (R9).
+//!    waker. If it has ended since step 1, the request is asked once more: a reply may have come before
+//!    the end (R2). Then the request is dropped here and now (R9).
 
-use crate::session::{Cause, Seat, Session};
+use crate::session::{Cause, Inner, Seat, Session};
 use futures_core::FusedFuture;
 use pin_project_lite::pin_project;
 use std::error::Error;
@@ -17,14 +18,15 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// What can supervise a request: a [`Session`] (borrowed or owned), or *any* future, which is then
-/// the session's end: a `CancellationToken`'s future, a `JoinHandle`, a `Shared`, a timer.
+/// What can supervise a request: a [`Session`] (borrowed or owned), a [`Lane`](crate::Lane) of it, or
+/// *any* future, which is then the session's end: a `CancellationToken`'s future, a `JoinHandle`, a
+/// `Shared`, a timer.
 ///
 /// A session is preferable where there is a choice: it is cheaper, it is asked without being
 /// polled, and its [`Driver`](crate::Driver) publishes before it drops.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot supervise a request",
-    note = "pass a `&Session<E>`, a `Session<E>`, or a future that resolves when the session ends"
+    note = "pass a `&Session<E>`, a `Session<E>`, a `&mut Lane<E>`, or a future that resolves when the session ends"
 )]
 pub trait Supervisor: Sealed<Cause = <Self as Supervisor>::Cause> {
     /// What a request gets when the supervisor ends: [`Cause<E>`](Cause) from a session, the output
@@ -36,26 +38,36 @@ pub(crate) mod sealed {
     use std::pin::Pin;
     use std::task::{Context, Poll};
 
-    #[allow(unnameable_types, reason = "sealed: supervisors are sessions and futures")]
+    #[allow(unnameable_types, reason = "sealed: supervisors are sessions, lanes and futures")]
     pub trait Sealed {
         type Cause;
         /// What a waiting request keeps between its polls.
         type Seat: Default;
+        /// The supervisor for the time of one poll, with all pointers to it followed.
+        type View<'a>: View<Cause = Self::Cause, Seat = Self::Seat>
+        where
+            Self: 'a;
+
+        fn view(self: Pin<&mut Self>) -> Self::View<'_>;
+    }
+
+    #[allow(unnameable_types, reason = "a part of the sealed trait")]
+    pub trait View {
+        type Cause;
+        type Seat;
 
         /// Whether the request has been polled.
         fn started(seat: &mut Self::Seat) -> &mut bool;
         /// Waits out what may be about to end this supervisor.
         fn poll_settled(&self, until: &mut Option<u64>, cx: &mut Context<'_>) -> Poll<()>;
-        /// Whether the end is known already, if that can be told without a poll.
-        fn is_over(&self) -> bool;
-        /// The cause if it is there, without waiting for it.
-        fn peek(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<Self::Cause>;
-        fn poll_ended(self: Pin<&mut Self>, seat: &mut Self::Seat, cx: &mut Context<'_>)
-        -> Poll<Self::Cause>;
-        fn leave(self: Pin<&mut Self>, seat: &mut Self::Seat);
+        /// The cause if it is there, without waiting for it. A future has to be polled for that, and will
+        /// be anyway when the request has been `started`.
+        fn look(&mut self, started: bool, cx: &mut Context<'_>) -> Option<Self::Cause>;
+        fn poll_ended(&mut self, seat: &mut Self::Seat, cx: &mut Context<'_>) -> Poll<Self::Cause>;
+        fn leave(&mut self, seat: &mut Self::Seat);
     }
 }
-use sealed::Sealed;
+use sealed::{Sealed, View};
 
 /// A place among a session's waiters.
 #[derive(Debug, Default)]
@@ -71,33 +83,14 @@ macro_rules! supervised_by_session {
         impl<E> Sealed for $session {
             type Cause = Cause<E>;
             type Seat = SessionSeat;
+            type View<'a>
+                = &'a Inner<E>
+            where
+                Self: 'a;
 
-            fn started(seat: &mut SessionSeat) -> &mut bool {
-                &mut seat.0.started
-            }
-
-            fn poll_settled(&self, until: &mut Option<u64>, cx: &mut Context<'_>) -> Poll<()> {
-                if self.is_ended() { Poll::Ready(()) } else { self.poll_rounds_over(until, cx) }
-            }
-
-            fn is_over(&self) -> bool {
-                self.is_ended()
-            }
-
-            fn peek(self: Pin<&mut Self>, _: &mut Context<'_>) -> Option<Cause<E>> {
-                self.cause()
-            }
-
-            fn poll_ended(
-                self: Pin<&mut Self>,
-                seat: &mut SessionSeat,
-                cx: &mut Context<'_>,
-            ) -> Poll<Cause<E>> {
-                Session::poll_ended(&self, &mut seat.0, cx)
-            }
-
-            fn leave(self: Pin<&mut Self>, seat: &mut SessionSeat) {
-                drop(Session::leave(&self, &mut seat.0));
+            #[inline]
+            fn view(self: Pin<&mut Self>) -> &Inner<E> {
+                self.into_ref().get_ref().inner()
             }
         }
     };
@@ -105,11 +98,53 @@ macro_rules! supervised_by_session {
 supervised_by_session!(&Session<E>);
 supervised_by_session!(Session<E>);
 
+impl<E> View for &Inner<E> {
+    type Cause = Cause<E>;
+    type Seat = SessionSeat;
+
+    #[inline]
+    fn started(seat: &mut SessionSeat) -> &mut bool {
+        &mut seat.0.started
+    }
+
+    fn poll_settled(&self, until: &mut Option<u64>, cx: &mut Context<'_>) -> Poll<()> {
+        Inner::poll_settled(self, until, cx)
+    }
+
+    #[inline]
+    fn look(&mut self, _: bool, _: &mut Context<'_>) -> Option<Cause<E>> {
+        self.cause()
+    }
+
+    #[inline]
+    fn poll_ended(&mut self, seat: &mut SessionSeat, cx: &mut Context<'_>) -> Poll<Cause<E>> {
+        Inner::poll_ended(self, &mut seat.0, cx)
+    }
+
+    #[inline]
+    fn leave(&mut self, seat: &mut SessionSeat) {
+        self.vacate(&mut seat.0);
+    }
+}
+
 impl<S: Future> Supervisor for S {
     type Cause = S::Output;
 }
 
 impl<S: Future> Sealed for S {
+    type Cause = S::Output;
+    type Seat = bool;
+    type View<'a>
+        = Pin<&'a mut S>
+    where
+        S: 'a;
+
+    fn view(self: Pin<&mut Self>) -> Pin<&mut S> {
+        self
+    }
+}
+
+impl<S: Future> View for Pin<&mut S> {
     type Cause = S::Output;
     type Seat = bool;
 
@@ -121,22 +156,21 @@ impl<S: Future> Sealed for S {
         Poll::Ready(())
     }
 
-    fn is_over(&self) -> bool {
-        false
-    }
-
-    fn peek(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<S::Output> {
-        match self.poll(cx) {
+    fn look(&mut self, started: bool, cx: &mut Context<'_>) -> Option<S::Output> {
+        if started {
+            return None;
+        }
+        match self.as_mut().poll(cx) {
             Poll::Ready(cause) => Some(cause),
             Poll::Pending => None,
         }
     }
 
-    fn poll_ended(self: Pin<&mut Self>, _: &mut bool, cx: &mut Context<'_>) -> Poll<S::Output> {
-        self.poll(cx)
+    fn poll_ended(&mut self, _: &mut bool, cx: &mut Context<'_>) -> Poll<S::Output> {
+        self.as_mut().poll(cx)
     }
 
-    fn leave(self: Pin<&mut Self>, _: &mut bool) {}
+    fn leave(&mut self, _: &mut bool) {}
 }
 
 pin_project! {
@@ -173,7 +207,7 @@ pin_project! {
     {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            this.supervisor.leave(this.seat);
+            this.supervisor.view().leave(this.seat);
         }
     }
 }
@@ -187,34 +221,57 @@ impl<F, S: Supervisor> Supervised<F, S> {
 impl<F: Future, S: Supervisor> Future for Supervised<F, S> {
     type Output = Result<F::Output, SessionEnded<<S as Supervisor>::Cause>>;
 
+    // Most requests are polled at one place, by a caller that is optimised with them. What a call does that
+    // waits and is answered is inlined there; locking and ends are calls.
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let mut request = this.request.as_mut().as_pin_mut().expect("`Supervised` polled after completion");
-        let mut over = false;
-        if *S::started(this.seat) {
-            over = this.supervisor.is_over();
-        } else {
-            if let Some(cause) = this.supervisor.as_mut().peek(cx) {
-                this.request.set(None);
-                return Poll::Ready(Err(SessionEnded { cause, request_started: false }));
-            }
-            // Before the request runs: it may panic, and so may the clone of a waker after it.
-            *S::started(this.seat) = true;
+        let mut session = this.supervisor.view();
+        let Some(request) = this.request.as_mut().as_pin_mut() else { polled_after_completion() };
+        if let Some(cause) = session.look(*started::<S>(this.seat), cx) {
+            return Poll::Ready(conclude(this.request, session, this.seat, cause, cx));
         }
-        let mut poll = request.as_mut().poll(cx);
-        if poll.is_pending() {
-            let cause = ready!(this.supervisor.as_mut().poll_ended(this.seat, cx));
-            if !over {
-                poll = request.poll(cx);
-            }
-            if poll.is_pending() {
-                this.request.set(None);
-                return Poll::Ready(Err(SessionEnded { cause, request_started: true }));
-            }
+        // Before the request runs: it may panic, and so may the clone of a waker after it.
+        *started::<S>(this.seat) = true;
+        if let Poll::Ready(output) = request.poll(cx) {
+            session.leave(this.seat);
+            this.request.set(None);
+            return Poll::Ready(Ok(output));
         }
-        this.supervisor.leave(this.seat);
-        this.request.set(None);
-        poll.map(Ok)
+        let cause = ready!(session.poll_ended(this.seat, cx));
+        Poll::Ready(conclude(this.request, session, this.seat, cause, cx))
+    }
+}
+
+#[inline]
+fn started<S: Sealed>(seat: &mut S::Seat) -> &mut bool {
+    <S::View<'_> as View>::started(seat)
+}
+
+#[cold]
+fn polled_after_completion() -> ! {
+    panic!("`Supervised` polled after completion");
+}
+
+/// The session has ended. A request that was started is asked a last time, and what it says is the answer.
+#[cold]
+fn conclude<F: Future, V: View>(
+    mut request: Pin<&mut Option<F>>,
+    mut session: V,
+    seat: &mut V::Seat,
+    cause: V::Cause,
+    cx: &mut Context<'_>,
+) -> Result<F::Output, SessionEnded<V::Cause>> {
+    let request_started = *V::started(seat);
+    let mut poll = Poll::Pending;
+    if request_started && let Some(request) = request.as_mut().as_pin_mut() {
+        poll = request.poll(cx);
+    }
+    session.leave(seat);
+    request.set(None);
+    match poll {
+        Poll::Ready(output) => Ok(output),
+        Poll::Pending => Err(SessionEnded { cause, request_started }),
     }
 }
 
@@ -271,11 +328,11 @@ where
 {
     type Output = Result<T, RequestFailed<R, <S as Supervisor>::Cause>>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let mut inner = this.inner;
+    #[inline(always)]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.as_mut().project();
         if this.echo.is_none() {
-            match ready!(inner.as_mut().poll(cx)) {
+            match ready!(this.inner.poll(cx)) {
                 Ok(Ok(output)) => return Poll::Ready(Ok(output)),
                 Ok(echo) => *this.echo = Some(echo),
                 Err(ended) => {
@@ -283,10 +340,23 @@ where
                 }
             }
         }
-        let supervisor = inner.project().supervisor;
-        ready!(supervisor.poll_settled(this.until, cx));
+        self.poll_echo(cx)
+    }
+}
+
+impl<F, S, T, R> TrySupervised<F, S>
+where
+    F: Future<Output = Result<T, R>>,
+    S: Supervisor,
+{
+    /// The request has failed: is there a cause behind it?
+    #[cold]
+    fn poll_echo(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
+        let this = self.project();
+        let mut session = this.inner.project().supervisor.view();
+        ready!(session.poll_settled(this.until, cx));
         let Some(Err(request)) = this.echo.take() else { unreachable!("only an error is kept") };
-        Poll::Ready(Err(match supervisor.peek(cx) {
+        Poll::Ready(Err(match session.look(false, cx) {
             None => RequestFailed::Request(request),
             Some(cause) => RequestFailed::SessionEnded {
                 ended: SessionEnded { cause, request_started: true },

@@ -6,6 +6,7 @@
 #[cfg(not(any(shared_fate_loom, shared_fate_shuttle)))]
 mod imp {
     use std::cell::Cell;
+    pub(crate) use std::sync::MutexGuard;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{OnceLock, PoisonError};
 
@@ -25,7 +26,8 @@ mod imp {
             Self(std::sync::Mutex::new(value))
         }
 
-        pub(crate) fn lock(&self) -> std::sync::MutexGuard<'_, T> {
+        #[inline]
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
             self.0.lock().unwrap_or_else(PoisonError::into_inner)
         }
     }
@@ -44,14 +46,21 @@ mod imp {
             self.0.set(value).is_ok()
         }
 
+        #[inline]
         pub(crate) fn is_set(&self) -> bool {
             self.0.get().is_some()
         }
     }
 
     impl<T: Clone> Latch<T> {
+        #[inline]
         pub(crate) fn get(&self) -> Option<T> {
-            self.0.get().cloned()
+            // Most who look find nothing.
+            #[cold]
+            fn cloned<T: Clone>(value: &T) -> T {
+                value.clone()
+            }
+            self.0.get().map(cloned)
         }
     }
 
@@ -65,29 +74,35 @@ mod imp {
     pub(crate) const SHARDS: usize = 8;
 
     /// This thread's shard. Threads are dealt out in turn, so up to [`SHARDS`] of them never meet.
+    #[inline]
     pub(crate) fn shard() -> usize {
         const UNSET: usize = usize::MAX;
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        // No destructor and a constant: reading it is one load.
         thread_local!(static SHARD: Cell<usize> = const { Cell::new(UNSET) });
-        SHARD.with(|shard| {
-            if shard.get() == UNSET {
-                shard.set(NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS);
-            }
+        #[cold]
+        fn deal(shard: &Cell<usize>) -> usize {
+            static NEXT: AtomicUsize = AtomicUsize::new(0);
+            shard.set(NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS);
             shard.get()
-        })
+        }
+        SHARD.with(|shard| if shard.get() == UNSET { deal(shard) } else { shard.get() })
     }
 }
 
 #[cfg(any(shared_fate_loom, shared_fate_shuttle))]
 mod imp {
     #[cfg(shared_fate_loom)]
+    pub(crate) use loom::sync::MutexGuard;
+    #[cfg(shared_fate_loom)]
     use loom::sync::{
-        Mutex as Inner, MutexGuard,
+        Mutex as Inner,
         atomic::{AtomicBool, Ordering},
     };
     #[cfg(shared_fate_shuttle)]
+    pub(crate) use shuttle::sync::MutexGuard;
+    #[cfg(shared_fate_shuttle)]
     use shuttle::sync::{
-        Mutex as Inner, MutexGuard,
+        Mutex as Inner,
         atomic::{AtomicBool, Ordering},
     };
     use std::sync::PoisonError;
@@ -162,4 +177,4 @@ mod imp {
     }
 }
 
-pub(crate) use imp::{Latch, Mutex, SHARDS, ThreadId, shard, thread_id};
+pub(crate) use imp::{Latch, Mutex, MutexGuard, SHARDS, ThreadId, shard, thread_id};

@@ -71,6 +71,23 @@ fn r04_an_echo_from_inside_the_last_poll_gets_its_cause() {
 }
 
 #[test]
+fn r04_an_echo_on_a_lane_gets_its_cause() {
+    no_deadlock(|| {
+        let session = Text::new();
+        let mut lane = session.lane();
+        let task = TestWaker::new();
+        let mut request = pin!(script![Ready(Err::<u8, _>("channel closed"))].try_supervised(&mut lane));
+        in_a_poll(&session, Poll::Ready(Err("reset")), |leave| {
+            task.pending(&mut request);
+            leave();
+        });
+        assert!(task.wakes() >= 1);
+        let error = task.ready(&mut request).unwrap_err();
+        assert_eq!(error.cause().unwrap().error(), Some(&"reset"));
+    });
+}
+
+#[test]
 fn r04_an_error_of_its_own_waits_for_one_poll_and_no_longer() {
     no_deadlock(|| {
         let session = Text::new();

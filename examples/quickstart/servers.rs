@@ -21,6 +21,7 @@ pub(crate) const LAST_WORDS: &str = "no space left on device";
 
 /// What both servers answer to whatever they do not fail at.
 fn reply(message: &Value) -> Value {
+    let id = &message["id"];
     let result = match message["method"].as_str() {
         Some("initialize") => json!({
             "protocolVersion": message["params"]["protocolVersion"],
@@ -30,9 +31,12 @@ fn reply(message: &Value) -> Value {
         Some("tools/call") => json!({
             "content": [{ "type": "text", "text": format!("{} is done", tool(message)) }],
         }),
-        _ => json!({}),
+        _ => {
+            let error = json!({ "code": -32601, "message": "no such method" });
+            return json!({ "jsonrpc": "2.0", "id": id, "error": error });
+        }
     };
-    json!({ "jsonrpc": "2.0", "id": message["id"], "result": result })
+    json!({ "jsonrpc": "2.0", "id": id, "result": result })
 }
 
 fn tool(message: &Value) -> &str {

@@ -132,7 +132,11 @@ impl Error {
                 let delivery = match &request {
                     _ if !ended.request_started() || not_written => Delivery::NotSent,
                     Some(request) => request.delivery(),
-                    None => Delivery::MaybeSent,
+                    None => match ended.cause().error().map(Self::kind) {
+                        // That could only be `initialize`, and both transports have answered it.
+                        Some(ErrorKind::NoEndpoint(..)) => Delivery::Answered,
+                        _ => Delivery::MaybeSent,
+                    },
                 };
                 let lost = SessionLost { cause: ended.into_cause(), request };
                 Self::new(ErrorKind::SessionEnded(lost), delivery)
@@ -175,6 +179,8 @@ impl Error {
             ErrorKind::Http(error) | ErrorKind::SessionExpired(error) | ErrorKind::NoEndpoint(error, _) => {
                 Some(error)
             }
+            // A stream that was lost, and could not be resumed because of this answer.
+            ErrorKind::Protocol(error) => error.source.as_ref()?.downcast_ref::<Self>()?.http(),
             _ => self.session_cause()?.error()?.http(),
         }
     }

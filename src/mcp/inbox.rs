@@ -165,19 +165,15 @@ impl Inbox {
             let what = format!("the request {:?}, which this revision does not have", request.method);
             return self.emit(&Event::Stray { excerpt: &what });
         }
-        let queued = if request.method == "ping" {
+        let (what, queued) = if request.method == "ping" {
             let body = message::encode_result(&request.id, empty_object());
-            self.post(Outgoing { id: None, method: None, body, routing: None })
+            ("queued answers", self.post(Outgoing { id: None, method: None, body, routing: None }))
         } else {
             self.serving.fetch_add(1, Ordering::Relaxed);
-            self.work.push(Work::Serve(request))
+            ("queued requests of the server", self.work.push(Work::Serve(request)))
         };
         if !queued {
-            self.session.fail(Error::limit(
-                "queued requests of the server",
-                self.limits().outbox,
-                Delivery::NotSent,
-            ));
+            self.session.fail(Error::limit(what, self.limits().outbox, Delivery::NotSent));
         }
     }
 

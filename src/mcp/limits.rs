@@ -37,7 +37,7 @@ pub struct Limits {
     pub stderr_tail: usize,
     /// How many redirects one request follows. Default 10.
     pub redirects: usize,
-    /// How many times in a row a broken event stream is resumed without any news on it. Default 5.
+    /// How many times in a row a broken event stream is resumed without any news on it. Default 2.
     pub resumptions: usize,
     /// How many times in a row a server may ask for input before it answers a call. Default 10.
     pub rounds: usize,
@@ -63,7 +63,7 @@ impl Default for Limits {
             stray: 10_000,
             stderr_tail: 16 * KIB,
             redirects: 10,
-            resumptions: 5,
+            resumptions: 2,
             rounds: 10,
             changes: 1_024,
             pages: 1_000,

@@ -74,11 +74,13 @@ pub struct Outgoing {
     pub(crate) method: Option<String>,
     pub(crate) body: Vec<u8>,
     /// What a request of revision 2026-07-28 says in headers, over a transport that has some.
+    #[cfg_attr(not(feature = "mcp-http"), allow(dead_code, reason = "pipes have no headers"))]
     pub(crate) routing: Option<Routing>,
 }
 
 /// What a request is about, for whoever routes it without reading it.
 #[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "mcp-http"), allow(dead_code, reason = "pipes have no headers"))]
 pub(crate) struct Routing {
     pub(crate) revision: Revision,
     /// `Mcp-Name`.

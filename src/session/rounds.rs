@@ -15,8 +15,8 @@
 //! With several drivers "as many as were under way have been left" stands for "those have"; a very busy
 //! sibling may then let an echo through, and nobody waits longer for it.
 
+use crate::contain::contain;
 use crate::sync::{Mutex, ThreadId, thread_id};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll, Waker};
 
 #[derive(Default)]
@@ -46,9 +46,7 @@ impl Rounds {
             std::mem::take(&mut state.waiting)
         };
         for waker in waiting {
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
-                std::mem::forget(payload);
-            }
+            contain(|| waker.wake());
         }
     }
 

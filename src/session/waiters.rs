@@ -10,7 +10,8 @@
 //!    woken, or it sees the verdict: whoever locks the slab second knows what the first one did.
 //! 2. Once emptied, a slab stays empty (1 again), so the number of an old slot can never mean
 //!    somebody else's.
-//! 3. Only the owner of a seat gives its slot back, once: no generation counter is needed.
+//! 3. Only the owner of a seat gives its slot back, once: no generation counter is needed. After the verdict
+//!    it need not: nobody registers any more, and the slab is emptied or about to be.
 //! 4. No waker is cloned, woken or dropped under a lock. Waking and dropping run foreign code that
 //!    may lock the same slab (a waker that polls, or drops a task that unregisters).
 //! 5. While a seat is taken, the waker in its slot is alive and keeps its data pointer from being
@@ -18,8 +19,9 @@
 //!    as [`Waker::will_wake`] does. When the session's end consumes that clone the verdict is
 //!    already latched, and a poll looks there first.
 
-use crate::sync::{Mutex, SHARDS, shard};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use crate::contain::contain;
+use crate::sync::{Mutex, MutexGuard, SHARDS, shard};
+use std::ptr;
 use std::task::{RawWakerVTable, Waker};
 
 /// One shard to a cache line: two threads on one session do not fight over a line either.
@@ -46,7 +48,7 @@ impl Default for Slab {
     }
 }
 
-pub(crate) enum Slot {
+enum Slot {
     Free { next: u32 },
     Taken(Waker),
 }
@@ -65,69 +67,84 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
+    #[inline]
     pub(crate) fn is_taken(&self) -> bool {
         self.vtable.is_some()
     }
 
-    /// Whether the registered waker wakes the same task (invariant 5).
-    pub(crate) fn will_wake(&self, waker: &Waker) -> bool {
-        self.data == waker.data().addr()
-            && self.vtable.is_some_and(|vtable| std::ptr::eq(vtable, waker.vtable()))
+    /// Empties the seat and leaves its slot to [`Waiters::wake_all`], after the verdict. It may be woken once
+    /// more by that.
+    #[inline]
+    pub(crate) fn abandon(&mut self) {
+        self.vtable = None;
     }
 
-    fn take_by(&mut self, waker: &Waker) {
-        self.data = waker.data().addr();
-        self.vtable = Some(waker.vtable());
+    /// Whether the registered waker wakes the same task (invariant 5).
+    #[inline]
+    pub(crate) fn will_wake(&self, waker: &Waker) -> bool {
+        // An empty seat's null is nobody's vtable: one comparison instead of two.
+        let vtable = self.vtable.map_or(ptr::null(), ptr::from_ref);
+        self.data == waker.data().addr() && ptr::eq(vtable, waker.vtable())
     }
 }
 
+// What every poll does is inlined there. Taking a seat and giving it back lock: they are calls, made by
+// `Inner`, so everything here is inlined into those.
 impl Waiters {
-    /// Puts `waker` in the seat, unless `ended` says so under the lock; then the seat stays as it is
-    /// and `false` is returned.
-    pub(crate) fn register(&self, seat: &mut Seat, waker: &Waker, ended: impl Fn() -> bool) -> bool {
-        // A clone that panics has changed nothing yet.
-        let waker = waker.clone();
-        let mut taken = Seat { vtable: None, ..*seat };
-        taken.take_by(&waker);
-        let left_over;
-        let registered;
-        if seat.is_taken() {
-            let mut slab = self.shards[usize::from(seat.shard)].0.lock();
-            registered = !ended();
-            left_over = if registered {
-                match slab.slots.get_mut(seat.slot as usize) {
-                    Some(slot) => Some(std::mem::replace(slot, Slot::Taken(waker))),
-                    None => unreachable!("a taken seat has a slot until the session ends"),
-                }
-            } else {
-                Some(Slot::Taken(waker))
-            };
-        } else {
-            let shard = shard();
-            let mut slab = self.shards[shard].0.lock();
-            registered = !ended();
-            left_over = if registered {
-                // `SHARDS` is far below 256.
-                #[allow(clippy::cast_possible_truncation, reason = "see the line above")]
-                let number = shard as u8;
-                taken.shard = number;
-                taken.slot = slab.insert(waker);
-                None
-            } else {
-                Some(Slot::Taken(waker))
-            };
-        }
-        if registered {
-            *seat = taken;
-        }
-        drop(left_over);
-        registered
+    #[inline]
+    fn slab(&self, shard: usize) -> MutexGuard<'_, Slab> {
+        // Always in range; the remainder says so to the compiler, and costs one instruction.
+        self.shards[shard % SHARDS].0.lock()
     }
 
-    /// Empties the seat: after this the waker is gone from the table, and dropped by the caller.
-    pub(crate) fn leave(&self, seat: &mut Seat) -> Option<Slot> {
-        seat.vtable.take()?;
-        self.shards[usize::from(seat.shard)].0.lock().remove(seat.slot)
+    /// Puts `waker` in the seat, unless `ended` says so under the lock; then the seat stays as it is and
+    /// `false` is returned.
+    ///
+    /// The waker comes as a clone: if cloning it panicked, nothing has changed.
+    #[inline]
+    pub(crate) fn register(&self, seat: &mut Seat, waker: Waker, ended: impl Fn() -> bool) -> bool {
+        if seat.is_taken() { self.replace(seat, waker, ended) } else { self.enter(seat, waker, ended) }
+    }
+
+    /// `register` for an empty seat: takes a slot.
+    #[inline(always)]
+    fn enter(&self, seat: &mut Seat, waker: Waker, ended: impl Fn() -> bool) -> bool {
+        let (shard, vtable) = (shard(), waker.vtable());
+        // These mean nothing yet: a seat is taken when it has a vtable.
+        seat.data = waker.data().addr();
+        // `SHARDS` is far below 256.
+        #[allow(clippy::cast_possible_truncation, reason = "see the line above")]
+        let number = shard as u8;
+        seat.shard = number;
+        let mut slab = self.slab(shard);
+        if ended() {
+            return refused(slab, waker);
+        }
+        seat.slot = slab.insert(waker);
+        seat.vtable = Some(vtable);
+        true
+    }
+
+    /// `register` for a taken seat: another waker in the same slot.
+    #[inline(always)]
+    fn replace(&self, seat: &mut Seat, waker: Waker, ended: impl Fn() -> bool) -> bool {
+        let (data, vtable) = (waker.data().addr(), waker.vtable());
+        let mut slab = self.slab(usize::from(seat.shard));
+        if ended() {
+            return refused(slab, waker);
+        }
+        let replaced = slab.replace(seat.slot, waker);
+        (seat.data, seat.vtable) = (data, Some(vtable));
+        drop(slab);
+        drop(replaced);
+        true
+    }
+
+    /// Empties a taken seat: after this the waker is gone from the table, and dropped by the caller.
+    #[inline(always)]
+    pub(crate) fn leave(&self, seat: &mut Seat) -> Option<Waker> {
+        seat.vtable = None;
+        self.slab(usize::from(seat.shard)).remove(seat.slot)
     }
 
     /// Wakes everyone and empties the table. The verdict must be latched before (invariant 1).
@@ -138,11 +155,8 @@ impl Waiters {
         for shard in &self.shards {
             let slab = std::mem::take(&mut *shard.0.lock());
             for slot in slab.slots {
-                if let Slot::Taken(waker) = slot
-                    && let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake()))
-                {
-                    // A payload's own drop may panic too; there is no one left to tell.
-                    std::mem::forget(payload);
+                if let Slot::Taken(waker) = slot {
+                    contain(|| waker.wake());
                 }
             }
         }
@@ -155,28 +169,53 @@ impl Waiters {
     }
 }
 
+/// The session has ended: the waker is not needed, and dropped after the lock.
+#[cold]
+fn refused(slab: MutexGuard<'_, Slab>, waker: Waker) -> bool {
+    drop(slab);
+    drop(waker);
+    false
+}
+
 impl Slab {
+    #[inline]
     fn insert(&mut self, waker: Waker) -> u32 {
         let number = self.free;
-        if let Some(slot) = self.slots.get_mut(number as usize) {
-            if let Slot::Free { next } = *slot {
-                self.free = next;
-            }
-            *slot = Slot::Taken(waker);
-            number
-        } else {
-            let number = u32::try_from(self.slots.len()).ok().filter(|&number| number != NONE);
-            let number = number.expect("fewer than 2^32 waiters");
-            self.slots.push(Slot::Taken(waker));
-            number
+        let Some(slot) = self.slots.get_mut(number as usize) else { return self.push(waker) };
+        match std::mem::replace(slot, Slot::Taken(waker)) {
+            Slot::Free { next } => self.free = next,
+            Slot::Taken(_) => unreachable!("a slot on the free list is free"),
+        }
+        number
+    }
+
+    #[cold]
+    fn push(&mut self, waker: Waker) -> u32 {
+        let number = u32::try_from(self.slots.len()).ok().filter(|&number| number != NONE);
+        let number = number.expect("fewer than 2^32 waiters");
+        self.slots.push(Slot::Taken(waker));
+        number
+    }
+
+    #[inline]
+    fn replace(&mut self, number: u32, waker: Waker) -> Waker {
+        let slot =
+            self.slots.get_mut(number as usize).map(|slot| std::mem::replace(slot, Slot::Taken(waker)));
+        match slot {
+            Some(Slot::Taken(waker)) => waker,
+            Some(Slot::Free { .. }) | None => unreachable!("a taken seat has a slot until the session ends"),
         }
     }
 
-    fn remove(&mut self, number: u32) -> Option<Slot> {
+    #[inline]
+    fn remove(&mut self, number: u32) -> Option<Waker> {
         // Gone where the session has ended meanwhile (invariant 2).
         let slot = self.slots.get_mut(number as usize)?;
         let removed = std::mem::replace(slot, Slot::Free { next: self.free });
         self.free = number;
-        Some(removed)
+        match removed {
+            Slot::Taken(waker) => Some(waker),
+            Slot::Free { .. } => unreachable!("a seat gives its slot back once"),
+        }
     }
 }

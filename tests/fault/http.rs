@@ -27,6 +27,7 @@ pub(crate) struct Server {
 
 struct Shared {
     stopped: AtomicBool,
+    forgetful: AtomicBool,
     connections: AtomicUsize,
     open: AtomicUsize,
     requests: Mutex<Vec<Request>>,
@@ -73,6 +74,7 @@ impl Server {
         let (closed, closings) = channel::unbounded();
         let shared = Arc::new(Shared {
             stopped: AtomicBool::new(false),
+            forgetful: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
             requests: Mutex::default(),
@@ -118,6 +120,12 @@ impl Server {
         self.shared.requests.lock().unwrap().clone()
     }
 
+    /// From now on it keeps no requests.
+    pub(crate) fn forget(&self) {
+        self.arrivals.close();
+        self.shared.forgetful.store(true, Ordering::SeqCst);
+    }
+
     /// The next request for which `wanted` holds. Those before it are skipped.
     pub(crate) async fn arrival(&self, wanted: impl Fn(&Request) -> bool) -> Request {
         loop {
@@ -148,7 +156,9 @@ fn serve(stream: TcpStream, connection: usize, shared: &Shared, handler: &dyn Fn
     stream.set_nodelay(true).unwrap();
     let mut reader = BufReader::with_capacity(1, stream);
     while let Some((request, unread)) = read_request(&mut reader, connection) {
-        shared.requests.lock().unwrap().push(request.clone());
+        if !shared.forgetful.load(Ordering::SeqCst) {
+            shared.requests.lock().unwrap().push(request.clone());
+        }
         let _ = shared.arrived.try_send(request.clone());
         let stream = reader.get_ref().try_clone().unwrap();
         let mut call = Call { request, stream, unread, keep: false };
@@ -259,6 +269,11 @@ impl Call {
         self.finish_reading();
         let mut byte = [0];
         assert!(!matches!(self.stream.read(&mut byte), Ok(1..)), "a request before the answer");
+    }
+
+    /// The answer is whole, and another request may follow.
+    pub(crate) fn keep(&mut self) {
+        self.keep = true;
     }
 
     /// Reads the request to its end. What is written then is all of the answer.

@@ -146,6 +146,11 @@ impl Server {
         self.received.lock().unwrap().clone()
     }
 
+    /// From now on it keeps no messages.
+    pub(crate) fn forget(&self) {
+        self.arrivals.close();
+    }
+
     /// The next message for which `wanted` holds. Those before it are skipped.
     pub(crate) async fn arrival(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         loop {
@@ -276,8 +281,9 @@ impl<H: FnMut(&Peer, &Value)> Sink<H> {
 
     fn line(&mut self, line: &[u8]) {
         let message: Value = serde_json::from_slice(line).expect("the client writes JSON");
-        self.received.lock().unwrap().push(message.clone());
-        let _ = self.arrived.try_send(message.clone());
+        if self.arrived.try_send(message.clone()).is_ok() {
+            self.received.lock().unwrap().push(message.clone());
+        }
         (self.handler)(&self.peer, &message);
     }
 

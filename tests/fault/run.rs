@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 /// A body that takes longer has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a body runs on.
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,7 @@
 //! What several tests check.
 
 use crate::fault::clock::Clock;
-use shared_fate::mcp::{Builder, Client, Error, ErrorKind, Violation};
+use shared_fate::mcp::{Builder, Client, Error, ErrorKind, Mode, Violation};
 use std::error::Error as _;
 
 /// What must never show up in an error.
@@ -9,7 +9,7 @@ pub(crate) const SECRETS: [&str; 4] = ["5ecre7", "t0ken", "passw0rd", "qu3ry"];
 
 /// A client whose deadlines are on `clock`.
 pub(crate) fn on(clock: &Clock) -> Builder {
-    Client::builder().mode(shared_fate::mcp::Mode::Legacy).timer(clock.clone())
+    Client::builder().mode(Mode::Legacy).timer(clock.clone())
 }
 
 /// The whole story on one line; on the way, what holds for every error.

@@ -10,7 +10,7 @@ use futures::FutureExt;
 use futures::future::join;
 use futures::stream::{FuturesUnordered, StreamExt};
 use serde_json::{Value, json};
-use shared_fate::mcp::{BoxFuture, CallOptions, Client, Error, ErrorKind, Http, Timer};
+use shared_fate::mcp::{BoxFuture, CallOptions, Client, Error, ErrorKind, Http, Mode, Timer};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -259,7 +259,8 @@ fn liv_30_a_timer_that_goes_off_early_fails_no_call_early() {
         timeouts.handshake = None;
         let timer = Early { clock: clock.clone(), early: AtomicUsize::new(10) };
         let (client, driver) = Client::builder()
-            .mode(shared_fate::mcp::Mode::Legacy)
+            .mode(Mode::Legacy)
+            .mode(Mode::Legacy)
             .timeouts(timeouts)
             .timer(timer)
             .connect(stdio)

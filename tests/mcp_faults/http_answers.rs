@@ -51,8 +51,8 @@ async fn meet(run: crate::fault::run::Run, fault: fn(&mut Call), check: fn(&Erro
         server.deserted().await;
         let requests = server.requests();
         assert_eq!(requests.iter().filter(|request| request.tool() == "broken").count(), 1, "sent twice");
-        let last = requests.last().unwrap();
-        assert_eq!((&*last.method, last.header("mcp-session-id")), ("DELETE", Some(SESSION)));
+        let delete = requests.iter().find(|request| request.method == "DELETE").unwrap();
+        assert_eq!(delete.header("mcp-session-id"), Some(SESSION));
         let cancelled = requests.iter().any(|request| request.rpc() == "notifications/cancelled");
         assert_eq!(cancelled, error.delivery() == Delivery::MaybeSent);
     })

@@ -15,5 +15,8 @@ mod driver;
 mod http_answers;
 mod http_connect;
 mod http_session;
+mod input;
+mod limits;
 mod stdio_end;
 mod stdio_lines;
+mod stress;

@@ -167,9 +167,17 @@ impl Stdio {
 }
 
 impl Transport for Stdio {
-    fn send<'a>(&'a self, message: Outgoing, _: &'a Inbox) -> BoxFuture<'a, Result<Sent, Error>> {
-        self.queue.push(message);
-        Box::pin(std::future::ready(Ok(Sent::accepted())))
+    fn send<'a>(&'a self, message: Outgoing, inbox: &'a Inbox) -> BoxFuture<'a, Result<Sent, Error>> {
+        let Outgoing { id, mut body, .. } = message;
+        if let Some(id) = id {
+            self.queue.push_request(id, body);
+            return Box::pin(std::future::ready(Ok(Sent::accepted())));
+        }
+        let limit = inbox.limits().outbox;
+        Box::pin(async move {
+            poll_fn(|cx| self.queue.poll_push(&mut body, limit, cx)).await;
+            Ok(Sent::accepted())
+        })
     }
 
     fn retract(&self, id: u64) -> bool {

@@ -1,1 +1,177 @@
+use super::*;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Wake;
 
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn exchange() -> Exchange {
+    Exchange::new(3, 2)
+}
+
+fn json(text: &str) -> Box<RawValue> {
+    RawValue::from_string(text.to_owned()).unwrap()
+}
+
+fn reply(exchange: &mut Exchange, id: u64) -> Handled {
+    exchange.handle_reply(ResponseId::Ours(id), Ok(json("7")))
+}
+
+/// Polls a call the way the inbox does.
+fn poll(exchange: &mut Exchange, id: u64, waker: &Waker) -> Option<Reply> {
+    let mut polled = exchange.poll_reply(id, waker);
+    if matches!(polled, Polled::NeedsWaker) {
+        polled = exchange.register(id, waker.clone()).0;
+    }
+    match polled {
+        Polled::Ready(reply) => Some(reply),
+        Polled::Pending | Polled::NeedsWaker => None,
+    }
+}
+
+fn is_stray(handled: &Handled) -> bool {
+    matches!(handled, Handled::Stray)
+}
+
+#[test]
+fn ids_count_up_and_are_never_used_again() {
+    let mut exchange = exchange();
+    assert_eq!((exchange.begin(), exchange.begin()), (Some(1), Some(2)));
+    assert!(exchange.forget(2).is_none());
+    assert_eq!(exchange.begin(), Some(3));
+    assert_eq!(exchange.len(), 2);
+}
+
+#[test]
+fn the_limit_counts_calls_that_are_not_forgotten() {
+    let mut exchange = exchange();
+    for id in 1..=3 {
+        assert_eq!(exchange.begin(), Some(id));
+    }
+    assert_eq!(exchange.begin(), None);
+    // A reply makes no room: its call is still there.
+    assert!(matches!(reply(&mut exchange, 1), Handled::Settled(None)));
+    assert_eq!(exchange.begin(), None);
+    assert!(exchange.forget(1).is_none());
+    assert_eq!(exchange.begin(), Some(4), "the refused ones took no ids");
+}
+
+#[test]
+fn a_reply_wakes_its_call_and_is_given_out_once() {
+    let (mut exchange, count) = (exchange(), Arc::new(Count::default()));
+    let waker = Waker::from(Arc::clone(&count));
+    let id = exchange.begin().unwrap();
+    assert!(poll(&mut exchange, id, &waker).is_none());
+    let Handled::Settled(Some(registered)) = reply(&mut exchange, id) else { panic!("nobody is woken") };
+    assert!(registered.will_wake(&waker));
+    assert_eq!(poll(&mut exchange, id, &waker).unwrap().unwrap().get(), "7");
+    assert!(poll(&mut exchange, id, &waker).is_none());
+    assert_eq!(count.0.load(Ordering::Relaxed), 0, "it wakes nobody itself");
+}
+
+#[test]
+fn a_waker_is_registered_again_only_if_it_is_another() {
+    let mut exchange = exchange();
+    let id = exchange.begin().unwrap();
+    let (one, two) = (Waker::from(Arc::new(Count::default())), Waker::from(Arc::new(Count::default())));
+    assert!(matches!(exchange.poll_reply(id, &one), Polled::NeedsWaker));
+    assert!(matches!(exchange.register(id, one.clone()), (Polled::Pending, None)));
+    assert!(matches!(exchange.poll_reply(id, &one), Polled::Pending));
+    assert!(matches!(exchange.poll_reply(id, &two), Polled::NeedsWaker));
+    let (_, left_over) = exchange.register(id, two.clone());
+    assert!(left_over.unwrap().will_wake(&one));
+    let [woken] = &exchange.take_wakers()[..] else { panic!("one call, one waker") };
+    assert!(woken.will_wake(&two));
+    assert!(exchange.take_wakers().is_empty());
+    assert!(matches!(exchange.poll_reply(id, &two), Polled::NeedsWaker));
+}
+
+#[test]
+fn a_reply_between_poll_and_registration_is_not_missed() {
+    let mut exchange = exchange();
+    let id = exchange.begin().unwrap();
+    assert!(matches!(exchange.poll_reply(id, Waker::noop()), Polled::NeedsWaker));
+    assert!(matches!(reply(&mut exchange, id), Handled::Settled(None)));
+    assert!(matches!(exchange.register(id, Waker::noop().clone()), (Polled::Ready(Ok(_)), Some(_))));
+}
+
+#[test]
+fn a_forgotten_call_gives_its_waker_back_and_waits_for_ever() {
+    let mut exchange = exchange();
+    let id = exchange.begin().unwrap();
+    assert!(poll(&mut exchange, id, Waker::noop()).is_none());
+    assert!(exchange.forget(id).is_some());
+    assert!(matches!(exchange.poll_reply(id, Waker::noop()), Polled::Pending));
+    assert!(matches!(exchange.register(id, Waker::noop().clone()), (Polled::Pending, Some(_))));
+    assert!(is_stray(&reply(&mut exchange, id)));
+    assert_eq!(exchange.len(), 0);
+}
+
+#[test]
+fn of_two_replies_the_first_counts() {
+    let mut exchange = exchange();
+    let id = exchange.begin().unwrap();
+    assert!(matches!(reply(&mut exchange, id), Handled::Settled(_)));
+    assert!(is_stray(&exchange.handle_too_long(Some(id), 5)));
+    assert_eq!(poll(&mut exchange, id, Waker::noop()).unwrap().unwrap().get(), "7");
+}
+
+#[test]
+fn what_names_nobody_is_stray_and_too_many_are_a_flood() {
+    let mut exchange = exchange();
+    let id = exchange.begin().unwrap();
+    let ok = || Ok(json("1"));
+    assert!(is_stray(&exchange.handle_reply(ResponseId::Foreign, ok())));
+    assert!(is_stray(&exchange.handle_reply(ResponseId::Null, ok())));
+    exchange.handle_other();
+    assert!(is_stray(&exchange.handle_reply(ResponseId::Absent, ok())));
+    assert!(is_stray(&exchange.handle_malformed(MalformedReason::NotJson.into())));
+    assert!(matches!(exchange.handle_too_long(None, 5), Handled::Flood));
+    assert!(matches!(reply(&mut exchange, 99), Handled::Flood));
+    // A reply is no stray: the count begins anew.
+    assert!(matches!(reply(&mut exchange, id), Handled::Settled(_)));
+    assert!(is_stray(&reply(&mut exchange, id)));
+}
+
+#[test]
+fn a_damaged_or_oversized_reply_settles_its_call() {
+    let mut exchange = exchange();
+    let (one, two) = (exchange.begin().unwrap(), exchange.begin().unwrap());
+    let malformed = Malformed { reason: MalformedReason::NotUtf8, id: Some(one) };
+    assert!(matches!(exchange.handle_malformed(malformed), Handled::Settled(_)));
+    assert!(matches!(exchange.handle_too_long(Some(two), 5), Handled::Settled(_)));
+    let error = poll(&mut exchange, one, Waker::noop()).unwrap().unwrap_err();
+    assert!(matches!(error, ReplyError::Malformed(MalformedReason::NotUtf8)));
+    let error = poll(&mut exchange, two, Waker::noop()).unwrap().unwrap_err();
+    assert!(matches!(error, ReplyError::TooLong(5)));
+}
+
+#[test]
+fn the_only_call_is_known_as_such() {
+    let mut exchange = exchange();
+    assert_eq!(exchange.only_call(), None);
+    let one = exchange.begin().unwrap();
+    assert_eq!(exchange.only_call(), Some(one));
+    exchange.begin();
+    assert_eq!(exchange.only_call(), None);
+}
+
+#[test]
+fn news_are_kept_for_calls_that_are_there() {
+    let mut exchange = exchange();
+    let id = exchange.begin().unwrap();
+    assert_eq!(exchange.news(id), None);
+    assert!(exchange.handle_news(id, 5));
+    assert_eq!(exchange.news(id), Some(5));
+    assert!(!exchange.handle_news(99, 5));
+    assert!(exchange.forget(id).is_none());
+    assert_eq!(exchange.news(id), None);
+}

@@ -3,6 +3,7 @@
 use super::body::Body;
 use super::engine::{Engine, EngineConfig};
 use super::status::{failed, http_error, redirected};
+use super::target::explicit_port;
 use super::{Inbox, TokenProvider};
 use crate::mcp::error::{Delivery, Error, HttpError, InvalidInput, IoStage};
 use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -51,7 +52,7 @@ impl Endpoint {
     pub(super) fn header(&mut self, name: &str, value: &str) -> Result<(), Error> {
         let invalid = |why| Error::invalid(InvalidInput::Header(why));
         let name: HeaderName = name.parse().map_err(|_| invalid("its name is not allowed in HTTP"))?;
-        if RESERVED.contains(&name.as_str()) {
+        if RESERVED.contains(&name.as_str()) || name.as_str().starts_with("mcp-param-") {
             return Err(invalid("it belongs to the transport"));
         }
         let mut value =
@@ -167,6 +168,9 @@ fn parse(url: &str) -> Result<Uri, Error> {
         Some(authority) if authority.host().is_empty() => invalid("it has no host"),
         Some(authority) if authority.as_str().contains('@') => {
             invalid("it carries credentials: use a header")
+        }
+        Some(authority) if explicit_port(authority).is_err() => {
+            invalid("its port is not a number up to 65535")
         }
         Some(_) => Ok(url),
         None => invalid("it has no host"),

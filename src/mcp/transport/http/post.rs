@@ -14,6 +14,7 @@ use crate::mcp::protocol::message::{self, Inbound, Message, ResponseId};
 use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ::http::{Method, Response, StatusCode};
 use bytes::Bytes;
+use std::io;
 
 const JSON: &str = "application/json";
 pub(super) const EVENT_STREAM: &str = "text/event-stream";
@@ -141,8 +142,12 @@ impl Http {
                 inbox.sleep(cursor.delay(rounds)).await;
                 match self.open_events(Some(last), inbox).await {
                     Ok(events) => break events,
+                    // Nobody listens there any more: whoever was to answer is gone, and what it knew.
+                    Err(error) if error.io_kind() == Some(io::ErrorKind::ConnectionRefused) => {
+                        return Err(Error::protocol_with(Violation::StreamEnded, error));
+                    }
                     Err(error) if error.is_retryable() => lost = Some(error),
-                    Err(error) => return Err(error.of_answered()),
+                    Err(error) => return Err(Error::protocol_with(Violation::StreamEnded, error)),
                 }
             };
         }

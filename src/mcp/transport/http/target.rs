@@ -43,7 +43,7 @@ pub(super) fn split(
 }
 
 /// Unlike [`Authority::port_u16`] this does not take a port that is out of range for no port at all.
-fn explicit_port(authority: &Authority) -> Result<Option<u16>, &'static str> {
+pub(super) fn explicit_port(authority: &Authority) -> Result<Option<u16>, &'static str> {
     let text = authority.as_str();
     let without_user = text.rsplit_once('@').map_or(text, |(_, rest)| rest);
     match without_user.strip_prefix(authority.host()).and_then(|rest| rest.strip_prefix(':')) {

@@ -1,9 +1,8 @@
 //! What is to be written, in order. Requests can be taken back until they are begun.
 
-use super::Outgoing;
 use crate::sync::Mutex;
 use std::collections::{HashMap, VecDeque};
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 
 #[derive(Debug, Default)]
 pub(super) struct Queue {
@@ -16,6 +15,9 @@ struct State {
     /// The requests among them. One that was taken back is in `order` only.
     requests: HashMap<u64, Vec<u8>>,
     writer: Option<Waker>,
+    /// How many other messages there are, and who waits for room for more.
+    others: usize,
+    waiting: Vec<Waker>,
 }
 
 #[derive(Debug)]
@@ -25,24 +27,46 @@ enum Entry {
 }
 
 impl Queue {
-    /// Bounded by its users: a call has one request in here, and the outbox has a limit.
-    pub(super) fn push(&self, message: Outgoing) {
-        let mut line = message.body;
+    /// Bounded by its users: a call has one request in here.
+    pub(super) fn push_request(&self, id: u64, mut line: Vec<u8>) {
         line.push(b'\n');
         let writer = {
             let mut state = self.state.lock();
-            match message.id {
-                Some(id) => {
-                    state.order.push_back(Entry::Request(id));
-                    state.requests.insert(id, line);
-                }
-                None => state.order.push_back(Entry::Other(line)),
-            }
+            state.order.push_back(Entry::Request(id));
+            state.requests.insert(id, line);
             state.writer.take()
         };
         if let Some(writer) = writer {
             writer.wake();
         }
+    }
+
+    /// Takes the line as soon as there are fewer than `limit` others: a server that does not read must
+    /// not make us keep answers without end.
+    pub(super) fn poll_push(&self, line: &mut Vec<u8>, limit: usize, cx: &mut Context<'_>) -> Poll<()> {
+        let waker = cx.waker().clone();
+        let (writer, left_over) = {
+            let mut state = self.state.lock();
+            if state.others >= limit.max(1) {
+                if state.waiting.iter().any(|waiting| waiting.will_wake(&waker)) {
+                    drop(state);
+                    drop(waker);
+                } else {
+                    state.waiting.push(waker);
+                }
+                return Poll::Pending;
+            }
+            let mut line = std::mem::take(line);
+            line.push(b'\n');
+            state.others += 1;
+            state.order.push_back(Entry::Other(line));
+            (state.writer.take(), waker)
+        };
+        drop(left_over);
+        if let Some(writer) = writer {
+            writer.wake();
+        }
+        Poll::Ready(())
     }
 
     pub(super) fn retract(&self, id: u64) -> bool {
@@ -61,11 +85,24 @@ impl Queue {
 
     /// Appends lines to `buffer` until it holds `enough` bytes or nothing is left.
     pub(super) fn fill(&self, buffer: &mut Vec<u8>, enough: usize) {
+        let waiting = self.fill_locked(buffer, enough);
+        for waker in waiting {
+            waker.wake();
+        }
+    }
+
+    /// Returns who waits for the room that there is now.
+    fn fill_locked(&self, buffer: &mut Vec<u8>, enough: usize) -> Vec<Waker> {
         let mut state = self.state.lock();
+        let mut room = false;
         while buffer.len() < enough {
             let line = match state.order.pop_front() {
                 Some(Entry::Request(id)) => state.requests.remove(&id),
-                Some(Entry::Other(line)) => Some(line),
+                Some(Entry::Other(line)) => {
+                    state.others -= 1;
+                    room = true;
+                    Some(line)
+                }
                 None => break,
             };
             if let Some(line) = line {
@@ -76,6 +113,7 @@ impl Queue {
                 }
             }
         }
+        if room { std::mem::take(&mut state.waiting) } else { Vec::new() }
     }
 
     /// Asks to be woken when there is something. `false` if there is already.

@@ -1,0 +1,539 @@
+//! Real MCP servers, every typed method, and a kill in the middle of a call. Run by `.ci/peers`.
+//!
+//! ```text
+//! peers <list> <markdown>
+//! ```
+//!
+//! Each line of the list is a server: `name|version|stdio, http or sse|modes|path|command…`, the words of
+//! the command separated by tabs, `{port}` for a port that is free. A mode with a `!` is without resumption
+//! (`Limits::resumptions` is 0). The exit status is 0 only if all
+//! servers came up and no claim failed.
+
+use futures::future::{Either, join, select};
+use serde_json::{Value, json};
+use shared_fate::mcp::types::{CallToolResult, CompletionTarget, Json, TaskStatus};
+use shared_fate::mcp::{
+    Builder, CallOptions, Change, Client, Driver, Elicited, Error, ErrorKind, Event, Http, Interest, Limits,
+    Mode, Root, Sse, Stdio, Timeouts,
+};
+use std::collections::BTreeMap;
+use std::fmt::{Display, Write as _};
+use std::net::TcpListener;
+use std::pin::pin;
+use std::process::{self, Child, Command, ExitCode};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
+
+/// Servers on a busy machine take their time to start.
+const STARTING: Duration = Duration::from_secs(60);
+/// From the kill to the error. The claim is "at once"; this is for busy machines.
+const AT_ONCE: Duration = Duration::from_secs(1);
+const SLOW: &str = "trigger-long-running-operation";
+
+struct Peer {
+    name: String,
+    version: String,
+    transport: String,
+    modes: Vec<(Mode, bool)>,
+    path: String,
+    command: Vec<String>,
+}
+
+/// What the client's handlers were asked, and what was said to nobody in particular.
+#[derive(Default)]
+struct Seen {
+    sampling: AtomicUsize,
+    forms: AtomicUsize,
+    urls: AtomicUsize,
+    updates: AtomicUsize,
+}
+
+/// What was tried on a server.
+#[derive(Default)]
+struct Report {
+    done: Vec<&'static str>,
+    absent: Vec<&'static str>,
+    failed: Vec<String>,
+}
+
+impl Report {
+    fn note<T>(&mut self, what: &'static str, result: Result<T, impl Display>) -> Option<T> {
+        match result {
+            Ok(value) => {
+                self.done.push(what);
+                Some(value)
+            }
+            Err(error) => {
+                eprintln!("    {what}: FAILED: {error:#}");
+                self.failed.push(format!("{what}: {error:#}"));
+                None
+            }
+        }
+    }
+
+    fn claim(&mut self, what: &'static str, holds: bool, otherwise: impl Display) {
+        self.note(what, if holds { Ok(()) } else { Err(otherwise.to_string()) });
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let [list, markdown] = &arguments[..] else {
+        eprintln!("usage: peers <list> <markdown>");
+        return ExitCode::from(2);
+    };
+    let list = fs::read_to_string(list).expect("the list of servers");
+    let mut table = String::from(
+        "| server | transport | mode | revision | done | the server has no | killed in mid-call: error after | the error | \
+         a later call |\n|---|---|---|---|---|---|---|---|---|\n",
+    );
+    let (mut failures, mut methods) = (String::new(), BTreeMap::<&str, usize>::new());
+    for line in list.lines() {
+        let peer = parse(line);
+        for (mode, resume) in &peer.modes {
+            let shown = format!("{mode:?}{}", if *resume { "" } else { ", no resumption" });
+            let title = format!("{} {} over {}, {shown}", peer.name, peer.version, peer.transport);
+            eprintln!("  {title}");
+            let mut report = Report::default();
+            let row = pollster::block_on(run(&peer, *mode, *resume, &mut report));
+            for what in &report.done {
+                *methods.entry(what).or_default() += 1;
+            }
+            if report.failed.is_empty() && row.is_none() {
+                report.failed.push("nothing was reported".to_owned());
+            }
+            for failed in &report.failed {
+                writeln!(failures, "- {title}: {}", failed.replace('\n', " ")).unwrap();
+            }
+            let Row { revision, ms, error, later } = row.unwrap_or_default();
+            let (name, version, transport) = (&peer.name, &peer.version, &peer.transport);
+            let (done, all) = (report.done.len(), report.done.len() + report.failed.len());
+            let absent = report.absent.join(", ");
+            let (error, later) = (error.replace('|', "\\|"), later.replace('|', "\\|"));
+            writeln!(
+                table,
+                "| {name} {version} | {transport} | {shown} | {revision} | {done}/{all} | {absent} | {ms} | {error} | \
+                 {later} |",
+            )
+            .unwrap();
+        }
+    }
+    table += "\nWhat was done, and with how many of these rows:\n\n";
+    for (what, count) in methods {
+        writeln!(table, "- {what}: {count}").unwrap();
+    }
+    table += "\nWhat failed:\n\n";
+    table += if failures.is_empty() { "- nothing\n" } else { &failures };
+    println!("{table}");
+    fs::write(markdown, table).expect("the table");
+    ExitCode::from(u8::from(!failures.is_empty()))
+}
+
+fn parse(line: &str) -> Peer {
+    let fields: Vec<&str> = line.split('|').collect();
+    let [name, version, transport, modes, path, command] = fields[..] else { panic!("six fields: {line}") };
+    let mode = |name: &str| match name.trim_end_matches('!') {
+        "auto" => Mode::Auto,
+        "legacy" => Mode::Legacy,
+        "modern" => Mode::Modern,
+        other => panic!("no mode: {other}"),
+    };
+    Peer {
+        name: name.to_owned(),
+        version: version.to_owned(),
+        transport: transport.to_owned(),
+        modes: modes.split(',').map(|name| (mode(name), !name.ends_with('!'))).collect(),
+        path: path.to_owned(),
+        command: command.split('\t').map(str::to_owned).collect(),
+    }
+}
+
+#[derive(Default)]
+struct Row {
+    revision: String,
+    ms: String,
+    error: String,
+    later: String,
+}
+
+async fn run(peer: &Peer, mode: Mode, resume: bool, report: &mut Report) -> Option<Row> {
+    let seen = Arc::new(Seen::default());
+    let (server, client, driver) = match start(peer, &|| builder(mode, resume, &seen)).await {
+        Ok(connected) => connected,
+        Err(error) => {
+            report.note::<()>("connect", Err(error));
+            return None;
+        }
+    };
+    let revision = client.revision().to_string();
+    eprintln!("    agreed on {revision}");
+    let row = driver
+        .with(async {
+            exercise(&client, &seen, report).await;
+            kill(&client, &server, peer, report).await
+        })
+        .await;
+    Some(Row { revision, ..row? })
+}
+
+/// A server's process.
+enum Server {
+    /// The client's child.
+    Ours,
+    Theirs(Mutex<Child>),
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Self::Theirs(child) = self {
+            let child = child.get_mut().unwrap();
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Server {
+    fn kill(&self) {
+        match self {
+            Self::Theirs(child) => child.lock().unwrap().kill().expect("a server to kill"),
+            Self::Ours => {
+                let id = only_child().to_string();
+                let status = Command::new("kill").args(["-9", &id]).status();
+                assert!(status.expect("kill").success());
+            }
+        }
+    }
+}
+
+/// The server that the client has started: the one child of this process (Linux).
+fn only_child() -> u32 {
+    let parent_of = |id: u32| -> Option<(u32, bool)> {
+        let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        let mut words = stat.rsplit_once(')')?.1.split_whitespace();
+        let zombie = words.next()? == "Z";
+        Some((words.next()?.parse().ok()?, zombie))
+    };
+    let ids = fs::read_dir("/proc").expect("Linux").flatten();
+    let ids = ids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let children: Vec<u32> = ids.filter(|id| parent_of(*id) == Some((process::id(), false))).collect();
+    assert_eq!(children.len(), 1, "children of this process: {children:?}");
+    children[0]
+}
+
+async fn start(peer: &Peer, builder: &dyn Fn() -> Builder) -> Result<(Server, Client, Driver), Error> {
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a free port").port();
+    let words: Vec<String> =
+        peer.command.iter().map(|word| word.replace("{port}", &port.to_string())).collect();
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]).env("PORT", port.to_string());
+    if peer.transport == "stdio" {
+        let (client, driver) = builder().connect(Stdio::spawn(command)?).await?;
+        return Ok((Server::Ours, client, driver));
+    }
+    command.stdin(process::Stdio::null()).stdout(process::Stdio::null()).stderr(process::Stdio::null());
+    let server = Server::Theirs(Mutex::new(command.spawn().expect("the server")));
+    let url = format!("http://127.0.0.1:{port}{}", peer.path);
+    let start = Instant::now();
+    loop {
+        let connected = match peer.transport.as_str() {
+            "sse" => builder().connect(Sse::new(&url)?).await,
+            _ => builder().connect(Http::new(&url)?).await,
+        };
+        match connected {
+            Ok((client, driver)) => return Ok((server, client, driver)),
+            Err(error) if error.io_kind().is_some() && start.elapsed() < STARTING => {
+                thread::sleep(Duration::from_millis(100));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn builder(mode: Mode, resume: bool, seen: &Arc<Seen>) -> Builder {
+    let mut limits = Limits::default();
+    if !resume {
+        limits.resumptions = 0;
+    }
+    let mut timeouts = Timeouts::default();
+    timeouts.probe = Some(STARTING);
+    let (sampling, forms, urls, events) =
+        (Arc::clone(seen), Arc::clone(seen), Arc::clone(seen), Arc::clone(seen));
+    Client::builder()
+        .identity("shared-fate-peers", env!("CARGO_PKG_VERSION"))
+        .mode(mode)
+        .timeouts(timeouts)
+        .limits(limits)
+        .roots([Root { uri: "file:///srv/project".to_owned(), name: Some("project".to_owned()) }])
+        .on_sampling(move |_| {
+            sampling.sampling.fetch_add(1, Ordering::SeqCst);
+            let answer = json!({
+                "role": "assistant",
+                "content": { "type": "text", "text": "forty-two" },
+                "model": "none",
+            });
+            std::future::ready(Ok(Json::new(&answer).expect("JSON")))
+        })
+        .on_elicit_form(move |_| {
+            forms.forms.fetch_add(1, Ordering::SeqCst);
+            std::future::ready(Elicited::Accept(Json::new(&json!({ "name": "Ada" })).expect("JSON")))
+        })
+        .on_elicit_url(move |_| {
+            urls.urls.fetch_add(1, Ordering::SeqCst);
+            std::future::ready(Elicited::Decline)
+        })
+        .on_event(move |event| {
+            if let Event::ResourceUpdated { .. } = event {
+                events.updates.fetch_add(1, Ordering::SeqCst);
+            }
+        })
+}
+
+/// A tool's result, where it did not fail.
+fn good(result: Result<CallToolResult, Error>) -> Result<String, String> {
+    match result {
+        Ok(result) if result.is_error => Err(format!("the tool failed: {}", result.text())),
+        Ok(result) => Ok(result.text()),
+        Err(error) => Err(format!("{error:#}")),
+    }
+}
+
+fn says(text: Result<String, String>, wanted: &str) -> Result<(), String> {
+    match text? {
+        text if text.contains(wanted) => Ok(()),
+        text => Err(format!("no {wanted:?} in {text:?}")),
+    }
+}
+
+/// Every typed method that the server declares.
+async fn exercise(client: &Client, seen: &Seen, report: &mut Report) {
+    let declared = client.server().capabilities.as_ref().and_then(|it| it.parse::<Value>().ok());
+    let declared = declared.unwrap_or_default();
+    let modern = client.revision().is_modern();
+    let has = |pointer: &str| declared.pointer(pointer).is_some_and(|it| *it != Value::Bool(false));
+    report.note("ping", client.ping().await);
+
+    let tools = report.note("list_tools", client.list_tools().await).unwrap_or_default();
+    report.note("list_tools_page", client.list_tools_page(None).await);
+    let tool = |name: &str| tools.iter().any(|tool| tool.name == name);
+    let echo = good(client.call_tool("echo", json!({ "message": "here" })).await);
+    report.note("call_tool", says(echo, "here"));
+
+    let counted = Arc::new(AtomicUsize::new(0));
+    let counting = Arc::clone(&counted);
+    let options = CallOptions::default().on_progress(move |_| {
+        counting.fetch_add(1, Ordering::SeqCst);
+    });
+    let slow = client.with_options(options);
+    let result = good(slow.call_tool(SLOW, json!({ "duration": 0.6, "steps": 3 })).await);
+    let reports = counted.load(Ordering::SeqCst);
+    report.note(
+        "progress",
+        result.and_then(|_| if reports > 0 { Ok(()) } else { Err("no report".to_owned()) }),
+    );
+
+    if has("/resources") {
+        let resources = report.note("list_resources", client.list_resources().await).unwrap_or_default();
+        report.note("list_resources_page", client.list_resources_page(None).await);
+        let templates = client.list_resource_templates().await;
+        let templates = report.note("list_resource_templates", templates).unwrap_or_default();
+        report.note("list_resource_templates_page", client.list_resource_templates_page(None).await);
+        if let Some(resource) = resources.first() {
+            report.note("read_resource", client.read_resource(&resource.uri).await);
+            changes(client, seen, &resource.uri, has("/resources/subscribe"), tool("touch"), report).await;
+        }
+        if templates.iter().any(|it| it.uri_template.starts_with("demo://resource/dynamic/text/")) {
+            let text = client.read_resource("demo://resource/dynamic/text/1").await;
+            report.note("read_resource by template", text);
+        }
+    } else {
+        report.absent.push("resources");
+    }
+
+    if has("/prompts") {
+        report.note("list_prompts", client.list_prompts().await);
+        report.note("list_prompts_page", client.list_prompts_page(None).await);
+        report.note("get_prompt", client.get_prompt("simple-prompt", ()).await);
+        let arguments = json!({ "department": "Engineering", "name": "Alice" });
+        report.note("get_prompt with arguments", client.get_prompt("completable-prompt", arguments).await);
+    } else {
+        report.absent.push("prompts");
+    }
+    if has("/completions") {
+        let target = CompletionTarget::Prompt { name: "completable-prompt".to_owned() };
+        let found = client.complete(&target, "department", "Eng", &BTreeMap::new()).await;
+        let found = found.map(|it| it.completion.values.join(" ")).map_err(|error| format!("{error:#}"));
+        report.note("complete", says(found, "Engineering"));
+    } else {
+        report.absent.push("completions");
+    }
+    match has("/logging") && !modern {
+        true => drop(report.note("set_logging_level", client.set_logging_level("warning").await)),
+        false => report.absent.push("logging/setLevel"),
+    }
+
+    if tool("trigger-sampling-request") {
+        let result = good(client.call_tool("trigger-sampling-request", json!({ "prompt": "?" })).await);
+        report.note("sampling handler", says(result, "forty-two"));
+    } else {
+        report.absent.push("sampling");
+    }
+    if tool("trigger-elicitation-request") {
+        let result = good(client.call_tool("trigger-elicitation-request", json!({})).await);
+        report.note("elicitation handler, form", says(result, "Ada"));
+    } else {
+        report.absent.push("elicitation by form");
+    }
+    if tool("trigger-url-elicitation") {
+        let url = json!({ "url": "http://127.0.0.1/consent" });
+        let result = good(client.call_tool("trigger-url-elicitation", url).await);
+        report.note("elicitation handler, URL", says(result, "decline"));
+    } else {
+        report.absent.push("elicitation by URL");
+    }
+    if tool("get-roots-list") {
+        let result = good(client.call_tool("get-roots-list", json!({})).await);
+        report.note("roots", says(result, "file:///srv/project"));
+    } else {
+        report.absent.push("roots");
+    }
+    if !modern {
+        report.note("set_roots", client.set_roots([]).await);
+    }
+    match has("/tasks") && tool("simulate-research-query") {
+        true => tasks(client, has("/tasks/list"), has("/tasks/cancel"), report).await,
+        false => report.absent.push("tasks"),
+    }
+}
+
+/// `resources/subscribe`, or `subscriptions/listen` where that is in its place.
+async fn changes(client: &Client, seen: &Seen, uri: &str, subscribe: bool, touch: bool, report: &mut Report) {
+    const WAIT: Duration = Duration::from_secs(5);
+    if !client.revision().is_modern() {
+        if subscribe {
+            report.note("subscribe_resource", client.subscribe_resource(uri).await);
+            if touch {
+                report.note("touch", good(client.call_tool("touch", json!({ "uri": uri })).await));
+                let start = Instant::now();
+                while seen.updates.load(Ordering::SeqCst) == 0 && start.elapsed() < WAIT {
+                    smol::Timer::after(Duration::from_millis(10)).await;
+                }
+                report.claim("resource updated", seen.updates.load(Ordering::SeqCst) > 0, "no news");
+            }
+            report.note("unsubscribe_resource", client.unsubscribe_resource(uri).await);
+        } else {
+            report.absent.push("resources/subscribe");
+        }
+        return;
+    }
+    let mut interest = Interest::default();
+    interest.tools_list_changed = true;
+    interest.resource_subscriptions = vec![uri.to_owned()];
+    let subscription = match client.listen(&interest).await {
+        Err(error) if error.rpc().is_some_and(|rpc| rpc.code() == -32601) => {
+            return report.absent.push("subscriptions/listen");
+        }
+        result => report.note("listen", result),
+    };
+    let (Some(mut subscription), true) = (subscription, touch) else { return };
+    let granted = subscription.acknowledged().as_str().contains(uri);
+    if !granted {
+        return report.absent.push("resource subscriptions");
+    }
+    let news = async {
+        let mut next = pin!(futures::StreamExt::next(&mut subscription));
+        match select(&mut next, pin!(smol::Timer::after(WAIT))).await {
+            Either::Left((Some(Ok(Change::Resource { .. })), _)) => Ok(()),
+            Either::Left((other, _)) => Err(format!("{other:?}")),
+            Either::Right(_) => Err("no news".to_owned()),
+        }
+    };
+    let (touched, news) = join(client.call_tool("touch", json!({ "uri": uri })), news).await;
+    report.note("touch", good(touched));
+    report.note("resource updated", news);
+}
+
+async fn tasks(client: &Client, list: bool, cancel: bool, report: &mut Report) {
+    const NAME: &str = "simulate-research-query";
+    let topic = json!({ "topic": "shared fate" });
+    let ttl = Some(Duration::from_secs(60));
+    let Some(task) = report.note("call_tool_as_task", client.call_tool_as_task(NAME, &topic, ttl).await)
+    else {
+        return;
+    };
+    report.note("get_task", client.get_task(&task.id).await);
+    if list {
+        let tasks = client.list_tasks().await;
+        let found = tasks.as_ref().is_ok_and(|tasks| tasks.iter().any(|it| it.id == task.id));
+        report.claim("list_tasks", found, format!("{tasks:?}"));
+    }
+    if let Some(done) = report.note("wait_task", client.wait_task(&task.id, Duration::from_secs(30)).await) {
+        report.claim("task completed", done.status == TaskStatus::Completed, format!("{done:?}"));
+        let result = client.task_result(&task.id).await.and_then(|it| it.parse::<CallToolResult>());
+        report.note("task_result", says(good(result), "shared fate"));
+    }
+    if cancel && let Ok(task) = client.call_tool_as_task(NAME, &topic, ttl).await {
+        let cancelled = client.cancel_task(&task.id).await;
+        let done = cancelled.as_ref().is_ok_and(|it| it.status == TaskStatus::Cancelled);
+        report.claim("cancel_task", done, format!("{cancelled:?}"));
+    }
+}
+
+/// Kills the server while two calls are pending.
+async fn kill(client: &Client, server: &Server, peer: &Peer, report: &mut Report) -> Option<Row> {
+    let slow = || client.call_tool(SLOW, json!({ "duration": 30, "steps": 3 }));
+    let killing = async {
+        smol::Timer::after(Duration::from_millis(500)).await;
+        let pending = client.pending_calls();
+        let start = Instant::now();
+        server.kill();
+        (start, pending)
+    };
+    let timed = async {
+        let (one, other) = join(slow(), slow()).await;
+        (one, other, Instant::now())
+    };
+    let ((start, pending), (one, other, end)) = join(killing, timed).await;
+    report.claim("two calls were pending", pending == 2, format!("{pending} calls"));
+    let elapsed = end.saturating_duration_since(start);
+    report.claim("the pending calls fail at once", elapsed < AT_ONCE, format!("after {elapsed:?}"));
+    let (Err(error), Err(sibling)) = (one, other) else {
+        report.claim("the pending calls fail", false, "one succeeded");
+        return None;
+    };
+    report.claim("both with the cause", shows(&error, peer) && shows(&sibling, peer), {
+        format!("{error:#}; {sibling:#}")
+    });
+    let start = Instant::now();
+    let later = client.ping().await;
+    let at_once = start.elapsed() < AT_ONCE;
+    let later = match later {
+        Ok(()) => "succeeded".to_owned(),
+        Err(error) => format!("{error:#} ({:?})", error.delivery()),
+    };
+    report.claim("a later call fails at once", at_once && later != "succeeded", &later);
+    client.close().await;
+    report.claim("nothing is pending", client.pending_calls() == 0, client.pending_calls());
+    Some(Row {
+        revision: String::new(),
+        ms: format!("{:.1} ms", elapsed.as_secs_f64() * 1000.0),
+        error: format!("{error:#} ({:?})", error.delivery()),
+        later,
+    })
+}
+
+/// Whether an error tells of the kill: over stdio the signal and the last words, else the I/O error.
+fn shows(error: &Error, peer: &Peer) -> bool {
+    match peer.transport.as_str() {
+        "stdio" => match error.session_cause().and_then(|cause| cause.error()).map(Error::kind) {
+            Some(ErrorKind::ServerExited(exited)) => {
+                exited.status().is_some_and(|status| status.signal() == Some(9))
+                    && !exited.stderr().is_empty()
+            }
+            _ => false,
+        },
+        _ => error.io_kind().is_some(),
+    }
+}

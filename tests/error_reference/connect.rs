@@ -1,0 +1,160 @@
+//! What fails before there is an answer.
+
+use crate::fault::answer;
+use crate::fault::http::Call;
+use crate::kit::{connect_to, in_memory, legacy, over_http};
+use crate::page::Page;
+use shared_fate::mcp::{BoxFuture, ConnectError, Connecting, Http, HttpError, Net, Stdio, TokenProvider};
+use std::io::{self, Read, Write as _};
+use std::net::TcpListener;
+use std::pin::Pin;
+use std::process::Command;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+/// A network whose names are unknown, in the words of one resolver on every system.
+struct NoNames;
+
+impl Net for NoNames {
+    fn connect<'a>(&'a self, _: &'a str, _: u16) -> Connecting<'a> {
+        let error = io::Error::other("failed to lookup address information: Name or service not known");
+        Box::pin(std::future::ready(Err(ConnectError::Dns(error))))
+    }
+
+    fn sleep(&self, _: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+/// A network in which connecting never ends, and time flies.
+struct Stuck;
+
+impl Net for Stuck {
+    fn connect<'a>(&'a self, _: &'a str, _: u16) -> Connecting<'a> {
+        Box::pin(std::future::pending())
+    }
+
+    fn sleep(&self, _: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+struct NoTokens;
+
+impl TokenProvider for NoTokens {
+    fn token<'a>(
+        &'a self,
+        _: Option<&'a HttpError>,
+    ) -> BoxFuture<'a, Result<String, Box<dyn std::error::Error + Send + Sync>>> {
+        Box::pin(std::future::ready(Err("the keyring is locked".into())))
+    }
+}
+
+/// Accepts TLS with a certificate of an authority that nobody knows.
+fn tls_server() -> TcpListener {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let accepting = listener.try_clone().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key.into())
+        .unwrap();
+    let config = Arc::new(config);
+    thread::spawn(move || {
+        for stream in accepting.incoming() {
+            let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            let _ = rustls::StreamOwned::new(connection, stream.unwrap()).read(&mut [0]);
+        }
+    });
+    listener
+}
+
+pub(crate) async fn input(page: &mut Page) {
+    page.section("Input that cannot be used");
+    for (what, url) in [
+        ("A URL that is none", "http://"),
+        ("A URL without a scheme", "localhost/mcp"),
+        ("A URL with another scheme", "ftp://localhost/mcp"),
+        ("A URL with credentials in it", "http://me:secret@localhost/mcp"),
+    ] {
+        page.add(what, &Http::new(url).unwrap_err());
+    }
+    let http = || Http::new("http://localhost/mcp").unwrap();
+    page.add("A header value with a line break", &http().header("x-tenant", "a\r\nb: c").unwrap_err());
+    page.add("A header name with a blank", &http().header("x tenant", "a").unwrap_err());
+    page.add("A header that the transport sets itself", &http().header("mcp-session-id", "1").unwrap_err());
+    page.add("A token with a line break", &http().bearer("a\nb").unwrap_err());
+    let error = in_memory(legacy(), answer, async |client| {
+        let array = client.call_tool("echo", [1, 2]).await.unwrap_err();
+        let method = client.request("", ()).await.unwrap_err();
+        let roots = client.set_roots([]).await.unwrap_err();
+        let listen = client.listen(&Default::default()).await.map(drop).unwrap_err();
+        let again = client.reconnect().await.map(drop).unwrap_err();
+        [array, method, roots, listen, again]
+    });
+    let [array, method, roots, listen, again] = error.await.unwrap();
+    page.add("Arguments that are not a JSON object", &array);
+    page.add("A method without a name", &method);
+    page.add("`set_roots` on a client made without roots", &roots);
+    page.add("`listen` with a server of an older revision", &listen);
+    page.add("`reconnect` where the transport cannot be had again", &again);
+}
+
+pub(crate) async fn connecting(page: &mut Page) {
+    page.section("Connecting");
+    page.add("Command not found", &Stdio::spawn(Command::new("/no/such/server")).unwrap_err());
+    page.add("Command not executable", &Stdio::spawn(Command::new("/etc/passwd")).unwrap_err());
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    page.add("Connection refused", &connect_to(&format!("http://{gone}/mcp")).await);
+    let http = Http::new("http://server.invalid/mcp").unwrap().net(NoNames);
+    page.add(
+        "The name is unknown (the resolver's words)",
+        &legacy().connect(http).await.map(drop).unwrap_err(),
+    );
+    let server = tls_server();
+    let url = format!("https://localhost:{}/mcp", server.local_addr().unwrap().port());
+    let mut other = rcgen::CertificateParams::default();
+    other.distinguished_name.push(rcgen::DnType::CommonName, "another authority");
+    let root = other.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().der().to_vec();
+    let http = Http::new(&url).unwrap().root_certificate(root.clone());
+    let error = legacy().connect(http).await.map(drop).unwrap_err();
+    page.add("The certificate is of an unknown authority", &error);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://localhost:{}/mcp", listener.local_addr().unwrap().port());
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 4096]);
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        let _ = stream.read(&mut [0; 4096]);
+    });
+    let http = Http::new(&url).unwrap().root_certificate(root);
+    let error = legacy().connect(http).await.map(drop).unwrap_err();
+    page.add("https to a server that does not speak TLS", &error);
+    let http = Http::new("http://server.invalid/mcp").unwrap().net(Stuck);
+    page.add("Connecting takes too long", &legacy().connect(http).await.map(drop).unwrap_err());
+    let http = Http::new("http://server.invalid/mcp").unwrap().token_provider(NoTokens);
+    page.add("The caller's token provider fails", &legacy().connect(http).await.map(drop).unwrap_err());
+    page.add(
+        "The server does not speak HTTP",
+        &over_http(|call| {
+            call.take();
+            call.write("220 mail.example ESMTP\r\n");
+        })
+        .await,
+    );
+    page.add("The connection is reset before the answer", &over_http(Call::reset).await);
+    page.add("The connection is closed before the answer", &over_http(Call::take).await);
+    page.add(
+        "The connection breaks in the middle of the answer",
+        &over_http(|call| {
+            call.head("200 OK", &["Content-Type: application/json", "Content-Length: 1000"]);
+            call.write("{\"jsonrpc\"");
+        })
+        .await,
+    );
+}

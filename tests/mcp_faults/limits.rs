@@ -1,0 +1,404 @@
+//! Every limit, at it and one past it. Those for lines and redirects are with their kin.
+
+use crate::check::{cause, limit, on, story, violation};
+use crate::fault::clock::Clock;
+use crate::fault::http::{self, Call};
+use crate::fault::lines::{normal, pair, process};
+use crate::fault::run::everywhere;
+use crate::fault::{Gate, text_result, tool};
+use futures::future::join_all;
+use serde_json::{Value, json};
+use shared_fate::mcp::{
+    Builder, Client, Delivery, Driver, ErrorKind, Event, Http, HttpError, Limits, Violation,
+};
+use smol::channel;
+use std::pin::pin;
+
+fn with(set: impl FnOnce(&mut Limits)) -> Builder {
+    let mut limits = Limits::default();
+    set(&mut limits);
+    on(&Clock::new()).limits(limits)
+}
+
+async fn over_http(builder: Builder, server: &http::Server) -> (Client, Driver) {
+    builder.connect(Http::new(&server.url()).unwrap()).await.unwrap()
+}
+
+const SIZE: usize = 1000;
+
+/// A reply to the call, of exactly that length.
+fn reply_of(length: usize, call: &Call) -> String {
+    let reply =
+        |text: &str| json!({ "id": call.request.body["id"], "result": text_result(text) }).to_string();
+    let reply = reply(&"x".repeat(length - reply("").len()));
+    assert_eq!(reply.len(), length);
+    reply
+}
+
+fn length(request: &http::Request) -> usize {
+    request.body["params"]["arguments"]["length"].as_u64().unwrap().try_into().unwrap()
+}
+
+#[test]
+fn limits_body() {
+    everywhere(async |run| {
+        for chunked in [false, true] {
+            let server = http::Server::start(move |call| match call.request.tool() {
+                "sized" => {
+                    let reply = reply_of(length(&call.request), call);
+                    match chunked {
+                        false => call.json(&[], &reply),
+                        true => {
+                            call.head(
+                                "200 OK",
+                                &["Content-Type: application/json", "Transfer-Encoding: chunked"],
+                            );
+                            for chunk in reply.as_bytes().chunks(100) {
+                                call.write(format!("{:x}\r\n", chunk.len()));
+                                call.write(chunk);
+                                call.write("\r\n");
+                            }
+                            call.write("0\r\n\r\n");
+                            call.keep();
+                        }
+                    }
+                }
+                _ => call.normal(),
+            });
+            let (client, driver) = over_http(with(|limits| limits.body = SIZE), &server).await;
+            run.drive(driver, async {
+                client.call_tool("sized", json!({ "length": SIZE })).await.unwrap();
+                let error = client.call_tool("sized", json!({ "length": SIZE + 1 })).await.unwrap_err();
+                assert_eq!(limit(&error), ("the length of a reply", SIZE));
+                assert_eq!(error.delivery(), Delivery::Answered);
+                client.ping().await.unwrap();
+                client.close().await;
+                server.deserted().await;
+            })
+            .await;
+        }
+    });
+}
+
+#[test]
+fn liv_08_limits_event() {
+    everywhere(async |run| {
+        let server = http::Server::start(|call| match call.request.tool() {
+            "sized" => {
+                // The length counts the whole line.
+                let reply = reply_of(length(&call.request) - "data: ".len(), call);
+                call.events();
+                call.write(format!(": {}\n\n", "comments count nothing".repeat(SIZE)));
+                call.event(&reply);
+                call.hold();
+            }
+            "endless" => {
+                call.events();
+                call.write(format!("data: {}", "x".repeat(SIZE)));
+                call.hold();
+            }
+            _ => call.normal(),
+        });
+        let (client, driver) = over_http(with(|limits| limits.event = SIZE), &server).await;
+        run.drive(driver, async {
+            client.call_tool("sized", json!({ "length": SIZE })).await.unwrap();
+            for (tool, length) in [("sized", SIZE + 1), ("endless", 0)] {
+                let error = client.call_tool(tool, json!({ "length": length })).await.unwrap_err();
+                assert_eq!(limit(&error), ("the length of an event", SIZE));
+                assert_eq!(error.delivery(), Delivery::Answered);
+            }
+            client.ping().await.unwrap();
+            client.close().await;
+            server.deserted().await;
+        })
+        .await;
+    });
+}
+
+#[test]
+fn limits_error_body() {
+    everywhere(async |run| {
+        let server = http::Server::start(|call| match call.request.tool() {
+            "sized" => {
+                let error = |text: &str| json!({ "error": { "code": -9, "message": text } }).to_string();
+                let body = error(&"x".repeat(length(&call.request) - error("").len()));
+                call.respond("500 X", &[], &body);
+            }
+            "endless" => {
+                call.head("500 X", &[]);
+                while call.event("nonsense") {}
+            }
+            _ => call.normal(),
+        });
+        let (client, driver) = over_http(with(|limits| limits.error_body = SIZE), &server).await;
+        run.drive(driver, async {
+            let error = client.call_tool("sized", json!({ "length": SIZE })).await.unwrap_err();
+            assert_eq!(error.rpc().unwrap().code(), -9);
+            // One more, and it is no JSON: the status is told all the same.
+            let error = client.call_tool("sized", json!({ "length": SIZE + 1 })).await.unwrap_err();
+            assert!(error.rpc().is_none());
+            assert_eq!(error.http().unwrap().body_excerpt().len(), SIZE);
+            let error = client.call_tool("endless", ()).await.unwrap_err();
+            assert_eq!(error.http().unwrap().status(), 500);
+            client.close().await;
+            server.deserted().await;
+        })
+        .await;
+    });
+}
+
+#[test]
+fn the_excerpt_of_a_body_is_as_short_as_promised() {
+    everywhere(async |run| {
+        for body in ["x".repeat(5000), "\u{1}".repeat(5000), "ä\u{fffd}".repeat(1000)] {
+            let server = http::Server::start(move |call| match call.request.rpc() {
+                "ping" => call.respond("500 X", &[&format!("WWW-Authenticate: {}", "y".repeat(5000))], &body),
+                _ => call.normal(),
+            });
+            let (client, driver) = over_http(with(|_| {}), &server).await;
+            run.drive(driver, async {
+                let error = client.ping().await.unwrap_err();
+                let http = error.http().unwrap();
+                assert!(http.body_excerpt().len() <= HttpError::EXCERPT, "{}", http.body_excerpt().len());
+                assert!(http.body_excerpt().len() > HttpError::EXCERPT - 10);
+                assert!(http.www_authenticate()[0].len() <= HttpError::EXCERPT);
+                assert!(story(&error).len() < 1000);
+                client.close().await;
+            })
+            .await;
+        }
+    });
+}
+
+#[test]
+fn limits_pending_calls() {
+    everywhere(async |run| {
+        let (stdio, server) = pair(normal);
+        let (client, driver) = with(|limits| limits.pending_calls = 3).connect(stdio).await.unwrap();
+        run.drive(driver, async {
+            let mut calls = pin!(join_all((0..3).map(|_| client.call_tool("held", ()))));
+            assert!(futures::poll!(&mut calls).is_pending());
+            let error = client.ping().await.unwrap_err();
+            assert_eq!(limit(&error), ("pending calls", 3));
+            assert_eq!(error.delivery(), Delivery::NotSent);
+            assert!(error.is_retryable());
+            assert_eq!(client.pending_calls(), 3);
+            let answers = async {
+                for _ in 0..3 {
+                    let held = server.arrival(|message| tool(message) == "held").await;
+                    server.peer.normal(&held);
+                }
+            };
+            let (results, ()) = futures::future::join(calls, answers).await;
+            assert!(results.iter().all(Result::is_ok));
+            client.ping().await.unwrap();
+            client.close().await;
+        })
+        .await;
+        assert_eq!(server.received().iter().filter(|message| message["method"] == "ping").count(), 1);
+    });
+}
+
+#[test]
+fn limits_stray() {
+    everywhere(async |run| {
+        let (stdio, server) = pair(normal);
+        let (sender, strays) = channel::unbounded();
+        let builder = with(|limits| limits.stray = 5).on_event(move |event| {
+            if let Event::Stray { excerpt } = event {
+                sender.try_send((*excerpt).to_owned()).unwrap();
+            }
+        });
+        let (client, driver) = builder.connect(stdio).await.unwrap();
+        run.drive(driver, async {
+            for _ in 0..3 {
+                server.peer.write("garbage\n".repeat(5));
+                // Something that belongs to somebody: the count begins anew.
+                client.ping().await.unwrap();
+            }
+            assert_eq!(strays.len(), 15);
+            server.peer.write("garbage\n".repeat(6));
+            let error = client.call_tool("held", ()).await.unwrap_err();
+            assert_eq!(*violation(cause(&error)), Violation::Flood);
+            let error = client.ping().await.unwrap_err();
+            assert_eq!((violation(cause(&error)), error.delivery()), (&Violation::Flood, Delivery::NotSent));
+            client.close().await;
+            server.input_ended().await;
+        })
+        .await;
+        assert_eq!(strays.try_recv().unwrap(), "garbage");
+    });
+}
+
+#[test]
+fn limits_outbox_of_a_server_that_asks_and_does_not_listen() {
+    everywhere(async |run| {
+        let gate = Gate::default();
+        let closed = gate.clone();
+        let (stdio, server) = pair(move |peer, message| {
+            normal(peer, message);
+            if message["method"] == "notifications/initialized" {
+                // From now on it reads nothing.
+                closed.wait();
+            }
+        });
+        let (sender, heard) = channel::unbounded();
+        let builder = with(|limits| limits.outbox = 50).on_event(move |event| {
+            if let Event::Notification { method: "x", .. } = event {
+                sender.try_send(()).unwrap();
+            }
+        });
+        let (client, driver) = builder.connect(stdio).await.unwrap();
+        run.drive(driver, async {
+            // No more than an outbox at a time, and much more than any socket holds.
+            let ping = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\n".repeat(20);
+            let asking = async {
+                for _ in 0..2000 {
+                    server.peer.write(ping.clone() + "{\"method\":\"x\"}\n");
+                    heard.recv().await.unwrap();
+                }
+            };
+            futures::future::select(pin!(asking), client.session().ended()).await;
+            let cause = client.session().cause().expect("they are not kept without end");
+            assert_eq!(limit(cause.error().unwrap()), ("queued answers", 50));
+            client.close().await;
+            gate.open();
+        })
+        .await;
+    });
+}
+
+#[test]
+fn limits_outbox_of_cancellations_drops_them() {
+    everywhere(async |run| {
+        let server = http::Server::start(|call| match call.request.tool() {
+            "held" => call.hold(),
+            _ => call.normal(),
+        });
+        let (client, driver) = over_http(with(|limits| limits.outbox = 2), &server).await;
+        {
+            // Nobody drives: they stay in the outbox.
+            let calls = join_all((0..5).map(|_| client.call_tool("held", ())));
+            let arrived = async {
+                for _ in 0..5 {
+                    server.arrival(|request| request.tool() == "held").await;
+                }
+            };
+            futures::future::select(pin!(calls), pin!(arrived)).await;
+        }
+        assert_eq!(client.pending_calls(), 0);
+        run.drive(driver, async {
+            for _ in 0..2 {
+                server.arrival(|request| request.rpc() == "notifications/cancelled").await;
+            }
+            client.ping().await.unwrap();
+            client.close().await;
+        })
+        .await;
+        let requests = server.requests();
+        assert_eq!(requests.iter().filter(|request| request.rpc() == "notifications/cancelled").count(), 2);
+    });
+}
+
+#[test]
+fn limits_stderr_tail() {
+    everywhere(async |run| {
+        for (text, tail) in
+            [("0123456789\n", "0123456789\n"), ("x0123456789\n", "0123456789\n"), ("y\n", "y\n")]
+        {
+            let (stdio, server) = process(normal);
+            let (client, driver) = with(|limits| limits.stderr_tail = 11).connect(stdio).await.unwrap();
+            run.drive(driver, async {
+                server.peer.write_error("z".repeat(100_000) + "\n");
+                server.peer.write_error(text);
+                server.peer.exit(1);
+                let ended = client.session().ended().await;
+                let ErrorKind::ServerExited(exited) = ended.error().unwrap().kind() else {
+                    panic!("{ended:?}")
+                };
+                assert!(exited.stderr().ends_with(tail), "{:?}", exited.stderr());
+                assert!(exited.stderr().len() <= 11);
+                client.close().await;
+            })
+            .await;
+        }
+    });
+}
+
+#[test]
+fn limits_stderr_tail_counts_what_is_kept() {
+    everywhere(async |run| {
+        let (stdio, server) = process(normal);
+        let (client, driver) = with(|limits| limits.stderr_tail = 10).connect(stdio).await.unwrap();
+        run.drive(driver, async {
+            server.peer.write_error([0xff; 100]);
+            server.peer.exit(1);
+            let ended = client.session().ended().await;
+            let ErrorKind::ServerExited(exited) = ended.error().unwrap().kind() else { panic!("{ended:?}") };
+            assert_eq!(exited.stderr(), "\u{fffd}".repeat(3));
+            client.close().await;
+        })
+        .await;
+    });
+}
+
+/// One tool on each of so many pages; the cursor after the last one is `after`.
+fn pages(message: &Value, count: u64, after: Option<&str>) -> Value {
+    let page: u64 = message["params"]["cursor"].as_str().map_or(1, |cursor| cursor.parse().unwrap());
+    let mut result = json!({ "tools": [{ "name": page.to_string() }] });
+    if page < count {
+        result["nextCursor"] = json!((page + 1).to_string());
+    } else if let Some(after) = after {
+        result["nextCursor"] = json!(after);
+    }
+    json!({ "jsonrpc": "2.0", "id": message["id"], "result": result })
+}
+
+#[test]
+fn limits_pages() {
+    everywhere(async |run| {
+        for (count, fits) in [(1, true), (4, true), (5, false)] {
+            let (stdio, server) = pair(move |peer, message| match message["method"].as_str() {
+                Some("tools/list") => peer.say(&pages(message, count, None)),
+                _ => normal(peer, message),
+            });
+            let (client, driver) = with(|limits| limits.pages = 4).connect(stdio).await.unwrap();
+            run.drive(driver, async {
+                match client.list_tools().await {
+                    Ok(tools) => assert!(fits && tools.len() as u64 == count),
+                    Err(error) => {
+                        assert!(!fits);
+                        assert_eq!(limit(&error), ("pages", 4));
+                    }
+                }
+                client.ping().await.unwrap();
+                client.close().await;
+            })
+            .await;
+            let asked = server.received().iter().filter(|message| message["method"] == "tools/list").count();
+            assert_eq!(asked as u64, count.min(4));
+        }
+    });
+}
+
+#[test]
+fn liv_24_a_cursor_that_comes_again_ends_the_list() {
+    everywhere(async |run| {
+        for (after, asked) in [("3", 3), ("2", 3)] {
+            let (stdio, server) = pair(move |peer, message| match message["method"].as_str() {
+                Some("tools/list") => peer.say(&pages(message, 3, Some(after))),
+                _ => normal(peer, message),
+            });
+            let (client, driver) = with(|_| {}).connect(stdio).await.unwrap();
+            run.drive(driver, async {
+                let error = client.list_tools().await.unwrap_err();
+                assert_eq!(*violation(&error), Violation::CursorLoop);
+                client.ping().await.unwrap();
+                client.close().await;
+            })
+            .await;
+            let lists = server.received().iter().filter(|message| message["method"] == "tools/list").count();
+            assert_eq!(lists, asked);
+        }
+    });
+}
