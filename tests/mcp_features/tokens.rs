@@ -318,7 +318,7 @@ fn res_01_a_call_that_cannot_be_resumed_was_sent_all_the_same() {
             })
             .await;
             let error = result.unwrap_err();
-            assert!(matches!(error.kind(), ErrorKind::Io(io) if io.stage() == IoStage::Credentials));
+            assert_eq!(*violation(&error), Violation::StreamEnded);
             assert_ne!(error.delivery(), Delivery::NotSent, "the server has got the call");
             assert!(story(&error).contains("the keyring is locked"));
             client.close().await;
