@@ -84,6 +84,8 @@ fn rev_02_rev_06_without_roots_there_are_none() {
                 let answer = answered(&server, method, method, json!({})).await;
                 assert_eq!(answer["error"]["code"], -32601, "{method}");
             }
+            // By its reply the server has noted everything before.
+            client.ping().await.unwrap();
             let sent = server.received().len();
             let error = client.set_roots([root("a")]).await.unwrap_err();
             assert!(matches!(error.kind(), ErrorKind::InvalidInput(_)), "{error:#}");
