@@ -52,13 +52,15 @@ fn of_reply(reply: Result<u8, oneshot::Canceled>) -> Got {
     if reply.is_ok() { Got::Reply } else { Got::Echo }
 }
 
+/// One run on this runtime; whether the driver answers before it fails.
+type Strategy = fn(&tokio::runtime::Runtime, bool) -> Got;
+
 fn main() {
-    let numbers = std::env::args().find_map(|argument| argument.parse().ok());
     // Under `cargo test` nobody wants to wait.
-    let runs =
-        numbers.unwrap_or(if std::env::args().any(|argument| argument == "--bench") { 10_000 } else { 20 });
+    let usual = if std::env::args().any(|argument| argument == "--bench") { 10_000 } else { 20 };
+    let runs = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(usual);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
-    let strategies: [(&str, fn(&tokio::runtime::Runtime, bool) -> Got); 4] = [
+    let strategies: [(&str, Strategy); 4] = [
         ("select(request, join_handle.shared())", |runtime, answers| {
             let (driver, call) = pair(answers);
             let driver = runtime.spawn(driver).map(|joined| joined.unwrap()).shared();

@@ -281,8 +281,10 @@ impl<H: FnMut(&Peer, &Value)> Sink<H> {
 
     fn line(&mut self, line: &[u8]) {
         let message: Value = serde_json::from_slice(line).expect("the client writes JSON");
-        if self.arrived.try_send(message.clone()).is_ok() {
+        if !self.arrived.is_closed() {
+            // Noted first: whoever hears of its arrival finds it there.
             self.received.lock().unwrap().push(message.clone());
+            let _ = self.arrived.try_send(message.clone());
         }
         (self.handler)(&self.peer, &message);
     }

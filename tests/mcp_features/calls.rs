@@ -59,10 +59,9 @@ fn prg_01_02_progress_is_asked_for_by_a_token_of_its_own_and_told() {
             let ((one, two), ()) = join(calls, serving).await;
             one.and(two).unwrap();
             client.ping().await.unwrap();
-            let told = told.lock().unwrap();
+            let told = std::mem::take(&mut *told.lock().unwrap());
             assert_eq!((told.len(), told[0].progress, told[0].total), (2, 0.5, Some(2.0)));
             assert_eq!((told[1].progress, told[1].message.as_deref()), (1.5, Some("soon")));
-            drop(told);
             client.close().await;
         })
         .await;

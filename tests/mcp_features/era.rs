@@ -59,7 +59,8 @@ fn unsupported(supported: &[&str]) -> Value {
 fn era_07_10_11_12_14_what_the_answer_to_the_probe_says() {
     let ours = json!("ours");
     let legacy = Some(Revision::V2025_11_25);
-    let table: Vec<(&str, Vec<(&str, Value)>, Option<Revision>)> = vec![
+    type Row = (&'static str, Vec<(&'static str, Value)>, Option<Revision>);
+    let table: Vec<Row> = vec![
         ("ERA-07", vec![("200 OK", reply(&ours, discovered(&[VERSION])))], Some(Revision::V2026_07_28)),
         (
             "ERA-07",

@@ -12,38 +12,58 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use shared_fate::Cause;
 use shared_fate::mcp::{Client, Delivery, ErrorKind, Event, Reconnecting};
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
-/// A server that numbers its sessions, and forgets the one before the present one.
-fn forgetful() -> (Server, Arc<AtomicUsize>, Gate, Arc<AtomicUsize>) {
-    let (present, failures, gate) =
-        (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Gate::default());
-    let (sessions, fails, held) = (Arc::clone(&present), Arc::clone(&failures), gate.clone());
-    let server = Server::start(move |call| {
-        let present = format!("{SESSION}-{}", sessions.load(Ordering::SeqCst));
-        match (call.request.rpc(), call.request.header("mcp-session-id")) {
+/// How many sessions a server has made, and which of them it has forgotten.
+#[derive(Clone, Default)]
+struct Sessions(Arc<Mutex<(usize, usize)>>);
+
+impl Sessions {
+    /// From now on the server knows none of those it has made.
+    fn forget(&self) {
+        let mut sessions = self.0.lock().unwrap();
+        sessions.1 = sessions.0;
+    }
+
+    fn knows(&self, id: &str) -> bool {
+        let number = id.strip_prefix(SESSION).unwrap().strip_prefix('-').unwrap();
+        number.parse::<usize>().unwrap() > self.0.lock().unwrap().1
+    }
+
+    fn first(&self) -> bool {
+        self.0.lock().unwrap().0 == 0
+    }
+
+    fn make(&self) -> usize {
+        let mut sessions = self.0.lock().unwrap();
+        sessions.0 += 1;
+        sessions.0
+    }
+}
+
+/// A server that forgets sessions. All but the first of them wait for the gate, and as many as told
+/// fail.
+fn forgetful() -> (Server, Sessions, Gate, Arc<AtomicUsize>) {
+    let (sessions, failures, gate) = (Sessions::default(), Arc::new(AtomicUsize::new(0)), Gate::default());
+    let (made, fails, held) = (sessions.clone(), Arc::clone(&failures), gate.clone());
+    let server =
+        Server::start(move |call| match (call.request.rpc(), call.request.header("mcp-session-id")) {
             ("initialize", _) => {
-                if sessions.load(Ordering::SeqCst) > 0 {
+                if !made.first() {
                     held.wait();
                 }
                 if fails.load(Ordering::SeqCst) > 0 {
                     fails.fetch_sub(1, Ordering::SeqCst);
                     return call.respond("503 Service Unavailable", &[], "busy");
                 }
-                let number = sessions.fetch_add(1, Ordering::SeqCst) + 1;
                 let answer = call.answer();
-                call.json(&[&format!("Mcp-Session-Id: {SESSION}-{number}")], &answer);
+                call.json(&[&format!("Mcp-Session-Id: {SESSION}-{}", made.make())], &answer);
             }
-            (_, Some(id)) if id == present => call.normal(),
+            (_, Some(id)) if made.knows(id) => call.normal(),
             _ => call.respond("404 Not Found", &["Content-Type: text/plain"], "Session not found"),
-        }
-    });
-    (server, present, gate, failures)
-}
-
-fn forget(present: &AtomicUsize) {
-    present.fetch_add(1, Ordering::SeqCst);
+        });
+    (server, sessions, gate, failures)
 }
 
 fn initializations(server: &Server) -> usize {
@@ -148,8 +168,8 @@ async fn connect(server: &Server) -> (Reconnecting, shared_fate::mcp::Reconnecti
 }
 
 /// The session is gone, and somebody has noticed.
-async fn lose(clients: &Reconnecting, present: &AtomicUsize) -> Client {
-    forget(present);
+async fn lose(clients: &Reconnecting, sessions: &Sessions) -> Client {
+    sessions.forget();
     let client = clients.client().await.unwrap();
     let error = client.ping().await.unwrap_err();
     assert!(matches!(cause(&error).kind(), ErrorKind::SessionExpired(_)));
@@ -159,11 +179,11 @@ async fn lose(clients: &Reconnecting, present: &AtomicUsize) -> Client {
 #[test]
 fn ses_06_liv_09_many_callers_make_one_session() {
     everywhere(async |_| {
-        let (server, present, gate, _) = forgetful();
+        let (server, sessions, gate, _) = forgetful();
         let (clients, driver) = connect(&server).await;
         driver
             .with(async {
-                let old = lose(&clients, &present).await;
+                let old = lose(&clients, &sessions).await;
                 let many = join_all((0..50).map(|_| async {
                     let client = clients.client().await.unwrap();
                     client.ping().await.unwrap();
@@ -187,11 +207,11 @@ fn ses_06_liv_09_many_callers_make_one_session() {
 #[test]
 fn liv_10_when_it_fails_all_get_the_same_cause_and_the_next_tries_again() {
     everywhere(async |_| {
-        let (server, present, gate, failures) = forgetful();
+        let (server, sessions, gate, failures) = forgetful();
         let (clients, driver) = connect(&server).await;
         driver
             .with(async {
-                lose(&clients, &present).await;
+                lose(&clients, &sessions).await;
                 failures.store(1, Ordering::SeqCst);
                 let many = join_all((0..50).map(|_| clients.client()));
                 let opening = async {
@@ -222,11 +242,11 @@ fn liv_10_when_it_fails_all_get_the_same_cause_and_the_next_tries_again() {
 #[test]
 fn ses_06_when_the_leader_goes_another_takes_over() {
     everywhere(async |_| {
-        let (server, present, gate, _) = forgetful();
+        let (server, sessions, gate, _) = forgetful();
         let (clients, driver) = connect(&server).await;
         driver
             .with(async {
-                lose(&clients, &present).await;
+                lose(&clients, &sessions).await;
                 let mut leader = Box::pin(clients.client());
                 assert!(futures::poll!(&mut leader).is_pending());
                 let mut others: FuturesUnordered<_> = (0..9).map(|_| clients.client()).collect();
@@ -310,12 +330,12 @@ fn liv_17_a_panic_in_the_driver_does_not_take_the_application_along() {
 #[test]
 fn liv_10_a_reconnection_that_hangs_is_bounded() {
     once(async |_| {
-        let (server, present, gate, _) = forgetful();
+        let (server, sessions, gate, _) = forgetful();
         let clock = Clock::new();
         let (clients, driver) = Reconnecting::connect(on(&clock), http(&server)).await.unwrap();
         driver
             .with(async {
-                lose(&clients, &present).await;
+                lose(&clients, &sessions).await;
                 let many = join_all((0..3).map(|_| clients.client()));
                 let (results, ()) = join(many, clock.pass(seconds(60))).await;
                 for result in results {

@@ -136,7 +136,7 @@ fn sec_04_sec_05_liv_24_a_second_refusal_is_final_and_says_what_is_wanted() {
         let server = Server::start(|call| match call.request.rpc() {
             "ping" => call.respond("401 Unauthorized", &[CHALLENGE, "WWW-Authenticate: Basic"], "no"),
             "tools/list" => {
-                call.respond("403 Forbidden", &["WWW-Authenticate: Bearer error=\"insufficient_scope\""], "")
+                call.respond("403 Forbidden", &["WWW-Authenticate: Bearer error=\"insufficient_scope\""], "");
             }
             _ => call.normal(),
         });
@@ -318,8 +318,7 @@ fn res_01_a_call_that_cannot_be_resumed_was_sent_all_the_same() {
             })
             .await;
             let error = result.unwrap_err();
-            assert!(matches!(violation(&error), Violation::StreamEnded), "{error:#}");
-            assert!(format!("{error:#}").contains(&IoStage::Credentials.to_string()), "{error:#}");
+            assert_eq!(*violation(&error), Violation::StreamEnded);
             assert_ne!(error.delivery(), Delivery::NotSent, "the server has got the call");
             assert!(story(&error).contains("the keyring is locked"));
             client.close().await;

@@ -41,6 +41,8 @@ pub(crate) struct Exchange {
 #[derive(Debug, Default)]
 struct Call {
     reply: Option<Reply>,
+    /// It has got its reply, fetched or not.
+    settled: bool,
     waker: Option<Waker>,
     /// When there was last a sign of life, on the caller's clock.
     news: Option<u64>,
@@ -123,7 +125,7 @@ impl Exchange {
     /// (PRG-03).
     pub(crate) fn handle_news(&mut self, id: u64, now: u64) -> bool {
         match self.calls.get_mut(&id) {
-            Some(call) if call.reply.is_none() => {
+            Some(call) if !call.settled => {
                 call.news = Some(now);
                 true
             }
@@ -177,7 +179,8 @@ impl Exchange {
 
     fn settle(&mut self, id: u64, reply: Reply) -> Handled {
         match self.calls.get_mut(&id) {
-            Some(call) if call.reply.is_none() => {
+            Some(call) if !call.settled => {
+                call.settled = true;
                 call.reply = Some(reply);
                 let waker = call.waker.take();
                 self.stray = 0;
