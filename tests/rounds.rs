@@ -158,3 +158,20 @@ fn r10_a_waiting_echo_may_be_dropped_and_may_panic() {
         assert!(matches!(good.ready(three).unwrap_err().cause(), Some(Cause::Closed)));
     });
 }
+
+#[test]
+fn r04_a_poll_that_is_over_is_waited_for_by_nobody() {
+    let session = Text::new();
+    let driver = session.drive(script![Pending::<Result<(), &'static str>>, Pending]);
+    // Polled on another thread, and left there.
+    let _driver = thread::spawn(move || {
+        let mut driver = Box::pin(driver);
+        TestWaker::new().pending(&mut driver);
+        driver
+    })
+    .join()
+    .unwrap();
+    let task = TestWaker::new();
+    let mut request = pin!(script![Ready(Err::<u8, _>("not found"))].try_supervised(&session));
+    assert!(matches!(task.ready(&mut request), Err(RequestFailed::Request("not found"))));
+}
