@@ -90,9 +90,7 @@ impl Client {
             .map(drop)
             .map_err(|failed| Error::from_request(failed, false))
     }
-}
 
-impl Client {
     /// Waits, but not longer than the session lives.
     pub(crate) async fn pause(&self, duration: Duration) -> Result<(), Error> {
         let inbox = &self.shared().inbox;

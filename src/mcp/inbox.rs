@@ -14,12 +14,12 @@ use super::timer::{Alarm, BoxFuture, millis};
 use super::transport::Outgoing;
 use super::work::{Work, WorkQueue};
 use crate::Session;
+use crate::contain::contain;
 use crate::sync::Mutex;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
@@ -220,7 +220,7 @@ impl Inbox {
             && let Some(Ok(progress)) = params.map(serde_json::from_str::<Progress>)
         {
             // It is the caller's own; the panic hook has reported it (PRG-03).
-            let _ = catch_unwind(AssertUnwindSafe(|| handler(&progress)));
+            contain(|| handler(&progress));
         }
     }
 
@@ -278,7 +278,8 @@ impl Inbox {
 
     fn finish(&self, handled: Handled, what: impl FnOnce() -> String) {
         match handled {
-            Handled::Settled(Some(waker)) => waker.wake(),
+            // A call whose waker panics harms nobody else.
+            Handled::Settled(Some(waker)) => contain(|| waker.wake()),
             Handled::Settled(None) => {}
             Handled::Stray => {
                 if self.config.on_event.is_some() {
@@ -419,7 +420,7 @@ impl Wake for Ring {
             inbox.alarm.ring();
             let wakers = inbox.exchange.lock().take_wakers();
             for waker in wakers {
-                waker.wake();
+                contain(|| waker.wake());
             }
         }
     }
