@@ -100,3 +100,16 @@ fn r16_a_parents_end_reaches_a_long_line() {
     parent.close();
     assert!(line.iter().all(Session::is_ended));
 }
+
+#[test]
+fn r11_who_comes_after_the_end_is_refused_under_the_lock() {
+    let waiters = Waiters::default();
+    let (mut empty, mut taken) = (Seat::default(), Seat::default());
+    assert!(waiters.register(&mut taken, Waker::noop().clone(), || false));
+    assert!(!waiters.register(&mut empty, Waker::noop().clone(), || true));
+    assert!(!waiters.register(&mut taken, Waker::noop().clone(), || true));
+    assert!(!empty.is_taken() && taken.is_taken());
+    assert_eq!(waiters.len(), 1);
+    waiters.leave(&mut taken);
+    assert_eq!(waiters.len(), 0);
+}
