@@ -87,6 +87,12 @@ impl Endpoint {
         }
     }
 
+    /// The error of a server that is not there any more.
+    pub(super) async fn refusal(&self) -> Option<Error> {
+        let failure = self.engine().ok()?.refusal(&self.url).await?;
+        Some(failed(failure, &self.config))
+    }
+
     /// One request and the head of its answer, whatever the status; redirects within the origin are
     /// followed, and a refused token is replaced once.
     pub(super) async fn exchange(

@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use http_body_util::Full;
 
 use super::body::Body;
@@ -96,6 +97,15 @@ impl Engine {
         }
         let connection = self.open(key).await?;
         self.exchange(connection, request).await.map_err(|unanswered| unanswered.failure)
+    }
+
+    /// Whether nobody listens there: connects, and sends nothing.
+    pub(crate) async fn refusal(&self, url: &Uri) -> Option<Failure> {
+        let mut request = Request::new(Bytes::new());
+        *request.uri_mut() = url.clone();
+        let (key, _) = target::split(request, self.shared.net.scope()).ok()?;
+        let failure = self.within_connect_timeout(self.shared.connect(&key)).await.err()?;
+        (failure.io_kind() == Some(io::ErrorKind::ConnectionRefused)).then_some(failure)
     }
 
     /// Closes the idle connections, and from now on each as soon as it is no longer used.

@@ -128,6 +128,15 @@ impl Http {
                     None => break None,
                 }
             };
+            // A stream that broke, other than one that ended, may have broken with its server. That needs no
+            // waiting, and no request, to find out.
+            if lost.is_some()
+                && resumable
+                && cursor.last().is_some()
+                && let Some(refused) = self.endpoint.refusal().await
+            {
+                return Err(Error::protocol_with(Violation::StreamEnded, refused));
+            }
             events = loop {
                 let Some(last) = cursor.last().filter(|_| resumable) else {
                     return Err(lost.unwrap_or_else(|| Error::protocol(Violation::StreamEnded)));
