@@ -55,6 +55,7 @@ pub use event::{Event, LogMessage, Progress};
 pub use handlers::{ElicitForm, ElicitUrl, Elicited, HandlerResult, Root};
 pub use inbox::Inbox;
 pub use limits::{Limits, Timeouts};
+pub use protocol::challenge::Challenge;
 pub use protocol::handshake::Revision;
 pub use protocol::message::RpcError;
 pub use reconnect::{Reconnecting, ReconnectingDriver};

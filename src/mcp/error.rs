@@ -1,5 +1,6 @@
 //! [`Error`]: what failed, whether the server may have seen the request, and what may help.
 
+use super::protocol::challenge::{Challenge, challenges};
 use super::protocol::message::RpcError;
 use crate::{Cause, RequestFailed};
 use std::error::Error as StdError;
@@ -377,7 +378,7 @@ impl HttpError {
         self.status
     }
 
-    /// How long the server asks to wait (`Retry-After` in seconds).
+    /// How long the server asks to wait (`Retry-After`), from when it answered.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
@@ -385,6 +386,11 @@ impl HttpError {
     /// The `WWW-Authenticate` headers, as sent.
     pub fn www_authenticate(&self) -> &[String] {
         &self.www_authenticate
+    }
+
+    /// The challenges in them: what the server wants before it answers (401, or 403 for more scope).
+    pub fn challenges(&self) -> Vec<Challenge> {
+        self.www_authenticate.iter().flat_map(|header| challenges(header)).collect()
     }
 
     /// The beginning of the body: at most [`Self::EXCERPT`] bytes, control characters replaced.

@@ -1,6 +1,7 @@
 //! The protocol as plain functions and tables: no `async`, no clock, no I/O below this line.
 
 mod bytes;
+pub(crate) mod challenge;
 pub(crate) mod elicitation;
 #[cfg(feature = "mcp-http")]
 pub(crate) mod event_stream;

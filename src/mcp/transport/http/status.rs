@@ -12,7 +12,7 @@ use ::http::header::{self, HeaderMap};
 use ::http::{Response, Uri};
 use std::future::poll_fn;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub(super) async fn http_error(response: Response<Body>, inbox: &Inbox) -> HttpError {
     let (head, mut body) = response.into_parts();
@@ -84,10 +84,41 @@ pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// `Retry-After` in seconds; a date is left alone.
+/// `Retry-After`: seconds, or a date, of which the time from now is taken (ST-18).
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
+    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = UNIX_EPOCH + Duration::from_secs(unix_time(value)?);
+    Some(at.duration_since(SystemTime::now()).unwrap_or_default())
+}
+
+/// Seconds since 1970 of an HTTP date in the only form that is still written (RFC 9110, 5.6.7):
+/// `Sun, 06 Nov 1994 08:49:37 GMT`.
+fn unix_time(date: &str) -> Option<u64> {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let parts: Vec<&str> = date.split(' ').collect();
+    let [_, day, month, year, time, "GMT"] = parts[..] else { return None };
+    let (day, year) = (day.parse::<u64>().ok()?, year.parse::<u64>().ok()?);
+    let month = MONTHS.iter().position(|name| *name == month)? as u64 + 1;
+    let time: Vec<u64> = time.split(':').map(|part| part.parse().ok()).collect::<Option<_>>()?;
+    let [hours, minutes, seconds] = time[..] else { return None };
+    if !(1970..=9999).contains(&year)
+        || !(1..=31).contains(&day)
+        || hours > 23
+        || minutes > 59
+        || seconds > 60
+    {
+        return None;
+    }
+    // Years that begin in March end with the leap day, so the months before it have fixed lengths.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
+    // From 1 March of the year 0 to 1 January 1970.
+    let days = days.checked_sub(719_468)?;
+    Some(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
 }
 
 /// Where a 307 or 308 leads, if that is the same origin (ST-06, SEC-02).
@@ -150,4 +181,36 @@ pub(super) fn failed(failure: Failure, config: &EngineConfig) -> Error {
         Stage::Body => IoStage::Body,
     };
     Error::io(stage, failure, delivery)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn st_18_dates_are_read() {
+        for (date, seconds) in [
+            ("Thu, 01 Jan 1970 00:00:00 GMT", Some(0)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(784_111_777)),
+            ("Tue, 29 Feb 2000 12:00:00 GMT", Some(951_825_600)),
+            ("Mon, 01 Mar 2100 00:00:00 GMT", Some(4_107_542_400)),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(253_402_300_799)),
+            ("Sun, 06 Nov 1994 08:49:37 CET", None),
+            ("Sun, 06 Nov 1969 08:49:37 GMT", None),
+            ("Sun, 32 Nov 1994 08:49:37 GMT", None),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", None),
+            ("soon", None),
+        ] {
+            assert_eq!(unix_time(date), seconds, "{date}");
+        }
+    }
+
+    #[test]
+    fn st_18_a_date_that_has_passed_is_now() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::RETRY_AFTER, "Sun, 06 Nov 1994 08:49:37 GMT".parse().unwrap());
+        assert_eq!(retry_after(&headers), Some(Duration::ZERO));
+        headers.insert(header::RETRY_AFTER, "Fri, 31 Dec 9999 23:59:59 GMT".parse().unwrap());
+        assert!(retry_after(&headers).unwrap() > Duration::from_secs(1_000_000));
+    }
 }
