@@ -1,0 +1,426 @@
+//! What there is to know of each kind of failure.
+
+use super::super::protocol::challenge::{Challenge, challenges};
+use super::super::protocol::message::RpcError;
+use super::{Error, Source};
+use crate::Cause;
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+/// Input that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InvalidInput {
+    /// Not an absolute `http` or `https` URL.
+    Url(&'static str),
+    /// A header name or value that HTTP does not allow, or a header that belongs to the transport.
+    Header(&'static str),
+    /// A method name, tool name or URI that cannot be sent.
+    Method(&'static str),
+    /// Arguments or parameters that are not a JSON object, or cannot be made JSON.
+    Params(&'static str),
+    /// A transport that cannot be had a second time.
+    Transport,
+}
+
+impl fmt::Display for InvalidInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(why) => write!(f, "the URL cannot be used: {why}"),
+            Self::Header(why) => write!(f, "the header cannot be used: {why}"),
+            Self::Method(why) => write!(f, "the method cannot be used: {why}"),
+            Self::Params(why) => write!(f, "the parameters cannot be used: {why}"),
+            Self::Transport => f.write_str("the transport cannot be had a second time"),
+        }
+    }
+}
+
+/// A failure of the operating system, the network or TLS; the cause is the error's source.
+#[derive(Debug)]
+pub struct IoError {
+    pub(super) stage: IoStage,
+    pub(super) source: Source,
+}
+
+impl IoError {
+    /// What was being done.
+    pub fn stage(&self) -> IoStage {
+        self.stage
+    }
+}
+
+/// What was being done when I/O failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IoStage {
+    /// Starting the server's process.
+    Spawn,
+    /// Reading from the server.
+    Read,
+    /// Writing to the server.
+    Write,
+    /// Looking up the server's name.
+    Resolve,
+    /// Connecting.
+    Connect,
+    /// The TLS handshake.
+    Tls,
+    /// Sending an HTTP request, or waiting for its answer.
+    Exchange,
+    /// Reading the body of an HTTP answer.
+    Body,
+    /// Getting an access token from the caller's provider.
+    Credentials,
+}
+
+impl fmt::Display for IoStage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Spawn => "the server could not be started",
+            Self::Read => "reading from the server failed",
+            Self::Write => "writing to the server failed",
+            Self::Resolve => "the server's name could not be resolved",
+            Self::Connect => "connecting to the server failed",
+            Self::Tls => "the TLS handshake failed",
+            Self::Exchange => "the HTTP exchange failed",
+            Self::Body => "reading the HTTP answer failed",
+            Self::Credentials => "getting an access token failed",
+        })
+    }
+}
+
+/// An HTTP answer that is not a reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpError {
+    pub(crate) status: u16,
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) www_authenticate: Vec<String>,
+    pub(crate) body: String,
+    pub(crate) rpc: Option<RpcError>,
+}
+
+impl HttpError {
+    /// The status code.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// How long the server asks to wait (`Retry-After`), from when it answered.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// The `WWW-Authenticate` headers, as sent.
+    pub fn www_authenticate(&self) -> &[String] {
+        &self.www_authenticate
+    }
+
+    /// The challenges in them: what the server wants before it answers (401, or 403 for more scope).
+    pub fn challenges(&self) -> Vec<Challenge> {
+        self.www_authenticate.iter().flat_map(|header| challenges(header)).collect()
+    }
+
+    /// The beginning of the body: at most [`Self::EXCERPT`] bytes, control characters replaced.
+    pub fn body_excerpt(&self) -> &str {
+        &self.body
+    }
+
+    /// The JSON-RPC error in the body, if that was one.
+    pub fn rpc(&self) -> Option<&RpcError> {
+        self.rpc.as_ref()
+    }
+
+    /// The longest body excerpt kept, in bytes.
+    pub const EXCERPT: usize = 1024;
+}
+
+impl fmt::Display for HttpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the server answered with HTTP status {}", self.status)?;
+        match &self.rpc {
+            Some(rpc) => write!(f, ": {rpc}"),
+            None if self.body.is_empty() => Ok(()),
+            None => write!(f, ": {:?}", excerpt(self.body.as_bytes(), 200)),
+        }
+    }
+}
+
+impl StdError for HttpError {}
+
+/// The server broke the protocol; see [`violation`](Self::violation).
+#[derive(Debug)]
+pub struct ProtocolError {
+    pub(super) violation: Violation,
+    pub(super) source: Option<Source>,
+}
+
+impl ProtocolError {
+    /// How.
+    pub fn violation(&self) -> &Violation {
+        &self.violation
+    }
+}
+
+/// How a server broke the protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Violation {
+    /// A success status without a reply in it (202, 204, or an empty body).
+    NoReply {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// A body that is neither JSON nor an event stream.
+    ContentType(Option<String>),
+    /// A reply that is not JSON-RPC; what is wrong with it.
+    Malformed(&'static str),
+    /// A reply with somebody else's id.
+    ForeignId,
+    /// A request or a notification where a reply belongs.
+    NotAReply,
+    /// The event stream ended before the reply.
+    StreamEnded,
+    /// A result that does not have the method's form.
+    Result,
+    /// A result of a kind that this client did not offer to take.
+    ResultType,
+    /// The server has cancelled the task that it made of a call.
+    TaskCancelled,
+    /// A request for input that this client did not offer; its method.
+    InputNotOffered(String),
+    /// The server speaks none of our protocol revisions; its own choice.
+    Version(String),
+    /// A session id that HTTP does not allow.
+    SessionId,
+    /// The `endpoint` event of HTTP+SSE names no place that may be used; why.
+    Endpoint(&'static str),
+    /// A redirect that must not be followed; why.
+    Redirect(&'static str),
+    /// Not HTTP.
+    NotHttp,
+    /// A page cursor that came before: the list would never end.
+    CursorLoop,
+    /// More messages in a row that belong to nobody than [`Limits::stray`](super::Limits::stray).
+    Flood,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoReply { status } => write!(f, "the server sent HTTP status {status} and no reply"),
+            Self::ContentType(Some(found)) => {
+                write!(f, "the reply is neither JSON nor an event stream but {found:?}")
+            }
+            Self::ContentType(None) => f.write_str("the reply has no content type"),
+            Self::Malformed(why) => write!(f, "the reply is malformed: {why}"),
+            Self::ForeignId => f.write_str("the reply has a foreign id"),
+            Self::NotAReply => f.write_str("the server sent no reply but a message of its own"),
+            Self::StreamEnded => f.write_str("the event stream ended before the reply"),
+            Self::Result => f.write_str("the result does not have the form that the method requires"),
+            Self::ResultType => f.write_str("the result is of a kind that this client did not offer to take"),
+            Self::TaskCancelled => f.write_str("the server has cancelled the task"),
+            Self::InputNotOffered(method) => {
+                write!(f, "the server asks for input that this client did not offer: {method:?}")
+            }
+            Self::Version(offered) => {
+                write!(f, "the server speaks protocol revision {offered:?}, which this client does not")
+            }
+            Self::SessionId => f.write_str("the server's session id has characters that are not allowed"),
+            Self::Endpoint(why) => write!(f, "the server's endpoint is not used: {why}"),
+            Self::Redirect(why) => write!(f, "the redirect was not followed: {why}"),
+            Self::NotHttp => f.write_str("the answer is not HTTP"),
+            Self::CursorLoop => f.write_str("the server repeats a page cursor"),
+            Self::Flood => f.write_str("the server floods the client with messages that belong to nobody"),
+        }
+    }
+}
+
+/// No reply in time. The session and its other calls are unharmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeoutError {
+    pub(crate) after: Duration,
+    pub(crate) total: bool,
+}
+
+impl TimeoutError {
+    /// The limit that ran out.
+    pub fn after(&self) -> Duration {
+        self.after
+    }
+
+    /// Whether it was the limit for the whole call, and not the one for silence.
+    pub fn is_total(&self) -> bool {
+        self.total
+    }
+}
+
+impl fmt::Display for TimeoutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.total {
+            false => write!(f, "no news for {:?}", self.after),
+            true => write!(f, "no reply within {:?}", self.after),
+        }
+    }
+}
+
+/// A [`Limits`](super::Limits) value was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitError {
+    pub(super) what: &'static str,
+    pub(super) limit: usize,
+}
+
+impl LimitError {
+    /// What was limited, in words.
+    pub fn what(&self) -> &'static str {
+        self.what
+    }
+
+    /// The limit.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+}
+
+impl fmt::Display for LimitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the limit for {} is {}", self.what, self.limit)
+    }
+}
+
+/// The server's process ended, or closed its output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerExited {
+    pub(crate) status: Option<ExitStatus>,
+    pub(crate) stderr: String,
+}
+
+impl ServerExited {
+    /// How it ended; `None` if it only closed its output and was still running.
+    pub fn status(&self) -> Option<ExitStatus> {
+        self.status
+    }
+
+    /// The end of what it wrote to its standard error, at most
+    /// [`Limits::stderr_tail`](super::Limits::stderr_tail) bytes.
+    pub fn stderr(&self) -> &str {
+        &self.stderr
+    }
+}
+
+impl fmt::Display for ServerExited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.status {
+            Some(status) => write!(f, "the server process ended with {status}")?,
+            None => f.write_str("the server closed its output")?,
+        }
+        match self.stderr.lines().rev().map(str::trim).find(|line| !line.is_empty()) {
+            Some(line) => write!(f, "; its last words: {:?}", excerpt(line.as_bytes(), 300)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// How a process ended, as far as the system told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExitStatus {
+    pub(crate) code: Option<i32>,
+    pub(crate) signal: Option<i32>,
+}
+
+impl ExitStatus {
+    /// It is gone, and somebody else was told how (the host program ignores SIGCHLD, or reaps every
+    /// child itself).
+    #[cfg(feature = "mcp-stdio")]
+    pub(crate) const UNKNOWN: Self = Self { code: None, signal: None };
+
+    /// The exit status, if the process exited by itself and its status is known.
+    pub fn code(&self) -> Option<i32> {
+        self.code
+    }
+
+    /// The signal that ended the process, if one did.
+    pub fn signal(&self) -> Option<i32> {
+        self.signal
+    }
+
+    /// Whether it is known to have exited by itself with status 0.
+    pub fn success(&self) -> bool {
+        self.code == Some(0)
+    }
+}
+
+impl fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The numbers that every unix agrees on.
+        let name = match self.signal {
+            Some(1) => "SIGHUP",
+            Some(2) => "SIGINT",
+            Some(3) => "SIGQUIT",
+            Some(4) => "SIGILL",
+            Some(6) => "SIGABRT",
+            Some(8) => "SIGFPE",
+            Some(9) => "SIGKILL",
+            Some(11) => "SIGSEGV",
+            Some(13) => "SIGPIPE",
+            Some(14) => "SIGALRM",
+            Some(15) => "SIGTERM",
+            _ => "",
+        };
+        match (self.code, self.signal) {
+            // The codes of windows for crashes, known by their hexadecimal form.
+            (Some(code), _) if code < 0 => write!(f, "exit status {code:#x}"),
+            (Some(code), _) => write!(f, "exit status {code}"),
+            (None, Some(signal)) if name.is_empty() => write!(f, "signal {signal}"),
+            (None, Some(signal)) => write!(f, "signal {signal} ({name})"),
+            (None, None) => f.write_str("an unknown exit status"),
+        }
+    }
+}
+
+/// The session ended, and a call with it.
+#[derive(Debug)]
+pub struct SessionLost {
+    pub(super) cause: Cause<Error>,
+    pub(super) request: Option<Error>,
+}
+
+impl SessionLost {
+    /// Why; the same for every call.
+    pub fn cause(&self) -> &Cause<Error> {
+        &self.cause
+    }
+
+    /// What the call itself ran into, if it did.
+    pub fn request_error(&self) -> Option<&Error> {
+        self.request.as_ref()
+    }
+}
+
+impl fmt::Display for SessionLost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.cause {
+            Cause::Failed(_) => f.write_str("the session ended"),
+            cause => cause.fmt(f),
+        }
+    }
+}
+
+/// At most `max` bytes of `text` as readable text.
+pub(crate) fn excerpt(text: &[u8], max: usize) -> String {
+    const MORE: char = '…';
+    let cut = String::from_utf8_lossy(&text[..text.len().min(max)]);
+    let mut cut: String =
+        cut.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect();
+    // What stands for a damaged or a control character is longer than that.
+    if text.len() > max || cut.len() > max {
+        let mut end = cut.len().min(max.saturating_sub(MORE.len_utf8()));
+        while !cut.is_char_boundary(end) {
+            end -= 1;
+        }
+        cut.truncate(end);
+        cut.push(MORE);
+    }
+    cut.trim().to_owned()
+}
