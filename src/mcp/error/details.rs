@@ -201,7 +201,7 @@ pub enum Violation {
     NotHttp,
     /// A page cursor that came before: the list would never end.
     CursorLoop,
-    /// More messages in a row that belong to nobody than [`Limits::stray`](super::Limits::stray).
+    /// More messages in a row that belong to nobody than [`Limits::stray`](crate::mcp::Limits::stray).
     Flood,
 }
 
@@ -264,7 +264,7 @@ impl fmt::Display for TimeoutError {
     }
 }
 
-/// A [`Limits`](super::Limits) value was reached.
+/// A [`Limits`](crate::mcp::Limits) value was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitError {
     pub(super) what: &'static str,
@@ -303,7 +303,7 @@ impl ServerExited {
     }
 
     /// The end of what it wrote to its standard error, at most
-    /// [`Limits::stderr_tail`](super::Limits::stderr_tail) bytes.
+    /// [`Limits::stderr_tail`](crate::mcp::Limits::stderr_tail) bytes.
     pub fn stderr(&self) -> &str {
         &self.stderr
     }
