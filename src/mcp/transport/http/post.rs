@@ -128,19 +128,17 @@ impl Http {
                     None => break None,
                 }
             };
+            let Some(last) = cursor.last().filter(|_| resumable) else {
+                return Err(lost.unwrap_or_else(|| Error::protocol(Violation::StreamEnded)));
+            };
             // A stream that broke, other than one that ended, may have broken with its server. That needs no
             // waiting, and no request, to find out.
             if lost.is_some()
-                && resumable
-                && cursor.last().is_some()
                 && let Some(refused) = self.endpoint.refusal().await
             {
                 return Err(Error::protocol_with(Violation::StreamEnded, refused));
             }
             events = loop {
-                let Some(last) = cursor.last().filter(|_| resumable) else {
-                    return Err(lost.unwrap_or_else(|| Error::protocol(Violation::StreamEnded)));
-                };
                 rounds += 1;
                 if rounds > inbox.limits().resumptions {
                     return Err(match lost {
@@ -149,13 +147,15 @@ impl Http {
                     });
                 }
                 inbox.sleep(cursor.delay(rounds)).await;
-                match self.open_events(Some(last), inbox).await {
+                match self.open_events(Some(last.clone()), inbox).await {
                     Ok(events) => break events,
-                    // Nobody listens there any more: whoever was to answer is gone, and what it knew.
-                    Err(error) if error.io_kind() == Some(io::ErrorKind::ConnectionRefused) => {
-                        return Err(Error::protocol_with(Violation::StreamEnded, error));
+                    // Where nobody listens any more, whoever was to answer is gone, and what it knew.
+                    Err(error)
+                        if error.is_retryable()
+                            && error.io_kind() != Some(io::ErrorKind::ConnectionRefused) =>
+                    {
+                        lost = Some(error);
                     }
-                    Err(error) if error.is_retryable() => lost = Some(error),
                     Err(error) => return Err(Error::protocol_with(Violation::StreamEnded, error)),
                 }
             };
