@@ -17,16 +17,19 @@ use std::thread;
 
 /// The address of the test's socket.
 pub(crate) const CONTROL: &str = "FAULT_CONTROL";
-/// How many lines are read from standard input; all of them if it is not set.
+/// How many lines are read from standard input; all of them if it is not set. When the next one begins, that
+/// is reported, and no more is read.
 pub(crate) const READS: &str = "FAULT_READS";
 /// Set for a process that stays when its standard input ends.
 pub(crate) const STUBBORN: &str = "FAULT_STUBBORN";
 /// Set for a process that only holds the pipes it was given.
 pub(crate) const HOLDER: &str = "FAULT_HOLDER";
 
-/// Reports: the process's and its parent's id, a line, the end of standard input.
+/// Reports: the process's and its parent's id, a line, the begin of a line that is not read, the end of standard
+/// input.
 pub(crate) const HELLO: u8 = b'h';
 pub(crate) const LINE: u8 = b'l';
+pub(crate) const STALLED: u8 = b's';
 pub(crate) const INPUT_ENDED: u8 = b'z';
 
 /// Orders: write, write to standard error, write again and again, exit, start a process that holds
@@ -91,6 +94,9 @@ fn report_input(reports: &TcpStream) {
         if send(reports, LINE, &line).is_err() {
             return;
         }
+    }
+    if input.fill_buf().is_ok_and(|begin| !begin.is_empty()) {
+        let _ = send(reports, STALLED, b"");
     }
 }
 

@@ -83,6 +83,7 @@ pub(crate) struct Server {
     pub(crate) peer: Peer,
     received: Arc<Mutex<Vec<Value>>>,
     arrivals: Receiver<Value>,
+    stalls: Receiver<()>,
     ended: Receiver<()>,
     hellos: Receiver<Hello>,
     /// Where processes report.
@@ -161,6 +162,11 @@ impl Server {
         }
     }
 
+    /// Resolves when a line has begun of which a process reads no more.
+    pub(crate) async fn stalled(&self) {
+        self.stalls.recv().await.unwrap();
+    }
+
     /// Resolves when the client has closed its side (a process: its standard input).
     pub(crate) async fn input_ended(&self) {
         let _ = self.ended.recv().await;
@@ -227,6 +233,7 @@ pub(crate) fn process_as(
             match report {
                 child::HELLO => life = Some(sink.hello(&payload)),
                 child::LINE => sink.line(&payload),
+                child::STALLED => drop(sink.stalled.try_send(())),
                 child::INPUT_ENDED => drop(sink.ended.try_send(())),
                 other => panic!("unknown report {other}"),
             }
@@ -258,6 +265,7 @@ struct Sink<H> {
     handler: H,
     received: Arc<Mutex<Vec<Value>>>,
     arrived: Sender<Value>,
+    stalled: Sender<()>,
     ended: Sender<()>,
     hellos: Sender<Hello>,
 }
@@ -265,6 +273,7 @@ struct Sink<H> {
 impl<H: FnMut(&Peer, &Value)> Sink<H> {
     fn new(peer: Peer, handler: H) -> (Server, Self) {
         let (arrived, arrivals) = channel::unbounded();
+        let (stalled, stalls) = channel::unbounded();
         let (ended_sender, ended) = channel::unbounded();
         let (hellos_sender, hellos) = channel::unbounded();
         let received: Arc<Mutex<Vec<Value>>> = Arc::default();
@@ -272,11 +281,12 @@ impl<H: FnMut(&Peer, &Value)> Sink<H> {
             peer: peer.clone(),
             received: Arc::clone(&received),
             arrivals,
+            stalls,
             ended,
             hellos,
             control: None,
         };
-        (server, Self { peer, handler, received, arrived, ended: ended_sender, hellos: hellos_sender })
+        (server, Self { peer, handler, received, arrived, stalled, ended: ended_sender, hellos: hellos_sender })
     }
 
     fn line(&mut self, line: &[u8]) {

@@ -220,9 +220,10 @@ fn liv_12_a_server_that_stops_reading_keeps_no_call_from_its_deadline() {
         let (client, driver) = connect(stdio, &clock).await;
         let process = server.process().await;
         run.drive(driver, async {
-            // More than any pipe holds, so one of them is begun and the other not.
+            // More than any pipe holds, so the first one is begun, never finished, and the other not begun.
             let big = json!({ "text": "x".repeat(2_000_000) });
             let calls = join3(client.call_tool("big", &big), client.ping(), async {
+                server.stalled().await;
                 clock.pass(Duration::from_secs(60)).await;
             });
             let (big, small, ()) = calls.await;
