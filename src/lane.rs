@@ -118,6 +118,11 @@ impl<E> View for LaneView<'_, E> {
         self.session.poll_ended(self.seat, cx)
     }
 
+    #[inline]
+    fn poll_wait(&mut self, _: &mut bool, cx: &mut Context<'_>) -> Poll<Cause<E>> {
+        self.session.poll_wait(self.seat, cx)
+    }
+
     /// The lane stays registered.
     #[inline]
     fn leave(&mut self, _: &mut bool) {}

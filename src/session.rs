@@ -290,8 +290,15 @@ impl<E> Inner<E> {
 
     #[inline]
     pub(crate) fn poll_ended(&self, seat: &mut Seat, cx: &mut Context<'_>) -> Poll<Cause<E>> {
+        if self.is_ended() { Poll::Ready(self.resolve(seat)) } else { self.poll_wait(seat, cx) }
+    }
+
+    /// [`poll_ended`](Self::poll_ended) for one who has seen the session alive in this poll. Who is
+    /// registered need not look again: should it have ended since, he has been woken, or is about to be.
+    #[inline]
+    pub(crate) fn poll_wait(&self, seat: &mut Seat, cx: &mut Context<'_>) -> Poll<Cause<E>> {
         let waker = cx.waker();
-        if !self.is_ended() && (seat.will_wake(waker) || self.register(seat, waker.clone())) {
+        if seat.will_wake(waker) || self.register(seat, waker.clone()) {
             return Poll::Pending;
         }
         Poll::Ready(self.resolve(seat))

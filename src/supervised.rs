@@ -7,8 +7,9 @@
 //! 2. The request. If it is ready, that is the answer, whatever has become of the session (R2);
 //!    unless it is an error and the caller asked for the cause behind it (R4).
 //! 3. The session. If it lives, the task is registered, once, and again only when it brings another
-//!    waker. If it has ended since step 1, the request is asked once more: a reply may have come before
-//!    the end (R2). Then the request is dropped here and now (R9).
+//!    waker. If registering shows that it has ended since step 1, the request is asked once more: a reply
+//!    may have come before the end (R2). Then the request is dropped here and now (R9). A task that is
+//!    registered does not look a second time: an end since step 1 wakes it, and the next poll is the last.
 
 use crate::session::{Cause, Inner, Seat, Session};
 use futures_core::FusedFuture;
@@ -64,6 +65,10 @@ pub(crate) mod sealed {
         /// be anyway when the request has been `started`.
         fn look(&mut self, started: bool, cx: &mut Context<'_>) -> Option<Self::Cause>;
         fn poll_ended(&mut self, seat: &mut Self::Seat, cx: &mut Context<'_>) -> Poll<Self::Cause>;
+        /// The same, after a [`look`](Self::look) in the same poll that found nothing.
+        fn poll_wait(&mut self, seat: &mut Self::Seat, cx: &mut Context<'_>) -> Poll<Self::Cause> {
+            self.poll_ended(seat, cx)
+        }
         fn leave(&mut self, seat: &mut Self::Seat);
     }
 }
@@ -119,6 +124,11 @@ impl<E> View for &Inner<E> {
     #[inline]
     fn poll_ended(&mut self, seat: &mut SessionSeat, cx: &mut Context<'_>) -> Poll<Cause<E>> {
         Inner::poll_ended(self, &mut seat.0, cx)
+    }
+
+    #[inline]
+    fn poll_wait(&mut self, seat: &mut SessionSeat, cx: &mut Context<'_>) -> Poll<Cause<E>> {
+        Inner::poll_wait(self, &mut seat.0, cx)
     }
 
     #[inline]
@@ -238,7 +248,7 @@ impl<F: Future, S: Supervisor> Future for Supervised<F, S> {
             this.request.set(None);
             return Poll::Ready(Ok(output));
         }
-        let cause = ready!(session.poll_ended(this.seat, cx));
+        let cause = ready!(session.poll_wait(this.seat, cx));
         Poll::Ready(conclude(this.request, session, this.seat, cause, cx))
     }
 }

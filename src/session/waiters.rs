@@ -17,7 +17,8 @@
 //! 5. While a seat is taken, the waker in its slot is alive and keeps its data pointer from being
 //!    reused; so "same data, same vtable" means the same task. The identity is read off *our clone*,
 //!    as [`Waker::will_wake`] does. When the session's end consumes that clone the verdict is
-//!    already latched, and a poll looks there first.
+//!    already latched, and a poll looks there first: if it finds nothing, our clone and the waker of
+//!    that poll were alive at the same time, and the end that may come during the poll wakes our clone.
 
 use crate::contain::contain;
 use crate::sync::{Mutex, MutexGuard, SHARDS, shard};
