@@ -2,27 +2,34 @@
 //!
 //! Invariants:
 //!
-//! 1. The verdict is set once and never changes; every path that ends a session goes through
-//!    [`Session::end`].
+//! 1. The verdict is set once and never changes; every path that ends a session goes through `Inner::end`,
+//!    which takes the children along.
 //! 2. When `end` returns, whoever won, the verdict is visible to every thread; when it returns
 //!    `true`, everyone who was waiting has been woken.
-//! 3. A waiter never keeps a session's driver alive, and a session never keeps a waiter alive: a
+//! 3. A family ends from the top down, in a loop: children are no waiters, so that neither an end nor a
+//!    drop recurses, however deep they are nested. A child is in its parent's table from its birth until
+//!    its last handle goes, or the parent has ended; whoever puts it there looks at the parent's verdict
+//!    afterwards.
+//! 4. A waiter never keeps a session's driver alive, and a session never keeps a waiter alive: a
 //!    waker in the table is all there is, and it leaves with the waiter.
 
 mod rounds;
+mod slab;
 #[cfg(all(test, not(any(shared_fate_loom, shared_fate_shuttle))))]
 mod tests;
 mod waiters;
 
+use crate::contain::contain;
 use crate::driver::{Driver, DriverOutput};
-use crate::sync::Latch;
+use crate::sync::{Latch, Mutex};
 use futures_core::FusedFuture;
 use rounds::Rounds;
+use slab::Slab;
 use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 use waiters::Waiters;
 
 pub(crate) use waiters::Seat;
@@ -158,8 +165,9 @@ pub struct Inner<E> {
     waiters: Waiters,
     /// A family's drivers: the cause of a child's echo comes from above.
     rounds: Arc<Rounds>,
-    /// A child's registration with its parent.
-    parent: Option<(Session<E>, Seat)>,
+    children: Mutex<Slab<Weak<Inner<E>>>>,
+    /// The parent, and this one's place among its children if that lived when this was born.
+    parent: Option<(Session<E>, Option<u32>)>,
 }
 
 impl<E> Session<E> {
@@ -170,6 +178,7 @@ impl<E> Session<E> {
                 verdict: Latch::new(),
                 waiters: Waiters::default(),
                 rounds: Arc::default(),
+                children: Mutex::default(),
                 parent: None,
             }),
         }
@@ -228,22 +237,23 @@ impl<E> Session<E> {
     /// A session that ends with this one, and never the other way round.
     ///
     /// It takes this session's cause when this one ends, unless it has one of its own by then.
-    pub fn child(&self) -> Self
-    where
-        E: Send + Sync + 'static,
-    {
-        let inner = Arc::new_cyclic(|child: &Weak<Inner<E>>| {
-            let mut seat = Seat::default();
-            let link = Waker::from(Arc::new(Link(child.clone())));
-            self.inner.register(&mut seat, link);
+    pub fn child(&self) -> Self {
+        let inner = Arc::new_cyclic(|child| {
+            let child = Weak::clone(child);
+            let place = {
+                let mut children = self.inner.children.lock();
+                // Once emptied the table stays empty, so that a place never means somebody else's.
+                if self.is_ended() { None } else { Some(children.insert(child)) }
+            };
             Inner {
                 verdict: Latch::new(),
                 waiters: Waiters::default(),
                 rounds: Arc::clone(&self.inner.rounds),
-                parent: Some((self.clone(), seat)),
+                children: Mutex::default(),
+                parent: Some((self.clone(), place)),
             }
         });
-        // The parent may have ended before the child could be reached through the link.
+        // The parent may have ended before it could find the child.
         if let Some(cause) = self.cause() {
             inner.end(cause);
         }
@@ -263,7 +273,7 @@ impl<E> Session<E> {
 
     #[cfg(test)]
     pub(crate) fn waiting(&self) -> usize {
-        self.inner.waiters.len()
+        self.inner.waiters.len() + self.inner.children.lock().len()
     }
 }
 
@@ -353,29 +363,39 @@ impl<E> Inner<E> {
         let first = self.verdict.set(cause);
         if first {
             self.waiters.wake_all();
+            self.end_children();
         }
         first
+    }
+
+    /// After the verdict: ends the children, their children, and so on.
+    fn end_children(&self) {
+        let mut heirs: Vec<Weak<Self>> = self.disinherit().collect();
+        while let Some(heir) = heirs.pop() {
+            let (Some(heir), Some(cause)) = (heir.upgrade(), self.cause()) else { continue };
+            if heir.verdict.set(cause) {
+                heir.waiters.wake_all();
+                heirs.extend(heir.disinherit());
+            }
+            // It may be the last that knows of it, and what it drops is foreign code.
+            contain(|| drop(heir));
+        }
+    }
+
+    /// Empties the table of children.
+    fn disinherit(&self) -> impl Iterator<Item = Weak<Self>> + use<E> {
+        std::mem::take(&mut *self.children.lock()).into_values()
     }
 }
 
 impl<E> Drop for Inner<E> {
     fn drop(&mut self) {
-        if let Some((parent, seat)) = &mut self.parent {
-            parent.inner.vacate(seat);
-        }
-    }
-}
-
-/// A parent's way to its child: a waker, so that a parent has one kind of waiter only.
-struct Link<E>(Weak<Inner<E>>);
-
-impl<E: Send + Sync + 'static> Wake for Link<E> {
-    fn wake(self: Arc<Self>) {
-        if let Some(child) = self.0.upgrade()
-            && let Some((parent, _)) = &child.parent
-            && let Some(cause) = parent.cause()
-        {
-            child.end(cause);
+        let mut parent = self.parent.take();
+        while let Some((above, place)) = parent {
+            let own = place.and_then(|place| above.inner.children.lock().remove(place));
+            drop(own);
+            // A line that nobody else keeps goes step by step, not by recursion.
+            parent = Arc::into_inner(above.inner).and_then(|mut above| above.parent.take());
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::task::Wake;
 
 struct Task(AtomicUsize);
 
@@ -94,11 +95,30 @@ fn r16_an_ended_parent_keeps_no_child_registered() {
 fn r16_a_parents_end_reaches_a_long_line() {
     let parent = Session::<()>::new();
     let mut line = vec![parent.child()];
-    for _ in 0..500 {
+    for _ in 0..100_000 {
         line.push(line[line.len() - 1].child());
     }
     parent.close();
     assert!(line.iter().all(Session::is_ended));
+    // The last one keeps them all.
+    let last = line.pop();
+    drop((parent, line));
+    drop(last);
+}
+
+#[test]
+fn r16_a_place_among_children_is_used_again_and_never_after_the_end() {
+    let parent = Session::<()>::new();
+    let (first, second) = (parent.child(), parent.child());
+    drop(first);
+    let third = parent.child();
+    assert_eq!(parent.waiting(), 2);
+    parent.close();
+    let late = parent.child();
+    assert_eq!(parent.waiting(), 0);
+    drop((second, third));
+    drop(late);
+    assert_eq!(Arc::strong_count(&parent.inner), 1);
 }
 
 #[test]

@@ -20,6 +20,7 @@
 //!    already latched, and a poll looks there first: if it finds nothing, our clone and the waker of
 //!    that poll were alive at the same time, and the end that may come during the poll wakes our clone.
 
+use super::slab::Slab;
 use crate::contain::contain;
 use crate::sync::{Mutex, MutexGuard, SHARDS, shard};
 use std::ptr;
@@ -28,30 +29,11 @@ use std::task::{RawWakerVTable, Waker};
 /// One shard to a cache line: two threads on one session do not fight over a line either.
 #[derive(Default)]
 #[repr(align(64))]
-struct Shard(Mutex<Slab>);
+struct Shard(Mutex<Slab<Waker>>);
 
 #[derive(Default)]
 pub(crate) struct Waiters {
     shards: [Shard; SHARDS],
-}
-
-/// The end of the free list.
-const NONE: u32 = u32::MAX;
-
-struct Slab {
-    slots: Vec<Slot>,
-    free: u32,
-}
-
-impl Default for Slab {
-    fn default() -> Self {
-        Self { slots: Vec::new(), free: NONE }
-    }
-}
-
-enum Slot {
-    Free { next: u32 },
-    Taken(Waker),
 }
 
 /// A waiter's place in the table. Empty until it first had to wait.
@@ -93,7 +75,7 @@ impl Seat {
 // `Inner`, so everything here is inlined into those.
 impl Waiters {
     #[inline]
-    fn slab(&self, shard: usize) -> MutexGuard<'_, Slab> {
+    fn slab(&self, shard: usize) -> MutexGuard<'_, Slab<Waker>> {
         // Always in range; the remainder says so to the compiler, and costs one instruction.
         self.shards[shard % SHARDS].0.lock()
     }
@@ -155,68 +137,22 @@ impl Waiters {
     pub(crate) fn wake_all(&self) {
         for shard in &self.shards {
             let slab = std::mem::take(&mut *shard.0.lock());
-            for slot in slab.slots {
-                if let Slot::Taken(waker) = slot {
-                    contain(|| waker.wake());
-                }
+            for waker in slab.into_values() {
+                contain(|| waker.wake());
             }
         }
     }
 
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        let taken = |slab: &Slab| slab.slots.iter().filter(|slot| matches!(slot, Slot::Taken(_))).count();
-        self.shards.iter().map(|shard| taken(&shard.0.lock())).sum()
+        self.shards.iter().map(|shard| shard.0.lock().len()).sum()
     }
 }
 
 /// The session has ended: the waker is not needed, and dropped after the lock.
 #[cold]
-fn refused(slab: MutexGuard<'_, Slab>, waker: Waker) -> bool {
+fn refused(slab: MutexGuard<'_, Slab<Waker>>, waker: Waker) -> bool {
     drop(slab);
     drop(waker);
     false
-}
-
-impl Slab {
-    #[inline]
-    fn insert(&mut self, waker: Waker) -> u32 {
-        let number = self.free;
-        let Some(slot) = self.slots.get_mut(number as usize) else { return self.push(waker) };
-        match std::mem::replace(slot, Slot::Taken(waker)) {
-            Slot::Free { next } => self.free = next,
-            Slot::Taken(_) => unreachable!("a slot on the free list is free"),
-        }
-        number
-    }
-
-    #[cold]
-    fn push(&mut self, waker: Waker) -> u32 {
-        let number = u32::try_from(self.slots.len()).ok().filter(|&number| number != NONE);
-        let number = number.expect("fewer than 2^32 waiters");
-        self.slots.push(Slot::Taken(waker));
-        number
-    }
-
-    #[inline]
-    fn replace(&mut self, number: u32, waker: Waker) -> Waker {
-        let slot =
-            self.slots.get_mut(number as usize).map(|slot| std::mem::replace(slot, Slot::Taken(waker)));
-        match slot {
-            Some(Slot::Taken(waker)) => waker,
-            Some(Slot::Free { .. }) | None => unreachable!("a taken seat has a slot until the session ends"),
-        }
-    }
-
-    #[inline]
-    fn remove(&mut self, number: u32) -> Option<Waker> {
-        // Gone where the session has ended meanwhile (invariant 2).
-        let slot = self.slots.get_mut(number as usize)?;
-        let removed = std::mem::replace(slot, Slot::Free { next: self.free });
-        self.free = number;
-        match removed {
-            Slot::Taken(waker) => Some(waker),
-            Slot::Free { .. } => unreachable!("a seat gives its slot back once"),
-        }
-    }
 }
