@@ -4,7 +4,11 @@
 //! (R1). Its drop is what makes a library fail its pending requests with an echo such as "channel
 //! closed"; whoever sees the echo can already see the cause.
 
-use crate::contain::{Payload, discard};
+mod map;
+
+pub use map::MapOutput;
+
+use crate::contain::{Payload, contain, discard};
 use crate::session::{Cause, PanicMessage, Seat, Session};
 use futures_core::FusedFuture;
 use pin_project_lite::pin_project;
@@ -14,15 +18,29 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-/// What a driver future may resolve to: `()`, or `Result<(), E>` with the session's error type.
+/// What a driver future may resolve to: `()`, or `Result<(), E>` with the session's error type; or
+/// nothing at all, where it never ends by itself.
 #[diagnostic::on_unimplemented(
     message = "a driver of a `Session<{E}>` resolves to `()` or `Result<(), {E}>`, not to `{Self}`",
-    note = "map the driver's output first, for instance `async move {{ driver.await.map_err(Into::into) }}`"
+    note = "make one of it with `session.drive_map(driver, |output| …)`"
 )]
 pub trait DriverOutput<E>: sealed::Sealed<E> {}
 
 impl<E> DriverOutput<E> for () {}
 impl<E> DriverOutput<E> for Result<(), E> {}
+impl<E> DriverOutput<E> for Never {}
+
+/// `!`, which cannot be named otherwise yet: what `async { loop { … } }` resolves to.
+type Never = <fn() -> ! as Returns>::Output;
+
+#[allow(unnameable_types, reason = "a way to name a type")]
+pub trait Returns {
+    type Output;
+}
+
+impl<T> Returns for fn() -> T {
+    type Output = T;
+}
 
 mod sealed {
     #[allow(unnameable_types, reason = "sealed")]
@@ -34,6 +52,12 @@ mod sealed {
 impl<E> sealed::Sealed<E> for () {
     fn into_cause(self) -> Cause<E> {
         Cause::Closed
+    }
+}
+
+impl<E> sealed::Sealed<E> for Never {
+    fn into_cause(self) -> Cause<E> {
+        self
     }
 }
 
@@ -73,8 +97,7 @@ pin_project! {
     impl<F, E> PinnedDrop for Driver<F, E> {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            // Dropped last: a waker's drop is foreign code, and may panic.
-            let _own = this.session.inner().leave(this.seat);
+            leave(this.session, this.seat);
             if this.inner.is_some() {
                 this.session.end(Cause::Dropped);
             }
@@ -91,18 +114,28 @@ impl<F, E> Driver<F, E> {
     pub fn session(&self) -> &Session<E> {
         &self.session
     }
+}
 
-    /// Publishes, then drops the inner future; returns a panic of that drop.
-    fn resolve(self: Pin<&mut Self>, verdict: Option<Cause<E>>) -> Option<Payload> {
-        let mut this = self.project();
-        // Out of the table first: who resolves need not be woken. The waker itself goes last: its drop
-        // is foreign code, and may panic.
-        let _own = this.session.inner().leave(this.seat);
-        if let Some(cause) = verdict {
-            this.session.end(cause);
-        }
-        catch_unwind(AssertUnwindSafe(|| this.inner.set(None))).err()
+/// Publishes, then drops the inner future; returns a panic of that drop.
+fn resolve<F, E>(
+    mut inner: Pin<&mut Option<F>>,
+    session: &Session<E>,
+    seat: &mut Seat,
+    verdict: Option<Cause<E>>,
+) -> Option<Payload> {
+    // Out of the table first: who resolves need not be woken.
+    leave(session, seat);
+    if let Some(cause) = verdict {
+        // A cause that comes too late is dropped, and that is foreign code.
+        contain(|| _ = session.end(cause));
     }
+    catch_unwind(AssertUnwindSafe(|| inner.set(None))).err()
+}
+
+/// Gives up the seat. The drop of the waker in it is foreign code.
+fn leave<E>(session: &Session<E>, seat: &mut Seat) {
+    let own = session.inner().leave(seat);
+    contain(|| drop(own));
 }
 
 impl<F, E> Driver<F, E>
@@ -130,20 +163,21 @@ where
     }
 
     /// `Ready(Some(_))` is a panic, already published.
-    fn poll_contained(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Payload>> {
-        let this = self.as_mut().project();
-        let Some(inner) = this.inner.as_pin_mut() else { return Poll::Ready(None) };
+    fn poll_contained(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Payload>> {
+        let mut this = self.project();
+        let session = &*this.session;
+        let Some(inner) = this.inner.as_mut().as_pin_mut() else { return Poll::Ready(None) };
         let mut panic = None;
         let mut verdict = None;
         // Held until the verdict is out: failed requests wait for it (see `rounds`).
         let _round;
-        if !this.session.is_ended() {
-            _round = this.session.round();
+        if !session.is_ended() {
+            _round = session.round();
             // The inner future is dropped right after a panic: nobody can see what it left broken.
             match catch_unwind(AssertUnwindSafe(|| inner.poll(cx))) {
                 Ok(Poll::Pending) => {
                     // Somebody else may end the session: `close` makes its drivers resolve.
-                    let _: Cause<E> = ready!(this.session.inner().poll_ended(this.seat, cx));
+                    let _: Cause<E> = ready!(session.inner().poll_ended(this.seat, cx));
                 }
                 Ok(Poll::Ready(output)) => verdict = Some(sealed::Sealed::into_cause(output)),
                 Err(payload) => {
@@ -152,7 +186,7 @@ where
                 }
             }
         }
-        let drop_panic = self.resolve(verdict);
+        let drop_panic = resolve(this.inner, session, this.seat, verdict);
         if panic.is_some() {
             discard(drop_panic);
             return Poll::Ready(panic);
@@ -225,7 +259,8 @@ where
         let this = self.project();
         if let Poll::Ready(output) = this.app.poll(cx) {
             *this.done = true;
-            discard(this.driver.resolve(Some(Cause::Closed)));
+            let driver = this.driver.project();
+            discard(resolve(driver.inner, driver.session, driver.seat, Some(Cause::Closed)));
             return Poll::Ready(output);
         }
         if let Poll::Ready(panic) = this.driver.poll_contained(cx) {

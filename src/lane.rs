@@ -12,7 +12,7 @@
 //!    behind it: waking it is spurious, and harmless as every spurious wake is.
 //! 3. `&mut`: one call at a time, so the one seat is enough.
 
-use crate::session::{Cause, Inner, Seat, Session};
+use crate::session::{Cause, Inner, Seat, Session, Wait};
 use crate::supervised::{
     Supervisor,
     sealed::{Sealed, View},
@@ -73,7 +73,7 @@ impl<E> Supervisor for &mut Lane<E> {
 }
 
 impl<E> Sealed for &mut Lane<E> {
-    type Cause = Cause<E>;
+    type SealedCause = Cause<E>;
     /// Whether the request has been polled; the lane keeps the rest.
     type Seat = bool;
     type View<'a>
@@ -104,8 +104,8 @@ impl<E> View for LaneView<'_, E> {
         started
     }
 
-    fn poll_settled(&self, until: &mut Option<u64>, cx: &mut Context<'_>) -> Poll<()> {
-        self.session.poll_settled(until, cx)
+    fn poll_settled(&mut self, _: &mut bool, wait: &mut Option<Box<Wait>>, cx: &mut Context<'_>) -> Poll<()> {
+        self.session.poll_settled(self.seat, wait, cx)
     }
 
     #[inline]

@@ -86,7 +86,7 @@ pub mod stream;
 mod supervised;
 mod sync;
 
-pub use driver::{Driver, DriverOutput, With};
+pub use driver::{Driver, DriverOutput, MapOutput, With};
 pub use ext::SupervisedExt;
 pub use lane::Lane;
 pub use session::{Cause, Ended, PanicMessage, Session};

@@ -8,6 +8,7 @@
 //! The pattern: a waiter polls while something else happens on another thread. If it got `Pending`, it
 //! must have been woken by the time the other thread is done: a lost wake-up is a hang.
 
+mod families;
 #[cfg(shared_fate_shuttle)]
 mod planted;
 

@@ -6,22 +6,19 @@
 //!    which takes the children along.
 //! 2. When `end` returns, whoever won, the verdict is visible to every thread; when it returns
 //!    `true`, everyone who was waiting has been woken.
-//! 3. A family ends from the top down, in a loop: children are no waiters, so that neither an end nor a
-//!    drop recurses, however deep they are nested. A child is in its parent's table from its birth until
-//!    its last handle goes, or the parent has ended; whoever puts it there looks at the parent's verdict
-//!    afterwards.
-//! 4. A waiter never keeps a session's driver alive, and a session never keeps a waiter alive: a
+//! 3. A waiter never keeps a session's driver alive, and a session never keeps a waiter alive: a
 //!    waker in the table is all there is, and it leaves with the waiter.
 
+mod family;
 mod rounds;
 mod slab;
 #[cfg(all(test, not(any(shared_fate_loom, shared_fate_shuttle))))]
 mod tests;
 mod waiters;
 
-use crate::contain::contain;
 use crate::driver::{Driver, DriverOutput};
 use crate::sync::{Latch, Mutex};
+use family::Parent;
 use futures_core::FusedFuture;
 use rounds::Rounds;
 use slab::Slab;
@@ -32,6 +29,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use waiters::Waiters;
 
+pub(crate) use rounds::Wait;
 pub(crate) use waiters::Seat;
 
 /// Why a session ended: its first cause, the same for everybody who asks.
@@ -166,8 +164,7 @@ pub struct Inner<E> {
     /// A family's drivers: the cause of a child's echo comes from above.
     rounds: Arc<Rounds>,
     children: Mutex<Slab<Weak<Inner<E>>>>,
-    /// The parent, and this one's place among its children if that lived when this was born.
-    parent: Option<(Session<E>, Option<u32>)>,
+    parent: Option<Parent<E>>,
 }
 
 impl<E> Session<E> {
@@ -234,41 +231,14 @@ impl<E> Session<E> {
         Ended { session: self.clone(), seat: Seat::default(), done: false }
     }
 
-    /// A session that ends with this one, and never the other way round.
-    ///
-    /// It takes this session's cause when this one ends, unless it has one of its own by then.
-    pub fn child(&self) -> Self {
-        let inner = Arc::new_cyclic(|child| {
-            let child = Weak::clone(child);
-            let place = {
-                let mut children = self.inner.children.lock();
-                // Once emptied the table stays empty, so that a place never means somebody else's.
-                if self.is_ended() { None } else { Some(children.insert(child)) }
-            };
-            Inner {
-                verdict: Latch::new(),
-                waiters: Waiters::default(),
-                rounds: Arc::clone(&self.inner.rounds),
-                children: Mutex::default(),
-                parent: Some((self.clone(), place)),
-            }
-        });
-        // The parent may have ended before it could find the child.
-        if let Some(cause) = self.cause() {
-            inner.end(cause);
-        }
-        Self { inner }
-    }
-
     #[inline]
     pub(crate) fn inner(&self) -> &Inner<E> {
         &self.inner
     }
 
-    /// Marks a driver's poll, until the guard is dropped.
-    pub(crate) fn round(&self) -> Round {
-        self.inner.rounds.enter();
-        Round(Arc::clone(&self.inner.rounds))
+    /// Marks a driver's poll, until the guard is dropped; see [`rounds`].
+    pub(crate) fn round(&self) -> Round<'_, E> {
+        Round { session: self, number: self.inner.rounds.enter(self.inner.address()) }
     }
 
     #[cfg(test)]
@@ -277,12 +247,15 @@ impl<E> Session<E> {
     }
 }
 
-/// A poll of a driver; see [`rounds`].
-pub(crate) struct Round(Arc<Rounds>);
+/// A poll of a driver.
+pub(crate) struct Round<'a, E> {
+    session: &'a Session<E>,
+    number: u64,
+}
 
-impl Drop for Round {
+impl<E> Drop for Round<'_, E> {
     fn drop(&mut self) {
-        self.0.leave();
+        self.session.inner.rounds.leave(self.number, self.session.is_ended());
     }
 }
 
@@ -320,9 +293,29 @@ impl<E> Inner<E> {
         self.waiters.register(seat, waker, || self.is_ended())
     }
 
-    /// Waits out the drivers' polls that may be about to end the session.
-    pub(crate) fn poll_settled(&self, until: &mut Option<u64>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.is_ended() { Poll::Ready(()) } else { self.rounds.poll_over(until, cx) }
+    /// Waits out the drivers' polls that may be about to end the session, in this one's seat and in `wait`.
+    /// Both are to be left afterwards.
+    pub(crate) fn poll_settled(
+        &self,
+        seat: &mut Seat,
+        wait: &mut Option<Box<Wait>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        if self.is_ended() {
+            return Poll::Ready(());
+        }
+        let concerns = |session| self.is_or_is_below(session);
+        if wait.is_none() {
+            *wait = Wait::new(&self.rounds, concerns).map(Box::new);
+        }
+        if let Some(wait) = wait
+            && wait.poll_over(concerns, cx).is_pending()
+            && self.poll_ended(seat, cx).is_pending()
+        {
+            return Poll::Pending;
+        }
+        self.inherit();
+        Poll::Ready(())
     }
 
     /// Empties the seat. What was in it is foreign code when it is dropped.
@@ -366,37 +359,6 @@ impl<E> Inner<E> {
             self.end_children();
         }
         first
-    }
-
-    /// After the verdict: ends the children, their children, and so on.
-    fn end_children(&self) {
-        let mut heirs: Vec<Weak<Self>> = self.disinherit().collect();
-        while let Some(heir) = heirs.pop() {
-            let (Some(heir), Some(cause)) = (heir.upgrade(), self.cause()) else { continue };
-            if heir.verdict.set(cause) {
-                heir.waiters.wake_all();
-                heirs.extend(heir.disinherit());
-            }
-            // It may be the last that knows of it, and what it drops is foreign code.
-            contain(|| drop(heir));
-        }
-    }
-
-    /// Empties the table of children.
-    fn disinherit(&self) -> impl Iterator<Item = Weak<Self>> + use<E> {
-        std::mem::take(&mut *self.children.lock()).into_values()
-    }
-}
-
-impl<E> Drop for Inner<E> {
-    fn drop(&mut self) {
-        let mut parent = self.parent.take();
-        while let Some((above, place)) = parent {
-            let own = place.and_then(|place| above.inner.children.lock().remove(place));
-            drop(own);
-            // A line that nobody else keeps goes step by step, not by recursion.
-            parent = Arc::into_inner(above.inner).and_then(|mut above| above.parent.take());
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Streams that end with their session: never a bare end where the session died (R13).
 
+use crate::session::Wait;
 use crate::supervised::{
     SessionEnded, Supervisor,
     sealed::{Sealed, View},
@@ -34,7 +35,14 @@ pub trait SupervisedStreamExt: Stream {
         Self: Sized,
         S: Supervisor,
     {
-        SupervisedStream { stream: Some(self), supervisor, seat: Default::default(), cause: None }
+        SupervisedStream {
+            stream: Some(self),
+            supervisor,
+            seat: Default::default(),
+            cause: None,
+            complete: false,
+            wait: None,
+        }
     }
 }
 
@@ -47,7 +55,11 @@ pin_project! {
     /// even after the session ended; this holds for the first poll too, since a stream is usually the
     /// receiving end of something that has started already. When the stream itself ends and the
     /// session *has ended*, however normally, the cause comes before the end: a stream cut short by
-    /// its session's death looks just like one that is complete.
+    /// its session's death looks just like one that is complete. For that reason an end waits out a poll
+    /// of the driver that is going on on another thread, as an error does in
+    /// [`TrySupervised`](crate::TrySupervised).
+    ///
+    /// A stream that always has an item never comes to the cause: its items have arrived.
     ///
     /// **Cancel safety:** no item is lost by dropping the future of `next`. Dropping the stream
     /// unregisters it.
@@ -64,7 +76,10 @@ pin_project! {
         supervisor: S,
         seat: <S as Sealed>::Seat,
         // Known, and held back until the stream has nothing more.
-        cause: Option<<S as Supervisor>::Cause>,
+        cause: Option<S::Cause>,
+        // The stream says that it has nothing more. Perhaps it was cut short.
+        complete: bool,
+        wait: Option<Box<Wait>>,
     }
 
     impl<T, S> PinnedDrop for SupervisedStream<T, S>
@@ -79,27 +94,27 @@ pin_project! {
 }
 
 impl<T: Stream, S: Supervisor> Stream for SupervisedStream<T, S> {
-    type Item = Result<T::Item, SessionEnded<<S as Supervisor>::Cause>>;
+    type Item = Result<T::Item, SessionEnded<S::Cause>>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut this = self.project();
         let mut session = this.supervisor.view();
         let Some(mut stream) = this.stream.as_mut().as_pin_mut() else { return Poll::Ready(None) };
-        loop {
+        while !*this.complete {
             match stream.as_mut().poll_next(cx) {
                 Poll::Ready(Some(item)) => return Poll::Ready(Some(Ok(item))),
+                Poll::Ready(None) => *this.complete = true,
                 Poll::Pending if this.cause.is_some() => break,
                 // Once more then: an item may have come before the end, but after the stream was asked.
                 Poll::Pending => {
                     *this.cause = Some(ready!(session.poll_ended(this.seat, cx)));
                 }
-                Poll::Ready(None) => {
-                    if this.cause.is_none() {
-                        *this.cause = session.look(false, cx);
-                    }
-                    break;
-                }
             }
+        }
+        if this.cause.is_none() {
+            ready!(session.poll_settled(this.seat, this.wait, cx));
+            *this.cause = session.look(false, cx);
+            *this.wait = None;
         }
         session.leave(this.seat);
         this.stream.set(None);

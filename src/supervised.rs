@@ -11,8 +11,8 @@
 //!    may have come before the end (R2). Then the request is dropped here and now (R9). A task that is
 //!    registered does not look a second time: an end since step 1 wakes it, and the next poll is the last.
 
-use crate::session::{Cause, Inner, Seat, Session};
-use futures_core::FusedFuture;
+use crate::session::{Cause, Inner, Seat, Session, Wait};
+use futures_core::{FusedFuture, TryFuture};
 use pin_project_lite::pin_project;
 use std::error::Error;
 use std::fmt;
@@ -29,23 +29,25 @@ use std::task::{Context, Poll, ready};
     message = "`{Self}` cannot supervise a request",
     note = "pass a `&Session<E>`, a `Session<E>`, a `&mut Lane<E>`, or a future that resolves when the session ends"
 )]
-pub trait Supervisor: Sealed<Cause = <Self as Supervisor>::Cause> {
+pub trait Supervisor: Sealed<SealedCause = Self::Cause> {
     /// What a request gets when the supervisor ends: [`Cause<E>`](Cause) from a session, the output
     /// of a future.
     type Cause;
 }
 
 pub(crate) mod sealed {
+    use crate::session::Wait;
     use std::pin::Pin;
     use std::task::{Context, Poll};
 
     #[allow(unnameable_types, reason = "sealed: supervisors are sessions, lanes and futures")]
     pub trait Sealed {
-        type Cause;
+        /// Under a name of its own, so that `S::Cause` means the public one.
+        type SealedCause;
         /// What a waiting request keeps between its polls.
         type Seat: Default;
         /// The supervisor for the time of one poll, with all pointers to it followed.
-        type View<'a>: View<Cause = Self::Cause, Seat = Self::Seat>
+        type View<'a>: View<Cause = Self::SealedCause, Seat = Self::Seat>
         where
             Self: 'a;
 
@@ -59,8 +61,13 @@ pub(crate) mod sealed {
 
         /// Whether the request has been polled.
         fn started(seat: &mut Self::Seat) -> &mut bool;
-        /// Waits out what may be about to end this supervisor.
-        fn poll_settled(&self, until: &mut Option<u64>, cx: &mut Context<'_>) -> Poll<()>;
+        /// Waits out what may be about to end this supervisor. The seat and `wait` are to be left afterwards.
+        fn poll_settled(
+            &mut self,
+            seat: &mut Self::Seat,
+            wait: &mut Option<Box<Wait>>,
+            cx: &mut Context<'_>,
+        ) -> Poll<()>;
         /// The cause if it is there, without waiting for it. A future has to be polled for that, and will
         /// be anyway when the request has been `started`.
         fn look(&mut self, started: bool, cx: &mut Context<'_>) -> Option<Self::Cause>;
@@ -86,7 +93,7 @@ macro_rules! supervised_by_session {
         }
 
         impl<E> Sealed for $session {
-            type Cause = Cause<E>;
+            type SealedCause = Cause<E>;
             type Seat = SessionSeat;
             type View<'a>
                 = &'a Inner<E>
@@ -112,8 +119,13 @@ impl<E> View for &Inner<E> {
         &mut seat.0.started
     }
 
-    fn poll_settled(&self, until: &mut Option<u64>, cx: &mut Context<'_>) -> Poll<()> {
-        Inner::poll_settled(self, until, cx)
+    fn poll_settled(
+        &mut self,
+        seat: &mut SessionSeat,
+        wait: &mut Option<Box<Wait>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        Inner::poll_settled(self, &mut seat.0, wait, cx)
     }
 
     #[inline]
@@ -142,7 +154,7 @@ impl<S: Future> Supervisor for S {
 }
 
 impl<S: Future> Sealed for S {
-    type Cause = S::Output;
+    type SealedCause = S::Output;
     type Seat = bool;
     type View<'a>
         = Pin<&'a mut S>
@@ -162,7 +174,7 @@ impl<S: Future> View for Pin<&mut S> {
         seat
     }
 
-    fn poll_settled(&self, _: &mut Option<u64>, _: &mut Context<'_>) -> Poll<()> {
+    fn poll_settled(&mut self, _: &mut bool, _: &mut Option<Box<Wait>>, _: &mut Context<'_>) -> Poll<()> {
         Poll::Ready(())
     }
 
@@ -229,7 +241,7 @@ impl<F, S: Supervisor> Supervised<F, S> {
 }
 
 impl<F: Future, S: Supervisor> Future for Supervised<F, S> {
-    type Output = Result<F::Output, SessionEnded<<S as Supervisor>::Cause>>;
+    type Output = Result<F::Output, SessionEnded<S::Cause>>;
 
     // Most requests are polled at one place, by a caller that is optimised with them. What a call does that
     // waits and is answered is inlined there; locking and ends are calls.
@@ -314,20 +326,20 @@ pin_project! {
     #[must_use = "futures do nothing unless polled"]
     pub struct TrySupervised<F, S>
     where
-        F: Future,
+        F: TryFuture,
         S: Supervisor,
     {
         #[pin]
         inner: Supervised<F, S>,
         // The request's error, while a driver that may be the reason is being polled.
-        echo: Option<F::Output>,
-        until: Option<u64>,
+        echo: Option<F::Error>,
+        wait: Option<Box<Wait>>,
     }
 }
 
-impl<F: Future, S: Supervisor> TrySupervised<F, S> {
+impl<F: TryFuture, S: Supervisor> TrySupervised<F, S> {
     pub(crate) fn new(request: F, supervisor: S) -> Self {
-        Self { inner: Supervised::new(request, supervisor), echo: None, until: None }
+        Self { inner: Supervised::new(request, supervisor), echo: None, wait: None }
     }
 }
 
@@ -336,7 +348,7 @@ where
     F: Future<Output = Result<T, R>>,
     S: Supervisor,
 {
-    type Output = Result<T, RequestFailed<R, <S as Supervisor>::Cause>>;
+    type Output = Result<T, RequestFailed<R, S::Cause>>;
 
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -344,7 +356,7 @@ where
         if this.echo.is_none() {
             match ready!(this.inner.poll(cx)) {
                 Ok(Ok(output)) => return Poll::Ready(Ok(output)),
-                Ok(echo) => *this.echo = Some(echo),
+                Ok(Err(echo)) => *this.echo = Some(echo),
                 Err(ended) => {
                     return Poll::Ready(Err(RequestFailed::SessionEnded { ended, request: None }));
                 }
@@ -363,10 +375,14 @@ where
     #[cold]
     fn poll_echo(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
         let this = self.project();
-        let mut session = this.inner.project().supervisor.view();
-        ready!(session.poll_settled(this.until, cx));
-        let Some(Err(request)) = this.echo.take() else { unreachable!("only an error is kept") };
-        Poll::Ready(Err(match session.look(false, cx) {
+        let inner = this.inner.project();
+        let mut session = inner.supervisor.view();
+        ready!(session.poll_settled(inner.seat, this.wait, cx));
+        let Some(request) = this.echo.take() else { unreachable!("set before") };
+        let cause = session.look(false, cx);
+        *this.wait = None;
+        session.leave(inner.seat);
+        Poll::Ready(Err(match cause {
             None => RequestFailed::Request(request),
             Some(cause) => RequestFailed::SessionEnded {
                 ended: SessionEnded { cause, request_started: true },
@@ -386,7 +402,7 @@ where
     }
 }
 
-impl<F: Future, S: Supervisor> fmt::Debug for TrySupervised<F, S> {
+impl<F: TryFuture, S: Supervisor> fmt::Debug for TrySupervised<F, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("TrySupervised").field(&self.inner).finish()
     }

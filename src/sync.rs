@@ -1,7 +1,8 @@
 //! The only file that says std, loom or shuttle.
 //!
 //! Everything whose interleaving matters comes from here, so that the models run the code that ships.
-//! Reference counts (`Arc`) are std's in every build: nothing here depends on their ordering.
+//! Reference counts (`Arc`) are std's in every build, and the models cannot see into them: nothing here may
+//! depend on the order in which another thread sees a count change.
 
 #[cfg(not(any(shared_fate_loom, shared_fate_shuttle)))]
 mod imp {
@@ -64,10 +65,14 @@ mod imp {
         }
     }
 
-    pub(crate) use std::thread::ThreadId;
+    /// A thread that lives: the next one may get the number of one that is gone.
+    pub(crate) type ThreadId = usize;
 
+    #[inline]
     pub(crate) fn thread_id() -> ThreadId {
-        std::thread::current().id()
+        // Of no size, it might share its address with others.
+        thread_local!(static HERE: u8 = const { 0 });
+        HERE.with(|here| std::ptr::from_ref(here).addr())
     }
 
     /// How many locks the waiters of one session are spread over.

@@ -39,6 +39,14 @@ impl<T> Slab<T> {
         number
     }
 
+    /// The value in a place, which may have been emptied and taken by somebody else since.
+    pub(super) fn get_mut(&mut self, number: u32) -> Option<&mut T> {
+        match self.slots.get_mut(number as usize)? {
+            Slot::Taken(value) => Some(value),
+            Slot::Free { .. } => None,
+        }
+    }
+
     #[inline]
     pub(super) fn replace(&mut self, number: u32, value: T) -> T {
         let slot =
