@@ -85,6 +85,12 @@ pin_project! {
     /// **Drop:** dropping a driver that has not resolved ends the session with [`Cause::Dropped`].
     /// It needs no runtime: an executor that shuts down tells the waiters this way.
     ///
+    /// An executor that forgets its tasks instead of dropping them tells nobody anything.
+    ///
+    /// **Blocking:** a driver must not block in its poll, as no future should. While it does, errors of
+    /// [`try_supervised`](crate::SupervisedExt::try_supervised) requests on other threads are kept back: they might be the echo of what this poll
+    /// is about to report.
+    ///
     /// **Fairness:** the inner future is polled unless the session has already ended.
     #[must_use = "futures do nothing unless polled: without its driver no request completes"]
     pub struct Driver<F, E> {

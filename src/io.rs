@@ -4,6 +4,7 @@
 use crate::session::Session;
 use futures_io::{AsyncRead, AsyncWrite};
 use pin_project_lite::pin_project;
+use std::fmt;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -39,7 +40,6 @@ pin_project! {
     /// `Interrupted` are not failures and pass unreported, as does the end of a stream.
     ///
     /// **Cancel safety, drop:** those of the connection; a tap keeps no state of its own.
-    #[derive(Debug)]
     pub struct Tap<T, E> {
         #[pin]
         io: T,
@@ -47,7 +47,13 @@ pin_project! {
     }
 }
 
-impl<T, E: From<io::Error>> Tap<T, E> {
+impl<T: fmt::Debug, E> fmt::Debug for Tap<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tap").field("io", &self.io).field("session", &self.session).finish()
+    }
+}
+
+impl<T, E> Tap<T, E> {
     /// Reports to `session` the first error of `io`.
     pub fn new(io: T, session: Session<E>) -> Self {
         Self { io, session }

@@ -32,7 +32,7 @@ use waiters::Waiters;
 pub(crate) use rounds::Wait;
 pub(crate) use waiters::Seat;
 
-/// Why a session ended: its first cause, the same for everybody who asks.
+/// Why a session ended: its first cause, the same for everybody who asks. There are these four and no others, so it may be matched without a wildcard.
 ///
 /// Cheap to clone. `E` need not be `Clone`: a failure is shared behind an [`Arc`], and
 /// [`Error::source`] reaches the original value, so `downcast_ref` works on it.
@@ -139,6 +139,9 @@ impl fmt::Display for PanicMessage {
 /// a [`Driver`] publishes its verdict here, [`supervised`](crate::SupervisedExt::supervised)
 /// requests read it, and anyone may report with [`fail`](Self::fail) or [`close`](Self::close).
 ///
+/// `E` is any type. A session can be sent to other threads if `E` is `Send` and `Sync`, since all share it.
+/// An `E` that holds a handle of its own session keeps that, and itself, alive.
+///
 /// ```
 /// use shared_fate::{Cause, Session};
 ///
@@ -163,7 +166,7 @@ pub struct Inner<E> {
     waiters: Waiters,
     /// A family's drivers: the cause of a child's echo comes from above.
     rounds: Arc<Rounds>,
-    children: Mutex<Slab<Weak<Inner<E>>>>,
+    children: Mutex<Slab<Weak<Self>>>,
     parent: Option<Parent<E>>,
 }
 

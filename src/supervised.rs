@@ -319,8 +319,9 @@ pin_project! {
     /// *and* the request's error beside it.
     ///
     /// An echo may even come from inside the driver's last poll (an async block drops its locals before
-    /// it returns, a panic on its way out). So where a driver is being polled by another thread at that
-    /// moment, the error is kept until that one poll is over; a driver that blocks in its poll delays it.
+    /// it returns, a panic on its way out). So where a driver that can end the session is being polled by
+    /// another thread at that moment, the error is kept until that one poll is over, or the session has ended.
+    /// A driver that blocks in its poll keeps it back for as long.
     ///
     /// **Fairness/ties, cancel safety, drop, panics:** as for [`Supervised`].
     #[must_use = "futures do nothing unless polled"]
@@ -433,8 +434,12 @@ impl<C> SessionEnded<C> {
         self.cause
     }
 
-    /// Whether the request was polled at all. If not, nothing of it can have reached the peer, and it
-    /// is safe to repeat elsewhere. If it was, its outcome is unknown.
+    /// Whether the request was polled at all. If not, nothing that it does when it is polled can have reached
+    /// the peer, and it is safe to repeat elsewhere. If it was, its outcome is unknown.
+    ///
+    /// What was done *before* it was supervised does not count: where the request is only the receiving end of
+    /// a reply channel, the message may be on its way already. Put sending and waiting into one `async` block,
+    /// and supervise that.
     pub fn request_started(&self) -> bool {
         self.request_started
     }

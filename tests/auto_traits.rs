@@ -3,7 +3,8 @@
 use shared_fate::io::Tap;
 use shared_fate::stream::SupervisedStream;
 use shared_fate::{
-    Cause, Driver, Ended, PanicMessage, RequestFailed, Session, SessionEnded, Supervised, TrySupervised, With,
+    Cause, Driver, Ended, MapOutput, PanicMessage, RequestFailed, Session, SessionEnded, Supervised,
+    TrySupervised, With,
 };
 use std::cell::Cell;
 use std::future::Ready;
@@ -110,6 +111,9 @@ fn r17_auto_traits_follow_from_the_parts() {
         Driver<Unshared, u8> => "+-++-",
         Driver<PhantomPinned, u8> => "++-++",
         Driver<Ready<()>, Local> => "--+++",
+        MapOutput<Ready<u8>, fn(u8)> => "+++++",
+        MapOutput<Ready<u8>, Local> => "--+++",
+        MapOutput<PhantomPinned, u8> => "++-++",
         With<Ready<()>, u8, Ready<u8>> => "+++++",
         With<Ready<()>, u8, Local> => "--+++",
         With<Ready<()>, u8, PhantomPinned> => "++-++",
@@ -172,7 +176,7 @@ fn sizes() {
         assert!(beyond::<[u8; 1024]>() <= 40, "{}", beyond::<[u8; 1024]>());
         assert!(beyond::<Box<dyn std::future::Future<Output = ()>>>() <= 40);
         // It may have to keep the request's error for a moment.
-        assert!(size_of::<TrySupervised<Request<u8>, &Session<u8>>>() <= 40 + 24);
+        assert!(size_of::<TrySupervised<Request<u8>, &Session<u8>>>() <= 40 + 16);
         assert!(size_of::<SessionEnded<Cause<io::Error>>>() <= 24);
     }
     assert_eq!(size_of::<Session<io::Error>>(), word);

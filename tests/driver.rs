@@ -332,3 +332,46 @@ fn r07_ended_from_another_thread_while_the_driver_runs() {
         assert_eq!((log.polls(), log.drops()), (polls.load(SeqCst), 1));
     }
 }
+
+#[test]
+fn r01_a_mapped_driver_is_kept_until_the_verdict_is_out() {
+    let session = Text::new();
+    let (task, ended) = waiter(&session);
+    let task = Arc::new(task);
+    let at_drop = Arc::new(Mutex::new(None));
+    let connection = script![Pending, Ready(Err::<u8, _>(7))].on_drop({
+        let (session, task, at_drop) = (session.clone(), Arc::clone(&task), Arc::clone(&at_drop));
+        move || *at_drop.lock().unwrap() = Some((session.is_ended(), task.wakes()))
+    });
+    let log = connection.log();
+    let map = |output: Result<u8, u8>| output.map(drop).map_err(|_| "reset");
+    let mut driver = pin!(session.drive_map(connection, map));
+    let own = TestWaker::new();
+    own.pending(&mut driver);
+    own.ready(&mut driver);
+    assert_eq!((log.polls(), log.drops()), (2, 1));
+    assert_eq!(*at_drop.lock().unwrap(), Some((true, 1)), "publish, then drop");
+    assert_eq!(task.ready(&mut { ended }).error(), Some(&"reset"));
+}
+
+#[test]
+fn r12_a_mapping_that_panics_is_the_drivers_panic() {
+    let session = Text::new();
+    let mut driver = pin!(session.drive_map(script![Ready(7)], |_| -> Outcome { panic!("a bad mapping") }));
+    panic_of(|| TestWaker::new().poll(&mut driver));
+    assert!(matches!(session.cause(), Some(Cause::Panicked(message)) if message.as_str() == "a bad mapping"));
+}
+
+#[test]
+fn r06_a_driver_that_never_ends_by_itself() {
+    let session = Text::new();
+    let mut driver = pin!(session.drive(async {
+        loop {
+            std::future::pending::<()>().await;
+        }
+    }));
+    let task = TestWaker::new();
+    task.pending(&mut driver);
+    assert!(session.close());
+    task.ready(&mut driver);
+}

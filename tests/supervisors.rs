@@ -4,7 +4,7 @@ mod support;
 
 use futures::FutureExt;
 use futures::channel::oneshot;
-use shared_fate::{RequestFailed, Session, SupervisedExt};
+use shared_fate::{RequestFailed, Session, SessionEnded, SupervisedExt, Supervisor};
 use std::pin::pin;
 use support::{Script, TestWaker, script};
 use tokio_util::sync::CancellationToken;
@@ -175,4 +175,18 @@ fn r17_requests_need_not_be_send_nor_static() {
     task.pending(&mut request);
     assert_eq!(task.ready(&mut request).unwrap(), ());
     assert_eq!(text.take(), "x");
+}
+
+/// A library that is generic over what supervises its requests.
+async fn fetch<S: Supervisor>(supervisor: S) -> Result<u8, S::Cause> {
+    std::future::ready(7).supervised(supervisor).await.map_err(SessionEnded::into_cause)
+}
+
+#[test]
+fn r15_a_library_may_leave_the_supervisor_open() {
+    let session = Session::<&str>::new();
+    assert_eq!(pollster::block_on(fetch(&session)).unwrap(), 7);
+    session.fail("reset");
+    assert_eq!(pollster::block_on(fetch(&session)).unwrap_err().error(), Some(&"reset"));
+    assert_eq!(pollster::block_on(fetch(std::future::ready("over"))).unwrap_err(), "over");
 }
