@@ -84,6 +84,10 @@ pub struct Timeouts {
     /// Asking a server what it is, in [`Mode::Auto`](super::Mode::Auto) and
     /// [`Mode::Modern`](super::Mode::Modern). Default 10 s.
     pub probe: Option<Duration>,
+    /// Over HTTP, how long connecting waits for the server's own event stream to be answered, one way or
+    /// the other, before the client is handed out: some servers send nothing until there is something to
+    /// say. The stream goes on opening after that. Default 300 ms.
+    pub stream: Duration,
     /// Every step of an orderly close: stdin closed, SIGTERM, SIGKILL; or the HTTP DELETE. Default 2 s.
     pub close: Duration,
 }
@@ -95,6 +99,7 @@ impl Default for Timeouts {
             total: Some(Duration::from_secs(600)),
             handshake: Some(Duration::from_secs(60)),
             probe: Some(Duration::from_secs(10)),
+            stream: Duration::from_millis(300),
             close: Duration::from_secs(2),
         }
     }

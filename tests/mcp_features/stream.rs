@@ -10,8 +10,9 @@ use crate::kit::{Feed, Log, ask, connect, http, is_answer, millis, reply, second
 use futures::future::{join, join3};
 use serde_json::json;
 use shared_fate::mcp::types::Json;
-use shared_fate::mcp::{ElicitForm, Elicited, Limits};
+use shared_fate::mcp::{ElicitForm, Elicited, Limits, Timeouts};
 use std::pin::pin;
+use std::time::Duration;
 
 fn is_get(request: &Request) -> bool {
     request.method == "GET"
@@ -102,13 +103,58 @@ fn ses_12_a_stream_whose_head_does_not_come_holds_nobody_up() {
             true => call.hold(),
             false => call.normal(),
         });
-        let clock = Clock::new();
-        let ((client, driver), ()) = join(connect(&server, &clock), clock.pass(millis(300))).await;
+        for patience in [Timeouts::default().stream, seconds(2)] {
+            let mut timeouts = Timeouts::default();
+            timeouts.stream = patience;
+            let clock = Clock::new();
+            let connecting = on(&clock).timeouts(timeouts).connect(http(&server));
+            let (connected, ()) = join(connecting, async {
+                server.arrival(is_get).await;
+                clock.asleep(patience).await;
+                clock.advance(patience);
+            })
+            .await;
+            let (client, driver) = connected.unwrap();
+            let opened = gets(&server);
+            run.drive(driver, async {
+                client.ping().await.unwrap();
+                assert_eq!(gets(&server), opened);
+                client.close().await;
+                server.deserted().await;
+            })
+            .await;
+        }
+    });
+}
+
+#[test]
+fn ses_12_without_patience_the_client_is_there_before_the_stream() {
+    everywhere(async |run| {
+        let feed = Feed::new();
+        let (served, gate) = (feed.clone(), Gate::default());
+        let opened = gate.clone();
+        let server = Server::start(move |call| match is_get(&call.request) {
+            true => {
+                opened.wait();
+                served.serve(call);
+            }
+            false => call.normal(),
+        });
+        let mut timeouts = Timeouts::default();
+        timeouts.stream = Duration::ZERO;
+        let (clock, log) = (Clock::new(), Log::default());
+        let builder = log.events(on(&clock)).timeouts(timeouts);
+        // No time passes.
+        let (client, driver) = builder.connect(http(&server)).await.unwrap();
         run.drive(driver, async {
-            server.arrival(is_get).await;
             client.ping().await.unwrap();
-            assert_eq!(gets(&server), 1);
+            gate.open();
+            feed.say(&tell("notifications/tools/list_changed", json!({})));
+            while log.count("ToolsChanged") == 0 {
+                client.ping().await.unwrap();
+            }
             client.close().await;
+            feed.end();
             server.deserted().await;
         })
         .await;

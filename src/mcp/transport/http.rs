@@ -49,10 +49,6 @@ const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 const NAME: HeaderName = HeaderName::from_static("mcp-name");
 const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 
-/// How long connecting waits for the server's own stream to open. Some servers send its head with the
-/// first event only.
-const LISTENING: Duration = Duration::from_millis(300);
-
 /// A server behind a URL.
 ///
 /// Speaks Streamable HTTP; a server that refuses it with 400, 404 or 405 is tried with the older
@@ -279,7 +275,7 @@ impl Transport for Http {
                     self.listening.ended().await;
                     Ok(())
                 };
-                let _: Result<(), Error> = within(inbox, Some(LISTENING), listening).await;
+                let _: Result<(), Error> = within(inbox, Some(inbox.timeouts().stream), listening).await;
             }
         })
     }
