@@ -88,6 +88,8 @@ pub struct Timeouts {
     /// the other, before the client is handed out: some servers send nothing until there is something to
     /// say. The stream goes on opening after that. Default 300 ms.
     pub stream: Duration,
+    /// Over HTTP+SSE, the event that says where to POST; from the request for the stream on. Default 30 s.
+    pub endpoint: Option<Duration>,
     /// Every step of an orderly close: stdin closed, SIGTERM, SIGKILL; or the HTTP DELETE. Default 2 s.
     pub close: Duration,
 }
@@ -100,6 +102,7 @@ impl Default for Timeouts {
             handshake: Some(Duration::from_secs(60)),
             probe: Some(Duration::from_secs(10)),
             stream: Duration::from_millis(300),
+            endpoint: Some(Duration::from_secs(30)),
             close: Duration::from_secs(2),
         }
     }

@@ -261,6 +261,9 @@ impl Transport for Http {
     }
 
     fn negotiated(&self, revision: Revision) {
+        if let Some((sse, _)) = self.legacy.get() {
+            return sse.negotiated(revision);
+        }
         self.state.lock().revision = Some(revision);
     }
 

@@ -11,8 +11,12 @@ use super::post::{EVENT_STREAM, is_message};
 use super::status::{http_error, media_type, origin};
 #[cfg(feature = "mcp-webpki-roots")]
 use super::tls;
-use super::{BoxFuture, Inbox, Net, Outgoing, Sent, TokenProvider, Transport, endpoint_options};
+use super::{
+    BoxFuture, Inbox, Net, Outgoing, PROTOCOL_VERSION, Revision, Sent, TokenProvider, Transport,
+    endpoint_options,
+};
 use crate::Session;
+use crate::mcp::call::within;
 use crate::mcp::error::{Delivery, Error, ErrorKind, HttpError, Violation, excerpt};
 use ::http::header::{self, HeaderMap, HeaderValue};
 use ::http::{Method, Uri};
@@ -31,6 +35,8 @@ pub struct Sse {
     target: OnceLock<Uri>,
     /// Ends, `Closed`, when `target` is known.
     open: Session<Infallible>,
+    /// What the handshake has settled on.
+    revision: OnceLock<Revision>,
 }
 
 impl Sse {
@@ -46,7 +52,7 @@ impl Sse {
     endpoint_options!();
 
     pub(super) fn over(endpoint: Endpoint) -> Self {
-        Self { endpoint, target: OnceLock::new(), open: Session::new() }
+        Self { endpoint, target: OnceLock::new(), open: Session::new(), revision: OnceLock::new() }
     }
 
     /// Whether the server has said where to POST.
@@ -60,6 +66,10 @@ impl Sse {
         let target = self.target.get().expect("set before it is called open");
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        // INI-09: a server may well speak a newer revision than the one that this transport comes from.
+        if let Some(revision) = self.revision.get() {
+            headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(revision.as_str()));
+        }
         let response =
             self.endpoint.exchange(Method::POST, target, &headers, message.body.into(), inbox).await?;
         match response.status().is_success() {
@@ -70,6 +80,25 @@ impl Sse {
     }
 
     async fn listen(&self, inbox: &Inbox) -> Result<(), Error> {
+        let begin = async { Ok(self.begin(inbox).await) };
+        let mut events = match within(inbox, inbox.timeouts().endpoint, begin).await {
+            Ok(begun) => begun?,
+            Err(late) => {
+                return Err(Error::protocol_with(Violation::Endpoint("it did not come in time"), late));
+            }
+        };
+        while let Some(event) = events.next().await {
+            let event = event?;
+            // Only the first `endpoint` counts: calls may be on their way there already.
+            if is_message(&event) {
+                inbox.deliver(&event.data);
+            }
+        }
+        Err(Error::protocol(Violation::StreamEnded))
+    }
+
+    /// Opens the stream and reads as far as its `endpoint` (OLD-06).
+    async fn begin(&self, inbox: &Inbox) -> Result<Events, Error> {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_static(EVENT_STREAM));
         let url = &self.endpoint.url;
@@ -88,13 +117,12 @@ impl Sse {
         while let Some(event) = events.next().await {
             let event = event?;
             if event.name.as_deref() == Some("endpoint") {
-                // Only the first one counts: calls may be on their way there already.
-                if self.target.get().is_none() {
-                    let target = resolve(url, &event.data)?;
-                    self.target.get_or_init(|| target);
-                    self.open.close();
-                }
-            } else if is_message(&event) {
+                let target = resolve(url, &event.data)?;
+                self.target.get_or_init(|| target);
+                self.open.close();
+                return Ok(events);
+            }
+            if is_message(&event) {
                 inbox.deliver(&event.data);
             }
         }
@@ -143,6 +171,10 @@ impl Transport for Sse {
 
     fn run<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(self.listen(inbox))
+    }
+
+    fn negotiated(&self, revision: Revision) {
+        self.revision.get_or_init(|| revision);
     }
 
     /// The stream is closed with `run`; there is nothing else to end.
