@@ -9,8 +9,8 @@ use crate::modern::modern;
 use futures::future::{join, join_all};
 use serde_json::json;
 use shared_fate::mcp::{
-    BoxFuture, CallOptions, Delivery, Error, ErrorKind, HttpError, IoStage, Mode, Sse, TokenProvider,
-    Violation,
+    BoxFuture, CallOptions, Delivery, Error, ErrorKind, Http, HttpError, InvalidInput, IoStage, Mode, Sse,
+    TokenProvider, Violation,
 };
 use std::sync::{Arc, Mutex};
 
@@ -97,6 +97,30 @@ fn sec_03_every_request_has_its_token() {
         }
         assert_eq!(tokens.0.lock().unwrap().asked, requests.len());
     });
+}
+
+#[test]
+fn ht_18_sec_07_what_belongs_to_the_transport_is_not_the_callers_to_set() {
+    for name in [
+        "Accept",
+        "Content-Type",
+        "Last-Event-ID",
+        "MCP-Protocol-Version",
+        "Mcp-Session-Id",
+        "Mcp-Method",
+        "Mcp-Name",
+        "Mcp-Param-Region",
+        "mcp-param-",
+        "Host",
+        "Content-Length",
+        "Transfer-Encoding",
+    ] {
+        let error = Http::new("http://localhost/mcp").unwrap().header(name, "x").unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::InvalidInput(InvalidInput::Header(_))), "{name}: {error}");
+        let error = Sse::new("http://localhost/mcp").unwrap().header(name, "x").unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::InvalidInput(InvalidInput::Header(_))), "{name}: {error}");
+    }
+    Http::new("http://localhost/mcp").unwrap().header("Mcp-Params", "x").unwrap();
 }
 
 #[test]
