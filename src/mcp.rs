@@ -65,4 +65,4 @@ pub use timer::{AsyncIoTimer, BoxFuture, Timer};
 pub use transport::http::{AsyncIo, ConnectError, Connecting, Http, Net, Sse, Stream, TokenProvider};
 pub use transport::memory::{Memory, MemoryServer};
 pub use transport::stdio::Stdio;
-pub use transport::{Outgoing, Sent, Transport};
+pub use transport::{Outgoing, Sent, Tracking, Transport};

@@ -29,3 +29,4 @@ mod stream;
 mod subs;
 mod tasks;
 mod tokens;
+mod unsent;

@@ -236,7 +236,9 @@ fn sec_03_a_provider_that_fails_hangs_or_gives_rubbish_costs_one_call() {
             tokens.then(Then::Hang);
             let hasty = client.with_options(CallOptions::timeout(seconds(5)));
             let (result, ()) = join(hasty.ping(), clock.pass(seconds(5))).await;
-            assert!(result.unwrap_err().is_timeout());
+            let error = result.unwrap_err();
+            assert!(error.is_timeout());
+            assert_eq!(error.delivery(), Delivery::NotSent, "CAN-02");
             assert_eq!(client.pending_calls(), 0);
             tokens.then(Then::Give);
             client.ping().await.unwrap();

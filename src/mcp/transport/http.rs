@@ -23,7 +23,7 @@ mod tls;
 #[cfg(test)]
 mod tests;
 
-use super::{BoxFuture, Inbox, Outgoing, Revision, Routing, Sent, Transport};
+use super::{BoxFuture, Inbox, Outgoing, Revision, Routing, Sent, Tracking, Transport};
 use crate::Session;
 use crate::mcp::call::within;
 use crate::mcp::error::{Error, ErrorKind, HttpError};
@@ -211,9 +211,9 @@ impl Http {
     }
 
     /// The first message decides what the server speaks (OLD-09).
-    async fn initialize(&self, message: Outgoing, inbox: &Inbox) -> Result<Sent, Error> {
+    async fn initialize(&self, message: Outgoing, tracking: &Tracking, inbox: &Inbox) -> Result<Sent, Error> {
         let again = message.clone();
-        let error = match self.post(message, inbox).await {
+        let error = match self.post(message, tracking, inbox).await {
             Err(error) if self.fallback => error,
             result => return result,
         };
@@ -226,16 +226,28 @@ impl Http {
         };
         let (sse, _) = self.legacy.get_or_init(|| (Sse::over(self.endpoint.clone()), refused));
         self.settled.close();
+        // Of which `tracking` knows already that it was sent.
         sse.send(again, inbox).await
     }
 }
 
 impl Transport for Http {
     fn send<'a>(&'a self, message: Outgoing, inbox: &'a Inbox) -> BoxFuture<'a, Result<Sent, Error>> {
+        Box::pin(async move { self.send_tracked(message, &Tracking::default(), inbox).await })
+    }
+
+    fn send_tracked<'a>(
+        &'a self,
+        message: Outgoing,
+        tracking: &'a Tracking,
+        inbox: &'a Inbox,
+    ) -> BoxFuture<'a, Result<Sent, Error>> {
         match self.legacy.get() {
-            Some((sse, _)) => sse.send(message, inbox),
-            None if message.method() == Some(INITIALIZE) => Box::pin(self.initialize(message, inbox)),
-            None => Box::pin(self.post(message, inbox)),
+            Some((sse, _)) => sse.send_tracked(message, tracking, inbox),
+            None if message.method() == Some(INITIALIZE) => {
+                Box::pin(self.initialize(message, tracking, inbox))
+            }
+            None => Box::pin(self.post(message, tracking, inbox)),
         }
     }
 
@@ -289,8 +301,9 @@ impl Transport for Http {
             let mut headers = HeaderMap::new();
             self.session_headers(&mut headers);
             if headers.contains_key(SESSION_ID) {
+                let (url, tracking) = (&self.endpoint.url, Tracking::default());
                 let delete =
-                    self.endpoint.exchange(Method::DELETE, &self.endpoint.url, &headers, Bytes::new(), inbox);
+                    self.endpoint.exchange(Method::DELETE, url, &headers, Bytes::new(), &tracking, inbox);
                 let _: Result<_, Error> = within(inbox, Some(inbox.timeouts().close), delete).await;
             }
             self.abort();

@@ -4,7 +4,7 @@ use super::body::Body;
 use super::engine::{Engine, EngineConfig};
 use super::status::{failed, http_error, redirected};
 use super::target::explicit_port;
-use super::{Inbox, TokenProvider};
+use super::{Inbox, TokenProvider, Tracking};
 use crate::mcp::error::{Delivery, Error, HttpError, InvalidInput, IoStage};
 use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ::http::{Method, Request, Response, StatusCode, Uri};
@@ -94,18 +94,21 @@ impl Endpoint {
     }
 
     /// One request and the head of its answer, whatever the status; redirects within the origin are
-    /// followed, and a refused token is replaced once.
+    /// followed, and a refused token is replaced once. `tracking` is told how far it has come until the
+    /// first answer, whatever that is.
     pub(super) async fn exchange(
         &self,
         method: Method,
         url: &Uri,
         headers: &HeaderMap,
         body: Bytes,
+        tracking: &Tracking,
         inbox: &Inbox,
     ) -> Result<Response<Body>, Error> {
         let engine = self.engine()?;
         let limits = inbox.limits();
         let mut refused = None;
+        tracking.waiting();
         loop {
             let token = self.token(refused.as_ref()).await?;
             let mut uri = url.clone();
@@ -122,7 +125,14 @@ impl Endpoint {
                 if let Some(token) = &token {
                     request.headers_mut().insert(header::AUTHORIZATION, token.clone());
                 }
-                let response = engine.send(request).await.map_err(|failure| failed(failure, &self.config))?;
+                let unanswered = hops == 0 && refused.is_none();
+                let begun = |begun| match begun {
+                    _ if !unanswered => {}
+                    true => tracking.begun(),
+                    false => tracking.waiting(),
+                };
+                let response = engine.send_noting(request, begun).await;
+                let response = response.map_err(|failure| failed(failure, &self.config))?;
                 if !matches!(
                     response.status(),
                     StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT

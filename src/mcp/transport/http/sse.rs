@@ -12,7 +12,7 @@ use super::status::{http_error, media_type, origin};
 #[cfg(feature = "mcp-webpki-roots")]
 use super::tls;
 use super::{
-    BoxFuture, Inbox, Net, Outgoing, PROTOCOL_VERSION, Revision, Sent, TokenProvider, Transport,
+    BoxFuture, Inbox, Net, Outgoing, PROTOCOL_VERSION, Revision, Sent, TokenProvider, Tracking, Transport,
     endpoint_options,
 };
 use crate::Session;
@@ -60,7 +60,8 @@ impl Sse {
         self.open.is_ended()
     }
 
-    async fn post(&self, message: Outgoing, inbox: &Inbox) -> Result<Sent, Error> {
+    async fn post(&self, message: Outgoing, tracking: &Tracking, inbox: &Inbox) -> Result<Sent, Error> {
+        tracking.waiting();
         // Should the stream fail first, the session ends, and this call with it.
         self.open.ended().await;
         let target = self.target.get().expect("set before it is called open");
@@ -70,8 +71,8 @@ impl Sse {
         if let Some(revision) = self.revision.get() {
             headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(revision.as_str()));
         }
-        let response =
-            self.endpoint.exchange(Method::POST, target, &headers, message.body.into(), inbox).await?;
+        let body = message.body.into();
+        let response = self.endpoint.exchange(Method::POST, target, &headers, body, tracking, inbox).await?;
         match response.status().is_success() {
             // What is in the body does not matter (OLD-04).
             true => Ok(Sent::accepted()),
@@ -101,8 +102,9 @@ impl Sse {
     async fn begin(&self, inbox: &Inbox) -> Result<Events, Error> {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_static(EVENT_STREAM));
-        let url = &self.endpoint.url;
-        let response = self.endpoint.exchange(Method::GET, url, &headers, Bytes::new(), inbox).await?;
+        let (url, tracking) = (&self.endpoint.url, Tracking::default());
+        let response =
+            self.endpoint.exchange(Method::GET, url, &headers, Bytes::new(), &tracking, inbox).await?;
         if !response.status().is_success() {
             return Err(http(http_error(response, inbox).await));
         }
@@ -166,7 +168,16 @@ fn resolve(base: &Uri, target: &[u8]) -> Result<Uri, Error> {
 
 impl Transport for Sse {
     fn send<'a>(&'a self, message: Outgoing, inbox: &'a Inbox) -> BoxFuture<'a, Result<Sent, Error>> {
-        Box::pin(self.post(message, inbox))
+        Box::pin(async move { self.post(message, &Tracking::default(), inbox).await })
+    }
+
+    fn send_tracked<'a>(
+        &'a self,
+        message: Outgoing,
+        tracking: &'a Tracking,
+        inbox: &'a Inbox,
+    ) -> BoxFuture<'a, Result<Sent, Error>> {
+        Box::pin(self.post(message, tracking, inbox))
     }
 
     fn run<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, Result<(), Error>> {
