@@ -5,6 +5,7 @@ use crate::{Cause, RequestFailed};
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 mod details;
 
@@ -94,7 +95,16 @@ impl Error {
     }
 
     pub(crate) fn io(stage: IoStage, source: impl Into<Source>, delivery: Delivery) -> Self {
-        Self::new(ErrorKind::Io(IoError { stage, source: source.into() }), delivery)
+        Self::io_shared(stage, Arc::from(source.into()), delivery)
+    }
+
+    /// One failure of several calls.
+    pub(crate) fn io_shared(
+        stage: IoStage,
+        source: Arc<dyn StdError + Send + Sync>,
+        delivery: Delivery,
+    ) -> Self {
+        Self::new(ErrorKind::Io(IoError { stage, source }), delivery)
     }
 
     pub(crate) fn protocol(violation: Violation) -> Self {

@@ -12,7 +12,7 @@ use shared_fate::mcp::{
     BoxFuture, CallOptions, Delivery, Error, ErrorKind, Http, HttpError, InvalidInput, IoStage, Mode, Sse,
     TokenProvider, Violation,
 };
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 
 const CHALLENGE: &str = "WWW-Authenticate: Bearer error=\"invalid_token\", scope=\"a b\"";
 
@@ -202,6 +202,34 @@ fn sec_05_many_refusals_at_once_are_bounded() {
                 assert_eq!(result.unwrap_err().http().unwrap().status(), 401);
             }
             assert_eq!(server.requests().iter().filter(|it| it.rpc() == "ping").count(), 16);
+            client.close().await;
+        })
+        .await;
+    });
+}
+
+#[test]
+fn sec_05_calls_whose_token_expires_together_cost_one_refresh() {
+    const CALLS: usize = 8;
+    everywhere(async |run| {
+        let together = Barrier::new(CALLS);
+        let server = Server::start(move |call| match (call.request.rpc(), token(&call.request)) {
+            ("ping", Some("t0ken-0")) => {
+                together.wait();
+                call.respond("401 Unauthorized", &[CHALLENGE], "expired");
+            }
+            _ => call.normal(),
+        });
+        let tokens = Tokens::default();
+        let (client, driver) =
+            on(&Clock::new()).connect(http(&server).token_provider(tokens.clone())).await.unwrap();
+        run.drive(driver, async {
+            for result in join_all((0..CALLS).map(|_| client.ping())).await {
+                result.unwrap();
+            }
+            let pings = server.requests().into_iter().filter(|it| it.rpc() == "ping");
+            let fresh = pings.filter(|it| token(it) == Some("t0ken-1")).count();
+            assert_eq!((fresh, tokens.0.lock().unwrap().number), (CALLS, 1));
             client.close().await;
         })
         .await;

@@ -6,6 +6,7 @@ use super::{Error, Source};
 use crate::Cause;
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Input that cannot be used.
@@ -40,7 +41,7 @@ impl fmt::Display for InvalidInput {
 #[derive(Debug)]
 pub struct IoError {
     pub(super) stage: IoStage,
-    pub(super) source: Source,
+    pub(super) source: Arc<dyn StdError + Send + Sync>,
 }
 
 impl IoError {

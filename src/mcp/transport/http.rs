@@ -19,6 +19,7 @@ mod status;
 mod target;
 #[cfg(feature = "mcp-tls")]
 mod tls;
+mod tokens;
 
 #[cfg(test)]
 mod tests;
@@ -38,10 +39,12 @@ use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use tokens::Tokens;
 
 pub(crate) use failure::Failure;
 pub use net::{AsyncIo, ConnectError, Connecting, Net, Stream};
 pub use sse::Sse;
+pub use tokens::TokenProvider;
 
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -99,16 +102,6 @@ impl fmt::Debug for State {
     }
 }
 
-/// Where access tokens come from. See [`Http::token_provider`].
-pub trait TokenProvider: Send + Sync + 'static {
-    /// The token for the next request. `refused` is the server's answer (401) if it has just refused
-    /// one: then it takes a new one.
-    fn token<'a>(
-        &'a self,
-        refused: Option<&'a HttpError>,
-    ) -> BoxFuture<'a, Result<String, Box<dyn std::error::Error + Send + Sync>>>;
-}
-
 /// What all transports over HTTP can be given.
 macro_rules! endpoint_options {
     () => {
@@ -134,10 +127,10 @@ macro_rules! endpoint_options {
         }
 
         /// Asks for a bearer token before every request, and, if the server refuses it with a 401, once
-        /// more for that request. The request is repeated then: a server that refuses a token has not
-        /// acted.
+        /// more for that request, or for all that were refused at the same time. The request is repeated
+        /// then: a server that refuses a token has not acted.
         pub fn token_provider(mut self, tokens: impl TokenProvider) -> Self {
-            self.endpoint.tokens = Some(Arc::new(tokens));
+            self.endpoint.tokens = Some(Tokens::new(tokens));
             self
         }
 

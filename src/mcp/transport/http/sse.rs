@@ -11,6 +11,7 @@ use super::post::{EVENT_STREAM, is_message};
 use super::status::{http_error, media_type, origin};
 #[cfg(feature = "mcp-webpki-roots")]
 use super::tls;
+use super::tokens::Tokens;
 use super::{
     BoxFuture, Inbox, Net, Outgoing, PROTOCOL_VERSION, Revision, Sent, TokenProvider, Tracking, Transport,
     endpoint_options,
