@@ -37,7 +37,9 @@ pub struct Limits {
     pub stderr_tail: usize,
     /// How many redirects one request follows. Default 10.
     pub redirects: usize,
-    /// How many times in a row a broken event stream is resumed without any news on it. Default 2.
+    /// How many times in a row a broken event stream is resumed without any news on it. Of the server's own
+    /// stream only those times count that lasted less than 20 s: what closes an idle one after that is a
+    /// proxy, and it will again. Default 2.
     pub resumptions: usize,
     /// How many times in a row a server may ask for input before it answers a call. Default 10.
     pub rounds: usize,

@@ -268,6 +268,58 @@ fn ses_14_a_stream_that_the_server_closes_is_opened_again_where_it_ended() {
 }
 
 #[test]
+fn ses_14_liv_20_a_stream_that_a_proxy_closes_again_and_again_is_not_lost() {
+    everywhere(async |run| {
+        for breaks in [false, true] {
+            let feed = Feed::new();
+            let served = feed.clone();
+            let server = Server::start(move |call| match is_get(&call.request) {
+                true if breaks => {
+                    call.head("200 OK", &["Content-Type: text/event-stream", "Content-Length: 1000"]);
+                    served.wait();
+                }
+                true => served.serve(call),
+                false => call.normal(),
+            });
+            let mut limits = Limits::default();
+            limits.resumptions = 2;
+            let (clock, log) = (Clock::new(), Log::default());
+            let builder = log.events(on(&clock)).limits(limits);
+            let (client, driver) = builder.connect(http(&server)).await.unwrap();
+            run.drive(driver, async {
+                let end = async |after: Duration, round: u64| {
+                    server.arrival(is_get).await;
+                    clock.advance(after);
+                    feed.write("");
+                    clock.pass(seconds(round)).await;
+                };
+                let lasting = async {
+                    for _ in 0..10 {
+                        end(seconds(20), 1).await;
+                    }
+                    // A millisecond less is too little, and the next of them would be one too many.
+                    end(millis(19_999), 2).await;
+                    end(seconds(20), 1).await;
+                    end(seconds(0), 2).await;
+                    server.arrival(is_get).await;
+                    feed.write("");
+                };
+                lasting.await;
+                while log.count("StreamLost") == 0 {
+                    client.ping().await.unwrap();
+                }
+                clock.advance(seconds(1_000));
+                client.ping().await.unwrap();
+                assert_eq!((gets(&server), log.lines().len()), (14, 1), "{:?}", log.lines());
+                client.close().await;
+                server.deserted().await;
+            })
+            .await;
+        }
+    });
+}
+
+#[test]
 fn ses_15_ht_10_a_reply_on_the_servers_stream_finds_its_call() {
     everywhere(async |run| {
         let feed = Feed::new();
