@@ -48,6 +48,9 @@ pub struct Limits {
     pub changes: usize,
     /// How many pages a `list_*` method fetches. Default 1 000.
     pub pages: usize,
+    /// How many origins an [`EraCache`](super::EraCache) remembers; the one that was connected to the
+    /// longest ago makes room. Default 1 024.
+    pub eras: usize,
 }
 
 impl Default for Limits {
@@ -69,6 +72,7 @@ impl Default for Limits {
             rounds: 10,
             changes: 1_024,
             pages: 1_000,
+            eras: 1_024,
         }
     }
 }

@@ -78,6 +78,12 @@ pub trait Transport: Send + Sync + 'static {
         None
     }
 
+    /// Where the server is, if that tells servers apart: what one is (an [`EraCache`](super::EraCache)
+    /// remembers it) holds for the next connection to the same place.
+    fn origin(&self) -> Option<String> {
+        None
+    }
+
     /// Gives everything up at once. Needs no executor, may be called at any time and repeatedly.
     fn abort(&self);
 }

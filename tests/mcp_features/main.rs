@@ -14,6 +14,7 @@ mod fault;
 mod calls;
 mod elicit;
 mod era;
+mod era_cache;
 mod era_lines;
 mod handlers;
 mod kit;

@@ -16,7 +16,7 @@ fn is_stream(request: &Request) -> bool {
 }
 
 /// A server of the old kind: a stream that begins with `endpoint`, and POSTs that are answered there.
-fn old(feed: &Feed, call: &mut Call) {
+pub(crate) fn old(feed: &Feed, call: &mut Call) {
     if is_stream(&call.request) {
         return feed.serve(call);
     }

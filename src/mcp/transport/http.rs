@@ -303,6 +303,10 @@ impl Transport for Http {
         })
     }
 
+    fn origin(&self) -> Option<String> {
+        Some(self.endpoint.origin())
+    }
+
     fn abort(&self) {
         self.endpoint.close();
     }

@@ -2,7 +2,7 @@
 
 use super::body::Body;
 use super::engine::{Engine, EngineConfig};
-use super::status::{failed, http_error, redirected};
+use super::status::{failed, http_error, origin, redirected};
 use super::target::explicit_port;
 use super::tokens::Tokens;
 use super::{Inbox, Tracking};
@@ -66,6 +66,12 @@ impl Endpoint {
     pub(super) fn bearer(&mut self, token: &str) -> Result<(), Error> {
         self.headers.remove(header::AUTHORIZATION);
         self.header(header::AUTHORIZATION.as_str(), &format!("Bearer {token}"))
+    }
+
+    /// Scheme, host and port.
+    pub(super) fn origin(&self) -> String {
+        let (scheme, host, port) = origin(&self.url);
+        format!("{}://{}:{port}", scheme.unwrap_or_default(), host.unwrap_or_default())
     }
 
     fn engine(&self) -> Result<&Engine, Error> {

@@ -194,6 +194,11 @@ impl Transport for Sse {
         Box::pin(async move { self.abort() })
     }
 
+    /// Beside a server of the newer transport.
+    fn origin(&self) -> Option<String> {
+        Some(format!("sse {}", self.endpoint.origin()))
+    }
+
     fn abort(&self) {
         self.endpoint.close();
     }
