@@ -102,7 +102,9 @@ impl Client {
             return Ok(Known::Legacy(offer));
         };
         match plan {
-            Plan::As(_) if is_refusal(&error) => Err(Refusal::Otherwise(error)),
+            Plan::As(_) if self.shared().inbox.is_handshaking() && is_refusal(&error) => {
+                Err(Refusal::Otherwise(error))
+            }
             // Slow to answer the probe, and of the new kind all the same (ERA-18).
             Plan::Ask if error.rpc().is_some_and(|rpc| rpc.code() == UNSUPPORTED_VERSION) => {
                 match self.discover().await? {

@@ -30,8 +30,8 @@ pub trait Transport: Send + Sync + 'static {
     /// Sends one message.
     fn send<'a>(&'a self, message: Outgoing, inbox: &'a Inbox) -> BoxFuture<'a, Result<Sent, Error>>;
 
-    /// The same, and says how far the message has come. It is this that is called for requests and
-    /// notifications.
+    /// The same, and says how far the message has come. It is this that is called for what somebody waits
+    /// for: requests, and notifications of the caller's.
     fn send_tracked<'a>(
         &'a self,
         message: Outgoing,

@@ -221,6 +221,22 @@ fn era_01_13_what_says_nothing_changes_nothing() {
 }
 
 #[test]
+fn era_01_ini_12_a_handshake_that_fails_at_its_end_is_no_other_kind_of_server() {
+    once(async |run| {
+        let (server, manners) = server(legacy);
+        let builder = auto();
+        asked(run, &builder, &server).await.1.unwrap();
+        manners.change(|call| match call.request.rpc() {
+            "notifications/initialized" => call.respond("404 Not Found", &[], "which session?"),
+            _ => dual(call),
+        });
+        let (found, result) = asked(run, &builder, &server).await;
+        assert_eq!(found, [INITIALIZE]);
+        assert_eq!(result.unwrap_err().http().unwrap().status(), 404);
+    });
+}
+
+#[test]
 fn era_01_an_offer_that_the_server_named_is_remembered() {
     once(async |run| {
         let (server, _) = server(|call| match call.request.rpc() {

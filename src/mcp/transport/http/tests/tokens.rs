@@ -13,9 +13,12 @@ use std::task::{Context, Poll};
 
 type Answer = Result<String, Box<dyn StdError + Send + Sync>>;
 
+/// Whether a token was refused, and where the next goes.
+type Question = (bool, oneshot::Sender<Answer>);
+
 /// Gives what the test says, when it says so.
 #[derive(Clone, Default)]
-struct Script(Arc<Mutex<Vec<(bool, oneshot::Sender<Answer>)>>>);
+struct Script(Arc<Mutex<Vec<Question>>>);
 
 impl TokenProvider for Script {
     fn token<'a>(&'a self, refused: Option<&'a HttpError>) -> BoxFuture<'a, Answer> {
