@@ -28,6 +28,7 @@ mod call;
 mod client;
 mod connect;
 mod driver;
+mod era;
 mod error;
 mod event;
 mod handlers;
@@ -47,6 +48,7 @@ pub use builder::Builder;
 pub use client::{CallOptions, Client};
 pub use connect::Mode;
 pub use driver::{Driver, With};
+pub use era::EraCache;
 pub use error::{
     Delivery, Error, ErrorKind, ExitStatus, HttpError, InvalidInput, IoError, IoStage, LimitError,
     ProtocolError, ServerExited, SessionLost, TimeoutError, Violation,
@@ -65,4 +67,4 @@ pub use timer::{AsyncIoTimer, BoxFuture, Timer};
 pub use transport::http::{AsyncIo, ConnectError, Connecting, Http, Net, Sse, Stream, TokenProvider};
 pub use transport::memory::{Memory, MemoryServer};
 pub use transport::stdio::Stdio;
-pub use transport::{Outgoing, Sent, Transport};
+pub use transport::{Outgoing, Sent, Tracking, Transport};

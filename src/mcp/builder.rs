@@ -3,6 +3,7 @@
 use super::client::Client;
 use super::connect::Mode;
 use super::driver::Driver;
+use super::era::EraCache;
 use super::error::Error;
 use super::event::Event;
 use super::handlers::{ElicitForm, ElicitUrl, Elicited, HandlerResult, Handlers, Root};
@@ -24,6 +25,7 @@ pub(crate) struct Config {
     pub(crate) on_event: Option<EventHook>,
     pub(crate) handlers: Handlers,
     pub(crate) mode: Mode,
+    pub(crate) eras: EraCache,
 }
 
 pub(crate) type EventHook = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
@@ -63,6 +65,7 @@ impl Builder {
                 on_event: None,
                 handlers: Handlers::default(),
                 mode: Mode::Auto,
+                eras: EraCache::new(),
             },
         }
     }
@@ -102,6 +105,12 @@ impl Builder {
     /// Which protocol revisions to speak. Default: [`Mode::Auto`].
     pub fn mode(mut self, mode: Mode) -> Self {
         self.config.mode = mode;
+        self
+    }
+
+    /// Remembers here what servers are, in place of a cache that only the clones of this builder share.
+    pub fn era_cache(mut self, eras: EraCache) -> Self {
+        self.config.eras = eras;
         self
     }
 
@@ -167,7 +176,7 @@ impl Builder {
 
     /// Connects: see [`Client::connect`].
     pub async fn connect(self, transport: impl Transport) -> Result<(Client, Driver), Error> {
-        Client::connect_with(self.config, Box::new(transport)).await
+        Client::connect_with(self.config, Box::new(transport), None).await
     }
 }
 

@@ -6,7 +6,7 @@ use super::inbox::{Deadline, Inbox};
 use super::protocol::exchange::{Reply, ReplyError};
 use super::protocol::message;
 use super::protocol::meta::with_meta;
-use super::transport::{Outgoing, Routing};
+use super::transport::{Outgoing, Routing, Tracking};
 use crate::SupervisedExt;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -51,7 +51,7 @@ impl Client {
             let params = call.params(params, options, meta);
             let body = message::encode_request(call.id, method, params.as_deref());
             let message = Outgoing { id: Some(call.id), method: Some(method.to_owned()), body, routing };
-            let mut sending = Some(shared.transport.send(message, inbox));
+            let mut sending = Some(shared.transport.send_tracked(message, &call.tracking, inbox));
             poll_fn(|cx| {
                 if let Some(send) = &mut sending
                     && let Poll::Ready(sent) = send.as_mut().poll(cx)
@@ -67,6 +67,7 @@ impl Client {
                 inbox
                     .poll_deadline(call.id, &mut deadline)
                     .map(|()| Err(timed_out(&deadline, options.silence, total)))
+                    .map_err(|error| error.after_losing(call.tracking.take_lost()))
             })
             .await
         };
@@ -84,11 +85,12 @@ impl Client {
         let body = message::encode_notification(method, params);
         let message = Outgoing { id: None, method: Some(method.to_owned()), body, routing: None };
         let limit = self.options().total.or_else(|| self.options().silence);
-        let send = within(inbox, limit, shared.transport.send(message, inbox));
+        let tracking = Tracking::default();
+        let send = within(inbox, limit, shared.transport.send_tracked(message, &tracking, inbox));
         send.try_supervised(inbox.session())
             .await
             .map(drop)
-            .map_err(|failed| Error::from_request(failed, false))
+            .map_err(|failed| Error::from_request(failed, tracking.is_unsent()))
     }
 
     /// Waits, but not longer than the session lives.
@@ -114,6 +116,7 @@ struct PendingCall<'a> {
     shared: &'a Shared,
     id: u64,
     answered: AtomicBool,
+    tracking: Tracking,
     /// Told whether the request was taken back before it was written.
     retracted: &'a AtomicBool,
     cancellable: bool,
@@ -140,6 +143,7 @@ impl<'a> PendingCall<'a> {
             shared,
             id,
             answered: AtomicBool::new(false),
+            tracking: Tracking::default(),
             retracted,
             cancellable,
             reports_progress: options.progress.is_some(),
@@ -194,7 +198,8 @@ impl Drop for PendingCall<'_> {
         if self.answered.load(Ordering::Relaxed) {
             return;
         }
-        if self.shared.transport.retract(self.id) {
+        // CAN-02.
+        if self.tracking.is_unsent() || self.shared.transport.retract(self.id) {
             self.retracted.store(true, Ordering::Relaxed);
         } else if self.cancellable && !self.shared.inbox.session().is_ended() {
             self.shared.inbox.post(cancellation(self.id));

@@ -2,8 +2,9 @@
 
 use super::builder::{Builder, Config};
 use super::call::params_of;
-use super::connect::{Mode, Refusal};
+use super::connect::{Mode, Plan, Refusal};
 use super::driver::Driver;
+use super::era::Known;
 use super::error::{Error, InvalidInput};
 use super::event::Progress;
 use super::inbox::{Inbox, ProgressHandler};
@@ -239,35 +240,60 @@ impl Client {
         match self.shared().transport.renew() {
             Some(transport) => {
                 let mut config = self.inbox().config().clone();
-                // What the server is does not change with the connection (ERA-01).
-                config.mode = if self.revision().is_modern() { Mode::Modern } else { Mode::Legacy };
-                Self::connect_with(config, transport?).await
+                // What the server is does not change with the connection (ERA-01); if it is one without a
+                // handshake, nothing makes it another (ERA-23).
+                if self.revision().is_modern() {
+                    config.mode = Mode::Modern;
+                }
+                Self::connect_with(config, transport?, Some(Known::Legacy(None))).await
             }
             None => Err(Error::invalid(InvalidInput::Transport)),
         }
     }
 
+    /// `known` is what the server was, if nothing newer is remembered.
     pub(crate) async fn connect_with(
-        mut config: Config,
+        config: Config,
         transport: Box<dyn Transport>,
+        known: Option<Known>,
     ) -> Result<(Self, Driver), Error> {
+        let origin = transport.origin();
+        let remembered = origin.as_ref().and_then(|origin| config.eras.get(origin));
+        let plan = Plan::new(config.mode, remembered.or(known));
         let (client, mut driver) = Self::unconnected(config.clone(), transport);
-        let error = match client.shake_hands(config.mode, &mut driver).await {
-            Ok(()) => return Ok((client, driver)),
-            Err(Refusal::Exited(error)) if config.mode == Mode::Auto => error,
-            Err(refusal) => return Err(refusal.into_error()),
+        let refusal = match client.shake_hands(plan, &mut driver).await {
+            Ok(found) => {
+                client.remember(origin.as_deref(), found);
+                return Ok((client, driver));
+            }
+            Err(refusal) => refusal,
         };
-        // Some older servers quit when they are asked anything but `initialize` (ERA-17).
+        let (plan, error) = match (refusal, plan) {
+            // Some older servers quit when they are asked anything but `initialize` (ERA-17).
+            (Refusal::Exited(error), Plan::Ask) => (Plan::As(Known::Legacy(None)), error),
+            // It is not what it was, and may have made a mess of the connection.
+            (Refusal::Otherwise(error), Plan::As(known)) if config.mode == Mode::Auto => {
+                if let Some(origin) = &origin {
+                    config.eras.forget(origin, known);
+                }
+                (Plan::Ask, error)
+            }
+            (refusal, _) => return Err(refusal.into_error()),
+        };
         let again = client.shared().transport.renew();
         drop((client, driver));
-        match again {
-            None => Err(error),
-            Some(transport) => {
-                config.mode = Mode::Legacy;
-                let (client, mut driver) = Self::unconnected(config, transport?);
-                client.shake_hands(Mode::Legacy, &mut driver).await.map_err(Refusal::into_error)?;
-                Ok((client, driver))
-            }
+        let Some(transport) = again else { return Err(error) };
+        let (client, mut driver) = Self::unconnected(config, transport?);
+        let found = client.shake_hands(plan, &mut driver).await.map_err(Refusal::into_error)?;
+        client.remember(origin.as_deref(), found);
+        Ok((client, driver))
+    }
+
+    /// Only who lets the server choose finds out what it prefers.
+    fn remember(&self, origin: Option<&str>, found: Known) {
+        let config = self.inbox().config();
+        if let Some(origin) = origin.filter(|_| config.mode != Mode::Legacy) {
+            config.eras.set(origin, found, config.limits.eras);
         }
     }
 
@@ -291,8 +317,8 @@ impl Client {
     }
 
     /// The handshake or what is in its place, with the driver polled beside it.
-    async fn shake_hands(&self, mode: Mode, driver: &mut Driver) -> Result<(), Refusal> {
-        let mut handshake = pin!(self.agree_in_time(mode));
+    async fn shake_hands(&self, plan: Plan, driver: &mut Driver) -> Result<Known, Refusal> {
+        let mut handshake = pin!(self.agree_in_time(plan));
         poll_fn(|cx| {
             if let Poll::Ready(result) = handshake.as_mut().poll(cx) {
                 return Poll::Ready(result);

@@ -3,6 +3,7 @@
 
 use super::call::within;
 use super::client::{CallOptions, Client};
+use super::era::Known;
 use super::error::{Error, ErrorKind, Violation};
 use super::modern::Modern;
 use super::protocol::handshake::{INITIALIZE, INITIALIZED, Revision, initialize_params};
@@ -14,7 +15,7 @@ use super::types::{DiscoverResult, Extra, Implementation, InitializeResult, deco
 #[non_exhaustive]
 pub enum Mode {
     /// Asks the server with a request of revision 2026-07-28 (`server/discover`), and shakes hands if it
-    /// turns out to be an older one.
+    /// turns out to be an older one, or is remembered as one ([`EraCache`](super::EraCache)).
     #[default]
     Auto,
     /// Shakes hands: revisions 2024-11-05 to 2025-11-25.
@@ -23,17 +24,40 @@ pub enum Mode {
     Modern,
 }
 
+/// How to come to an agreement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Plan {
+    /// Ask what the server is.
+    Ask,
+    /// As with a server of this kind, and no other.
+    As(Known),
+}
+
+impl Plan {
+    /// What the mode says; and what is known, if that leaves it open.
+    pub(crate) fn new(mode: Mode, known: Option<Known>) -> Self {
+        match (mode, known) {
+            (Mode::Auto, None) => Self::Ask,
+            (Mode::Auto, Some(known)) => Self::As(known),
+            (Mode::Legacy, _) => Self::As(Known::Legacy(None)),
+            (Mode::Modern, _) => Self::As(Known::Modern),
+        }
+    }
+}
+
 /// Why there is no agreement.
 pub(crate) enum Refusal {
     Final(Error),
     /// The server quit when it was asked what it is.
     Exited(Error),
+    /// It answers as one of another kind would.
+    Otherwise(Error),
 }
 
 impl Refusal {
     pub(crate) fn into_error(self) -> Error {
         match self {
-            Self::Final(error) | Self::Exited(error) => error,
+            Self::Final(error) | Self::Exited(error) | Self::Otherwise(error) => error,
         }
     }
 }
@@ -53,51 +77,45 @@ enum Verdict {
 
 impl Client {
     /// One limit for all of it (INI-11).
-    pub(crate) async fn agree_in_time(&self, mode: Mode) -> Result<(), Refusal> {
+    pub(crate) async fn agree_in_time(&self, plan: Plan) -> Result<Known, Refusal> {
         let inbox = &self.shared().inbox;
-        let mut refusal = None;
-        let agree = async {
-            self.agree(mode).await.map_err(|refused| match refused {
-                Refusal::Final(error) => error,
-                exited @ Refusal::Exited(_) => {
-                    refusal = Some(exited);
-                    Error::protocol(Violation::Result)
-                }
-            })
-        };
-        let result = within(inbox, inbox.timeouts().handshake, agree).await;
-        result.map_err(|error| refusal.unwrap_or(Refusal::Final(error)))
+        let agree = async { Ok(self.agree(plan).await) };
+        within(inbox, inbox.timeouts().handshake, agree).await?
     }
 
-    async fn agree(&self, mode: Mode) -> Result<(), Refusal> {
-        let offer = match mode {
-            Mode::Legacy => None,
-            Mode::Auto | Mode::Modern => match self.discover().await? {
+    async fn agree(&self, plan: Plan) -> Result<Known, Refusal> {
+        let offer = match plan {
+            Plan::As(Known::Legacy(offer)) => offer,
+            Plan::Ask | Plan::As(Known::Modern) => match self.discover().await? {
                 Verdict::Modern(revision, server) => {
                     self.settle(revision, *server).await;
-                    return Ok(());
+                    return Ok(Known::Modern);
                 }
-                Verdict::Legacy(_, error) if mode == Mode::Modern => {
+                Verdict::Legacy(_, error) if plan != Plan::Ask => {
                     let violation = || Error::protocol(Violation::Version("a handshake".to_owned()));
-                    return Err(error.unwrap_or_else(violation).into());
+                    return Err(Refusal::Otherwise(error.unwrap_or_else(violation)));
                 }
                 Verdict::Legacy(offer, _) => offer,
             },
         };
-        match self.initialize(offer.unwrap_or(Revision::LATEST)).await {
+        let Err(error) = self.initialize(offer.unwrap_or(Revision::LATEST)).await else {
+            return Ok(Known::Legacy(offer));
+        };
+        match plan {
+            Plan::As(_) if self.shared().inbox.is_handshaking() && is_refusal(&error) => {
+                Err(Refusal::Otherwise(error))
+            }
             // Slow to answer the probe, and of the new kind all the same (ERA-18).
-            Err(error)
-                if mode == Mode::Auto && error.rpc().is_some_and(|rpc| rpc.code() == UNSUPPORTED_VERSION) =>
-            {
+            Plan::Ask if error.rpc().is_some_and(|rpc| rpc.code() == UNSUPPORTED_VERSION) => {
                 match self.discover().await? {
                     Verdict::Modern(revision, server) => {
                         self.settle(revision, *server).await;
-                        Ok(())
+                        Ok(Known::Modern)
                     }
                     Verdict::Legacy(..) => Err(error.into()),
                 }
             }
-            result => Ok(result?),
+            _ => Err(error.into()),
         }
     }
 
@@ -182,7 +200,7 @@ impl Client {
             ErrorKind::Http(http) => match (http.status(), http.rpc()) {
                 (401 | 403, _) => None,
                 (_, Some(rpc)) if rpc.code() == -32601 => Some(Era::Legacy(None)),
-                (408 | 425 | 429, _) => None,
+                (status, _) if is_other_matter(status) => None,
                 (400..=499, Some(rpc)) => Some(era_of_error(rpc, sent)),
                 (400..=499, None) => Some(Era::Legacy(None)),
                 _ => None,
@@ -200,6 +218,19 @@ impl Client {
             false => Refusal::Final(error),
         }
     }
+}
+
+/// Whether the server has refused `initialize` itself, so that it may want none (ERA-01).
+fn is_refusal(error: &Error) -> bool {
+    match error.http() {
+        Some(http) => matches!(http.status(), 400..=499) && !is_other_matter(http.status()),
+        None => error.rpc().is_some(),
+    }
+}
+
+/// Statuses of the 400s that say nothing about what the server speaks (ERA-13).
+fn is_other_matter(status: u16) -> bool {
+    matches!(status, 401 | 403 | 408 | 425 | 429)
 }
 
 /// DIS-03.

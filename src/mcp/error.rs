@@ -5,6 +5,7 @@ use crate::{Cause, RequestFailed};
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 mod details;
 
@@ -35,6 +36,8 @@ pub struct Error {
 struct Inner {
     kind: ErrorKind,
     delivery: Delivery,
+    /// See [`Error::lost_stream`].
+    lost: Option<Error>,
 }
 
 /// What happened.
@@ -84,7 +87,7 @@ pub enum Delivery {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, delivery: Delivery) -> Self {
-        Self { inner: Box::new(Inner { kind, delivery }) }
+        Self { inner: Box::new(Inner { kind, delivery, lost: None }) }
     }
 
     pub(crate) fn invalid(input: InvalidInput) -> Self {
@@ -92,7 +95,16 @@ impl Error {
     }
 
     pub(crate) fn io(stage: IoStage, source: impl Into<Source>, delivery: Delivery) -> Self {
-        Self::new(ErrorKind::Io(IoError { stage, source: source.into() }), delivery)
+        Self::io_shared(stage, Arc::from(source.into()), delivery)
+    }
+
+    /// One failure of several calls.
+    pub(crate) fn io_shared(
+        stage: IoStage,
+        source: Arc<dyn StdError + Send + Sync>,
+        delivery: Delivery,
+    ) -> Self {
+        Self::new(ErrorKind::Io(IoError { stage, source }), delivery)
     }
 
     pub(crate) fn protocol(violation: Violation) -> Self {
@@ -102,6 +114,24 @@ impl Error {
     pub(crate) fn protocol_with(violation: Violation, source: impl Into<Source>) -> Self {
         let source = Some(source.into());
         Self::new(ErrorKind::Protocol(ProtocolError { violation, source }), Delivery::Answered)
+    }
+
+    /// A call's event stream has ended: how it broke, if it did not just end, and how resuming it failed.
+    #[cfg(feature = "mcp-http")]
+    pub(crate) fn stream_ended(broke: Option<Self>, resuming: Option<Self>) -> Self {
+        match (broke, resuming) {
+            (None, None) => Self::protocol(Violation::StreamEnded),
+            (Some(error), None) | (None, Some(error)) => Self::protocol_with(Violation::StreamEnded, error),
+            (Some(broke), Some(resuming)) => {
+                Self::protocol_with(Violation::StreamEnded, resuming).after_losing(Some(broke))
+            }
+        }
+    }
+
+    /// The same failure of a call that had lost its event stream before (RES-09, LIV-05).
+    pub(crate) fn after_losing(mut self, lost: Option<Self>) -> Self {
+        self.inner.lost = lost;
+        self
     }
 
     pub(crate) fn limit(what: &'static str, limit: usize, delivery: Delivery) -> Self {
@@ -230,6 +260,13 @@ impl Error {
         self.session_cause().is_some()
     }
 
+    /// What had become of the call's event stream before: where the deadline ran out while it was to be
+    /// resumed, this is the source, too; where resuming it failed, which is the source then, this is how
+    /// it had broken.
+    pub fn lost_stream(&self) -> Option<&Self> {
+        self.inner.lost.as_ref()
+    }
+
     /// Whether a deadline of ours ran out.
     pub fn is_timeout(&self) -> bool {
         matches!(self.kind(), ErrorKind::Timeout(_))
@@ -238,8 +275,13 @@ impl Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, delivery } = &*self.inner;
-        f.debug_struct("Error").field("kind", kind).field("delivery", delivery).finish()
+        let Inner { kind, delivery, lost } = &*self.inner;
+        let mut debug = f.debug_struct("Error");
+        debug.field("kind", kind).field("delivery", delivery);
+        if let Some(lost) = lost {
+            debug.field("lost", lost);
+        }
+        debug.finish()
     }
 }
 
@@ -250,7 +292,10 @@ impl fmt::Display for Error {
             ErrorKind::Io(error) => error.stage.fmt(f),
             ErrorKind::Http(error) => error.fmt(f),
             ErrorKind::Rpc(error) => write!(f, "the server answered with an error: {error}"),
-            ErrorKind::Protocol(error) => error.violation.fmt(f),
+            ErrorKind::Protocol(error) => match self.lost_stream() {
+                None => error.violation.fmt(f),
+                Some(lost) => write!(f, "{}: {lost:#}; and resuming it failed", error.violation),
+            },
             ErrorKind::Timeout(error) => error.fmt(f),
             ErrorKind::Limit(error) => error.fmt(f),
             ErrorKind::ServerExited(error) => error.fmt(f),
@@ -277,6 +322,7 @@ impl StdError for Error {
         match self.kind() {
             ErrorKind::Io(error) => Some(&*error.source),
             ErrorKind::Protocol(error) => error.source.as_ref().map(|source| &**source as _),
+            ErrorKind::Timeout(_) => self.lost_stream().map(|lost| lost as _),
             ErrorKind::SessionExpired(error) => Some(error),
             ErrorKind::NoEndpoint(_, sse) => Some(&**sse),
             // The cause is told by `SessionLost` where it is not an error of its own.

@@ -45,6 +45,8 @@ pub struct Inbox {
     served_at: AtomicU64,
     /// Until the handshake is over, an error that names nobody can only mean its one call.
     handshaking: AtomicBool,
+    /// How often the server has said that its list of tools has changed.
+    tool_changes: AtomicU64,
     /// Servers of revision 2026-07-28 send no requests, and get no answer to one (M-17).
     mute: AtomicBool,
     this: Weak<Self>,
@@ -62,6 +64,7 @@ impl Inbox {
             serving: AtomicUsize::new(0),
             served_at: AtomicU64::new(0),
             handshaking: AtomicBool::new(true),
+            tool_changes: AtomicU64::new(0),
             mute: AtomicBool::new(false),
             config,
             this: this.clone(),
@@ -178,6 +181,9 @@ impl Inbox {
     }
 
     fn accept_notification(&self, method: &str, params: Option<&RawValue>) {
+        if method == "notifications/tools/list_changed" {
+            self.tool_changes.fetch_add(1, Ordering::Relaxed);
+        }
         if self.accept_change(method, params) {
             return;
         }
@@ -311,6 +317,10 @@ impl Inbox {
     pub(crate) fn served(&self) {
         self.served_at.store(self.alarm.now(), Ordering::Relaxed);
         self.serving.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn tool_changes(&self) -> u64 {
+        self.tool_changes.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set_mute(&self, mute: bool) {

@@ -37,7 +37,9 @@ pub struct Limits {
     pub stderr_tail: usize,
     /// How many redirects one request follows. Default 10.
     pub redirects: usize,
-    /// How many times in a row a broken event stream is resumed without any news on it. Default 2.
+    /// How many times in a row a broken event stream is resumed without any news on it. Of the server's own
+    /// stream only those times count that lasted less than 20 s: what closes an idle one after that is a
+    /// proxy, and it will again. Default 2.
     pub resumptions: usize,
     /// How many times in a row a server may ask for input before it answers a call. Default 10.
     pub rounds: usize,
@@ -46,6 +48,9 @@ pub struct Limits {
     pub changes: usize,
     /// How many pages a `list_*` method fetches. Default 1 000.
     pub pages: usize,
+    /// How many origins an [`EraCache`](super::EraCache) remembers; the one that was connected to the
+    /// longest ago makes room. Default 1 024.
+    pub eras: usize,
 }
 
 impl Default for Limits {
@@ -67,6 +72,7 @@ impl Default for Limits {
             rounds: 10,
             changes: 1_024,
             pages: 1_000,
+            eras: 1_024,
         }
     }
 }
@@ -84,6 +90,12 @@ pub struct Timeouts {
     /// Asking a server what it is, in [`Mode::Auto`](super::Mode::Auto) and
     /// [`Mode::Modern`](super::Mode::Modern). Default 10 s.
     pub probe: Option<Duration>,
+    /// Over HTTP, how long connecting waits for the server's own event stream to be answered, one way or
+    /// the other, before the client is handed out: some servers send nothing until there is something to
+    /// say. The stream goes on opening after that. Default 300 ms.
+    pub stream: Duration,
+    /// Over HTTP+SSE, the event that says where to POST; from the request for the stream on. Default 30 s.
+    pub endpoint: Option<Duration>,
     /// Every step of an orderly close: stdin closed, SIGTERM, SIGKILL; or the HTTP DELETE. Default 2 s.
     pub close: Duration,
 }
@@ -95,6 +107,8 @@ impl Default for Timeouts {
             total: Some(Duration::from_secs(600)),
             handshake: Some(Duration::from_secs(60)),
             probe: Some(Duration::from_secs(10)),
+            stream: Duration::from_millis(300),
+            endpoint: Some(Duration::from_secs(30)),
             close: Duration::from_secs(2),
         }
     }

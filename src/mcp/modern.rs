@@ -47,6 +47,18 @@ pub(crate) struct Modern {
 struct Tools {
     listed: bool,
     mirrored: HashMap<String, Arc<[Mirrored]>>,
+    good: Good,
+    /// Of the list that was fetched last, whoever is going to read it.
+    heard: Good,
+}
+
+/// For how long a list is good.
+#[derive(Clone, Copy, Default)]
+struct Good {
+    /// When the server wants it to be fetched again, if it has said so.
+    until: Option<u64>,
+    /// How many changes the server had told of before.
+    changes: u64,
 }
 
 impl Modern {
@@ -69,6 +81,34 @@ impl Modern {
     fn mirrored(&self, tool: &str) -> (bool, Option<Arc<[Mirrored]>>) {
         let tools = self.tools.lock();
         (tools.listed, tools.mirrored.get(tool).map(Arc::clone))
+    }
+
+    /// Whether the list is out of date. Of several calls one is told so, to fetch it; the others go on with
+    /// what there is.
+    fn take_out_of_date(&self, inbox: &Inbox) -> bool {
+        let (changes, now) = (inbox.tool_changes(), inbox.clock());
+        let mut tools = self.tools.lock();
+        let Good { until, changes: then } = tools.good;
+        let out_of_date = tools.listed && (changes != then || until.is_some_and(|until| now >= until));
+        if out_of_date {
+            tools.good = Good { until: None, changes };
+        }
+        out_of_date
+    }
+
+    /// Takes note of how long a page of the list of tools may be relied upon: no time at all means that
+    /// the server does not say.
+    fn note_list(&self, params: Option<&RawValue>, page: &str, changes: u64, inbox: &Inbox) {
+        let member = |text: &str, name: &str| Object::read(text)?.get(name).map(ToOwned::to_owned);
+        let ttl = member(page, "ttlMs").and_then(|ttl| serde_json::from_str::<f64>(ttl.get()).ok());
+        let ttl = ttl.and_then(|millis| Duration::try_from_secs_f64(millis / 1000.0).ok());
+        let until = ttl.filter(|ttl| !ttl.is_zero()).map(|ttl| inbox.clock().saturating_add(millis(ttl)));
+        let is_first = params.is_none_or(|params| member(params.get(), "cursor").is_none());
+        let heard = &mut self.tools.lock().heard;
+        match is_first {
+            true => *heard = Good { until, changes },
+            false => heard.until = heard.until.into_iter().chain(until).min(),
+        }
     }
 }
 
@@ -93,13 +133,19 @@ impl Client {
         let budget = Budget::new(inbox, self.options().total);
         let limit = inbox.limits().rounds;
         let mut repeated: Option<Box<RawValue>> = None;
+        let changes = inbox.tool_changes();
         for round in 0..=limit {
             let result = self.routed(modern, method, repeated.as_deref().or(params), budget).await;
             // The server knows of the call since the first round.
             let result = result.map_err(|error| if round == 0 { error } else { error.of_answered() })?;
             let tasks = inbox.config().handlers.tasks;
             let wanted = match outcome(method, result.get(), tasks) {
-                Outcome::Complete => return Ok(result),
+                Outcome::Complete => {
+                    if method == "tools/list" && self.shared().transport.exchanges() {
+                        modern.note_list(params, result.get(), changes, inbox);
+                    }
+                    return Ok(result);
+                }
                 Outcome::Task(task) => return self.follow(modern, task, budget).await,
                 Outcome::Unknown => return Err(Error::protocol(Violation::ResultType)),
                 Outcome::InputRequired(wanted) => wanted,
@@ -154,7 +200,7 @@ impl Client {
         };
         let name = name_of(method, params).unwrap_or_default();
         let mut known = modern.mirrored(&name);
-        if refresh || (known.1.is_none() && !known.0) {
+        if modern.take_out_of_date(budget.inbox) || refresh || (known.1.is_none() && !known.0) {
             // Calls of their own, without arguments. If they fail, the server judges by what it gets.
             let (silence, total) = (self.options().silence, budget.left());
             let lister = self.with_options(CallOptions { silence, total, ..CallOptions::default() });
@@ -198,6 +244,7 @@ impl Client {
         });
         let mut known = modern.tools.lock();
         known.listed |= last;
+        known.good = known.heard;
         known.mirrored.extend(noted);
     }
 

@@ -10,6 +10,9 @@ use super::timer::BoxFuture;
 pub(crate) mod http;
 pub(crate) mod memory;
 pub(crate) mod stdio;
+mod tracking;
+
+pub use tracking::Tracking;
 
 /// A way to one server: it carries messages and reports its end.
 ///
@@ -26,6 +29,18 @@ pub(crate) mod stdio;
 pub trait Transport: Send + Sync + 'static {
     /// Sends one message.
     fn send<'a>(&'a self, message: Outgoing, inbox: &'a Inbox) -> BoxFuture<'a, Result<Sent, Error>>;
+
+    /// The same, and says how far the message has come. It is this that is called for what somebody waits
+    /// for: requests, and notifications of the caller's.
+    fn send_tracked<'a>(
+        &'a self,
+        message: Outgoing,
+        tracking: &'a Tracking,
+        inbox: &'a Inbox,
+    ) -> BoxFuture<'a, Result<Sent, Error>> {
+        let _ = tracking;
+        self.send(message, inbox)
+    }
 
     /// Whether every request is an exchange of its own, as over HTTP. Then, from revision 2026-07-28 on,
     /// dropping `send` is how a request is cancelled.
@@ -60,6 +75,12 @@ pub trait Transport: Send + Sync + 'static {
 
     /// A transport to the same server for a new session; `None` if this one cannot be had again.
     fn renew(&self) -> Option<Result<Box<dyn Transport>, Error>> {
+        None
+    }
+
+    /// Where the server is, if that tells servers apart: what one is (an [`EraCache`](super::EraCache)
+    /// remembers it) holds for the next connection to the same place.
+    fn origin(&self) -> Option<String> {
         None
     }
 

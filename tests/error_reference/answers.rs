@@ -122,6 +122,14 @@ pub(crate) async fn replies(page: &mut Page) {
         })
         .await,
     );
+    page.add(
+        "It breaks after an event with an id, and resuming it is refused",
+        &over_http(|call| {
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
+            call.reset_after(&format!("{head}id: 1\nretry: 1\ndata: \n\n"));
+        })
+        .await,
+    );
     let server = Server::start(|call| match (&*call.request.method, call.request.tool()) {
         ("GET", _) if call.request.header("last-event-id").is_some() => {
             call.respond("503 X", &[], "restarting");

@@ -1,5 +1,6 @@
 //! Limits, deadlines, handshakes, and the end.
 
+use crate::fault::clock::Clock;
 use crate::fault::http::{Call, Server};
 use crate::fault::{answer, lines, text_result, tool};
 use crate::kit::{
@@ -9,7 +10,7 @@ use crate::kit::{
 use crate::page::Page;
 use futures::future::join;
 use serde_json::{Value, json};
-use shared_fate::mcp::{CallOptions, Limits, Memory, Sse, Stdio};
+use shared_fate::mcp::{CallOptions, Limits, Memory, Sse, Stdio, Timeouts};
 use std::process::Command;
 use std::time::Duration;
 
@@ -62,8 +63,19 @@ pub(crate) async fn deadlines(page: &mut Page) {
     silence.silence = Some(Duration::from_millis(50));
     page.add("Silence", &call_over_a_pipe(legacy(), silence.clone(), |_, _| ()).await);
     let total = CallOptions::timeout(Duration::from_millis(50));
-    page.add("The call as a whole", &call_over_a_pipe(legacy(), total, |_, _| ()).await);
+    page.add("The call as a whole", &call_over_a_pipe(legacy(), total.clone(), |_, _| ()).await);
     page.add("Silence over HTTP", &call_over_http(legacy(), silence, Call::hold).await);
+    let clock = Clock::new();
+    let lost = call_over_http(legacy().timer(clock.clone()), total, |call| {
+        call.events();
+        call.write("id: 1\nretry: 86400000\ndata: \n\n");
+    });
+    let waiting = async {
+        clock.asleep(Duration::from_secs(86_400)).await;
+        clock.pass(Duration::from_millis(50)).await;
+    };
+    let (lost, ()) = join(lost, waiting).await;
+    page.add("While its event stream is to be resumed", &lost);
 }
 
 pub(crate) async fn handshakes(page: &mut Page) {
@@ -115,6 +127,15 @@ pub(crate) async fn handshakes(page: &mut Page) {
         legacy().connect(Sse::new(&server.url()).unwrap()).await.map(drop).unwrap_err()
     };
     page.add("HTTP+SSE: the endpoint is elsewhere", &connect(sse("http://elsewhere.invalid/post")).await);
+    let server = Server::start(|call| {
+        call.events();
+        call.hold();
+    });
+    let mut timeouts = Timeouts::default();
+    timeouts.endpoint = Some(Duration::from_millis(50));
+    let error =
+        legacy().timeouts(timeouts).connect(Sse::new(&server.url()).unwrap()).await.map(drop).unwrap_err();
+    page.add("HTTP+SSE: the endpoint is not named within `Timeouts::endpoint` (50 ms here)", &error);
     let server = Server::start(|call| call.respond("503 X", &[], "warming up"));
     page.add("HTTP+SSE: the event stream is refused", &connect(server).await);
     let server = Server::start(|call| call.respond("200 OK", &["Content-Type: text/html"], "<html>"));

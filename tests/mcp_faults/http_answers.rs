@@ -195,8 +195,26 @@ faults! {
             call.write("upstream");
         } => |error| assert_eq!((http(error).status(), http(error).body_excerpt()), (502, "upstream"));
     liv_02_a_redirect_that_would_become_a_get_is_not_followed:
-        |call| call.respond("302 Found", &["Location: /elsewhere"], "")
-        => |error| assert_eq!(http(error).status(), 302);
+        |call| call.respond("302 Found", &["Location: https://me:passw0rd@a.example/login?qu3ry#t0ken"], "")
+        => |error| {
+            assert_eq!((http(error).status(), http(error).location()), (302, Some("https://a.example/login")));
+            assert!(story(error).contains("302") && story(error).contains("https://a.example/login"));
+        };
+    st_05_a_status_that_is_no_redirect_leads_nowhere:
+        |call| call.respond("500 X", &["Location: /elsewhere"], "")
+        => |error| assert_eq!((http(error).status(), http(error).location()), (500, None));
+    st_09_sec_04_a_403_says_which_scope_is_wanted:
+        |call| call.respond("403 Forbidden", &[concat!(
+            "WWW-Authenticate: Bearer error=\"insufficient_scope\", scope=\"files:read files:write\", ",
+            "resource_metadata=\"https://a.example/m\", error_description=\"more, please\"",
+        )], "")
+        => |error| {
+            let challenges = http(error).challenges();
+            let wanted = ["error", "scope", "resource_metadata", "error_description"];
+            let wanted = wanted.map(|name| challenges[0].param(name).unwrap());
+            assert_eq!(wanted, ["insufficient_scope", "files:read files:write", "https://a.example/m", "more, please"]);
+            assert_eq!((http(error).status(), challenges.len(), error.is_retryable()), (403, 1, false));
+        };
     liv_02_an_unknown_status_is_told:
         |call| call.respond("799 What", &[], "")
         => |error| assert_eq!(http(error).status(), 799);

@@ -158,6 +158,29 @@ fn era_13_15_16_22_what_says_nothing_is_an_error_and_no_reason_to_fall_back() {
 }
 
 #[test]
+fn era_15_mod_08_a_probe_that_cannot_be_corrected_is_reported_with_what_is_missing() {
+    once(async |_| {
+        // Its headers are made of its body, and every capability that there is a handler for is declared:
+        // what a server finds wrong with either is for its people, or this client's, to see.
+        for (code, data) in [
+            (-32020, json!({ "header": "Mcp-Method" })),
+            (-32021, json!({ "requiredCapabilities": { "sampling": {} } })),
+        ] {
+            let mut body = refusal(&json!("ours"), code, "no");
+            body["error"]["data"] = data.clone();
+            let server = answering(vec![("400 Bad Request", body)]);
+            for mode in [Mode::Auto, Mode::Modern] {
+                let error = connect(&server, &Clock::new(), mode).await.unwrap_err();
+                let rpc = error.rpc().unwrap();
+                let found: Value = serde_json::from_str(rpc.data().unwrap()).unwrap();
+                assert_eq!((rpc.code(), found, error.http().unwrap().status()), (code, data.clone(), 400));
+            }
+            assert_eq!(methods(&server), [DISCOVER, DISCOVER], "one each, and no handshake");
+        }
+    });
+}
+
+#[test]
 fn era_09_liv_24_a_second_refusal_is_final() {
     once(async |_| {
         let server = answering(vec![("400 Bad Request", unsupported(&[VERSION]))]);

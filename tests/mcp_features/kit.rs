@@ -74,6 +74,11 @@ impl Feed {
         self.text.close();
     }
 
+    /// Waits for the next text.
+    pub(crate) fn wait(&self) {
+        let _ = self.taken.recv_blocking();
+    }
+
     /// Answers with an event stream that lasts until the end, or until an empty text.
     pub(crate) fn serve(&self, call: &mut Call) {
         call.events();

@@ -6,12 +6,13 @@ use crate::fault::clock::Clock;
 use crate::fault::http::{Call, Request, Server};
 use crate::fault::run::everywhere;
 use crate::fault::{answer, text_result};
-use crate::kit::{Log, ask, http, reply, seconds, tell};
-use futures::future::join;
+use crate::kit::{Log, ask, http, millis, reply, seconds, tell};
+use futures::future::{join, select};
 use serde_json::{Value, json};
 use shared_fate::mcp::{
     Builder, CallOptions, Client, Delivery, Driver, ErrorKind, InvalidInput, Mode, Root, Violation,
 };
+use std::pin::pin;
 
 pub(crate) const VERSION: &str = "2026-07-28";
 pub(crate) const DISCOVER: &str = "server/discover";
@@ -248,5 +249,49 @@ fn m_17_m_18_m_19_requests_are_not_answered_and_unknown_results_are_not_guessed(
         })
         .await;
         assert!(server.requests().iter().all(|it| it.body.get("method").is_some()), "no answers");
+    });
+}
+
+#[test]
+fn mod_06_mod_07_every_request_about_a_task_names_it() {
+    everywhere(async |run| {
+        let server = Server::start(|call| {
+            let id = call.request.body["id"].clone();
+            let mut task = json!({ "taskId": "täsk 1", "status": "working", "pollIntervalMs": 250 });
+            match call.request.rpc() {
+                "tools/call" => {
+                    task["resultType"] = json!("task");
+                    task["status"] = json!("input_required");
+                    task["inputRequests"] = json!({ "k": { "method": "roots/list" } });
+                }
+                "tasks/get" | "tasks/update" | "tasks/cancel" => {}
+                _ => return modern(call),
+            }
+            call.json(&[], &reply(&id, task).to_string());
+        });
+        let clock = Clock::new();
+        let builder = on(&clock).roots([]).task_extension();
+        let (client, driver) = connect(builder, &server).await;
+        run.drive(driver, async {
+            {
+                let call = pin!(client.call_tool("slow", ()));
+                let polled = pin!(async {
+                    clock.pass(millis(250)).await;
+                    server.arrival(|it| it.rpc() == "tasks/get").await;
+                });
+                select(call, polled).await;
+            }
+            server.arrival(|it| it.rpc() == "tasks/cancel").await;
+            for method in ["tasks/update", "tasks/get", "tasks/cancel"] {
+                let requests = server.requests();
+                let about: Vec<_> = requests.iter().filter(|it| it.rpc() == method).collect();
+                assert_eq!(about.len(), 1, "{method}");
+                assert_eq!(about[0].body["params"]["taskId"], "täsk 1");
+                assert_eq!(about[0].header("mcp-name"), Some("=?base64?dMOkc2sgMQ==?="), "{method}");
+                assert_eq!(about[0].header("mcp-method"), Some(method));
+            }
+            client.close().await;
+        })
+        .await;
     });
 }

@@ -9,14 +9,14 @@ use crate::fault::{answer, tool};
 use crate::kit::{Feed, Log, ask, http, is_answer, seconds};
 use futures::future::{join, join3};
 use serde_json::json;
-use shared_fate::mcp::{Client, Delivery, Driver, ErrorKind, Mode, Sse, Violation};
+use shared_fate::mcp::{Client, Delivery, Driver, ErrorKind, Mode, Sse, Timeouts, Violation};
 
 fn is_stream(request: &Request) -> bool {
     request.method == "GET"
 }
 
 /// A server of the old kind: a stream that begins with `endpoint`, and POSTs that are answered there.
-fn old(feed: &Feed, call: &mut Call) {
+pub(crate) fn old(feed: &Feed, call: &mut Call) {
     if is_stream(&call.request) {
         return feed.serve(call);
     }
@@ -132,19 +132,90 @@ fn old_07_liv_22_the_end_of_the_stream_ends_everything() {
 }
 
 #[test]
-fn old_06_liv_22_an_endpoint_that_never_comes_costs_the_handshake_its_time() {
+fn old_06_liv_22_an_endpoint_that_never_comes_has_a_deadline_of_its_own() {
     everywhere(async |_| {
-        let (server, feed) = start();
+        for (own, expected) in [(Some(seconds(30)), 30), (Some(seconds(7)), 7), (None, 60)] {
+            let (server, feed) = start();
+            let clock = Clock::new();
+            feed.write(": wait for it\n\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"x\"}\n\n");
+            let mut timeouts = Timeouts::default();
+            if expected != 30 {
+                timeouts.endpoint = own;
+            }
+            assert_eq!(timeouts.endpoint, own, "30 s is the default");
+            let connecting = on(&clock).timeouts(timeouts).connect(Sse::new(&server.url()).unwrap());
+            let (result, ()) = join(connecting, clock.pass(seconds(expected))).await;
+            let error = result.unwrap_err();
+            let story = story(&error);
+            assert!(story.contains(&format!("no reply within {expected}s")), "{story}");
+            match own {
+                Some(_) => assert!(matches!(violation(cause(&error)), Violation::Endpoint(_)), "{story}"),
+                None => assert!(error.is_timeout(), "the handshake's own: {story}"),
+            }
+            feed.end();
+            server.deserted().await;
+            assert!(server.requests().iter().all(is_stream));
+        }
+    });
+}
+
+#[test]
+fn old_06_old_09_a_fallback_to_a_stream_that_says_nothing_tells_what_was_refused_first() {
+    everywhere(async |_| {
+        let server = Server::start(|call| match is_stream(&call.request) {
+            true => {
+                call.events();
+                call.write(": this is a stream of another kind\n\n");
+                call.hold();
+            }
+            false => call.respond("405 Method Not Allowed", &["Content-Type: text/plain"], "no post here"),
+        });
         let clock = Clock::new();
-        feed.write(": wait for it\n\n");
-        let connecting = on(&clock).connect(Sse::new(&server.url()).unwrap());
-        let (result, ()) = join(connecting, clock.pass(seconds(60))).await;
+        let (result, ()) = join(on(&clock).connect(http(&server)), clock.pass(seconds(30))).await;
         let error = result.unwrap_err();
-        assert!(error.is_timeout(), "{error:#}");
-        story(&error);
-        feed.end();
+        let ErrorKind::NoEndpoint(refused, sse) = cause(&error).kind() else { panic!("{error:#}") };
+        assert_eq!(refused.status(), 405);
+        assert!(matches!(violation(sse), Violation::Endpoint(_)));
+        let story = story(&error);
+        assert!(story.contains("no post here") && story.contains("no reply within 30s"), "{story}");
         server.deserted().await;
-        assert!(server.requests().iter().all(is_stream));
+    });
+}
+
+#[test]
+fn ini_09_old_01_what_was_negotiated_is_said_here_too() {
+    everywhere(async |run| {
+        for fallback in [false, true] {
+            let feed = Feed::new();
+            let served = feed.clone();
+            let server = Server::start(move |call| match &*call.request.target {
+                "/mcp" if !is_stream(&call.request) => call.respond("404 Not Found", &[], "not here"),
+                _ => old(&served, call),
+            });
+            feed.write("event: endpoint\ndata: messages\n\n");
+            let builder = on(&Clock::new());
+            let connected = match fallback {
+                true => builder.connect(http(&server)).await,
+                false => builder.connect(Sse::new(&server.url()).unwrap()).await,
+            };
+            let (client, driver) = connected.unwrap();
+            run.drive(driver, async {
+                client.call_tool("echo", ()).await.unwrap();
+                client.close().await;
+                feed.end();
+                server.deserted().await;
+            })
+            .await;
+            let requests = server.requests();
+            let version = |rpc: &str| -> Vec<_> {
+                let posts = requests.iter().filter(|it| it.target == "/messages" && it.rpc() == rpc);
+                posts.map(|it| it.header("mcp-protocol-version").map(str::to_owned)).collect()
+            };
+            let negotiated = [Some("2025-11-25".to_owned())];
+            assert_eq!(version("initialize"), [None]);
+            assert_eq!(version("notifications/initialized"), negotiated);
+            assert_eq!(version("tools/call"), negotiated);
+        }
     });
 }
 
@@ -164,7 +235,7 @@ fn old_01_old_03_a_stream_that_is_none_or_leads_elsewhere_is_refused_at_once() {
                 Violation::Endpoint(_) => assert_ne!(first, ""),
                 _ => panic!("{error:#}"),
             }
-            assert_eq!(error.delivery(), Delivery::MaybeSent, "as far as anybody knows");
+            assert_eq!(error.delivery(), Delivery::NotSent, "nobody knew where to");
             story(&error);
             feed.end();
             server.deserted().await;

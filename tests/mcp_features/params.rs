@@ -4,11 +4,12 @@ use crate::check::on;
 use crate::fault::clock::Clock;
 use crate::fault::http::{Request, Server};
 use crate::fault::run::{everywhere, once};
-use crate::kit::{Log, refusal, reply, seconds};
+use crate::kit::{Feed, Log, millis, refusal, reply, seconds, tell};
 use crate::modern::{connect, modern};
+use futures::StreamExt;
 use futures::future::join;
 use serde_json::{Value, json};
-use shared_fate::mcp::{CallOptions, Delivery, ErrorKind, InvalidInput};
+use shared_fate::mcp::{CallOptions, Change, Client, Delivery, ErrorKind, Interest, InvalidInput};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A tool's schema that asks for headers.
@@ -149,6 +150,137 @@ fn par_08_wrong_headers_are_corrected_once_from_a_fresh_list() {
             })
             .await;
         }
+    });
+}
+
+/// A server whose tool asks for a header from its second list on; the first is good for `ttl`. It leaves
+/// subscriptions to `feed`.
+fn changing(ttl: Value, feed: &Feed) -> Server {
+    let (lists, served) = (AtomicUsize::new(0), feed.clone());
+    Server::start(move |call| match call.request.rpc() {
+        "tools/list" => {
+            let mut result = match lists.fetch_add(1, Ordering::SeqCst) {
+                0 => tools(&[("t", json!({ "type": "object" }))]),
+                _ => tools(&[("t", annotated())]),
+            };
+            result["ttlMs"] = ttl.clone();
+            let reply = reply(&call.request.body["id"], result);
+            call.json(&[], &reply.to_string());
+        }
+        "subscriptions/listen" => served.serve(call),
+        _ => modern(call),
+    })
+}
+
+fn lists(server: &Server) -> usize {
+    server.requests().iter().filter(|it| it.rpc() == "tools/list").count()
+}
+
+/// Calls the tool; what it says of the argument in a header.
+async fn region(client: &Client, server: &Server) -> Option<String> {
+    client.call_tool("t", json!({ "region": "eu" })).await.unwrap();
+    let call = server.arrival(|it| it.tool() == "t").await;
+    call.header("mcp-param-region").map(str::to_owned)
+}
+
+#[test]
+fn par_09_cch_01_a_list_of_tools_is_fetched_again_when_its_time_is_over() {
+    everywhere(async |run| {
+        for (ttl, until) in [
+            (json!(5_000), Some(5_000)),
+            (json!(0.5), Some(0)),
+            // Those say nothing of the time.
+            (json!(0), None),
+            (json!(-5), None),
+            (json!("5"), None),
+            (Value::Null, None),
+        ] {
+            let (clock, server) = (Clock::new(), changing(ttl.clone(), &Feed::new()));
+            let (client, driver) = connect(on(&clock), &server).await;
+            run.drive(driver, async {
+                assert_eq!((region(&client, &server).await, lists(&server)), (None, 1), "{ttl}");
+                let Some(until) = until.filter(|until| *until > 0) else {
+                    clock.advance(seconds(100_000));
+                    let again = usize::from(until.is_some());
+                    assert_eq!(region(&client, &server).await.is_some(), until.is_some(), "{ttl}");
+                    assert_eq!(lists(&server), 1 + again, "{ttl}");
+                    return client.close().await;
+                };
+                clock.advance(millis(until - 1));
+                assert_eq!((region(&client, &server).await, lists(&server)), (None, 1));
+                clock.advance(millis(1));
+                assert_eq!((region(&client, &server).await.as_deref(), lists(&server)), (Some("eu"), 2));
+                // Fetched by anybody, it is good for as long again.
+                clock.advance(millis(until - 1));
+                client.list_tools().await.unwrap();
+                clock.advance(millis(until - 1));
+                assert_eq!((region(&client, &server).await.as_deref(), lists(&server)), (Some("eu"), 3));
+                client.close().await;
+            })
+            .await;
+        }
+    });
+}
+
+#[test]
+fn par_09_cch_03_a_list_of_tools_that_has_changed_is_fetched_again() {
+    everywhere(async |run| {
+        let feed = Feed::new();
+        let (server, log) = (changing(Value::Null, &feed), Log::default());
+        let (client, driver) = connect(log.events(on(&Clock::new())), &server).await;
+        run.drive(driver, async {
+            assert_eq!((region(&client, &server).await, lists(&server)), (None, 1));
+            let mut interest = Interest::default();
+            interest.tools_list_changed = true;
+            let acknowledging = async {
+                let id = server.arrival(|it| it.rpc() == "subscriptions/listen").await.body["id"].clone();
+                let of = json!({ "_meta": { "io.modelcontextprotocol/subscriptionId": id } });
+                feed.say(&tell("notifications/subscriptions/acknowledged", of.clone()));
+                of
+            };
+            let (subscription, of) = join(client.listen(&interest), acknowledging).await;
+            let mut subscription = subscription.unwrap();
+            assert_eq!((region(&client, &server).await, lists(&server)), (None, 1));
+            feed.say(&tell("notifications/tools/list_changed", of));
+            assert_eq!(subscription.next().await.unwrap().unwrap(), Change::Tools);
+            // A list that only its caller has read is none.
+            client.request("tools/list", ()).await.unwrap();
+            for _ in 0..2 {
+                assert_eq!((region(&client, &server).await.as_deref(), lists(&server)), (Some("eu"), 3));
+            }
+            drop(subscription);
+            feed.end();
+            client.close().await;
+        })
+        .await;
+    });
+}
+
+#[test]
+fn par_09_a_list_that_cannot_be_fetched_again_is_tried_once_and_serves_on() {
+    once(async |run| {
+        let lists_so_far = AtomicUsize::new(0);
+        let server = Server::start(move |call| match call.request.rpc() {
+            "tools/list" if lists_so_far.fetch_add(1, Ordering::SeqCst) == 0 => {
+                let mut result = tools(&[("t", annotated())]);
+                result["ttlMs"] = json!(1_000);
+                let reply = reply(&call.request.body["id"], result);
+                call.json(&[], &reply.to_string());
+            }
+            "tools/list" => call.respond("500 X", &[], "no"),
+            _ => modern(call),
+        });
+        let clock = Clock::new();
+        let (client, driver) = connect(on(&clock), &server).await;
+        run.drive(driver, async {
+            assert_eq!((region(&client, &server).await.as_deref(), lists(&server)), (Some("eu"), 1));
+            clock.advance(seconds(1));
+            for _ in 0..3 {
+                assert_eq!((region(&client, &server).await.as_deref(), lists(&server)), (Some("eu"), 2));
+            }
+            client.close().await;
+        })
+        .await;
     });
 }
 

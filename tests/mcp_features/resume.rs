@@ -5,10 +5,12 @@ use crate::fault::clock::Clock;
 use crate::fault::http::{Call, SESSION, Server};
 use crate::fault::run::{everywhere, once};
 use crate::fault::text_result;
-use crate::kit::{connect, http, millis, reply, seconds};
+use crate::kit::{Log, connect, http, millis, reply, seconds, tell};
 use futures::future::{join, join3};
 use serde_json::json;
-use shared_fate::mcp::{CallOptions, Delivery, ErrorKind, Limits, Violation};
+use shared_fate::mcp::{CallOptions, Delivery, Error, ErrorKind, Limits, Violation};
+use std::error::Error as _;
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -285,6 +287,9 @@ fn res_09_liv_28_a_deadline_during_the_wait_fires_and_nothing_is_resumed() {
             let ErrorKind::Timeout(timeout) = error.kind() else { panic!("{error:#}") };
             assert_eq!((timeout.after(), timeout.is_total()), (seconds(5), true));
             assert_eq!(error.delivery(), Delivery::MaybeSent);
+            assert_eq!(*violation(error.lost_stream().unwrap()), Violation::StreamEnded);
+            assert!(error.source().unwrap().is::<Error>());
+            assert_eq!(story(&error), "no reply within 5s: the event stream ended before the reply");
             server.arrival(|request| request.rpc() == "notifications/cancelled").await;
             clock.advance(seconds(100_000));
             client.ping().await.unwrap();
@@ -292,6 +297,106 @@ fn res_09_liv_28_a_deadline_during_the_wait_fires_and_nothing_is_resumed() {
             client.close().await;
         })
         .await;
+    });
+}
+
+/// Says where to resume, and resets the connection.
+fn breaks(call: &mut Call) {
+    let id = call.request.body["id"].clone();
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
+    call.reset_after(&format!("{head}id: call-{id}\nretry: {RETRY}\ndata:\n\n"));
+}
+
+/// Whether both are told: how the stream broke, and why it could not be resumed.
+fn tells_both(error: &Error, refused: &str) {
+    assert_eq!(*violation(error), Violation::StreamEnded);
+    let lost = error.lost_stream().unwrap();
+    assert_eq!(lost.io_kind(), Some(io::ErrorKind::ConnectionReset));
+    let story = story(error);
+    assert!(story.contains("reset by peer") && story.contains(refused), "{story}");
+}
+
+#[test]
+fn liv_05_how_the_stream_broke_is_told_beside_why_it_could_not_be_resumed() {
+    everywhere(async |run| {
+        for (status, rounds) in [("405 Method Not Allowed", 1), ("503 Service Unavailable", 2)] {
+            let server = Server::start(move |call| match (call.request.tool(), resumed(call)) {
+                ("broken", _) => breaks(call),
+                (_, Some(_)) => call.respond(status, &[], ""),
+                _ => call.normal(),
+            });
+            let clock = Clock::new();
+            let (client, driver) = connect(&server, &clock).await;
+            run.drive(driver, async {
+                let (result, ()) = join(client.call_tool("broken", ()), async {
+                    clock.pass(millis(RETRY)).await;
+                    if rounds == 2 {
+                        clock.pass(seconds(2)).await;
+                    }
+                })
+                .await;
+                let error = result.unwrap_err();
+                let status: u16 = status[..3].parse().unwrap();
+                assert_eq!((error.http().unwrap().status(), gets(&server)), (status, rounds));
+                tells_both(&error, &status.to_string());
+                client.close().await;
+            })
+            .await;
+        }
+    });
+}
+
+#[test]
+fn res_09_a_deadline_tells_how_resuming_goes_as_long_as_it_goes_on() {
+    everywhere(async |run| {
+        let gets = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&gets);
+        let server = Server::start(move |call| match (call.request.tool(), resumed(call)) {
+            ("broken", _) => breaks(call),
+            (_, Some(_)) => match counted.fetch_add(1, Ordering::SeqCst) {
+                // Refused for the moment; not answered; resumed, and silent from then on.
+                0 => call.respond("503 Service Unavailable", &[], "restarting"),
+                1 => call.hold(),
+                _ => {
+                    call.events();
+                    call.event(&tell("notifications/tools/list_changed", json!({})).to_string());
+                    call.hold();
+                }
+            },
+            _ => call.normal(),
+        });
+        let (clock, log) = (Clock::new(), Log::default());
+        let (client, driver) = log.events(on(&clock)).connect(http(&server)).await.unwrap();
+        run.drive(driver, async {
+            let hasty = client.with_options(CallOptions::timeout(seconds(10)));
+            let (result, ()) = join(hasty.call_tool("broken", ()), async {
+                clock.pass(millis(RETRY)).await;
+                server.arrival(is_resumption).await;
+                clock.pass(seconds(2)).await;
+                server.arrival(is_resumption).await;
+                clock.advance(seconds(7));
+            })
+            .await;
+            let error = result.unwrap_err();
+            assert!(error.is_timeout(), "{error:#}");
+            tells_both(error.lost_stream().unwrap(), "restarting");
+            assert!(story(&error).starts_with("no reply within 10s: the event stream ended"));
+
+            let (result, ()) = join(hasty.call_tool("broken", ()), async {
+                clock.pass(millis(RETRY)).await;
+                server.arrival(is_resumption).await;
+                while log.count("ToolsChanged") == 0 {
+                    client.ping().await.unwrap();
+                }
+                clock.advance(seconds(10));
+            })
+            .await;
+            let error = result.unwrap_err();
+            assert!(error.is_timeout() && error.lost_stream().is_none(), "{error:#}");
+            client.close().await;
+        })
+        .await;
+        assert_eq!(gets.load(Ordering::SeqCst), 3);
     });
 }
 

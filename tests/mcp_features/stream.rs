@@ -10,8 +10,9 @@ use crate::kit::{Feed, Log, ask, connect, http, is_answer, millis, reply, second
 use futures::future::{join, join3};
 use serde_json::json;
 use shared_fate::mcp::types::Json;
-use shared_fate::mcp::{ElicitForm, Elicited, Limits};
+use shared_fate::mcp::{ElicitForm, Elicited, Limits, Timeouts};
 use std::pin::pin;
+use std::time::Duration;
 
 fn is_get(request: &Request) -> bool {
     request.method == "GET"
@@ -102,13 +103,58 @@ fn ses_12_a_stream_whose_head_does_not_come_holds_nobody_up() {
             true => call.hold(),
             false => call.normal(),
         });
-        let clock = Clock::new();
-        let ((client, driver), ()) = join(connect(&server, &clock), clock.pass(millis(300))).await;
+        for patience in [Timeouts::default().stream, seconds(2)] {
+            let mut timeouts = Timeouts::default();
+            timeouts.stream = patience;
+            let clock = Clock::new();
+            let connecting = on(&clock).timeouts(timeouts).connect(http(&server));
+            let (connected, ()) = join(connecting, async {
+                server.arrival(is_get).await;
+                clock.asleep(patience).await;
+                clock.advance(patience);
+            })
+            .await;
+            let (client, driver) = connected.unwrap();
+            let opened = gets(&server);
+            run.drive(driver, async {
+                client.ping().await.unwrap();
+                assert_eq!(gets(&server), opened);
+                client.close().await;
+                server.deserted().await;
+            })
+            .await;
+        }
+    });
+}
+
+#[test]
+fn ses_12_without_patience_the_client_is_there_before_the_stream() {
+    everywhere(async |run| {
+        let feed = Feed::new();
+        let (served, gate) = (feed.clone(), Gate::default());
+        let opened = gate.clone();
+        let server = Server::start(move |call| match is_get(&call.request) {
+            true => {
+                opened.wait();
+                served.serve(call);
+            }
+            false => call.normal(),
+        });
+        let mut timeouts = Timeouts::default();
+        timeouts.stream = Duration::ZERO;
+        let (clock, log) = (Clock::new(), Log::default());
+        let builder = log.events(on(&clock)).timeouts(timeouts);
+        // No time passes.
+        let (client, driver) = builder.connect(http(&server)).await.unwrap();
         run.drive(driver, async {
-            server.arrival(is_get).await;
             client.ping().await.unwrap();
-            assert_eq!(gets(&server), 1);
+            gate.open();
+            feed.say(&tell("notifications/tools/list_changed", json!({})));
+            while log.count("ToolsChanged") == 0 {
+                client.ping().await.unwrap();
+            }
             client.close().await;
+            feed.end();
             server.deserted().await;
         })
         .await;
@@ -218,6 +264,58 @@ fn ses_14_a_stream_that_the_server_closes_is_opened_again_where_it_ended() {
         })
         .await;
         assert_eq!(log.lines(), ["ToolsChanged", "ToolsChanged"]);
+    });
+}
+
+#[test]
+fn ses_14_liv_20_a_stream_that_a_proxy_closes_again_and_again_is_not_lost() {
+    everywhere(async |run| {
+        for breaks in [false, true] {
+            let feed = Feed::new();
+            let served = feed.clone();
+            let server = Server::start(move |call| match is_get(&call.request) {
+                true if breaks => {
+                    call.head("200 OK", &["Content-Type: text/event-stream", "Content-Length: 1000"]);
+                    served.wait();
+                }
+                true => served.serve(call),
+                false => call.normal(),
+            });
+            let mut limits = Limits::default();
+            limits.resumptions = 2;
+            let (clock, log) = (Clock::new(), Log::default());
+            let builder = log.events(on(&clock)).limits(limits);
+            let (client, driver) = builder.connect(http(&server)).await.unwrap();
+            run.drive(driver, async {
+                let end = async |after: Duration, round: u64| {
+                    server.arrival(is_get).await;
+                    clock.advance(after);
+                    feed.write("");
+                    clock.pass(seconds(round)).await;
+                };
+                let lasting = async {
+                    for _ in 0..10 {
+                        end(seconds(20), 1).await;
+                    }
+                    // A millisecond less is too little, and the next of them would be one too many.
+                    end(millis(19_999), 2).await;
+                    end(seconds(20), 1).await;
+                    end(seconds(0), 2).await;
+                    server.arrival(is_get).await;
+                    feed.write("");
+                };
+                lasting.await;
+                while log.count("StreamLost") == 0 {
+                    client.ping().await.unwrap();
+                }
+                clock.advance(seconds(1_000));
+                client.ping().await.unwrap();
+                assert_eq!((gets(&server), log.lines().len()), (14, 1), "{:?}", log.lines());
+                client.close().await;
+                server.deserted().await;
+            })
+            .await;
+        }
     });
 }
 

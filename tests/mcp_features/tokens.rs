@@ -9,10 +9,10 @@ use crate::modern::modern;
 use futures::future::{join, join_all};
 use serde_json::json;
 use shared_fate::mcp::{
-    BoxFuture, CallOptions, Delivery, Error, ErrorKind, HttpError, IoStage, Mode, Sse, TokenProvider,
-    Violation,
+    BoxFuture, CallOptions, Delivery, Error, ErrorKind, Http, HttpError, InvalidInput, IoStage, Mode, Sse,
+    TokenProvider, Violation,
 };
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 
 const CHALLENGE: &str = "WWW-Authenticate: Bearer error=\"invalid_token\", scope=\"a b\"";
 
@@ -100,6 +100,30 @@ fn sec_03_every_request_has_its_token() {
 }
 
 #[test]
+fn ht_18_sec_07_what_belongs_to_the_transport_is_not_the_callers_to_set() {
+    for name in [
+        "Accept",
+        "Content-Type",
+        "Last-Event-ID",
+        "MCP-Protocol-Version",
+        "Mcp-Session-Id",
+        "Mcp-Method",
+        "Mcp-Name",
+        "Mcp-Param-Region",
+        "mcp-param-",
+        "Host",
+        "Content-Length",
+        "Transfer-Encoding",
+    ] {
+        let error = Http::new("http://localhost/mcp").unwrap().header(name, "x").unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::InvalidInput(InvalidInput::Header(_))), "{name}: {error}");
+        let error = Sse::new("http://localhost/mcp").unwrap().header(name, "x").unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::InvalidInput(InvalidInput::Header(_))), "{name}: {error}");
+    }
+    Http::new("http://localhost/mcp").unwrap().header("Mcp-Params", "x").unwrap();
+}
+
+#[test]
 fn sec_05_st_08_a_refused_token_is_replaced_once() {
     everywhere(async |run| {
         let server = Server::start(|call| match (call.request.rpc(), token(&call.request)) {
@@ -184,6 +208,34 @@ fn sec_05_many_refusals_at_once_are_bounded() {
     });
 }
 
+#[test]
+fn sec_05_calls_whose_token_expires_together_cost_one_refresh() {
+    const CALLS: usize = 8;
+    everywhere(async |run| {
+        let together = Barrier::new(CALLS);
+        let server = Server::start(move |call| match (call.request.rpc(), token(&call.request)) {
+            ("ping", Some("t0ken-0")) => {
+                together.wait();
+                call.respond("401 Unauthorized", &[CHALLENGE], "expired");
+            }
+            _ => call.normal(),
+        });
+        let tokens = Tokens::default();
+        let (client, driver) =
+            on(&Clock::new()).connect(http(&server).token_provider(tokens.clone())).await.unwrap();
+        run.drive(driver, async {
+            for result in join_all((0..CALLS).map(|_| client.ping())).await {
+                result.unwrap();
+            }
+            let pings = server.requests().into_iter().filter(|it| it.rpc() == "ping");
+            let fresh = pings.filter(|it| token(it) == Some("t0ken-1")).count();
+            assert_eq!((fresh, tokens.0.lock().unwrap().number), (CALLS, 1));
+            client.close().await;
+        })
+        .await;
+    });
+}
+
 fn credentials(error: &Error) {
     credentials_of(error, Delivery::NotSent);
 }
@@ -212,7 +264,9 @@ fn sec_03_a_provider_that_fails_hangs_or_gives_rubbish_costs_one_call() {
             tokens.then(Then::Hang);
             let hasty = client.with_options(CallOptions::timeout(seconds(5)));
             let (result, ()) = join(hasty.ping(), clock.pass(seconds(5))).await;
-            assert!(result.unwrap_err().is_timeout());
+            let error = result.unwrap_err();
+            assert!(error.is_timeout());
+            assert_eq!(error.delivery(), Delivery::NotSent, "CAN-02");
             assert_eq!(client.pending_calls(), 0);
             tokens.then(Then::Give);
             client.ping().await.unwrap();

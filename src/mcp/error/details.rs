@@ -6,6 +6,7 @@ use super::{Error, Source};
 use crate::Cause;
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Input that cannot be used.
@@ -40,7 +41,7 @@ impl fmt::Display for InvalidInput {
 #[derive(Debug)]
 pub struct IoError {
     pub(super) stage: IoStage,
-    pub(super) source: Source,
+    pub(super) source: Arc<dyn StdError + Send + Sync>,
 }
 
 impl IoError {
@@ -96,6 +97,7 @@ pub struct HttpError {
     pub(crate) status: u16,
     pub(crate) retry_after: Option<Duration>,
     pub(crate) www_authenticate: Vec<String>,
+    pub(crate) location: Option<String>,
     pub(crate) body: String,
     pub(crate) rpc: Option<RpcError>,
 }
@@ -121,6 +123,12 @@ impl HttpError {
         self.www_authenticate.iter().flat_map(|header| challenges(header)).collect()
     }
 
+    /// Where a redirect leads that was not followed (301, 302, 303: that would make a GET of the POST).
+    /// Origin and path only: the rest may be secret.
+    pub fn location(&self) -> Option<&str> {
+        self.location.as_deref()
+    }
+
     /// The beginning of the body: at most [`Self::EXCERPT`] bytes, control characters replaced.
     pub fn body_excerpt(&self) -> &str {
         &self.body
@@ -138,6 +146,9 @@ impl HttpError {
 impl fmt::Display for HttpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the server answered with HTTP status {}", self.status)?;
+        if let Some(location) = &self.location {
+            write!(f, ", which leads to {:?}", excerpt(location.as_bytes(), 200))?;
+        }
         match &self.rpc {
             Some(rpc) => write!(f, ": {rpc}"),
             None if self.body.is_empty() => Ok(()),

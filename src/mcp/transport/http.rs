@@ -19,11 +19,12 @@ mod status;
 mod target;
 #[cfg(feature = "mcp-tls")]
 mod tls;
+mod tokens;
 
 #[cfg(test)]
 mod tests;
 
-use super::{BoxFuture, Inbox, Outgoing, Revision, Routing, Sent, Transport};
+use super::{BoxFuture, Inbox, Outgoing, Revision, Routing, Sent, Tracking, Transport};
 use crate::Session;
 use crate::mcp::call::within;
 use crate::mcp::error::{Error, ErrorKind, HttpError};
@@ -38,20 +39,18 @@ use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use tokens::Tokens;
 
 pub(crate) use failure::Failure;
 pub use net::{AsyncIo, ConnectError, Connecting, Net, Stream};
 pub use sse::Sse;
+pub use tokens::TokenProvider;
 
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 const NAME: HeaderName = HeaderName::from_static("mcp-name");
 const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
-
-/// How long connecting waits for the server's own stream to open. Some servers send its head with the
-/// first event only.
-const LISTENING: Duration = Duration::from_millis(300);
 
 /// A server behind a URL.
 ///
@@ -103,16 +102,6 @@ impl fmt::Debug for State {
     }
 }
 
-/// Where access tokens come from. See [`Http::token_provider`].
-pub trait TokenProvider: Send + Sync + 'static {
-    /// The token for the next request. `refused` is the server's answer (401) if it has just refused
-    /// one: then it takes a new one.
-    fn token<'a>(
-        &'a self,
-        refused: Option<&'a HttpError>,
-    ) -> BoxFuture<'a, Result<String, Box<dyn std::error::Error + Send + Sync>>>;
-}
-
 /// What all transports over HTTP can be given.
 macro_rules! endpoint_options {
     () => {
@@ -138,10 +127,10 @@ macro_rules! endpoint_options {
         }
 
         /// Asks for a bearer token before every request, and, if the server refuses it with a 401, once
-        /// more for that request. The request is repeated then: a server that refuses a token has not
-        /// acted.
+        /// more for that request, or for all that were refused at the same time. The request is repeated
+        /// then: a server that refuses a token has not acted.
         pub fn token_provider(mut self, tokens: impl TokenProvider) -> Self {
-            self.endpoint.tokens = Some(Arc::new(tokens));
+            self.endpoint.tokens = Some(Tokens::new(tokens));
             self
         }
 
@@ -215,9 +204,9 @@ impl Http {
     }
 
     /// The first message decides what the server speaks (OLD-09).
-    async fn initialize(&self, message: Outgoing, inbox: &Inbox) -> Result<Sent, Error> {
+    async fn initialize(&self, message: Outgoing, tracking: &Tracking, inbox: &Inbox) -> Result<Sent, Error> {
         let again = message.clone();
-        let error = match self.post(message, inbox).await {
+        let error = match self.post(message, tracking, inbox).await {
             Err(error) if self.fallback => error,
             result => return result,
         };
@@ -230,16 +219,28 @@ impl Http {
         };
         let (sse, _) = self.legacy.get_or_init(|| (Sse::over(self.endpoint.clone()), refused));
         self.settled.close();
+        // Of which `tracking` knows already that it was sent.
         sse.send(again, inbox).await
     }
 }
 
 impl Transport for Http {
     fn send<'a>(&'a self, message: Outgoing, inbox: &'a Inbox) -> BoxFuture<'a, Result<Sent, Error>> {
+        Box::pin(async move { self.send_tracked(message, &Tracking::default(), inbox).await })
+    }
+
+    fn send_tracked<'a>(
+        &'a self,
+        message: Outgoing,
+        tracking: &'a Tracking,
+        inbox: &'a Inbox,
+    ) -> BoxFuture<'a, Result<Sent, Error>> {
         match self.legacy.get() {
-            Some((sse, _)) => sse.send(message, inbox),
-            None if message.method() == Some(INITIALIZE) => Box::pin(self.initialize(message, inbox)),
-            None => Box::pin(self.post(message, inbox)),
+            Some((sse, _)) => sse.send_tracked(message, tracking, inbox),
+            None if message.method() == Some(INITIALIZE) => {
+                Box::pin(self.initialize(message, tracking, inbox))
+            }
+            None => Box::pin(self.post(message, tracking, inbox)),
         }
     }
 
@@ -265,6 +266,9 @@ impl Transport for Http {
     }
 
     fn negotiated(&self, revision: Revision) {
+        if let Some((sse, _)) = self.legacy.get() {
+            return sse.negotiated(revision);
+        }
         self.state.lock().revision = Some(revision);
     }
 
@@ -279,7 +283,7 @@ impl Transport for Http {
                     self.listening.ended().await;
                     Ok(())
                 };
-                let _: Result<(), Error> = within(inbox, Some(LISTENING), listening).await;
+                let _: Result<(), Error> = within(inbox, Some(inbox.timeouts().stream), listening).await;
             }
         })
     }
@@ -290,12 +294,17 @@ impl Transport for Http {
             let mut headers = HeaderMap::new();
             self.session_headers(&mut headers);
             if headers.contains_key(SESSION_ID) {
+                let (url, tracking) = (&self.endpoint.url, Tracking::default());
                 let delete =
-                    self.endpoint.exchange(Method::DELETE, &self.endpoint.url, &headers, Bytes::new(), inbox);
+                    self.endpoint.exchange(Method::DELETE, url, &headers, Bytes::new(), &tracking, inbox);
                 let _: Result<_, Error> = within(inbox, Some(inbox.timeouts().close), delete).await;
             }
             self.abort();
         })
+    }
+
+    fn origin(&self) -> Option<String> {
+        Some(self.endpoint.origin())
     }
 
     fn abort(&self) {

@@ -2,15 +2,16 @@
 
 use super::body::Body;
 use super::engine::{Engine, EngineConfig};
-use super::status::{failed, http_error, redirected};
+use super::status::{failed, http_error, origin, redirected};
 use super::target::explicit_port;
-use super::{Inbox, TokenProvider};
-use crate::mcp::error::{Delivery, Error, HttpError, InvalidInput, IoStage};
+use super::tokens::Tokens;
+use super::{Inbox, Tracking};
+use crate::mcp::error::{Delivery, Error, InvalidInput};
 use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ::http::{Method, Request, Response, StatusCode, Uri};
 use bytes::Bytes;
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 /// What belongs to the transport (HT-18), and to HTTP itself.
 const RESERVED: [&str; 12] = [
@@ -34,7 +35,7 @@ pub(super) struct Endpoint {
     pub(super) url: Uri,
     headers: HeaderMap,
     pub(super) config: EngineConfig,
-    pub(super) tokens: Option<Arc<dyn TokenProvider>>,
+    pub(super) tokens: Option<Tokens>,
     engine: OnceLock<Engine>,
 }
 
@@ -67,6 +68,12 @@ impl Endpoint {
         self.header(header::AUTHORIZATION.as_str(), &format!("Bearer {token}"))
     }
 
+    /// Scheme, host and port.
+    pub(super) fn origin(&self) -> String {
+        let (scheme, host, port) = origin(&self.url);
+        format!("{}://{}:{port}", scheme.unwrap_or_default(), host.unwrap_or_default())
+    }
+
     fn engine(&self) -> Result<&Engine, Error> {
         if let Some(engine) = self.engine.get() {
             return Ok(engine);
@@ -94,20 +101,26 @@ impl Endpoint {
     }
 
     /// One request and the head of its answer, whatever the status; redirects within the origin are
-    /// followed, and a refused token is replaced once.
+    /// followed, and a refused token is replaced once. `tracking` is told how far it has come until the
+    /// first answer, whatever that is.
     pub(super) async fn exchange(
         &self,
         method: Method,
         url: &Uri,
         headers: &HeaderMap,
         body: Bytes,
+        tracking: &Tracking,
         inbox: &Inbox,
     ) -> Result<Response<Body>, Error> {
         let engine = self.engine()?;
         let limits = inbox.limits();
-        let mut refused = None;
+        tracking.waiting();
+        let mut token = match &self.tokens {
+            Some(tokens) => Some(tokens.get().await?),
+            None => None,
+        };
+        let mut replaced = false;
         loop {
-            let token = self.token(refused.as_ref()).await?;
             let mut uri = url.clone();
             let mut hops = 0;
             let response = loop {
@@ -120,9 +133,16 @@ impl Endpoint {
                 request.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
                 request.headers_mut().extend(headers.clone());
                 if let Some(token) = &token {
-                    request.headers_mut().insert(header::AUTHORIZATION, token.clone());
+                    request.headers_mut().insert(header::AUTHORIZATION, token.value.clone());
                 }
-                let response = engine.send(request).await.map_err(|failure| failed(failure, &self.config))?;
+                let unanswered = hops == 0 && !replaced;
+                let begun = |begun| match begun {
+                    _ if !unanswered => {}
+                    true => tracking.begun(),
+                    false => tracking.waiting(),
+                };
+                let response = engine.send_noting(request, begun).await;
+                let response = response.map_err(|failure| failed(failure, &self.config))?;
                 if !matches!(
                     response.status(),
                     StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
@@ -135,22 +155,15 @@ impl Endpoint {
                 }
                 uri = redirected(&uri, response.headers())?;
             };
-            if response.status() == StatusCode::UNAUTHORIZED && self.tokens.is_some() && refused.is_none() {
-                refused = Some(http_error(response, inbox).await);
-                continue;
+            match (&self.tokens, &mut token) {
+                (Some(tokens), Some(token)) if response.status() == StatusCode::UNAUTHORIZED && !replaced => {
+                    let answer = http_error(response, inbox).await;
+                    *token = tokens.replace(token, &answer).await?;
+                    replaced = true;
+                }
+                _ => return Ok(response),
             }
-            return Ok(response);
         }
-    }
-
-    async fn token(&self, refused: Option<&HttpError>) -> Result<Option<HeaderValue>, Error> {
-        let Some(tokens) = &self.tokens else { return Ok(None) };
-        let failed = |error| Error::io(IoStage::Credentials, error, Delivery::NotSent);
-        let token = tokens.token(refused).await.map_err(failed)?;
-        let mut value = HeaderValue::try_from(format!("Bearer {token}"))
-            .map_err(|_| Error::invalid(InvalidInput::Header("the token is not allowed in HTTP")))?;
-        value.set_sensitive(true);
-        Ok(Some(value))
     }
 }
 

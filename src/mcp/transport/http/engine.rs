@@ -81,22 +81,35 @@ impl Engine {
     /// Sends one request to its absolute `http` or `https` URL and waits for the head of the response.
     ///
     /// A request is never sent twice. Only if an idle connection turns out to be closed before a byte
-    /// of the request was written, the request goes out on a new connection instead.
+    /// of the request was written, the request goes out on a new connection instead. `begun` is told when
+    /// the request is about to be written, and when it was not after all.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future closes the connection; the peer may have seen the request or not.
-    pub(crate) async fn send(&self, request: Request<Bytes>) -> Result<Response<Body>, Failure> {
+    pub(crate) async fn send_noting(
+        &self,
+        request: Request<Bytes>,
+        begun: impl Fn(bool),
+    ) -> Result<Response<Body>, Failure> {
         let (key, mut request) = target::split(request, self.shared.net.scope())
             .map_err(|reason| Failure::unsent(Stage::BadUrl, reason))?;
         if let Some(connection) = self.shared.pool.take(&key).await {
+            begun(true);
             match self.exchange(connection, request).await {
                 Err(Unanswered { unsent: Some(unsent), .. }) => request = *unsent,
                 result => return result.map_err(|unanswered| unanswered.failure),
             }
+            begun(false);
         }
         let connection = self.open(key).await?;
+        begun(true);
         self.exchange(connection, request).await.map_err(|unanswered| unanswered.failure)
+    }
+
+    #[cfg(test)]
+    pub(crate) async fn send(&self, request: Request<Bytes>) -> Result<Response<Body>, Failure> {
+        self.send_noting(request, |_| ()).await
     }
 
     /// Whether nobody listens there: connects, and sends nothing.

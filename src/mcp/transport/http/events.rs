@@ -7,6 +7,7 @@ use super::{Http, Inbox};
 use crate::mcp::error::{Delivery, Error, Violation};
 use crate::mcp::event::Event as Notice;
 use crate::mcp::protocol::event_stream::{Event, EventDecoder};
+use crate::mcp::timer::millis;
 use ::http::HeaderValue;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -58,6 +59,11 @@ pub(super) struct Cursor {
 const RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
+/// A stream of the server's own that was open for so long has served. That it ends then is no failure:
+/// proxies close idle ones, the most impatient after 30 s, and again and again. So without news it is
+/// opened no more often than this for ever, and what ends sooner is counted.
+const LASTING: Duration = Duration::from_secs(20);
+
 /// An id that is longer is not sent back: it would not fit into a header of common servers.
 const LONGEST_ID: usize = 4096;
 
@@ -96,7 +102,9 @@ impl Http {
         let mut cursor = Cursor::default();
         let mut rounds = 0;
         loop {
+            let since = inbox.clock();
             let opened = self.open_events(cursor.last(), inbox).await;
+            let has_opened = opened.is_ok();
             self.listening.close();
             let lost = match opened {
                 Ok(mut events) => loop {
@@ -123,6 +131,9 @@ impl Http {
                 }
                 Err(error) => Some(error),
             };
+            if has_opened && inbox.clock().saturating_sub(since) >= millis(LASTING) {
+                rounds = 0;
+            }
             rounds += 1;
             if rounds > inbox.limits().resumptions {
                 let error = lost.unwrap_or_else(|| Error::protocol(Violation::StreamEnded));

@@ -4,7 +4,7 @@ use super::body::Body;
 use super::events::{Cursor, Events};
 use super::status::{content_length, http_error, media_type, read};
 use super::{
-    Http, Inbox, LAST_EVENT_ID, METHOD, NAME, Outgoing, PROTOCOL_VERSION, Routing, SESSION_ID, Sent,
+    Http, Inbox, LAST_EVENT_ID, METHOD, NAME, Outgoing, PROTOCOL_VERSION, Routing, SESSION_ID, Sent, Tracking,
 };
 use crate::mcp::error::{Delivery, Error, ErrorKind, InvalidInput, Violation, excerpt};
 use crate::mcp::protocol::event_stream::Event;
@@ -20,7 +20,12 @@ const JSON: &str = "application/json";
 pub(super) const EVENT_STREAM: &str = "text/event-stream";
 
 impl Http {
-    pub(super) async fn post(&self, message: Outgoing, inbox: &Inbox) -> Result<Sent, Error> {
+    pub(super) async fn post(
+        &self,
+        message: Outgoing,
+        tracking: &Tracking,
+        inbox: &Inbox,
+    ) -> Result<Sent, Error> {
         let fresh = message.method() == Some(INITIALIZE);
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
@@ -33,9 +38,8 @@ impl Http {
         // From 2026-07-28 on a broken stream loses its request (RES-12).
         let resumable = message.routing.is_none();
         let in_session = headers.contains_key(SESSION_ID);
-        let body = Bytes::from(message.body);
-        let response =
-            self.endpoint.exchange(Method::POST, &self.endpoint.url, &headers, body, inbox).await?;
+        let (url, body) = (&self.endpoint.url, Bytes::from(message.body));
+        let response = self.endpoint.exchange(Method::POST, url, &headers, body, tracking, inbox).await?;
         if !response.status().is_success() {
             let expired = response.status() == StatusCode::NOT_FOUND && in_session;
             let error = http_error(response, inbox).await;
@@ -49,7 +53,10 @@ impl Http {
             self.remember_session(response.headers())?;
         }
         match message.id {
-            Some(id) => self.reply(id, response, resumable, inbox).await.map(Sent::replied),
+            Some(id) => {
+                let resumption = resumable.then_some(tracking);
+                self.reply(id, response, resumption, inbox).await.map(Sent::replied)
+            }
             // Any success will do (INI-13).
             None => Ok(Sent::accepted()),
         }
@@ -71,7 +78,7 @@ impl Http {
         &self,
         id: u64,
         response: Response<Body>,
-        resumable: bool,
+        resumption: Option<&Tracking>,
         inbox: &Inbox,
     ) -> Result<Reply, Error> {
         let status = response.status().as_u16();
@@ -93,7 +100,7 @@ impl Http {
                 }
             }
             Some(EVENT_STREAM) => {
-                self.reply_in_events(id, Events::new(body, limits.event), resumable, inbox).await
+                self.reply_in_events(id, Events::new(body, limits.event), resumption, inbox).await
             }
             Some(other) => Err(Error::protocol(Violation::ContentType(Some(excerpt(other.as_bytes(), 100))))),
             None if content_length(&head.headers) == Some(0) => Err(no_reply()),
@@ -102,19 +109,19 @@ impl Http {
     }
 
     /// Reads events until the reply comes (ST-02), and resumes the stream where that is possible (RES-01
-    /// to RES-11). The call's deadline goes on all the time.
+    /// to RES-11): only with a `resumption`, which is told of it. The call's deadline goes on all the time.
     async fn reply_in_events(
         &self,
         id: u64,
         mut events: Events,
-        resumable: bool,
+        resumption: Option<&Tracking>,
         inbox: &Inbox,
     ) -> Result<Reply, Error> {
         let mut cursor = Cursor::default();
         // Rounds without news: it is news that makes another round worthwhile, not a stream that opens.
         let mut rounds = 0;
         loop {
-            let mut lost = loop {
+            let broke = loop {
                 match events.next().await {
                     Some(Ok(event)) => {
                         rounds = 0;
@@ -128,37 +135,37 @@ impl Http {
                     None => break None,
                 }
             };
-            let Some(last) = cursor.last().filter(|_| resumable) else {
-                return Err(lost.unwrap_or_else(|| Error::protocol(Violation::StreamEnded)));
+            let Some((last, tracking)) = cursor.last().zip(resumption) else {
+                return Err(broke.unwrap_or_else(|| Error::protocol(Violation::StreamEnded)));
             };
+            let has_broken = broke.is_some();
+            tracking.lost(broke);
             // A stream that broke, other than one that ended, may have broken with its server. That needs no
             // waiting, and no request, to find out.
-            if lost.is_some()
-                && let Some(refused) = self.endpoint.refusal().await
-            {
-                return Err(Error::protocol_with(Violation::StreamEnded, refused));
+            if has_broken && let Some(refused) = self.endpoint.refusal().await {
+                tracking.not_resumed(refused);
+                return Err(tracking.ended());
             }
             events = loop {
                 rounds += 1;
                 if rounds > inbox.limits().resumptions {
-                    return Err(match lost {
-                        Some(error) => Error::protocol_with(Violation::StreamEnded, error),
-                        None => Error::protocol(Violation::StreamEnded),
-                    });
+                    return Err(tracking.ended());
                 }
                 inbox.sleep(cursor.delay(rounds)).await;
                 match self.open_events(Some(last.clone()), inbox).await {
                     Ok(events) => break events,
-                    // Where nobody listens any more, whoever was to answer is gone, and what it knew.
-                    Err(error)
-                        if error.is_retryable()
-                            && error.io_kind() != Some(io::ErrorKind::ConnectionRefused) =>
-                    {
-                        lost = Some(error);
+                    Err(error) => {
+                        // Where nobody listens any more, whoever was to answer is gone, and what it knew.
+                        let refused = error.io_kind() == Some(io::ErrorKind::ConnectionRefused);
+                        let over = refused || !error.is_retryable();
+                        tracking.not_resumed(error);
+                        if over {
+                            return Err(tracking.ended());
+                        }
                     }
-                    Err(error) => return Err(Error::protocol_with(Violation::StreamEnded, error)),
                 }
             };
+            tracking.resumed();
         }
     }
 
@@ -174,8 +181,9 @@ impl Http {
         if let Some(last) = last {
             headers.insert(LAST_EVENT_ID, last);
         }
+        let (url, tracking) = (&self.endpoint.url, Tracking::default());
         let response =
-            self.endpoint.exchange(Method::GET, &self.endpoint.url, &headers, Bytes::new(), inbox).await?;
+            self.endpoint.exchange(Method::GET, url, &headers, Bytes::new(), &tracking, inbox).await?;
         if !response.status().is_success() {
             let error = http_error(response, inbox).await;
             return Err(Error::new(ErrorKind::Http(error), Delivery::Answered));

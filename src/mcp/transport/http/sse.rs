@@ -11,8 +11,13 @@ use super::post::{EVENT_STREAM, is_message};
 use super::status::{http_error, media_type, origin};
 #[cfg(feature = "mcp-webpki-roots")]
 use super::tls;
-use super::{BoxFuture, Inbox, Net, Outgoing, Sent, TokenProvider, Transport, endpoint_options};
+use super::tokens::Tokens;
+use super::{
+    BoxFuture, Inbox, Net, Outgoing, PROTOCOL_VERSION, Revision, Sent, TokenProvider, Tracking, Transport,
+    endpoint_options,
+};
 use crate::Session;
+use crate::mcp::call::within;
 use crate::mcp::error::{Delivery, Error, ErrorKind, HttpError, Violation, excerpt};
 use ::http::header::{self, HeaderMap, HeaderValue};
 use ::http::{Method, Uri};
@@ -31,6 +36,8 @@ pub struct Sse {
     target: OnceLock<Uri>,
     /// Ends, `Closed`, when `target` is known.
     open: Session<Infallible>,
+    /// What the handshake has settled on.
+    revision: OnceLock<Revision>,
 }
 
 impl Sse {
@@ -46,7 +53,7 @@ impl Sse {
     endpoint_options!();
 
     pub(super) fn over(endpoint: Endpoint) -> Self {
-        Self { endpoint, target: OnceLock::new(), open: Session::new() }
+        Self { endpoint, target: OnceLock::new(), open: Session::new(), revision: OnceLock::new() }
     }
 
     /// Whether the server has said where to POST.
@@ -54,14 +61,19 @@ impl Sse {
         self.open.is_ended()
     }
 
-    async fn post(&self, message: Outgoing, inbox: &Inbox) -> Result<Sent, Error> {
+    async fn post(&self, message: Outgoing, tracking: &Tracking, inbox: &Inbox) -> Result<Sent, Error> {
+        tracking.waiting();
         // Should the stream fail first, the session ends, and this call with it.
         self.open.ended().await;
         let target = self.target.get().expect("set before it is called open");
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let response =
-            self.endpoint.exchange(Method::POST, target, &headers, message.body.into(), inbox).await?;
+        // INI-09: a server may well speak a newer revision than the one that this transport comes from.
+        if let Some(revision) = self.revision.get() {
+            headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(revision.as_str()));
+        }
+        let body = message.body.into();
+        let response = self.endpoint.exchange(Method::POST, target, &headers, body, tracking, inbox).await?;
         match response.status().is_success() {
             // What is in the body does not matter (OLD-04).
             true => Ok(Sent::accepted()),
@@ -70,10 +82,30 @@ impl Sse {
     }
 
     async fn listen(&self, inbox: &Inbox) -> Result<(), Error> {
+        let begin = async { Ok(self.begin(inbox).await) };
+        let mut events = match within(inbox, inbox.timeouts().endpoint, begin).await {
+            Ok(begun) => begun?,
+            Err(late) => {
+                return Err(Error::protocol_with(Violation::Endpoint("it did not come in time"), late));
+            }
+        };
+        while let Some(event) = events.next().await {
+            let event = event?;
+            // Only the first `endpoint` counts: calls may be on their way there already.
+            if is_message(&event) {
+                inbox.deliver(&event.data);
+            }
+        }
+        Err(Error::protocol(Violation::StreamEnded))
+    }
+
+    /// Opens the stream and reads as far as its `endpoint` (OLD-06).
+    async fn begin(&self, inbox: &Inbox) -> Result<Events, Error> {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_static(EVENT_STREAM));
-        let url = &self.endpoint.url;
-        let response = self.endpoint.exchange(Method::GET, url, &headers, Bytes::new(), inbox).await?;
+        let (url, tracking) = (&self.endpoint.url, Tracking::default());
+        let response =
+            self.endpoint.exchange(Method::GET, url, &headers, Bytes::new(), &tracking, inbox).await?;
         if !response.status().is_success() {
             return Err(http(http_error(response, inbox).await));
         }
@@ -88,13 +120,12 @@ impl Sse {
         while let Some(event) = events.next().await {
             let event = event?;
             if event.name.as_deref() == Some("endpoint") {
-                // Only the first one counts: calls may be on their way there already.
-                if self.target.get().is_none() {
-                    let target = resolve(url, &event.data)?;
-                    self.target.get_or_init(|| target);
-                    self.open.close();
-                }
-            } else if is_message(&event) {
+                let target = resolve(url, &event.data)?;
+                self.target.get_or_init(|| target);
+                self.open.close();
+                return Ok(events);
+            }
+            if is_message(&event) {
                 inbox.deliver(&event.data);
             }
         }
@@ -138,16 +169,34 @@ fn resolve(base: &Uri, target: &[u8]) -> Result<Uri, Error> {
 
 impl Transport for Sse {
     fn send<'a>(&'a self, message: Outgoing, inbox: &'a Inbox) -> BoxFuture<'a, Result<Sent, Error>> {
-        Box::pin(self.post(message, inbox))
+        Box::pin(async move { self.post(message, &Tracking::default(), inbox).await })
+    }
+
+    fn send_tracked<'a>(
+        &'a self,
+        message: Outgoing,
+        tracking: &'a Tracking,
+        inbox: &'a Inbox,
+    ) -> BoxFuture<'a, Result<Sent, Error>> {
+        Box::pin(self.post(message, tracking, inbox))
     }
 
     fn run<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(self.listen(inbox))
     }
 
+    fn negotiated(&self, revision: Revision) {
+        self.revision.get_or_init(|| revision);
+    }
+
     /// The stream is closed with `run`; there is nothing else to end.
     fn close<'a>(&'a self, _: &'a Inbox) -> BoxFuture<'a, ()> {
         Box::pin(async move { self.abort() })
+    }
+
+    /// Beside a server of the newer transport.
+    fn origin(&self) -> Option<String> {
+        Some(format!("sse {}", self.endpoint.origin()))
     }
 
     fn abort(&self) {

@@ -27,6 +27,7 @@ pub(super) async fn http_error(response: Response<Body>, inbox: &Inbox) -> HttpE
         status: head.status.as_u16(),
         retry_after: retry_after(&head.headers),
         www_authenticate: challenges.map(|value| excerpt(value.as_bytes(), HttpError::EXCERPT)).collect(),
+        location: head.status.is_redirection().then(|| location(&head.headers)).flatten(),
         body: excerpt(&text, HttpError::EXCERPT),
         rpc,
     }
@@ -152,6 +153,23 @@ pub(super) fn redirected(from: &Uri, headers: &HeaderMap) -> Result<Uri, Error> 
     Ok(to)
 }
 
+/// Where a redirect leads that is not followed, without what may be secret (ST-05, SEC-09).
+fn location(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(header::LOCATION)?.to_str().ok()?;
+    let bare = text.split(['?', '#']).next().unwrap_or_default();
+    let place = match bare.contains("//") {
+        true => {
+            let uri: Uri = bare.parse().ok()?;
+            let port = uri.port().map_or(String::new(), |port| format!(":{port}"));
+            format!("{}://{}{port}{}", uri.scheme_str()?, uri.host()?, uri.path())
+        }
+        // A path. Anything else that might hide credentials is not shown.
+        false if bare.starts_with('/') || !bare.contains([':', '@', '\\']) => bare.to_owned(),
+        false => return None,
+    };
+    (!place.is_empty()).then(|| excerpt(place.as_bytes(), HttpError::EXCERPT))
+}
+
 pub(super) fn origin(uri: &Uri) -> (Option<&str>, Option<String>, u16) {
     let scheme = uri.scheme_str();
     let default = if scheme == Some("https") { 443 } else { 80 };
@@ -186,6 +204,30 @@ pub(super) fn failed(failure: Failure, config: &EngineConfig) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn st_05_sec_09_where_a_redirect_leads_is_shown_without_secrets() {
+        for (sent, shown) in [
+            ("/there", Some("/there")),
+            ("/a/@b/c:d?key=1", Some("/a/@b/c:d")),
+            ("login#t", Some("login")),
+            ("https://sso.example/login?next=%2F", Some("https://sso.example/login")),
+            ("HTTP://me:secret@Sso.example:8443/a@b?x#y", Some("http://Sso.example:8443/a@b")),
+            ("http://[::1]:80", Some("http://[::1]:80/")),
+            ("//me:secret@sso.example/x", None),
+            ("http:me:secret@sso.example/x", None),
+            ("\\\\me:secret@sso.example", None),
+            ("?key=1", None),
+            ("", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::LOCATION, sent.parse().unwrap());
+            let found = location(&headers);
+            assert_eq!(found.as_deref(), shown, "{sent}");
+            assert!(!found.is_some_and(|found| found.contains("secret")));
+        }
+        assert_eq!(location(&HeaderMap::new()), None);
+    }
 
     #[test]
     fn st_18_dates_are_read() {

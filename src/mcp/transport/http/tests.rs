@@ -12,3 +12,4 @@ mod kit;
 mod reuse;
 #[cfg(feature = "mcp-tls")]
 mod tls;
+mod tokens;

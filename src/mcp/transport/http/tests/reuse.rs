@@ -69,9 +69,9 @@ const RESPONSE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 /// The peer closes the connection after the first response: at once, or so late that it passes for
 /// open and the request is queued already (then hyper hands it back), or so late that the request is
 /// written. At whatever point it is, the second request is written once, and it fails only if it was
-/// written on the connection that closed.
+/// written on the connection that closed. If it is handed back, that is told (CAN-02).
 fn closed_at_any_point(end: fn() -> io::Result<&'static str>) {
-    let mut survived = 0;
+    let (mut survived, mut handed_back) = (0, 0);
     for reads in 0.. {
         let (written, writes) = mpsc::channel();
         let net = Scripted::new(move |nth| {
@@ -82,11 +82,18 @@ fn closed_at_any_point(end: fn() -> io::Result<&'static str>) {
             }
             scripted(script, written.clone())
         });
+        let told = Mutex::new(Vec::new());
         let result = run(async {
             let engine = engine_on(net);
             assert_eq!(call(&engine, post("http://a/", "first")).await.unwrap(), b"ok");
-            call(&engine, post("http://a/", "second")).await
+            let begun = |begun| told.lock().unwrap().push(begun);
+            read(engine.send_noting(post("http://a/", "second"), begun).await?).await
         });
+        match &told.into_inner().unwrap()[..] {
+            [true] => {}
+            [true, false, true] => handed_back += 1,
+            told => panic!("{told:?}"),
+        }
         let writes: Vec<_> = writes.try_iter().collect();
         assert_eq!(writes.len(), 2, "{writes:?}");
         assert!(writes[0].ends_with("first") && writes[1].ends_with("second"), "{writes:?}");
@@ -99,7 +106,7 @@ fn closed_at_any_point(end: fn() -> io::Result<&'static str>) {
         }
         survived += 1;
     }
-    assert!(survived >= 3, "{survived}");
+    assert!(survived >= 3 && handed_back >= 1, "{survived}, {handed_back}");
 }
 
 #[test]

@@ -1,0 +1,143 @@
+//! Calls over HTTP that are given up before a byte of them is written (CAN-02): they were not sent, and
+//! there is nothing to cancel.
+
+use crate::check::{on, story};
+use crate::fault::clock::Clock;
+use crate::fault::http::Server;
+use crate::fault::run::everywhere;
+use crate::kit::{http, seconds};
+use futures::future::{join, select};
+use serde_json::json;
+use shared_fate::mcp::{AsyncIo, CallOptions, Connecting, Delivery, Net};
+use smol::channel::{self, Receiver, Sender};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// A network that can be shut: who comes then waits until it is opened again.
+#[derive(Clone)]
+struct Door(Arc<Mutex<Option<Receiver<()>>>>, Sender<()>, Receiver<()>);
+
+impl Door {
+    fn new() -> Self {
+        let (came, comes) = channel::unbounded();
+        Self(Arc::default(), came, comes)
+    }
+
+    /// It is open again when the sender is dropped.
+    fn shut(&self) -> Sender<()> {
+        let (open, opened) = channel::bounded(1);
+        *self.0.lock().unwrap() = Some(opened);
+        open
+    }
+
+    /// Somebody waits at the door.
+    async fn knock(&self) {
+        self.2.recv().await.unwrap();
+    }
+}
+
+impl Net for Door {
+    fn connect<'a>(&'a self, host: &'a str, port: u16) -> Connecting<'a> {
+        static OPEN: AsyncIo = AsyncIo;
+        let opened = self.0.lock().unwrap().clone();
+        Box::pin(async move {
+            if let Some(opened) = opened {
+                let _ = self.1.try_send(());
+                let _ = opened.recv().await;
+            }
+            OPEN.connect(host, port).await
+        })
+    }
+
+    fn sleep(&self, _: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[test]
+fn can_02_liv_18_a_call_that_still_connects_was_not_sent_and_is_not_cancelled() {
+    everywhere(async |run| {
+        let server = Server::start(|call| match call.request.tool() {
+            "held" => call.hold(),
+            _ => call.normal(),
+        });
+        let (clock, door) = (Clock::new(), Door::new());
+        let transport = http(&server).net(door.clone());
+        let (client, driver) = on(&clock).connect(transport).await.unwrap();
+        run.drive(driver, async {
+            // It has the only connection that there is.
+            let mut held = Box::pin(client.call_tool("held", ()));
+            select(&mut held, pin!(server.arrival(|it| it.tool() == "held"))).await;
+            let open = door.shut();
+            {
+                let mut call = pin!(client.call_tool("echo", ()));
+                select(&mut call, pin!(door.knock())).await;
+            }
+            let hasty = client.with_options(CallOptions::timeout(seconds(5)));
+            let late = async {
+                door.knock().await;
+                clock.pass(seconds(5)).await;
+            };
+            let (result, ()) = join(hasty.call_tool("echo", ()), late).await;
+            let error = result.unwrap_err();
+            assert!(error.is_timeout() && error.is_retryable());
+            assert_eq!(error.delivery(), Delivery::NotSent);
+            story(&error);
+            let late = async {
+                door.knock().await;
+                clock.pass(seconds(5)).await;
+            };
+            let (result, ()) = join(hasty.notify("notifications/x", ()), late).await;
+            assert_eq!(result.unwrap_err().delivery(), Delivery::NotSent);
+            assert_eq!(client.pending_calls(), 1);
+            drop(open);
+            drop(held);
+            server.arrival(|it| it.rpc() == "notifications/cancelled").await;
+            for _ in 0..3 {
+                client.ping().await.unwrap();
+            }
+            let requests = server.requests();
+            let cancelled = requests.iter().filter(|it| it.rpc() == "notifications/cancelled");
+            let cancelled: Vec<_> = cancelled.map(|it| it.body["params"]["requestId"].clone()).collect();
+            assert_eq!(cancelled, [json!(2)], "the one that was sent, and no other");
+            assert!(requests.iter().all(|it| it.tool() != "echo" && it.rpc() != "notifications/x"));
+            client.close().await;
+            server.deserted().await;
+        })
+        .await;
+    });
+}
+
+#[test]
+fn can_02_a_call_that_still_connects_when_the_session_ends_was_not_sent() {
+    everywhere(async |run| {
+        let server = Server::start(|call| match call.request.tool() {
+            "held" => call.hold(),
+            _ => call.normal(),
+        });
+        let (clock, door) = (Clock::new(), Door::new());
+        let transport = http(&server).net(door.clone());
+        let (client, driver) = on(&clock).connect(transport).await.unwrap();
+        run.drive(driver, async {
+            let held = client.call_tool("held", ());
+            let echo = async {
+                server.arrival(|it| it.tool() == "held").await;
+                let open = door.shut();
+                let calls = join(client.call_tool("echo", ()), async {
+                    door.knock().await;
+                    client.session().close();
+                });
+                let (result, ()) = calls.await;
+                drop(open);
+                result
+            };
+            let (held, echo) = join(held, echo).await;
+            assert_eq!(held.unwrap_err().delivery(), Delivery::MaybeSent);
+            assert_eq!(echo.unwrap_err().delivery(), Delivery::NotSent);
+            assert!(server.requests().iter().all(|it| it.tool() != "echo"));
+            client.close().await;
+        })
+        .await;
+    });
+}
