@@ -5,13 +5,14 @@ use crate::fault::clock::Clock;
 use crate::fault::http::{Call, Server};
 use crate::fault::lines::{self, normal, pair};
 use crate::fault::run::once;
-use crate::fault::{answer, tool};
+use crate::fault::{answer, child, tool};
 use crate::kit::{http, reply};
 use serde_json::{Value, json};
-use shared_fate::mcp::{CallOptions, Client, Driver, Interest, Memory, Mode, Reconnecting, Stdio};
+use shared_fate::mcp::{CallOptions, Client, Driver, Interest, Memory, Mode, Reconnecting, Stdio, Timeouts};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
+use std::time::Duration;
 
 /// Polls `future` at most `polls` times, each time that it is woken, and drops it then. Whether it has
 /// resolved.
@@ -272,5 +273,30 @@ fn liv_18_sub_06_subscribing_dropped_at_every_point() {
             })
             .await;
         server.input_ended().await;
+    });
+}
+
+#[test]
+fn liv_17_liv_19_a_driver_dropped_at_every_point_of_a_close() {
+    once(async |_| {
+        for polls in 0..8 {
+            let mut command = child::command();
+            command.env(child::STUBBORN, "1");
+            let (stdio, server) = lines::process_as(command, normal);
+            let process = server.process().await;
+            let mut timeouts = Timeouts::default();
+            timeouts.close = Duration::from_millis(10);
+            let builder = Client::builder().mode(Mode::Legacy).timeouts(timeouts);
+            let (client, mut driver) = builder.connect(stdio).await.unwrap();
+            let mut close = pin!(client.close());
+            for _ in 0..polls {
+                let _ = futures::poll!(&mut close);
+                let _ = futures::poll!(&mut driver);
+            }
+            drop(driver);
+            close.await;
+            client.close().await;
+            process.gone().await;
+        }
     });
 }

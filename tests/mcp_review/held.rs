@@ -309,3 +309,41 @@ fn ses_06_liv_09_sessions_are_lost_again_and_again_under_load() {
         server.deserted().await;
     });
 }
+
+#[test]
+fn sec_08_endless_heads_trailers_and_chunk_extensions_are_bounded() {
+    once(async |_| {
+        let server = Server::start(|call| {
+            let (begin, again) = match call.request.tool() {
+                "headers" => ("HTTP/1.1 200 OK\r\n", "x: y\r\n"),
+                "header" => ("HTTP/1.1 200 OK\r\nx: ", "y"),
+                "extensions" => ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n", "1;x=y\r\n \r\n"),
+                "extension" => ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n", "y"),
+                "trailers" => ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n", "x: y\r\n"),
+                _ => return call.normal(),
+            };
+            call.take();
+            call.write(begin);
+            match call.request.tool() {
+                "extension" => call.write("Content-Type: application/json\r\n\r\n1;x="),
+                "extensions" => call.write("Content-Type: application/json\r\n\r\n"),
+                "trailers" => call.write("Content-Type: application/json\r\n\r\n1\r\n \r\n0\r\n"),
+                _ => {}
+            }
+            for _ in 0..300 {
+                call.write(again.repeat(100_000 / again.len()));
+            }
+            call.hold();
+        });
+        let (client, driver) = on(&Clock::new()).connect(http(&server)).await.unwrap();
+        driver
+            .with(async {
+                for tool in ["headers", "header", "extensions", "extension", "trailers"] {
+                    let error = client.call_tool(tool, ()).await.unwrap_err();
+                    assert!(!error.is_session_ended() && !error.is_timeout(), "{tool}: {error:#}");
+                    client.ping().await.unwrap();
+                }
+            })
+            .await;
+    });
+}

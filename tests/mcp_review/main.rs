@@ -19,3 +19,4 @@ mod delivery;
 mod ends;
 mod floods;
 mod held;
+mod siblings;
