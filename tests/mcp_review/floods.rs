@@ -111,8 +111,11 @@ fn par_03_the_time_for_annotated_arguments_grows_with_their_number() {
         let (client, driver) = builder.connect(http(&server)).await.unwrap();
         driver
             .with(async {
-                let (few, many) =
-                    (listing(&client, &count, 1000).await, listing(&client, &count, 8000).await);
+                let mut few = Duration::MAX;
+                for _ in 0..5 {
+                    few = few.min(listing(&client, &count, 1000).await);
+                }
+                let many = listing(&client, &count, 8000).await;
                 // Eight times as many; twice that is for the noise.
                 assert!(many < 16 * few, "{few:?} for 1000, {many:?} for 8000");
             })
