@@ -1,0 +1,181 @@
+//! Causes that are lost on the way, and secrets that are not.
+
+use crate::check::{limit, on, story};
+use crate::fault::clock::Clock;
+use crate::fault::http::{SESSION, Server};
+use crate::fault::lines::{normal, pair};
+use crate::fault::run::once;
+use crate::fault::{answer, tool};
+use crate::kit::{Feed, Log, http, seconds};
+use futures::future::join;
+use serde_json::json;
+use shared_fate::mcp::{Limits, Sse};
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+#[test]
+#[ignore = "fails: the id is beyond the 4 KiB that are looked at; the call ends at its deadline, without a cause"]
+fn io_05_rmcp_1_3_5_a_reply_that_is_too_long_fails_its_call_wherever_its_id_is() {
+    once(async |_| {
+        let clock = Clock::new();
+        let mut limits = Limits::default();
+        limits.line = 10_000;
+        let (stdio, server) = pair(|peer, message| match tool(message) {
+            "long" => {
+                // As the TypeScript SDK writes it: the id is the last member.
+                let (text, id) = ("x".repeat(20_000), &message["id"]);
+                let result = format!(r#"{{"content":[{{"type":"text","text":"{text}"}}]}}"#);
+                peer.write(format!("{{\"result\":{result},\"jsonrpc\":\"2.0\",\"id\":{id}}}\n"));
+            }
+            _ => normal(peer, message),
+        });
+        let (client, driver) = on(&clock).limits(limits).connect(stdio).await.unwrap();
+        driver
+            .with(async {
+                let waiting = async {
+                    server.arrival(|message| tool(message) == "long").await;
+                    client.ping().await.unwrap();
+                    clock.advance(seconds(61));
+                };
+                let (result, ()) = join(client.call_tool("long", ()), waiting).await;
+                let error = result.unwrap_err();
+                assert!(!error.is_timeout(), "{error:#}");
+                assert_eq!(limit(&error).1, 10_000);
+            })
+            .await;
+    });
+}
+
+#[test]
+#[ignore = "fails: of a batch no more than 1000 members are read; Limits does not say so"]
+fn m_11_a_reply_anywhere_in_a_batch_settles_its_call() {
+    once(async |_| {
+        let (stdio, server) = pair(|peer, message| match tool(message) {
+            "batch" => {
+                let mut batch = vec![json!({ "method": "x" }); 1000];
+                batch.extend(answer(message));
+                peer.say(&json!(batch));
+            }
+            _ => normal(peer, message),
+        });
+        let (client, driver) = on(&Clock::new()).connect(stdio).await.unwrap();
+        driver
+            .with(async {
+                let mut call = pin!(client.call_tool("batch", ()));
+                assert!(futures::poll!(&mut call).is_pending());
+                server.arrival(|message| tool(message) == "batch").await;
+                client.ping().await.unwrap();
+                assert!(futures::poll!(&mut call).is_ready());
+            })
+            .await;
+    });
+}
+
+#[test]
+#[ignore = "fails: the server's words are lost; after 60 s \"no reply within 60s\" is all that is left"]
+fn old_09_a_refusal_is_not_lost_when_the_old_transports_stream_says_nothing() {
+    once(async |_| {
+        let server = Server::start(|call| match &*call.request.method {
+            // A stream of Streamable HTTP without sessions: it is open, and names no endpoint.
+            "GET" => {
+                call.events();
+                call.hold();
+            }
+            _ => {
+                let error = json!({ "code": -32000, "message": "the tenant header is missing" });
+                let body = json!({ "jsonrpc": "2.0", "id": null, "error": error }).to_string();
+                call.respond("400 Bad Request", &["Content-Type: application/json"], &body);
+            }
+        });
+        let clock = Clock::new();
+        let waiting = async {
+            server.arrival(|request| request.method == "GET").await;
+            clock.pass(seconds(60)).await;
+        };
+        let (result, ()) = join(on(&clock).connect(http(&server)), waiting).await;
+        let error = result.unwrap_err();
+        assert!(story(&error).contains("the tenant header is missing"), "{error:#}");
+    });
+}
+
+#[test]
+#[ignore = "fails: `Error` says that no error contains a token or a session id; an echo of them it does"]
+fn sec_09_a_server_that_echoes_secrets_gets_them_into_no_error() {
+    once(async |_| {
+        let server = Server::start(|call| match call.request.tool() {
+            "x" => {
+                let token = call.request.header("authorization").unwrap_or_default().to_owned();
+                call.respond("400 Bad Request", &[], &format!("no session {SESSION} for {token}"));
+            }
+            _ => call.normal(),
+        });
+        let http = http(&server).bearer("t0ken").unwrap();
+        let (client, _driver) = on(&Clock::new()).connect(http).await.unwrap();
+        story(&client.call_tool("x", ()).await.unwrap_err());
+    });
+}
+
+#[test]
+#[ignore = "fails: \"message is not valid JSON\""]
+fn ht_06_an_answer_that_is_compressed_all_the_same_is_told_to_be() {
+    once(async |_| {
+        let server = Server::start(|call| match call.request.tool() {
+            "x" => call.json(&["Content-Encoding: gzip"], "\u{1f}\u{8b}"),
+            _ => call.normal(),
+        });
+        let (client, _driver) = on(&Clock::new()).connect(http(&server)).await.unwrap();
+        let error = client.call_tool("x", ()).await.unwrap_err();
+        assert!(story(&error).contains("gzip"), "{error:#}");
+    });
+}
+
+#[test]
+#[ignore = "fails: \"it is of another origin\""]
+fn old_02_a_relative_endpoint_may_have_a_url_in_its_query() {
+    once(async |_| {
+        let feed = Feed::new();
+        feed.write("event: endpoint\ndata: /messages?s=1&from=http://elsewhere/\n\n");
+        let events = feed.clone();
+        let server = Server::start(move |call| match &*call.request.method {
+            "GET" => events.serve(call),
+            _ => {
+                if let Some(answer) = answer(&call.request.body) {
+                    events.say(&answer);
+                }
+                call.respond("202 Accepted", &[], "");
+            }
+        });
+        let connected = on(&Clock::new()).connect(Sse::new(&server.url()).unwrap()).await;
+        feed.end();
+        assert!(connected.is_ok(), "{:#}", connected.unwrap_err());
+    });
+}
+
+#[test]
+#[ignore = "fails: nobody is told; what the server asks from now on never comes"]
+fn ses_05_a_stream_that_is_gone_with_its_session_is_told() {
+    once(async |_| {
+        let (feed, opened) = (Feed::new(), AtomicUsize::new(0));
+        let events = feed.clone();
+        let server = Server::start(move |call| match &*call.request.method {
+            "GET" if opened.fetch_add(1, Ordering::SeqCst) == 0 => events.serve(call),
+            "GET" => call.respond("404 Not Found", &[], "session not found"),
+            _ => call.normal(),
+        });
+        let (clock, log) = (Clock::new(), Log::default());
+        let (client, driver) = log.events(on(&clock)).connect(http(&server)).await.unwrap();
+        driver
+            .with(async {
+                feed.end();
+                clock.pass(seconds(1)).await;
+                for _ in 0..2 {
+                    server.arrival(|request| request.method == "GET").await;
+                }
+                for _ in 0..10 {
+                    client.ping().await.unwrap();
+                }
+                assert!(client.session().is_ended() || log.count("StreamLost") == 1);
+            })
+            .await;
+    });
+}

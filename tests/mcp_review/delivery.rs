@@ -1,0 +1,313 @@
+//! What an error says about the request: whether the server may have seen it.
+
+use crate::check::on;
+use crate::fault::clock::Clock;
+use crate::fault::http::{Call, Server};
+use crate::fault::lines::pair;
+use crate::fault::run::once;
+use crate::kit::{http, seconds};
+use futures::future::join;
+use shared_fate::mcp::{
+    AsyncIo, BoxFuture, ConnectError, Connecting, Delivery, Error, ErrorKind, HttpError, Limits, Net, Sse,
+    Stream, TokenProvider,
+};
+use std::io::{self, Write};
+use std::net::TcpListener;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// A server that closes each connection after its answer.
+fn one_at_a_time(redirect: bool) -> Server {
+    Server::start(move |call| {
+        let close = "Connection: close";
+        match call.request.rpc() {
+            "initialize" => {
+                let answer = call.answer();
+                let length = format!("Content-Length: {}", answer.len());
+                call.head("200 OK", &["Content-Type: application/json", close, &length]);
+                call.write(answer);
+            }
+            "tools/call" if redirect => {
+                call.head("307 Temporary Redirect", &["Location: /other", close, "Content-Length: 0"]);
+            }
+            "" => call.head("405 Method Not Allowed", &[close, "Content-Length: 0"]),
+            _ => call.head("202 Accepted", &[close, "Content-Length: 0"]),
+        }
+    })
+}
+
+/// The connections that connecting takes: `initialize`, `initialized`, and the server's stream.
+const HANDSHAKE: usize = 3;
+
+/// Something else happens to one of the connections.
+struct Odd {
+    begun: AtomicUsize,
+    which: usize,
+    what: What,
+}
+
+#[derive(Clone, Copy)]
+enum What {
+    Refused,
+    Hangs,
+    /// The peer has answered, and closed its socket, before it has read the request.
+    Answered(&'static str),
+}
+
+impl Odd {
+    fn new(which: usize, what: What) -> Self {
+        Self { begun: AtomicUsize::new(0), which, what }
+    }
+}
+
+impl Net for Odd {
+    fn connect<'a>(&'a self, host: &'a str, port: u16) -> Connecting<'a> {
+        let odd = self.begun.fetch_add(1, Ordering::SeqCst) == self.which;
+        Box::pin(async move {
+            match self.what {
+                What::Refused if odd => Err(ConnectError::Connect(io::ErrorKind::ConnectionRefused.into())),
+                What::Hangs if odd => std::future::pending().await,
+                What::Answered(answer) if odd => {
+                    Ok(Box::new(Answered { answer, written: 0 }) as Box<dyn Stream>)
+                }
+                _ => AsyncIo.connect(host, port).await,
+            }
+        })
+    }
+
+    fn sleep(&self, _: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+/// A socket that was reset, with an answer in its buffer: Linux lets it be read.
+struct Answered {
+    answer: &'static str,
+    written: usize,
+}
+
+impl futures::io::AsyncRead for Answered {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.written == 0 {
+            return Poll::Pending;
+        }
+        let read = std::mem::take(&mut self.answer);
+        buffer[..read.len()].copy_from_slice(read.as_bytes());
+        Poll::Ready(Ok(read.len()))
+    }
+}
+
+impl futures::io::AsyncWrite for Answered {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.written > 0 {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        self.written = bytes.len().min(1000);
+        Poll::Ready(Ok(self.written))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[test]
+#[ignore = "fails: NotSent, though the server has read the request and answered it with a redirect"]
+fn sec_02_a_request_that_was_redirected_was_sent() {
+    once(async |_| {
+        let server = one_at_a_time(true);
+        let http = http(&server).net(Odd::new(HANDSHAKE + 1, What::Refused));
+        let (client, _driver) = on(&Clock::new()).connect(http).await.unwrap();
+        let error = client.call_tool("pay", ()).await.unwrap_err();
+        assert_eq!(server.requests().iter().filter(|request| request.tool() == "pay").count(), 1);
+        assert_eq!(error.io_kind(), Some(io::ErrorKind::ConnectionRefused));
+        assert_ne!(error.delivery(), Delivery::NotSent);
+    });
+}
+
+struct NoSecondToken;
+
+impl TokenProvider for NoSecondToken {
+    fn token<'a>(
+        &'a self,
+        refused: Option<&'a HttpError>,
+    ) -> BoxFuture<'a, Result<String, Box<dyn std::error::Error + Send + Sync>>> {
+        Box::pin(async move {
+            match refused {
+                None => Ok("t0ken".to_owned()),
+                Some(_) => Err("the refresh token has expired".into()),
+            }
+        })
+    }
+}
+
+#[test]
+#[ignore = "fails: the server's 401 and its challenge are lost, and the request is said not to have been sent"]
+fn sec_04_sec_05_a_refusal_that_no_new_token_follows_is_told() {
+    once(async |_| {
+        let server = Server::start(|call| match call.request.tool() {
+            "x" => call.respond("401 Unauthorized", &["WWW-Authenticate: Bearer scope=\"more\""], ""),
+            _ => call.normal(),
+        });
+        let http = http(&server).token_provider(NoSecondToken);
+        let (client, _driver) = on(&Clock::new()).connect(http).await.unwrap();
+        let error = client.call_tool("x", ()).await.unwrap_err();
+        assert!(format!("{error:#}").contains("the refresh token has expired"), "{error:#}");
+        assert_ne!(error.delivery(), Delivery::NotSent);
+        assert_eq!(error.http().map(HttpError::status), Some(401));
+    });
+}
+
+#[test]
+#[ignore = "fails: a notification that names a request of which not a byte was written"]
+fn can_02_a_call_that_is_given_up_while_it_connects_is_not_cancelled() {
+    once(async |_| {
+        let server = one_at_a_time(false);
+        let http = http(&server).net(Odd::new(HANDSHAKE, What::Hangs));
+        let (client, driver) = on(&Clock::new()).connect(http).await.unwrap();
+        driver
+            .with(async {
+                {
+                    let mut call = pin!(client.call_tool("x", ()));
+                    assert!(futures::poll!(&mut call).is_pending());
+                }
+                client.notify("x", ()).await.unwrap();
+                client.notify("x", ()).await.unwrap();
+                client.close().await;
+            })
+            .await;
+        let requests = server.requests();
+        assert!(requests.iter().all(|request| request.tool() != "x"));
+        assert!(requests.iter().all(|request| request.rpc() != "notifications/cancelled"));
+    });
+}
+
+/// The error of a call whose connection is never there, when `end` happens.
+async fn while_it_connects(end: impl AsyncFn(&shared_fate::mcp::Client, &Clock)) -> Error {
+    let server = one_at_a_time(false);
+    let clock = Clock::new();
+    let http = http(&server).net(Odd::new(HANDSHAKE, What::Hangs));
+    let (client, driver) = on(&clock).connect(http).await.unwrap();
+    let ending = async {
+        end(&client, &clock).await;
+    };
+    let (result, ()) = driver.with(join(client.call_tool("x", ()), ending)).await;
+    result.unwrap_err()
+}
+
+#[test]
+#[ignore = "fails: MaybeSent"]
+fn to_04_a_call_that_ends_while_it_connects_was_not_sent() {
+    once(async |_| {
+        let closed = while_it_connects(async |client, _| client.close().await).await;
+        assert!(closed.is_session_ended());
+        assert_eq!(closed.delivery(), Delivery::NotSent);
+        let late = while_it_connects(async |_, clock| clock.pass(seconds(60)).await).await;
+        assert!(late.is_timeout());
+        assert_eq!(late.delivery(), Delivery::NotSent);
+    });
+}
+
+#[test]
+#[ignore = "fails: Answered, though not a byte was written"]
+fn st_21_what_was_never_written_to_a_server_that_talks_first_was_not_sent() {
+    once(async |_| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+        let (closing, closed) = std::sync::mpsc::channel::<()>();
+        std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            socket.write_all(b"SSH-2.0-OpenSSH_9.9\r\n").unwrap();
+            let _ = closed.recv();
+        });
+        let connecting = on(&Clock::new()).connect(shared_fate::mcp::Http::new(&url).unwrap());
+        let error = connecting.await.unwrap_err();
+        drop(closing);
+        assert!(format!("{error:#}").contains("before it was asked anything"), "{error:#}");
+        assert_eq!(error.delivery(), Delivery::NotSent);
+    });
+}
+
+#[test]
+#[ignore = "fails: MaybeSent, though there is no place yet where it could have been sent to"]
+fn old_01_what_waits_for_the_endpoint_of_the_old_transport_was_not_sent() {
+    once(async |_| {
+        let server = Server::start(|call| call.respond("503 Busy", &[], "warming up"));
+        let sse = Sse::new(&server.url()).unwrap();
+        let error = on(&Clock::new()).connect(sse).await.unwrap_err();
+        assert!(server.requests().iter().all(|request| request.method == "GET"));
+        assert_eq!(error.delivery(), Delivery::NotSent);
+    });
+}
+
+#[test]
+#[ignore = "fails: MaybeSent"]
+fn to_04_a_notification_that_found_no_room_was_not_sent() {
+    let (stdio, _server) = pair(crate::fault::lines::normal);
+    let mut limits = Limits::default();
+    limits.outbox = 2;
+    let (client, driver) = pollster::block_on(on(&Clock::new()).limits(limits).connect(stdio)).unwrap();
+    let mut notify = pin!(client.notify("x", ()));
+    // Nobody drives: after `initialized` there is room for one.
+    pollster::block_on(client.notify("x", ())).unwrap();
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    assert!(notify.as_mut().poll(&mut cx).is_pending());
+    drop(driver);
+    assert_eq!(pollster::block_on(notify).unwrap_err().delivery(), Delivery::NotSent);
+}
+
+#[test]
+#[ignore = "fails: hyper tells of the failed write, and does not look at the answer"]
+fn st_16_an_answer_that_came_before_the_request_was_read_is_told() {
+    once(async |_| {
+        let server = one_at_a_time(false);
+        let answer = "HTTP/1.1 413 Content Too Large\r\nContent-Length: 8\r\n\r\ntoo long";
+        let http = http(&server).net(Odd::new(HANDSHAKE, What::Answered(answer)));
+        let (client, _driver) = on(&Clock::new()).connect(http).await.unwrap();
+        let error = client.call_tool("x", serde_json::json!({ "x": "y".repeat(100_000) })).await.unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Http(http) if http.status() == 413), "{error:#}");
+    });
+}
+
+#[test]
+fn sec_02_liv_03_a_second_answer_behind_the_first_one_answers_nothing() {
+    once(async |_| {
+        let server = Server::start(|call: &mut Call| match call.request.tool() {
+            "evil" => {
+                let answer = |id: u64, text: &str| {
+                    let result = crate::fault::text_result(text);
+                    let body = crate::kit::reply(&serde_json::json!(id), result).to_string();
+                    let length = body.len();
+                    format!(
+                        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+                    )
+                };
+                let id = call.request.body["id"].as_u64().unwrap();
+                call.take();
+                // In one segment, with the id of the next call.
+                call.write(answer(id, "fine") + &answer(id + 1, "smuggled"));
+                call.keep();
+            }
+            _ => call.normal(),
+        });
+        let (client, driver) = on(&Clock::new()).connect(http(&server)).await.unwrap();
+        driver
+            .with(async {
+                for _ in 0..20 {
+                    assert_eq!(client.call_tool("evil", ()).await.unwrap().text(), "fine");
+                    assert_eq!(client.call_tool("good", ()).await.unwrap().text(), "fine");
+                }
+            })
+            .await;
+    });
+}
