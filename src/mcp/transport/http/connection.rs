@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 use std::{fmt, io};
@@ -38,9 +38,21 @@ pub(super) struct Connection {
     /// closes the socket, and what makes hyper hand back a request it had not begun to write.
     driver: Option<http1::Connection<Io, Full<Bytes>>>,
     ended_by: Option<hyper::Error>,
-    /// Shared with [`Io`].
-    unflushed: Arc<AtomicBool>,
+    watch: Arc<Watch>,
 }
+
+/// What a connection and its [`Io`], which hyper owns, know of one another.
+#[derive(Default)]
+struct Watch {
+    /// Something was written, or was to be, since the last flush. hyper always flushes in the end.
+    unflushed: AtomicBool,
+    /// How often the stream was read since the connection was last polled.
+    reads: AtomicUsize,
+}
+
+/// How often a stream is read in one poll. hyper skips interim answers (1xx) for as long as they come,
+/// and so would never let go of its task; nor would a TLS session of one that sends nothing but tickets.
+pub(super) const READS_PER_POLL: usize = 32;
 
 /// No response head came.
 pub(super) struct Unanswered {
@@ -54,11 +66,11 @@ impl Connection {
     ///
     /// hyper's limits hold: a response head has at most 100 fields and about 400 KiB.
     pub(super) async fn new(key: Key, stream: Box<dyn Stream>) -> hyper::Result<Self> {
-        let unflushed = Arc::new(AtomicBool::new(false));
-        let io = Io { stream, scratch: vec![0; SCRATCH].into_boxed_slice(), unflushed: unflushed.clone() };
+        let watch = Arc::<Watch>::default();
+        let io = Io { stream, scratch: vec![0; SCRATCH].into_boxed_slice(), watch: watch.clone() };
         let (requests, driver) = http1::Builder::new().handshake(io).await?;
         let driver = Some(driver);
-        Ok(Self { key, idle_since: Instant::now(), requests, driver, ended_by: None, unflushed })
+        Ok(Self { key, idle_since: Instant::now(), requests, driver, ended_by: None, watch })
     }
 
     /// Sends a request and waits for the head of the response. The future must not be dropped before
@@ -68,9 +80,9 @@ impl Connection {
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, Unanswered> {
         let mut response = pin!(self.requests.try_send_request(request));
-        let (driver, ended_by) = (&mut self.driver, &mut self.ended_by);
+        let (driver, ended_by, watch) = (&mut self.driver, &mut self.ended_by, &self.watch);
         let result = poll_fn(|cx| {
-            drive(driver, ended_by, cx);
+            drive(driver, ended_by, watch, cx);
             response.as_mut().poll(cx)
         });
         result.await.map_err(|mut error| match error.take_message() {
@@ -84,13 +96,13 @@ impl Connection {
 
     /// Moves bytes in both directions as far as the socket allows.
     pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
-        drive(&mut self.driver, &mut self.ended_by, cx);
+        drive(&mut self.driver, &mut self.ended_by, &self.watch, cx);
     }
 
     /// Whether a part of the request waits to be written. hyper does not say; to it, a request is done
     /// when it is in the buffer.
     pub(super) fn is_sending(&self) -> bool {
-        self.driver.is_some() && self.unflushed.load(Ordering::Relaxed)
+        self.driver.is_some() && self.watch.unflushed.load(Ordering::Relaxed)
     }
 
     /// Whether another request can be sent. Notices a peer that has closed the connection.
@@ -114,9 +126,11 @@ impl fmt::Debug for Connection {
 fn drive(
     driver: &mut Option<http1::Connection<Io, Full<Bytes>>>,
     ended_by: &mut Option<hyper::Error>,
+    watch: &Watch,
     cx: &mut Context<'_>,
 ) {
     let Some(connection) = driver else { return };
+    watch.reads.store(0, Ordering::Relaxed);
     // Without the shutdown at the end, which could be pending while a request waits to be handed back.
     if let Poll::Ready(result) = connection.poll_without_shutdown(cx) {
         *driver = None;
@@ -138,8 +152,7 @@ struct Io {
     stream: Box<dyn Stream>,
     /// hyper's buffer may be uninitialised, so reading straight into it would take unsafe code.
     scratch: Box<[u8]>,
-    /// Something was written, or was to be, since the last flush. hyper always flushes in the end.
-    unflushed: Arc<AtomicBool>,
+    watch: Arc<Watch>,
 }
 
 /// As long as the longest TLS record.
@@ -151,7 +164,11 @@ impl hyper::rt::Read for Io {
         cx: &mut Context<'_>,
         mut buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { stream, scratch, .. } = &mut *self;
+        let Self { stream, scratch, watch } = &mut *self;
+        if watch.reads.fetch_add(1, Ordering::Relaxed) >= READS_PER_POLL {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let room = scratch.len().min(buffer.remaining());
         let read = ready!(Pin::new(stream).poll_read(cx, &mut scratch[..room]))?;
         buffer.put_slice(&scratch[..room][..read]);
@@ -162,13 +179,13 @@ impl hyper::rt::Read for Io {
 /// Not vectored: hyper then joins head and body, and a small request is one write and one TLS record.
 impl hyper::rt::Write for Io {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.unflushed.store(true, Ordering::Relaxed);
+        self.watch.unflushed.store(true, Ordering::Relaxed);
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        self.unflushed.store(false, Ordering::Relaxed);
+        self.watch.unflushed.store(false, Ordering::Relaxed);
         Poll::Ready(Ok(()))
     }
 

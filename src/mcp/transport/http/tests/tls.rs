@@ -1,9 +1,10 @@
 //! https, with an authority of our own.
 
 use std::error::Error as _;
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{BufRead as _, ErrorKind, Read as _, Write as _};
 use std::iter;
 use std::net::TcpStream;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,10 +14,12 @@ use rustls::crypto::ring;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{CertificateError, ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion};
 
+use super::super::connection::READS_PER_POLL;
 use super::super::engine::{Engine, EngineConfig};
 use super::super::failure::{Failure, Stage};
+use super::super::net::Stream;
 use super::super::tls::TlsConfig;
-use super::kit::{Peer, Server, call, engine, event, post, run};
+use super::kit::{Fake, Peer, Scripted, Server, call, engine, event, post, run};
 
 /// An authority that nobody knows, and a server with its certificate for `localhost`.
 pub(super) struct Authority {
@@ -214,6 +217,51 @@ fn dropping_a_request_closes_the_connection() {
     });
     drop(run(authority.engine().send(post(&url(&server), "{}"))).unwrap());
     was_closed.wait();
+}
+
+/// LIV-07: records without content are no reason to go on reading, either.
+#[test]
+fn liv_07_tickets_leave_other_tasks_their_turn() {
+    let authority = Authority::speaking(&[&rustls::version::TLS13]);
+    let mut server = (*authority.server).clone();
+    server.send_tls13_tickets = 400;
+    let server = Arc::new(server);
+    let reads = Arc::new(AtomicUsize::new(0));
+    let count = reads.clone();
+    let net = Scripted::new(move |_| {
+        let session = ServerConnection::new(server.clone()).unwrap();
+        let fake = Fake {
+            state: (session, count.clone()),
+            read: |(session, count): &mut (ServerConnection, Arc<AtomicUsize>), buffer: &mut [u8]| {
+                count.fetch_add(1, Ordering::SeqCst);
+                // In small pieces, of which each is there at once.
+                let read = session.write_tls(&mut &mut buffer[..64]).unwrap();
+                (read > 0).then_some(Ok(read))
+            },
+            write: |(session, _), bytes| {
+                let written = session.read_tls(&mut &*bytes).unwrap();
+                session.process_new_packets().unwrap();
+                if session.reader().fill_buf().is_ok() {
+                    session.reader().read_to_end(&mut Vec::new()).unwrap_err();
+                    session.writer().write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+                }
+                Some(Ok(written))
+            },
+        };
+        Box::new(fake) as Box<dyn Stream>
+    });
+    let engine = Engine::new(EngineConfig { net: Arc::new(net), ..authority.trusted() }).unwrap();
+    let mut call = pin!(call(&engine, post("https://localhost/", "{}")));
+    let mut most = 0;
+    let answer = run(std::future::poll_fn(|cx| {
+        let before = reads.load(Ordering::SeqCst);
+        let poll = call.as_mut().poll(cx);
+        most = most.max(reads.load(Ordering::SeqCst) - before);
+        poll
+    }));
+    assert_eq!(answer.unwrap(), b"");
+    assert!(reads.load(Ordering::SeqCst) > 5 * READS_PER_POLL, "no flood");
+    assert!(most <= 2 * READS_PER_POLL, "{most} reads in one poll");
 }
 
 #[test]

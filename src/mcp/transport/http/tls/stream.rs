@@ -4,7 +4,8 @@
 //!
 //! 1. Whatever rustls has to say reaches the stream *and is flushed* before this side waits for the
 //!    peer; the peer may be waiting for exactly that.
-//! 2. `Pending` comes from the stream only, so the stream has registered the waker.
+//! 2. `Pending` comes from the stream, so the stream has registered the waker; or from a read that has
+//!    had its turn, which wakes itself. A peer may send records without content for ever.
 
 use std::io::{self, BufRead as _, Read, Write};
 use std::pin::Pin;
@@ -15,6 +16,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
 
+use super::super::connection::READS_PER_POLL;
 use super::super::net::Stream;
 use super::TlsError;
 
@@ -86,7 +88,7 @@ impl AsyncRead for TlsStream {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        loop {
+        for _ in 0..READS_PER_POLL {
             let mut reader = self.session.reader();
             match reader.fill_buf() {
                 Ok(plain) => {
@@ -103,6 +105,8 @@ impl AsyncRead for TlsStream {
             let _ = self.poll_send(cx);
             ready!(self.poll_receive(cx))?;
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
