@@ -104,7 +104,7 @@ impl Error {
         source: Arc<dyn StdError + Send + Sync>,
         delivery: Delivery,
     ) -> Self {
-        Self::new(ErrorKind::Io(IoError { stage, source }), delivery)
+        Self::new(ErrorKind::Io(IoError { stage, source, refused: None }), delivery)
     }
 
     pub(crate) fn protocol(violation: Violation) -> Self {
@@ -131,6 +131,15 @@ impl Error {
     /// The same failure of a call that had lost its event stream before (RES-09, LIV-05).
     pub(crate) fn after_losing(mut self, lost: Option<Self>) -> Self {
         self.inner.lost = lost;
+        self
+    }
+
+    /// The same failure to get a token, of a request that was refused with this answer for want of one.
+    #[cfg(feature = "mcp-http")]
+    pub(crate) fn after_refusal(mut self, answer: HttpError) -> Self {
+        if let ErrorKind::Io(error) = &mut self.inner.kind {
+            error.refused = Some(answer);
+        }
         self
     }
 
@@ -216,6 +225,7 @@ impl Error {
             ErrorKind::Http(error) | ErrorKind::SessionExpired(error) | ErrorKind::NoEndpoint(error, _) => {
                 Some(error)
             }
+            ErrorKind::Io(error) => error.refused.as_ref(),
             // A stream that was lost, and could not be resumed because of this answer.
             ErrorKind::Protocol(error) => error.source.as_ref()?.downcast_ref::<Self>()?.http(),
             _ => self.session_cause()?.error()?.http(),
@@ -289,7 +299,10 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind() {
             ErrorKind::InvalidInput(error) => error.fmt(f),
-            ErrorKind::Io(error) => error.stage.fmt(f),
+            ErrorKind::Io(IoError { stage, refused: None, .. }) => stage.fmt(f),
+            ErrorKind::Io(IoError { stage, refused: Some(refused), .. }) => {
+                write!(f, "{refused}, and {stage}")
+            }
             ErrorKind::Http(error) => error.fmt(f),
             ErrorKind::Rpc(error) => write!(f, "the server answered with an error: {error}"),
             ErrorKind::Protocol(error) => match self.lost_stream() {

@@ -122,7 +122,6 @@ impl futures::io::AsyncWrite for Answered {
 }
 
 #[test]
-#[ignore = "fails: NotSent, though the server has read the request and answered it with a redirect"]
 fn sec_02_a_request_that_was_redirected_was_sent() {
     once(async |_| {
         let server = one_at_a_time(true);
@@ -152,7 +151,6 @@ impl TokenProvider for NoSecondToken {
 }
 
 #[test]
-#[ignore = "fails: the server's 401 and its challenge are lost, and the request is said not to have been sent"]
 fn sec_04_sec_05_a_refusal_that_no_new_token_follows_is_told() {
     once(async |_| {
         let server = Server::start(|call| match call.request.tool() {
@@ -169,7 +167,6 @@ fn sec_04_sec_05_a_refusal_that_no_new_token_follows_is_told() {
 }
 
 #[test]
-#[ignore = "fails: a notification that names a request of which not a byte was written"]
 fn can_02_a_call_that_is_given_up_while_it_connects_is_not_cancelled() {
     once(async |_| {
         let server = one_at_a_time(false);
@@ -206,7 +203,6 @@ async fn while_it_connects(end: impl AsyncFn(&shared_fate::mcp::Client, &Clock))
 }
 
 #[test]
-#[ignore = "fails: MaybeSent"]
 fn to_04_a_call_that_ends_while_it_connects_was_not_sent() {
     once(async |_| {
         let closed = while_it_connects(async |client, _| client.close().await).await;
@@ -239,7 +235,6 @@ fn st_21_what_was_never_written_to_a_server_that_talks_first_was_not_sent() {
 }
 
 #[test]
-#[ignore = "fails: MaybeSent, though there is no place yet where it could have been sent to"]
 fn old_01_what_waits_for_the_endpoint_of_the_old_transport_was_not_sent() {
     once(async |_| {
         let server = Server::start(|call| call.respond("503 Busy", &[], "warming up"));

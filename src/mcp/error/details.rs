@@ -42,6 +42,8 @@ impl fmt::Display for InvalidInput {
 pub struct IoError {
     pub(super) stage: IoStage,
     pub(super) source: Arc<dyn StdError + Send + Sync>,
+    /// The answer (401) for which a new token was to be got.
+    pub(super) refused: Option<HttpError>,
 }
 
 impl IoError {

@@ -120,6 +120,8 @@ impl Endpoint {
             None => None,
         };
         let mut replaced = false;
+        // Whatever comes of a redirect or a new token: the server has seen the request.
+        let mut answered = false;
         loop {
             let mut uri = url.clone();
             let mut hops = 0;
@@ -135,14 +137,17 @@ impl Endpoint {
                 if let Some(token) = &token {
                     request.headers_mut().insert(header::AUTHORIZATION, token.value.clone());
                 }
-                let unanswered = hops == 0 && !replaced;
                 let begun = |begun| match begun {
-                    _ if !unanswered => {}
+                    _ if answered => {}
                     true => tracking.begun(),
                     false => tracking.waiting(),
                 };
                 let response = engine.send_noting(request, begun).await;
-                let response = response.map_err(|failure| failed(failure, &self.config))?;
+                let response = response.map_err(|failure| {
+                    let error = failed(failure, &self.config);
+                    if answered { error.of_answered() } else { error }
+                })?;
+                answered = true;
                 if !matches!(
                     response.status(),
                     StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
@@ -158,7 +163,10 @@ impl Endpoint {
             match (&self.tokens, &mut token) {
                 (Some(tokens), Some(token)) if response.status() == StatusCode::UNAUTHORIZED && !replaced => {
                     let answer = http_error(response, inbox).await;
-                    *token = tokens.replace(token, &answer).await?;
+                    *token = match tokens.replace(token, &answer).await {
+                        Ok(token) => token,
+                        Err(error) => return Err(error.of_answered().after_refusal(answer)),
+                    };
                     replaced = true;
                 }
                 _ => return Ok(response),
