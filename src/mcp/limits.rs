@@ -48,6 +48,9 @@ pub struct Limits {
     pub changes: usize,
     /// How many pages a `list_*` method fetches. Default 1 000.
     pub pages: usize,
+    /// How many arguments of a tool may be repeated as headers (`x-mcp-header`, over HTTP). A tool with
+    /// more is left out of the list. Default 64.
+    pub mirrored_arguments: usize,
     /// How many origins an [`EraCache`](super::EraCache) remembers; the one that was connected to the
     /// longest ago makes room. Default 1 024.
     pub eras: usize,
@@ -72,6 +75,7 @@ impl Default for Limits {
             rounds: 10,
             changes: 1_024,
             pages: 1_000,
+            mirrored_arguments: 64,
             eras: 1_024,
         }
     }

@@ -231,7 +231,7 @@ impl Client {
         let mut noted = Vec::new();
         tools.retain(|tool| {
             let schema = tool.input_schema.as_ref().map_or("{}", Json::as_str);
-            match mirrored(schema) {
+            match mirrored(schema, self.shared().inbox.limits().mirrored_arguments) {
                 Ok(mirrored) => {
                     noted.push((tool.name.clone(), mirrored.into()));
                     true

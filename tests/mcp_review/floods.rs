@@ -99,7 +99,6 @@ async fn listing(client: &Client, count: &AtomicUsize, arguments: usize) -> Dura
 }
 
 #[test]
-#[ignore = "fails: quadratic; 16 MiB of them block the thread for minutes"]
 fn par_03_the_time_for_annotated_arguments_grows_with_their_number() {
     once(async |_| {
         let count = Arc::new(AtomicUsize::new(0));

@@ -1,5 +1,9 @@
 //! The headers that say what a request is about (MOD-05 to MOD-07, PAR-01 to PAR-11).
 
+mod annotations;
+
+pub(crate) use annotations::mirrored;
+
 use super::object::Object;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -49,70 +53,6 @@ pub(crate) struct Mirrored {
     /// Without `Mcp-Param-`.
     pub(crate) header: String,
     path: Vec<String>,
-}
-
-/// How deep annotations are looked for. Deeper schemas are taken to have none there.
-const DEPTH: usize = 32;
-
-/// The annotated arguments of a tool's input schema; `Err` says why one is invalid (PAR-03).
-pub(crate) fn mirrored(schema: &str) -> Result<Vec<Mirrored>, &'static str> {
-    let mut found = Vec::new();
-    let Some(schema) = Object::read(schema) else { return Ok(found) };
-    walk(&schema, &mut Vec::new(), &mut found)?;
-    // Annotations anywhere else are invalid: every one must have been reached through `properties`.
-    if annotations(&schema, 0) > found.len() {
-        return Err("x-mcp-header is not reached through properties alone");
-    }
-    for (index, mirrored) in found.iter().enumerate() {
-        if found[..index].iter().any(|other| other.header.eq_ignore_ascii_case(&mirrored.header)) {
-            return Err("two arguments have the same x-mcp-header");
-        }
-    }
-    Ok(found)
-}
-
-fn walk(schema: &Object<'_>, path: &mut Vec<String>, found: &mut Vec<Mirrored>) -> Result<(), &'static str> {
-    let properties = schema.get("properties").and_then(|properties| Object::read(properties.get()));
-    if path.len() >= DEPTH {
-        return Ok(());
-    }
-    for (name, property) in properties.unwrap_or_default().iter() {
-        let Some(property) = Object::read(property.get()) else { continue };
-        path.push(name.to_owned());
-        if let Some(annotation) = property.get("x-mcp-header") {
-            let Some(header) = string(annotation) else { return Err("x-mcp-header is not a string") };
-            if header.is_empty() || !header.bytes().all(is_token) {
-                return Err("x-mcp-header is not a header name");
-            }
-            let kind = property.get("type").and_then(string);
-            if !kind.is_some_and(|kind| matches!(&*kind, "string" | "integer" | "boolean")) {
-                return Err("x-mcp-header is on an argument that is no string, integer or boolean");
-            }
-            found.push(Mirrored { header, path: path.clone() });
-        }
-        walk(&property, path, found)?;
-        path.pop();
-    }
-    Ok(())
-}
-
-/// How many annotations there are, wherever.
-fn annotations(object: &Object<'_>, depth: usize) -> usize {
-    if depth >= 4 * DEPTH {
-        return 0;
-    }
-    let within = |value: &RawValue| value.get().contains("x-mcp-header");
-    object
-        .iter()
-        .map(|(name, value)| match Object::read(value.get()) {
-            // An argument may have that name: then it is an object and no annotation.
-            Some(inner) if within(value) => annotations(&inner, depth + 1),
-            Some(_) => 0,
-            None if name == "x-mcp-header" => 1,
-            None => serde_json::from_str::<Vec<Object<'_>>>(value.get())
-                .map_or(0, |items| items.iter().map(|item| annotations(item, depth + 1)).sum()),
-        })
-        .sum()
 }
 
 /// RFC 9110, 5.6.2.

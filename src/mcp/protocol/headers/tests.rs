@@ -1,5 +1,9 @@
 use super::*;
 
+fn mirrored(schema: &str) -> Result<Vec<Mirrored>, &'static str> {
+    super::mirrored(schema, usize::MAX)
+}
+
 fn raw(json: &str) -> Box<RawValue> {
     RawValue::from_string(json.to_owned()).unwrap()
 }
@@ -83,6 +87,45 @@ fn par_03_invalid_annotations() {
     let twice = r#"{"properties":{"a":{"type":"string","x-mcp-header":"A"},
         "b":{"type":"string","x-mcp-header":"a"}}}"#;
     assert!(mirrored(twice).is_err());
+}
+
+#[test]
+fn par_03_an_argument_may_be_called_like_the_annotation() {
+    let found = mirrored(
+        r#"{"properties":{"x-mcp-header":{"properties":{"type":{"type":"string","x-mcp-header":"A"}}}}}"#,
+    );
+    assert_eq!(found.unwrap()[0].path, ["x-mcp-header", "type"]);
+    for schema in [r#"{"x-mcp-header":"A"}"#, r#"{"properties":{"x-mcp-header":"A"}}"#] {
+        assert!(mirrored(schema).is_err(), "{schema}");
+    }
+    for nothing in ["{}", "7", "[]", r#"{"properties":7,"x-mcp-header":{}}"#, "nonsense"] {
+        assert_eq!(mirrored(nothing), Ok(Vec::new()), "{nothing}");
+    }
+}
+
+#[test]
+fn par_03_no_more_annotations_than_the_limit() {
+    let schema = |count: usize| {
+        let property = |n| format!(r#""{n}":{{"x-mcp-header":"h{n}","type":"string"}}"#);
+        let properties: Vec<_> = (0..count).map(property).collect();
+        format!(r#"{{"properties":{{{}}}}}"#, properties.join(","))
+    };
+    assert_eq!(super::mirrored(&schema(3), 3).unwrap().len(), 3);
+    assert!(super::mirrored(&schema(4), 3).is_err());
+}
+
+#[test]
+fn par_03_deep_schemas_take_no_stack_and_hide_nothing_above() {
+    let nested = |depth: usize| format!("{}7{}", r#"{"a":["#.repeat(depth), "]}".repeat(depth));
+    let schema = |depth| {
+        format!(
+            r#"{{"anyOf":{},"properties":{{"a":{{"type":"string","x-mcp-header":"A"}}}}}}"#,
+            nested(depth)
+        )
+    };
+    for depth in [1, 47, 48, 10_000] {
+        assert_eq!(mirrored(&schema(depth)).map(|found| found.len()), Ok(1), "{depth}");
+    }
 }
 
 #[test]
