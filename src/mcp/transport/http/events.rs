@@ -59,6 +59,10 @@ pub(super) struct Cursor {
 const RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
+/// However soon the server would like it: streams that end at once, each with some event, are no reason
+/// to do nothing but open the next.
+const SOONEST: Duration = Duration::from_millis(100);
+
 /// A stream of the server's own that was open for so long has served. That it ends then is no failure:
 /// proxies close idle ones, the most impatient after 30 s, and again and again. So without news it is
 /// opened no more often than this for ever, and what ends sooner is counted.
@@ -88,7 +92,7 @@ impl Cursor {
         let doublings = u32::try_from(round.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
         let growing = RETRY.saturating_mul(1 << doublings).min(LONGEST_RETRY);
         match self.retry {
-            Some(retry) if round <= 1 => retry,
+            Some(retry) if round <= 1 => retry.max(SOONEST),
             Some(retry) => retry.max(growing),
             None => growing,
         }
@@ -101,6 +105,9 @@ impl Http {
     pub(super) async fn listen(&self, inbox: &Inbox) {
         let mut cursor = Cursor::default();
         let mut rounds = 0;
+        // Streams in a row without a message: it is a server's right to end them, and to say no more than
+        // where to go on; but nobody waits for anything here.
+        let mut silent = 0;
         loop {
             let since = inbox.clock();
             let opened = self.open_events(cursor.last(), inbox).await;
@@ -113,6 +120,7 @@ impl Http {
                             rounds = 0;
                             cursor.follow(&events);
                             if is_message(&event) {
+                                silent = 0;
                                 inbox.deliver(&event.data);
                             }
                         }
@@ -140,7 +148,23 @@ impl Http {
                 inbox.emit(&Notice::StreamLost(&error));
                 return;
             }
-            inbox.sleep(cursor.delay(rounds)).await;
+            silent += 1;
+            let pause = if silent > 1 { RETRY } else { Duration::ZERO };
+            inbox.sleep(cursor.delay(rounds).max(pause)).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn res_08_a_server_cannot_ask_for_no_pause_at_all() {
+        for (asked, millis) in [(0, 100), (99, 100), (101, 101), (5_000, 5_000)] {
+            let cursor = Cursor { retry: Some(Duration::from_millis(asked)), ..Cursor::default() };
+            assert_eq!(cursor.delay(0), Duration::from_millis(millis), "{asked}");
+            assert_eq!(cursor.delay(1), Duration::from_millis(millis), "{asked}");
         }
     }
 }
