@@ -165,15 +165,17 @@ impl Error {
         self
     }
 
+    /// The same failure of a request of which not a byte was written.
+    pub(crate) fn not_sent(mut self) -> Self {
+        self.inner.delivery = Delivery::NotSent;
+        self
+    }
+
     /// What a supervised request's failure looks like to its caller.
     pub(crate) fn from_request(failed: RequestFailed<Self, Cause<Self>>, not_written: bool) -> Self {
         match failed {
-            RequestFailed::Request(mut error) => {
-                if not_written {
-                    error.inner.delivery = Delivery::NotSent;
-                }
-                error
-            }
+            RequestFailed::Request(error) if not_written => error.not_sent(),
+            RequestFailed::Request(error) => error,
             RequestFailed::SessionEnded { ended, request } => {
                 let delivery = match &request {
                     _ if !ended.request_started() || not_written => Delivery::NotSent,

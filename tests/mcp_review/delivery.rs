@@ -215,7 +215,6 @@ fn to_04_a_call_that_ends_while_it_connects_was_not_sent() {
 }
 
 #[test]
-#[ignore = "fails: Answered, though not a byte was written"]
 fn st_21_what_was_never_written_to_a_server_that_talks_first_was_not_sent() {
     once(async |_| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -246,7 +245,6 @@ fn old_01_what_waits_for_the_endpoint_of_the_old_transport_was_not_sent() {
 }
 
 #[test]
-#[ignore = "fails: MaybeSent"]
 fn to_04_a_notification_that_found_no_room_was_not_sent() {
     let (stdio, _server) = pair(crate::fault::lines::normal);
     let mut limits = Limits::default();

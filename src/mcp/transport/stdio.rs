@@ -18,7 +18,7 @@ pub(crate) mod child;
 mod pipes;
 mod queue;
 
-use super::{BoxFuture, Inbox, Outgoing, Sent, Transport};
+use super::{BoxFuture, Inbox, Outgoing, Sent, Tracking, Transport};
 use crate::mcp::error::{Delivery, Error, ErrorKind, ExitStatus, IoStage, ServerExited};
 use futures_io::{AsyncRead, AsyncWrite};
 use pipes::{End, Flow, Guard, Pipes, Slot};
@@ -177,6 +177,25 @@ impl Transport for Stdio {
         Box::pin(async move {
             poll_fn(|cx| self.queue.poll_push(&mut body, limit, cx)).await;
             Ok(Sent::accepted())
+        })
+    }
+
+    /// A notification waits for room; a request is in the queue at once, and can be taken back.
+    fn send_tracked<'a>(
+        &'a self,
+        message: Outgoing,
+        tracking: &'a Tracking,
+        inbox: &'a Inbox,
+    ) -> BoxFuture<'a, Result<Sent, Error>> {
+        if message.id.is_some() {
+            return self.send(message, inbox);
+        }
+        let send = self.send(message, inbox);
+        tracking.waiting();
+        Box::pin(async move {
+            let sent = send.await;
+            tracking.begun();
+            sent
         })
     }
 

@@ -190,7 +190,11 @@ pub(super) fn failed(failure: Failure, config: &EngineConfig) -> Error {
             let after = config.connect_timeout.unwrap_or_default();
             return Error::new(ErrorKind::Timeout(TimeoutError { after, total: true }), delivery);
         }
-        _ if failure.is_parse() => return Error::protocol_with(Violation::NotHttp, failure),
+        _ if failure.is_parse() => {
+            let error = Error::protocol_with(Violation::NotHttp, failure);
+            // It may have talked before it was asked.
+            return if delivery == Delivery::NotSent { error.not_sent() } else { error };
+        }
         Stage::Dns => return Error::io(IoStage::Resolve, failure.into_cause(), delivery),
         Stage::Connect => return Error::io(IoStage::Connect, failure.into_cause(), delivery),
         #[cfg(feature = "mcp-tls")]
