@@ -260,7 +260,6 @@ fn to_04_a_notification_that_found_no_room_was_not_sent() {
 }
 
 #[test]
-#[ignore = "fails: hyper tells of the failed write, and does not look at the answer"]
 fn st_16_an_answer_that_came_before_the_request_was_read_is_told() {
     once(async |_| {
         let server = one_at_a_time(false);

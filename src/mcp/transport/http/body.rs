@@ -51,7 +51,7 @@ impl Body {
     }
 
     /// The next bytes, `None` at the end and after a failure. The end of the body of a success also
-    /// means that the whole request is written.
+    /// means that the whole request is written, unless writing failed.
     ///
     /// # Cancel safety
     ///

@@ -48,6 +48,8 @@ struct Watch {
     unflushed: AtomicBool,
     /// How often the stream was read since the connection was last polled.
     reads: AtomicUsize,
+    /// Writing has failed.
+    broken: AtomicBool,
 }
 
 /// How often a stream is read in one poll. hyper skips interim answers (1xx) for as long as they come,
@@ -67,7 +69,8 @@ impl Connection {
     /// hyper's limits hold: a response head has at most 100 fields and about 400 KiB.
     pub(super) async fn new(key: Key, stream: Box<dyn Stream>) -> hyper::Result<Self> {
         let watch = Arc::<Watch>::default();
-        let io = Io { stream, scratch: vec![0; SCRATCH].into_boxed_slice(), watch: watch.clone() };
+        let scratch = vec![0; SCRATCH].into_boxed_slice();
+        let io = Io { stream, scratch, watch: watch.clone(), unwritten: None };
         let (requests, driver) = http1::Builder::new().handshake(io).await?;
         let driver = Some(driver);
         Ok(Self { key, idle_since: Instant::now(), requests, driver, ended_by: None, watch })
@@ -108,7 +111,8 @@ impl Connection {
     /// Whether another request can be sent. Notices a peer that has closed the connection.
     pub(super) fn is_idle(&mut self, cx: &mut Context<'_>) -> bool {
         self.drive(cx);
-        self.driver.is_some() && self.requests.is_ready() && !self.is_sending()
+        let broken = self.watch.broken.load(Ordering::Relaxed);
+        self.driver.is_some() && self.requests.is_ready() && !self.is_sending() && !broken
     }
 
     /// The error that ended the connection, if nobody has been told of it.
@@ -153,6 +157,19 @@ struct Io {
     /// hyper's buffer may be uninitialised, so reading straight into it would take unsafe code.
     scratch: Box<[u8]>,
     watch: Arc<Watch>,
+    /// Why writing failed. A peer may refuse a request that it has not read, and reset the connection:
+    /// its answer is looked for first (ST-16), and only if there is none this is told.
+    unwritten: Option<io::Error>,
+}
+
+impl Io {
+    fn broken(&mut self, error: io::Error, cx: &mut Context<'_>) {
+        self.watch.broken.store(true, Ordering::Relaxed);
+        self.watch.unflushed.store(false, Ordering::Relaxed);
+        self.unwritten = Some(error);
+        // hyper takes the request for written, and has not yet begun to read.
+        cx.waker().wake_by_ref();
+    }
 }
 
 /// As long as the longest TLS record.
@@ -164,13 +181,20 @@ impl hyper::rt::Read for Io {
         cx: &mut Context<'_>,
         mut buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { stream, scratch, watch } = &mut *self;
+        let Self { stream, scratch, watch, unwritten } = &mut *self;
         if watch.reads.fetch_add(1, Ordering::Relaxed) >= READS_PER_POLL {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         let room = scratch.len().min(buffer.remaining());
-        let read = ready!(Pin::new(stream).poll_read(cx, &mut scratch[..room]))?;
+        let read = Pin::new(stream).poll_read(cx, &mut scratch[..room]);
+        // What has not arrived by now never will.
+        if !matches!(read, Poll::Ready(Ok(1..)))
+            && let Some(error) = unwritten.take()
+        {
+            return Poll::Ready(Err(error));
+        }
+        let read = ready!(read)?;
         buffer.put_slice(&scratch[..room][..read]);
         Poll::Ready(Ok(()))
     }
@@ -179,13 +203,26 @@ impl hyper::rt::Read for Io {
 /// Not vectored: hyper then joins head and body, and a small request is one write and one TLS record.
 impl hyper::rt::Write for Io {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.watch.broken.load(Ordering::Relaxed) {
+            return Poll::Ready(Ok(bytes.len()));
+        }
         self.watch.unflushed.store(true, Ordering::Relaxed);
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        match ready!(Pin::new(&mut self.stream).poll_write(cx, bytes)) {
+            Err(error) => {
+                self.broken(error, cx);
+                Poll::Ready(Ok(bytes.len()))
+            }
+            written => Poll::Ready(written),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        self.watch.unflushed.store(false, Ordering::Relaxed);
+        if !self.watch.broken.load(Ordering::Relaxed) {
+            match ready!(Pin::new(&mut self.stream).poll_flush(cx)) {
+                Err(error) => self.broken(error, cx),
+                Ok(()) => self.watch.unflushed.store(false, Ordering::Relaxed),
+            }
+        }
         Poll::Ready(Ok(()))
     }
 
