@@ -2,7 +2,7 @@
 //! how to tell which (INI-01 to INI-14, ERA-01 to ERA-23).
 
 use super::call::within;
-use super::client::{CallOptions, Client};
+use super::client::{CallOptions, Client, Shared};
 use super::era::Known;
 use super::error::{Error, ErrorKind, Violation};
 use super::modern::Modern;
@@ -78,9 +78,15 @@ enum Verdict {
 impl Client {
     /// One limit for all of it (INI-11).
     pub(crate) async fn agree_in_time(&self, plan: Plan) -> Result<Known, Refusal> {
-        let inbox = &self.shared().inbox;
+        let Shared { inbox, transport, .. } = &**self.shared();
         let agree = async { Ok(self.agree(plan).await) };
-        within(inbox, inbox.timeouts().handshake, agree).await?
+        let agreed = within(inbox, inbox.timeouts().handshake, agree).await?;
+        // A server may have given a session already, and would keep it (SES-08). One that does not answer in
+        // time is asked nothing more.
+        if agreed.is_err() && transport.exchanges() && !inbox.session().is_ended() {
+            self.close().await;
+        }
+        agreed
     }
 
     async fn agree(&self, plan: Plan) -> Result<Known, Refusal> {

@@ -91,7 +91,6 @@ fn png_01_cancellations_that_wait_leave_room_for_answers() {
 }
 
 #[test]
-#[ignore = "fails: the server keeps the session that it gave"]
 fn ini_11_ses_08_a_handshake_that_fails_deletes_the_session_it_was_given() {
     once(async |_| {
         let server = Server::start(|call| match call.request.rpc() {
