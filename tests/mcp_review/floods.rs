@@ -90,45 +90,31 @@ fn liv_20_endless_interim_answers_on_the_servers_stream_hold_up_nobody() {
     });
 }
 
-/// How long it takes to list a tool with so many annotated arguments.
-async fn listing(client: &Client, count: &AtomicUsize, arguments: usize) -> Duration {
-    count.store(arguments, Ordering::SeqCst);
-    let start = Instant::now();
-    client.list_tools().await.unwrap();
-    start.elapsed()
-}
-
 #[test]
-fn par_03_the_time_for_annotated_arguments_grows_with_their_number() {
+fn par_03_a_tool_with_more_annotated_arguments_than_the_limit_is_left_out() {
     once(async |_| {
-        let count = Arc::new(AtomicUsize::new(0));
-        let arguments = Arc::clone(&count);
-        let server = Server::start(move |call| {
+        let server = Server::start(|call| {
             let result = match call.request.rpc() {
                 "server/discover" => json!({ "supportedVersions": ["2026-07-28"], "capabilities": {} }),
                 _ => {
                     let annotated = |n| json!({ "type": "string", "x-mcp-header": format!("a{n:05}") });
-                    let arguments = 0..arguments.load(Ordering::SeqCst);
-                    let properties: Value = arguments.map(|n| (n.to_string(), annotated(n))).collect();
-                    let schema = json!({ "type": "object", "properties": properties });
-                    json!({ "tools": [{ "name": "x", "inputSchema": schema }] })
+                    let tool = |arguments: usize| {
+                        let properties = (0..arguments).map(|n| (n.to_string(), annotated(n)));
+                        let schema =
+                            json!({ "type": "object", "properties": properties.collect::<Value>() });
+                        json!({ "name": arguments.to_string(), "inputSchema": schema })
+                    };
+                    json!({ "tools": [tool(64), tool(65), tool(8000)] })
                 }
             };
             call.json(&[], &reply(&call.request.body["id"], result).to_string());
         });
-        let builder = Client::builder().mode(Mode::Modern);
+        let log = Log::default();
+        let builder = log.events(Client::builder().mode(Mode::Modern).timer(Clock::new()));
         let (client, driver) = builder.connect(http(&server)).await.unwrap();
-        driver
-            .with(async {
-                let mut few = Duration::MAX;
-                for _ in 0..5 {
-                    few = few.min(listing(&client, &count, 1000).await);
-                }
-                let many = listing(&client, &count, 8000).await;
-                // Eight times as many; twice that is for the noise.
-                assert!(many < 16 * few, "{few:?} for 1000, {many:?} for 8000");
-            })
-            .await;
+        let tools = driver.with(client.list_tools()).await.unwrap();
+        let names: Vec<_> = tools.iter().map(|tool| &*tool.name).collect();
+        assert_eq!((names, log.count("ToolLeftOut")), (vec!["64"], 2));
     });
 }
 
