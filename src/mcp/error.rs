@@ -28,7 +28,9 @@ type Source = Box<dyn StdError + Send + Sync>;
 /// the session ended: the server process ended with exit status 7; its last words: "disk full"
 /// ```
 ///
-/// No error contains a token, a session id, or a URL's user info or query.
+/// No error of ours contains a token, a session id, or a URL's user info or query. A server's own words
+/// are quoted as they are, except that the answer to a refused request has the request's token and
+/// session id masked.
 pub struct Error {
     inner: Box<Inner>,
 }

@@ -39,7 +39,8 @@ pub struct Limits {
     pub redirects: usize,
     /// How many times in a row a broken event stream is resumed without any news on it. Of the server's own
     /// stream only those times count that lasted less than 20 s: what closes an idle one after that is a
-    /// proxy, and it will again. Default 2.
+    /// proxy, and it will again. Nor is one resumed sooner than after 100 ms, whatever the server asks.
+    /// Default 2.
     pub resumptions: usize,
     /// How many times in a row a server may ask for input before it answers a call. Default 10.
     pub rounds: usize,
@@ -89,7 +90,8 @@ pub struct Timeouts {
     pub silence: Option<Duration>,
     /// A call as a whole, whatever the news. Default 10 min.
     pub total: Option<Duration>,
-    /// The handshake. Default 60 s.
+    /// The handshake. Default 60 s. When the server refuses it, an HTTP session that it had given is deleted
+    /// before the error is told, which may take [`close`](Self::close).
     pub handshake: Option<Duration>,
     /// Asking a server what it is, in [`Mode::Auto`](super::Mode::Auto) and
     /// [`Mode::Modern`](super::Mode::Modern). Default 10 s.
@@ -98,7 +100,8 @@ pub struct Timeouts {
     /// the other, before the client is handed out: some servers send nothing until there is something to
     /// say. The stream goes on opening after that. Default 300 ms.
     pub stream: Duration,
-    /// Over HTTP+SSE, the event that says where to POST; from the request for the stream on. Default 30 s.
+    /// Over HTTP+SSE, the event that says where to POST; from the request for the stream on. No longer than
+    /// half of [`handshake`](Self::handshake). Default 30 s.
     pub endpoint: Option<Duration>,
     /// Every step of an orderly close: stdin closed, SIGTERM, SIGKILL; or the HTTP DELETE. Default 2 s.
     pub close: Duration,

@@ -186,6 +186,8 @@ pub enum Violation {
     },
     /// A body that is neither JSON nor an event stream.
     ContentType(Option<String>),
+    /// A body that is compressed, though that was declined; its encoding.
+    ContentEncoding(String),
     /// A reply that is not JSON-RPC; what is wrong with it.
     Malformed(&'static str),
     /// A reply with somebody else's id.
@@ -226,6 +228,9 @@ impl fmt::Display for Violation {
                 write!(f, "the reply is neither JSON nor an event stream but {found:?}")
             }
             Self::ContentType(None) => f.write_str("the reply has no content type"),
+            Self::ContentEncoding(found) => {
+                write!(f, "the reply is compressed, which was not asked for: {found:?}")
+            }
             Self::Malformed(why) => write!(f, "the reply is malformed: {why}"),
             Self::ForeignId => f.write_str("the reply has a foreign id"),
             Self::NotAReply => f.write_str("the server sent no reply but a message of its own"),

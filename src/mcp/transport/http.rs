@@ -14,6 +14,7 @@ mod failure;
 mod net;
 mod pool;
 mod post;
+mod secrets;
 mod sse;
 mod status;
 mod target;

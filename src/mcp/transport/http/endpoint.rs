@@ -2,6 +2,7 @@
 
 use super::body::Body;
 use super::engine::{Engine, EngineConfig};
+use super::secrets::Secrets;
 use super::status::{failed, http_error, origin, redirected};
 use super::target::explicit_port;
 use super::tokens::Tokens;
@@ -137,17 +138,19 @@ impl Endpoint {
                 if let Some(token) = &token {
                     request.headers_mut().insert(header::AUTHORIZATION, token.value.clone());
                 }
+                let secrets = Secrets::of(request.headers());
                 let begun = |begun| match begun {
                     _ if answered => {}
                     true => tracking.begun(),
                     false => tracking.waiting(),
                 };
                 let response = engine.send_noting(request, begun).await;
-                let response = response.map_err(|failure| {
+                let mut response = response.map_err(|failure| {
                     let error = failed(failure, &self.config);
                     if answered { error.of_answered() } else { error }
                 })?;
                 answered = true;
+                response.extensions_mut().insert(secrets);
                 if !matches!(
                     response.status(),
                     StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT

@@ -108,10 +108,12 @@ impl Http {
         // Streams in a row without a message: it is a server's right to end them, and to say no more than
         // where to go on; but nobody waits for anything here.
         let mut silent = 0;
+        let mut has_been_open = false;
         loop {
             let since = inbox.clock();
             let opened = self.open_events(cursor.last(), inbox).await;
             let has_opened = opened.is_ok();
+            has_been_open |= has_opened;
             self.listening.close();
             let lost = match opened {
                 Ok(mut events) => loop {
@@ -129,10 +131,10 @@ impl Http {
                     }
                 },
                 // A server need not have one (SES-13), and no answer of the 400s becomes another by
-                // asking again.
+                // asking again. But one that had one has none any more: perhaps the session is gone.
                 Err(error) if !error.is_retryable() => {
                     let no_stream = [400, 404, 405, 406, 409, 501];
-                    if error.http().is_none_or(|http| !no_stream.contains(&http.status())) {
+                    if has_been_open || error.http().is_none_or(|http| !no_stream.contains(&http.status())) {
                         inbox.emit(&Notice::StreamLost(&error));
                     }
                     return;

@@ -2,7 +2,7 @@
 
 use super::body::Body;
 use super::events::{Cursor, Events};
-use super::status::{content_length, http_error, media_type, read};
+use super::status::{check_encoding, content_length, http_error, media_type, read};
 use super::{
     Http, Inbox, LAST_EVENT_ID, METHOD, NAME, Outgoing, PROTOCOL_VERSION, Routing, SESSION_ID, Sent, Tracking,
 };
@@ -87,6 +87,7 @@ impl Http {
             return Err(no_reply());
         }
         let (head, mut body) = response.into_parts();
+        check_encoding(&head.headers)?;
         let limits = inbox.limits();
         match media_type(&head.headers).as_deref() {
             Some(JSON) => {
@@ -188,6 +189,7 @@ impl Http {
             let error = http_error(response, inbox).await;
             return Err(Error::new(ErrorKind::Http(error), Delivery::Answered));
         }
+        check_encoding(response.headers())?;
         match media_type(response.headers()) {
             Some(found) if found == EVENT_STREAM => {
                 Ok(Events::new(response.into_body(), inbox.limits().event))

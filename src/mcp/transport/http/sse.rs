@@ -8,7 +8,7 @@
 use super::endpoint::Endpoint;
 use super::events::Events;
 use super::post::{EVENT_STREAM, is_message};
-use super::status::{http_error, media_type, origin};
+use super::status::{check_encoding, http_error, media_type, origin};
 #[cfg(feature = "mcp-webpki-roots")]
 use super::tls;
 use super::tokens::Tokens;
@@ -19,6 +19,7 @@ use super::{
 use crate::Session;
 use crate::mcp::call::within;
 use crate::mcp::error::{Delivery, Error, ErrorKind, HttpError, Violation, excerpt};
+use crate::mcp::limits::Timeouts;
 use ::http::header::{self, HeaderMap, HeaderValue};
 use ::http::{Method, Uri};
 use bytes::Bytes;
@@ -83,7 +84,10 @@ impl Sse {
 
     async fn listen(&self, inbox: &Inbox) -> Result<(), Error> {
         let begin = async { Ok(self.begin(inbox).await) };
-        let mut events = match within(inbox, inbox.timeouts().endpoint, begin).await {
+        let Timeouts { endpoint, handshake, .. } = *inbox.timeouts();
+        // The handshake must not run out first: it could not say what it was that did not come.
+        let limit = endpoint.into_iter().chain(handshake.map(|handshake| handshake / 2)).min();
+        let mut events = match within(inbox, limit, begin).await {
             Ok(begun) => begun?,
             Err(late) => {
                 return Err(Error::protocol_with(Violation::Endpoint("it did not come in time"), late));
@@ -109,6 +113,7 @@ impl Sse {
         if !response.status().is_success() {
             return Err(http(http_error(response, inbox).await));
         }
+        check_encoding(response.headers())?;
         match media_type(response.headers()) {
             Some(found) if found == EVENT_STREAM => {}
             found => {
@@ -145,7 +150,9 @@ fn resolve(base: &Uri, target: &[u8]) -> Result<Uri, Error> {
     let target = target.trim();
     let authority = base.authority().expect("checked when it was given").as_str();
     let scheme = base.scheme_str().expect("checked when it was given");
-    let absolute = if target.contains("://") {
+    // A query may have a URL in it.
+    let place = target.split(['?', '#']).next().unwrap_or_default();
+    let absolute = if place.contains("://") {
         target.to_owned()
     } else if target.starts_with("//") {
         format!("{scheme}:{target}")
@@ -223,6 +230,8 @@ mod tests {
             ("/messages?s=1", "http://host:1/messages?s=1"),
             ("messages", "http://host:1/a/messages"),
             ("?s=1", "http://host:1/a/sse?s=1"),
+            ("/messages?from=http://elsewhere/", "http://host:1/messages?from=http://elsewhere/"),
+            ("?from=http://elsewhere/", "http://host:1/a/sse?from=http://elsewhere/"),
             ("http://HOST:1/x", "http://HOST:1/x"),
             ("//host:1/x", "http://host:1/x"),
         ] {

@@ -4,6 +4,7 @@ use super::Inbox;
 use super::body::Body;
 use super::engine::EngineConfig;
 use super::failure::{Failure, Stage};
+use super::secrets::Secrets;
 use crate::mcp::error::{
     Delivery, Error, ErrorKind, HttpError, InvalidInput, IoStage, TimeoutError, Violation, excerpt,
 };
@@ -17,7 +18,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub(super) async fn http_error(response: Response<Body>, inbox: &Inbox) -> HttpError {
     let (head, mut body) = response.into_parts();
     // What cannot be read any more is not worth another error: the status says more.
-    let text = read_some(&mut body, inbox).await;
+    let secrets = head.extensions.get::<Secrets>().cloned().unwrap_or_default();
+    let text = secrets.mask(&read_some(&mut body, inbox).await);
     let rpc = match message::parse(&text) {
         Ok(Inbound::One(Message::Response { outcome: Err(error), .. })) => Some(error),
         _ => None::<RpcError>,
@@ -26,7 +28,9 @@ pub(super) async fn http_error(response: Response<Body>, inbox: &Inbox) -> HttpE
     HttpError {
         status: head.status.as_u16(),
         retry_after: retry_after(&head.headers),
-        www_authenticate: challenges.map(|value| excerpt(value.as_bytes(), HttpError::EXCERPT)).collect(),
+        www_authenticate: challenges
+            .map(|value| excerpt(&secrets.mask(value.as_bytes()), HttpError::EXCERPT))
+            .collect(),
         location: head.status.is_redirection().then(|| location(&head.headers)).flatten(),
         body: excerpt(&text, HttpError::EXCERPT),
         rpc,
@@ -71,6 +75,16 @@ async fn read_some(body: &mut Body, inbox: &Inbox) -> Vec<u8> {
     })
     .await;
     text
+}
+
+/// A body that is not compressed: it was asked for as it is (HT-06).
+pub(super) fn check_encoding(headers: &HeaderMap) -> Result<(), Error> {
+    let Some(encoding) = headers.get(header::CONTENT_ENCODING) else { return Ok(()) };
+    match encoding.as_bytes().trim_ascii() {
+        b"" => Ok(()),
+        plain if plain.eq_ignore_ascii_case(b"identity") => Ok(()),
+        other => Err(Error::protocol(Violation::ContentEncoding(excerpt(other, 100)))),
+    }
 }
 
 /// `type/subtype` in lower case, without parameters (HT-07).
