@@ -42,6 +42,12 @@ pub struct Limits {
     /// proxy, and it will again. Nor is one resumed sooner than after 100 ms, whatever the server asks.
     /// Default 2.
     pub resumptions: usize,
+    /// The longest id of an event that is sent back to resume a stream, in bytes: a longer one would not fit
+    /// into a header of common servers, and its stream cannot be resumed. Default 4 KiB.
+    pub event_id: usize,
+    /// How many idle connections are kept for each origin over HTTP. One more closes the one that was idle
+    /// the longest. Default 32.
+    pub idle_connections: usize,
     /// How many times in a row a server may ask for input before it answers a call. Default 10.
     pub rounds: usize,
     /// How many changes a [`Subscription`](super::Subscription) keeps until they are fetched. Default
@@ -73,6 +79,8 @@ impl Default for Limits {
             stderr_tail: 16 * KIB,
             redirects: 10,
             resumptions: 2,
+            event_id: 4 * KIB,
+            idle_connections: 32,
             rounds: 10,
             changes: 1_024,
             pages: 1_000,

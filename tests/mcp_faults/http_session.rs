@@ -4,7 +4,7 @@ use crate::check::{cause, on, story};
 use crate::fault::Gate;
 use crate::fault::clock::Clock;
 use crate::fault::http::{Call, SESSION, Server};
-use crate::fault::run::everywhere;
+use crate::fault::run::{everywhere, once};
 use futures::future::{join, join_all, join3};
 use serde_json::json;
 use shared_fate::Cause;
@@ -364,5 +364,21 @@ fn liv_19_an_answer_that_ends_after_the_close_leaves_no_connection() {
             server.deserted().await;
         })
         .await;
+    });
+}
+
+#[test]
+fn ini_11_ses_08_a_handshake_that_fails_deletes_the_session_it_was_given() {
+    once(async |_| {
+        let server = Server::start(|call| match call.request.rpc() {
+            "notifications/initialized" => call.respond("503 Busy", &[], ""),
+            _ => call.normal(),
+        });
+        let error = on(&Clock::new()).connect(Http::new(&server.url()).unwrap()).await.unwrap_err();
+        assert_eq!(error.http().unwrap().status(), 503);
+        server.deserted().await;
+        let deletes = server.requests().into_iter().filter(|request| request.method == "DELETE");
+        let sessions: Vec<_> = deletes.map(|it| it.header("mcp-session-id").map(str::to_owned)).collect();
+        assert_eq!(sessions, [Some(SESSION.to_owned())]);
     });
 }

@@ -6,13 +6,15 @@ use crate::fault::http::{self, Call};
 use crate::fault::lines::{normal, pair, process};
 use crate::fault::run::everywhere;
 use crate::fault::{Gate, text_result, tool};
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use serde_json::{Value, json};
 use shared_fate::mcp::{
     Builder, Client, Delivery, Driver, ErrorKind, Event, Http, HttpError, Limits, Violation,
 };
 use smol::channel;
 use std::pin::pin;
+use std::sync::Barrier;
+use std::time::Duration;
 
 fn with(set: impl FnOnce(&mut Limits)) -> Builder {
     let mut limits = Limits::default();
@@ -189,7 +191,7 @@ fn limits_pending_calls() {
                     server.peer.normal(&held);
                 }
             };
-            let (results, ()) = futures::future::join(calls, answers).await;
+            let (results, ()) = join(calls, answers).await;
             assert!(results.iter().all(Result::is_ok));
             client.ping().await.unwrap();
             client.close().await;
@@ -399,6 +401,63 @@ fn liv_24_a_cursor_that_comes_again_ends_the_list() {
             .await;
             let lists = server.received().iter().filter(|message| message["method"] == "tools/list").count();
             assert_eq!(lists, asked);
+        }
+    });
+}
+
+#[test]
+fn limits_event_id() {
+    everywhere(async |run| {
+        let server = http::Server::start(|call| match call.request.tool() {
+            "" if call.request.header("last-event-id").is_some() => {
+                let reply = json!({ "id": 2, "result": text_result("resumed") });
+                call.events();
+                call.event(&reply.to_string());
+            }
+            "" => call.normal(),
+            tool => {
+                let event = format!("id: {tool}\ndata:\n\n");
+                call.events();
+                call.write(event);
+            }
+        });
+        let (clock, mut limits) = (Clock::new(), Limits::default());
+        limits.event_id = 4;
+        let (client, driver) = over_http(on(&clock).limits(limits), &server).await;
+        run.drive(driver, async {
+            let (resumed, ()) = join(client.call_tool("four", ()), clock.pass(Duration::from_secs(1))).await;
+            assert_eq!(resumed.unwrap().text(), "resumed");
+            let error = client.call_tool("fives", ()).await.unwrap_err();
+            assert_eq!(*violation(&error), Violation::StreamEnded);
+            client.close().await;
+        })
+        .await;
+    });
+}
+
+#[test]
+fn limits_idle_connections() {
+    everywhere(async |run| {
+        for (limit, more) in [(2, 0), (1, 1)] {
+            let together = Barrier::new(2);
+            let server = http::Server::start(move |call| {
+                if call.request.rpc() == "ping" {
+                    together.wait();
+                }
+                call.normal();
+            });
+            let (client, driver) = over_http(with(|limits| limits.idle_connections = limit), &server).await;
+            run.drive(driver, async {
+                let both = async || {
+                    let (one, two) = join(client.ping(), client.ping()).await;
+                    one.and(two).unwrap();
+                    server.connections()
+                };
+                let connections = both().await;
+                assert_eq!(both().await - connections, more, "{limit}");
+                client.close().await;
+            })
+            .await;
         }
     });
 }

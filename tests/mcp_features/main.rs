@@ -12,11 +12,14 @@ mod check;
 mod fault;
 
 mod calls;
+mod causes;
+mod delivery;
 mod elicit;
 mod era;
 mod era_cache;
 mod era_lines;
 mod handlers;
+mod http_floods;
 mod kit;
 mod memory;
 mod modern;

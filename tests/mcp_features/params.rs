@@ -4,12 +4,12 @@ use crate::check::on;
 use crate::fault::clock::Clock;
 use crate::fault::http::{Request, Server};
 use crate::fault::run::{everywhere, once};
-use crate::kit::{Feed, Log, millis, refusal, reply, seconds, tell};
+use crate::kit::{Feed, Log, http, millis, refusal, reply, seconds, tell};
 use crate::modern::{connect, modern};
 use futures::StreamExt;
 use futures::future::join;
 use serde_json::{Value, json};
-use shared_fate::mcp::{CallOptions, Change, Client, Delivery, ErrorKind, Interest, InvalidInput};
+use shared_fate::mcp::{CallOptions, Change, Client, Delivery, ErrorKind, Interest, InvalidInput, Mode};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A tool's schema that asks for headers.
@@ -309,5 +309,32 @@ fn to_03_par_09_the_list_of_tools_counts_towards_the_calls_time() {
             server.deserted().await;
         })
         .await;
+    });
+}
+
+#[test]
+fn par_03_a_tool_with_more_annotated_arguments_than_the_limit_is_left_out() {
+    once(async |_| {
+        let server = Server::start(|call| {
+            let result = match call.request.rpc() {
+                "server/discover" => json!({ "supportedVersions": ["2026-07-28"], "capabilities": {} }),
+                _ => {
+                    let annotated = |n| json!({ "type": "string", "x-mcp-header": format!("a{n:05}") });
+                    let tool = |arguments: usize| {
+                        let properties = (0..arguments).map(|n| (n.to_string(), annotated(n)));
+                        let schema = json!({ "type": "object", "properties": properties.collect::<Value>() });
+                        json!({ "name": arguments.to_string(), "inputSchema": schema })
+                    };
+                    json!({ "tools": [tool(64), tool(65), tool(8000)] })
+                }
+            };
+            call.json(&[], &reply(&call.request.body["id"], result).to_string());
+        });
+        let log = Log::default();
+        let builder = log.events(Client::builder().mode(Mode::Modern).timer(Clock::new()));
+        let (client, driver) = builder.connect(http(&server)).await.unwrap();
+        let tools = driver.with(client.list_tools()).await.unwrap();
+        let names: Vec<_> = tools.iter().map(|tool| &*tool.name).collect();
+        assert_eq!((names, log.count("ToolLeftOut")), (vec!["64"], 2));
     });
 }

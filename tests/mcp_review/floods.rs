@@ -2,157 +2,21 @@
 
 use crate::check::{on, violation};
 use crate::fault::clock::Clock;
-use crate::fault::http::{Call, Server};
+use crate::fault::http::Server;
 use crate::fault::lines::{normal, pair};
 use crate::fault::run::once;
 use crate::fault::tool;
-use crate::kit::{Feed, Log, http, millis, reply, seconds, tell};
+use crate::kit::{Feed, Log, http, reply, tell};
 use futures::FutureExt;
 use futures::io::AsyncWrite;
 use serde_json::{Value, json};
-use shared_fate::mcp::{CallOptions, Client, Elicited, Interest, Limits, Mode, RpcError, Stdio, Violation};
+use shared_fate::mcp::{Client, Elicited, Interest, Limits, Mode, RpcError, Stdio, Violation};
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
-
-/// Interim answers until `go_on` says no; much, and not without end: a client that takes all of it in
-/// one go shall fail its test soon.
-fn endless_interim_answers(call: &mut Call, mut go_on: impl FnMut(usize) -> bool) -> bool {
-    let some = "HTTP/1.1 100 Continue\r\n\r\n".repeat(1000);
-    for round in 0..3000 {
-        call.write(&some);
-        if !go_on(round) {
-            return false;
-        }
-    }
-    true
-}
-
-#[test]
-fn liv_07_endless_interim_answers_do_not_keep_a_call_from_its_deadline() {
-    once(async |_| {
-        let (clock, stop) = (Clock::new(), Arc::new(AtomicBool::new(false)));
-        let (time, stopped) = (clock.clone(), Arc::clone(&stop));
-        let server = Server::start(move |call| match call.request.tool() {
-            "flood" => {
-                call.take();
-                endless_interim_answers(call, |round| {
-                    if round == 10 {
-                        pollster::block_on(time.pass(seconds(60)));
-                    }
-                    !stopped.load(Ordering::SeqCst)
-                });
-            }
-            _ => call.normal(),
-        });
-        let (client, driver) = on(&clock).connect(http(&server)).await.unwrap();
-        driver
-            .with(async {
-                let error = client.call_tool("flood", ()).await.unwrap_err();
-                stop.store(true, Ordering::SeqCst);
-                assert!(error.is_timeout(), "{error:#}");
-            })
-            .await;
-    });
-}
-
-#[test]
-fn liv_20_endless_interim_answers_on_the_servers_stream_hold_up_nobody() {
-    once(async |_| {
-        let (clock, stop, over) = (Clock::new(), Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
-        let (time, stopped, is_over) = (clock.clone(), Arc::clone(&stop), Arc::clone(&over));
-        let server = Server::start(move |call| match &*call.request.method {
-            "GET" => {
-                call.take();
-                let to_the_end = endless_interim_answers(call, |round| {
-                    if round == 10 {
-                        // The client is handed out without that stream's answer.
-                        pollster::block_on(time.pass(millis(300)));
-                    }
-                    !stopped.load(Ordering::SeqCst)
-                });
-                is_over.store(to_the_end, Ordering::SeqCst);
-            }
-            _ => call.normal(),
-        });
-        let (client, driver) = on(&clock).connect(http(&server)).await.unwrap();
-        driver
-            .with(async {
-                client.ping().await.unwrap();
-                assert!(!over.load(Ordering::SeqCst), "connected only when the flood was over");
-                stop.store(true, Ordering::SeqCst);
-            })
-            .await;
-    });
-}
-
-#[test]
-fn par_03_a_tool_with_more_annotated_arguments_than_the_limit_is_left_out() {
-    once(async |_| {
-        let server = Server::start(|call| {
-            let result = match call.request.rpc() {
-                "server/discover" => json!({ "supportedVersions": ["2026-07-28"], "capabilities": {} }),
-                _ => {
-                    let annotated = |n| json!({ "type": "string", "x-mcp-header": format!("a{n:05}") });
-                    let tool = |arguments: usize| {
-                        let properties = (0..arguments).map(|n| (n.to_string(), annotated(n)));
-                        let schema =
-                            json!({ "type": "object", "properties": properties.collect::<Value>() });
-                        json!({ "name": arguments.to_string(), "inputSchema": schema })
-                    };
-                    json!({ "tools": [tool(64), tool(65), tool(8000)] })
-                }
-            };
-            call.json(&[], &reply(&call.request.body["id"], result).to_string());
-        });
-        let log = Log::default();
-        let builder = log.events(Client::builder().mode(Mode::Modern).timer(Clock::new()));
-        let (client, driver) = builder.connect(http(&server)).await.unwrap();
-        let tools = driver.with(client.list_tools()).await.unwrap();
-        let names: Vec<_> = tools.iter().map(|tool| &*tool.name).collect();
-        assert_eq!((names, log.count("ToolLeftOut")), (vec!["64"], 2));
-    });
-}
-
-#[test]
-fn ses_14_res_08_a_stream_that_says_come_back_at_once_is_no_hot_loop() {
-    once(async |_| {
-        let server = Server::start(|call| match &*call.request.method {
-            "GET" => {
-                call.events();
-                call.write("id: 1\nretry: 0\ndata:\n\n");
-            }
-            _ => call.normal(),
-        });
-        let (clock, log) = (Clock::new(), Log::default());
-        let (client, driver) = log.events(on(&clock)).connect(http(&server)).await.unwrap();
-        let gets = || server.requests().iter().filter(|request| request.method == "GET").count();
-        driver
-            .with(async {
-                for _ in 0..200 {
-                    client.ping().await.unwrap();
-                }
-                // No time has passed.
-                assert_eq!(gets(), 1);
-                clock.pass(millis(100)).await;
-                for round in 2..10 {
-                    clock.asleep(seconds(1)).await;
-                    assert_eq!(gets(), round);
-                    clock.advance(seconds(1));
-                    while gets() == round {
-                        client.ping().await.unwrap();
-                    }
-                }
-            })
-            .await;
-        // A server may well have it so.
-        assert!(log.lines().is_empty(), "{:?}", log.lines());
-    });
-}
 
 /// Takes everything at once; and for each write somebody else, as another thread might, has one more
 /// message.
@@ -333,35 +197,6 @@ fn liv_21_rev_07_cancellations_that_hang_hold_up_no_handler() {
                 client.ping().await.unwrap();
                 assert_eq!(heard.count("served"), 1);
                 feed.end();
-            })
-            .await;
-    });
-}
-
-#[test]
-fn liv_06_a_deadline_is_kept_among_thousands_of_small_events() {
-    once(async |_| {
-        let clock = Clock::new();
-        let time = clock.clone();
-        let server = Server::start(move |call| match call.request.tool() {
-            "flood" => {
-                call.events();
-                let some = ": on it\n\nid: 1\n\ndata: {\"method\":\"x\"}\n\n".repeat(500);
-                for round in 0..200 {
-                    call.write(&some);
-                    if round == 10 {
-                        pollster::block_on(time.pass(millis(100)));
-                    }
-                }
-            }
-            _ => call.normal(),
-        });
-        let (client, driver) = on(&clock).connect(http(&server)).await.unwrap();
-        driver
-            .with(async {
-                let hasty = client.with_options(CallOptions::timeout(millis(100)));
-                assert!(hasty.call_tool("flood", ()).await.unwrap_err().is_timeout());
-                client.ping().await.unwrap();
             })
             .await;
     });

@@ -15,7 +15,6 @@ mod kit;
 mod cancel;
 mod causes;
 mod deadlines;
-mod delivery;
 mod ends;
 mod floods;
 mod held;

@@ -9,7 +9,7 @@ use crate::fault::tool;
 use crate::kit::{Feed, http, tell};
 use futures::future::{join_all, select};
 use serde_json::json;
-use shared_fate::mcp::{Client, Limits, Mode};
+use shared_fate::mcp::{Client, Limits};
 use std::pin::pin;
 
 #[test]
@@ -87,19 +87,5 @@ fn png_01_cancellations_that_wait_leave_room_for_answers() {
                 feed.end();
             })
             .await;
-    });
-}
-
-#[test]
-fn ini_11_ses_08_a_handshake_that_fails_deletes_the_session_it_was_given() {
-    once(async |_| {
-        let server = Server::start(|call| match call.request.rpc() {
-            "notifications/initialized" => call.respond("503 Busy", &[], ""),
-            _ => call.normal(),
-        });
-        let builder = Client::builder().mode(Mode::Legacy);
-        builder.connect(http(&server)).await.unwrap_err();
-        server.deserted().await;
-        assert!(server.requests().iter().any(|request| request.method == "DELETE"));
     });
 }

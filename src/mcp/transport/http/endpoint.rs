@@ -8,6 +8,7 @@ use super::target::explicit_port;
 use super::tokens::Tokens;
 use super::{Inbox, Tracking};
 use crate::mcp::error::{Delivery, Error, InvalidInput};
+use crate::mcp::limits::Limits;
 use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ::http::{Method, Request, Response, StatusCode, Uri};
 use bytes::Bytes;
@@ -75,11 +76,12 @@ impl Endpoint {
         format!("{}://{}:{port}", scheme.unwrap_or_default(), host.unwrap_or_default())
     }
 
-    fn engine(&self) -> Result<&Engine, Error> {
+    fn engine(&self, limits: &Limits) -> Result<&Engine, Error> {
         if let Some(engine) = self.engine.get() {
             return Ok(engine);
         }
-        let engine = Engine::new(self.config.clone()).map_err(|failure| failed(failure, &self.config))?;
+        let config = EngineConfig { max_idle_per_host: limits.idle_connections, ..self.config.clone() };
+        let engine = Engine::new(config).map_err(|failure| failed(failure, &self.config))?;
         Ok(self.engine.get_or_init(|| engine))
     }
 
@@ -96,8 +98,8 @@ impl Endpoint {
     }
 
     /// The error of a server that is not there any more.
-    pub(super) async fn refusal(&self) -> Option<Error> {
-        let failure = self.engine().ok()?.refusal(&self.url).await?;
+    pub(super) async fn refusal(&self, inbox: &Inbox) -> Option<Error> {
+        let failure = self.engine(inbox.limits()).ok()?.refusal(&self.url).await?;
         Some(failed(failure, &self.config))
     }
 
@@ -113,8 +115,8 @@ impl Endpoint {
         tracking: &Tracking,
         inbox: &Inbox,
     ) -> Result<Response<Body>, Error> {
-        let engine = self.engine()?;
         let limits = inbox.limits();
+        let engine = self.engine(limits)?;
         tracking.waiting();
         let mut token = match &self.tokens {
             Some(tokens) => Some(tokens.get().await?),

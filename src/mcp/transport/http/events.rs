@@ -6,6 +6,7 @@ use super::status::body_failed;
 use super::{Http, Inbox};
 use crate::mcp::error::{Delivery, Error, Violation};
 use crate::mcp::event::Event as Notice;
+use crate::mcp::limits::Limits;
 use crate::mcp::protocol::event_stream::{Event, EventDecoder};
 use crate::mcp::timer::millis;
 use ::http::HeaderValue;
@@ -68,14 +69,11 @@ const SOONEST: Duration = Duration::from_millis(100);
 /// opened no more often than this for ever, and what ends sooner is counted.
 const LASTING: Duration = Duration::from_secs(20);
 
-/// An id that is longer is not sent back: it would not fit into a header of common servers.
-const LONGEST_ID: usize = 4096;
-
 impl Cursor {
     /// After each event.
-    pub(super) fn follow(&mut self, events: &Events) {
+    pub(super) fn follow(&mut self, events: &Events, limits: &Limits) {
         if let Some(id) = events.decoder.last_event_id() {
-            let id = Some(id).filter(|id| id.len() <= LONGEST_ID);
+            let id = Some(id).filter(|id| id.len() <= limits.event_id);
             self.last = id.and_then(|id| HeaderValue::from_bytes(id.as_bytes()).ok());
         }
         if let Some(millis) = events.decoder.retry_millis() {
@@ -120,7 +118,7 @@ impl Http {
                     match events.next().await {
                         Some(Ok(event)) => {
                             rounds = 0;
-                            cursor.follow(&events);
+                            cursor.follow(&events, inbox.limits());
                             if is_message(&event) {
                                 silent = 0;
                                 inbox.deliver(&event.data);

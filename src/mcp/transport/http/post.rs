@@ -2,10 +2,11 @@
 
 use super::body::Body;
 use super::events::{Cursor, Events};
-use super::status::{check_encoding, content_length, http_error, media_type, read};
+use super::status::{BODY_PATIENCE, check_encoding, content_length, http_error, media_type, read};
 use super::{
     Http, Inbox, LAST_EVENT_ID, METHOD, NAME, Outgoing, PROTOCOL_VERSION, Routing, SESSION_ID, Sent, Tracking,
 };
+use crate::mcp::call::within;
 use crate::mcp::error::{Delivery, Error, ErrorKind, InvalidInput, Violation, excerpt};
 use crate::mcp::protocol::event_stream::Event;
 use crate::mcp::protocol::exchange::{Reply, ReplyError};
@@ -58,7 +59,10 @@ impl Http {
                 self.reply(id, response, resumption, inbox).await.map(Sent::replied)
             }
             // Any success will do (INI-13).
-            None => Ok(Sent::accepted()),
+            None => {
+                overhear(response, inbox).await;
+                Ok(Sent::accepted())
+            }
         }
     }
 
@@ -126,7 +130,7 @@ impl Http {
                 match events.next().await {
                     Some(Ok(event)) => {
                         rounds = 0;
-                        cursor.follow(&events);
+                        cursor.follow(&events, inbox.limits());
                         if let Some(reply) = reply_in_event(id, &event, inbox)? {
                             return Ok(reply);
                         }
@@ -143,7 +147,7 @@ impl Http {
             tracking.lost(broke);
             // A stream that broke, other than one that ended, may have broken with its server. That needs no
             // waiting, and no request, to find out.
-            if has_broken && let Some(refused) = self.endpoint.refusal().await {
+            if has_broken && let Some(refused) = self.endpoint.refusal(inbox).await {
                 tracking.not_resumed(refused);
                 return Err(tracking.ended());
             }
@@ -199,6 +203,25 @@ impl Http {
             ))),
         }
     }
+}
+
+/// What answers a message that has no reply should be empty; if it is an event stream, it may carry
+/// messages of the server's own (ST-02). They are taken as far as they come soon: somebody waits.
+async fn overhear(response: Response<Body>, inbox: &Inbox) {
+    let headers = response.headers();
+    if media_type(headers).as_deref() != Some(EVENT_STREAM) || check_encoding(headers).is_err() {
+        return;
+    }
+    let mut events = Events::new(response.into_body(), inbox.limits().event);
+    let listening = async {
+        while let Some(Ok(event)) = events.next().await {
+            if is_message(&event) {
+                inbox.deliver(&event.data);
+            }
+        }
+        Ok(())
+    };
+    let _: Result<(), Error> = within(inbox, Some(BODY_PATIENCE), listening).await;
 }
 
 /// MOD-03 to MOD-05, PAR-01. The values have been made plain already; this is the last door (PAR-11).

@@ -50,8 +50,9 @@ pub(super) async fn read(body: &mut Body, limit: usize) -> Result<Vec<u8>, Error
     Ok(text)
 }
 
-/// How long the body of an error is waited for. The status is known, and says more.
-const ERROR_BODY_PATIENCE: Duration = Duration::from_millis(500);
+/// How long a body is waited for that is of little weight: that of an error, whose status is known and says
+/// more, or behind a message that has no reply.
+pub(super) const BODY_PATIENCE: Duration = Duration::from_millis(500);
 
 /// The beginning of an error's body, as far as it can be had soon.
 async fn read_some(body: &mut Body, inbox: &Inbox) -> Vec<u8> {
@@ -66,7 +67,7 @@ async fn read_some(body: &mut Body, inbox: &Inbox) -> Vec<u8> {
                 }
                 Poll::Ready(_) => break,
                 Poll::Pending => {
-                    let patience = patience.get_or_insert_with(|| inbox.sleep(ERROR_BODY_PATIENCE));
+                    let patience = patience.get_or_insert_with(|| inbox.sleep(BODY_PATIENCE));
                     return patience.as_mut().poll(cx);
                 }
             }

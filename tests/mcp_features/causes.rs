@@ -1,0 +1,150 @@
+//! Causes that must not be lost on the way, and secrets that must.
+
+use crate::check::{on, story};
+use crate::fault::answer;
+use crate::fault::clock::Clock;
+use crate::fault::http::{SESSION, Server};
+use crate::fault::run::once;
+use crate::kit::{Feed, Log, http, millis, seconds, tell};
+use futures::future::join;
+use serde_json::json;
+use shared_fate::mcp::{Sse, Timeouts};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+#[test]
+fn old_09_a_refusal_is_not_lost_when_the_old_transports_stream_says_nothing() {
+    once(async |_| {
+        let server = Server::start(|call| match &*call.request.method {
+            // A stream of Streamable HTTP without sessions: it is open, and names no endpoint.
+            "GET" => {
+                call.events();
+                call.hold();
+            }
+            _ => {
+                let error = json!({ "code": -32000, "message": "the tenant header is missing" });
+                let body = json!({ "jsonrpc": "2.0", "id": null, "error": error }).to_string();
+                call.respond("400 Bad Request", &["Content-Type: application/json"], &body);
+            }
+        });
+        // What is shorter of `Timeouts::endpoint` and half the handshake.
+        for (handshake, limit) in [(60, 30), (20, 10)] {
+            let clock = Clock::new();
+            let waiting = async {
+                server.arrival(|request| request.method == "GET").await;
+                clock.pass(seconds(limit)).await;
+            };
+            let mut timeouts = Timeouts::default();
+            timeouts.handshake = Some(seconds(handshake));
+            let connecting = on(&clock).timeouts(timeouts).connect(http(&server));
+            let (result, ()) = join(connecting, waiting).await;
+            let error = result.unwrap_err();
+            assert!(story(&error).contains("the tenant header is missing"), "{error:#}");
+        }
+    });
+}
+
+#[test]
+fn sec_09_a_server_that_echoes_secrets_gets_them_into_no_error() {
+    once(async |_| {
+        let server = Server::start(|call| match call.request.tool() {
+            "x" => {
+                let token = call.request.header("authorization").unwrap_or_default().to_owned();
+                call.respond("400 Bad Request", &[], &format!("no session {SESSION} for {token}"));
+            }
+            _ => call.normal(),
+        });
+        let http = http(&server).bearer("t0ken").unwrap();
+        let (client, _driver) = on(&Clock::new()).connect(http).await.unwrap();
+        story(&client.call_tool("x", ()).await.unwrap_err());
+    });
+}
+
+#[test]
+fn ht_06_an_answer_that_is_compressed_all_the_same_is_told_to_be() {
+    once(async |_| {
+        let server = Server::start(|call| match call.request.tool() {
+            "x" => call.json(&["Content-Encoding: gzip"], "\u{1f}\u{8b}"),
+            _ => call.normal(),
+        });
+        let (client, _driver) = on(&Clock::new()).connect(http(&server)).await.unwrap();
+        let error = client.call_tool("x", ()).await.unwrap_err();
+        assert!(story(&error).contains("gzip"), "{error:#}");
+    });
+}
+
+#[test]
+fn old_02_a_relative_endpoint_may_have_a_url_in_its_query() {
+    once(async |_| {
+        let feed = Feed::new();
+        feed.write("event: endpoint\ndata: /messages?s=1&from=http://elsewhere/\n\n");
+        let events = feed.clone();
+        let server = Server::start(move |call| match &*call.request.method {
+            "GET" => events.serve(call),
+            _ => {
+                if let Some(answer) = answer(&call.request.body) {
+                    events.say(&answer);
+                }
+                call.respond("202 Accepted", &[], "");
+            }
+        });
+        let connected = on(&Clock::new()).connect(Sse::new(&server.url()).unwrap()).await;
+        feed.end();
+        assert!(connected.is_ok(), "{:#}", connected.unwrap_err());
+    });
+}
+
+#[test]
+fn ses_05_a_stream_that_is_gone_with_its_session_is_told() {
+    once(async |_| {
+        let (feed, opened) = (Feed::new(), AtomicUsize::new(0));
+        let events = feed.clone();
+        let server = Server::start(move |call| match &*call.request.method {
+            "GET" if opened.fetch_add(1, Ordering::SeqCst) == 0 => events.serve(call),
+            "GET" => call.respond("404 Not Found", &[], "session not found"),
+            _ => call.normal(),
+        });
+        let (clock, log) = (Clock::new(), Log::default());
+        let (client, driver) = log.events(on(&clock)).connect(http(&server)).await.unwrap();
+        driver
+            .with(async {
+                feed.end();
+                clock.pass(seconds(1)).await;
+                for _ in 0..2 {
+                    server.arrival(|request| request.method == "GET").await;
+                }
+                for _ in 0..10 {
+                    client.ping().await.unwrap();
+                }
+                assert!(client.session().is_ended() || log.count("StreamLost") == 1);
+            })
+            .await;
+    });
+}
+
+#[test]
+fn st_02_what_a_server_says_in_answer_to_a_notification_is_heard() {
+    once(async |_| {
+        let server = Server::start(|call| match call.request.rpc() {
+            "notifications/x" => {
+                call.events();
+                call.event(&tell("notifications/tools/list_changed", json!({})).to_string());
+                call.hold();
+            }
+            _ => call.normal(),
+        });
+        let (clock, log) = (Clock::new(), Log::default());
+        let (client, driver) = log.events(on(&clock)).connect(http(&server)).await.unwrap();
+        driver
+            .with(async {
+                let heard = async {
+                    while log.count("ToolsChanged") == 0 {
+                        client.ping().await.unwrap();
+                    }
+                    // It says no more, and is not waited for for long.
+                    clock.pass(millis(500)).await;
+                };
+                join(client.notify("notifications/x", ()), heard).await.0.unwrap();
+            })
+            .await;
+    });
+}
