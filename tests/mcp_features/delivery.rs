@@ -214,19 +214,38 @@ fn to_04_a_call_that_ends_while_it_connects_was_not_sent() {
     });
 }
 
+/// A network whose peers have talked by the time that they are connected to.
+struct Greeting(smol::channel::Receiver<()>);
+
+impl Net for Greeting {
+    fn connect<'a>(&'a self, host: &'a str, port: u16) -> Connecting<'a> {
+        Box::pin(async move {
+            let stream = AsyncIo.connect(host, port).await?;
+            self.0.recv().await.unwrap();
+            Ok(stream)
+        })
+    }
+
+    fn sleep(&self, _: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(std::future::pending())
+    }
+}
+
 #[test]
 fn st_21_what_was_never_written_to_a_server_that_talks_first_was_not_sent() {
     once(async |_| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/mcp", listener.local_addr().unwrap());
         let (closing, closed) = std::sync::mpsc::channel::<()>();
+        let (talked, talks) = smol::channel::bounded(1);
         std::thread::spawn(move || {
             let (mut socket, _) = listener.accept().unwrap();
             socket.write_all(b"SSH-2.0-OpenSSH_9.9\r\n").unwrap();
+            talked.send_blocking(()).unwrap();
             let _ = closed.recv();
         });
-        let connecting = on(&Clock::new()).connect(shared_fate::mcp::Http::new(&url).unwrap());
-        let error = connecting.await.unwrap_err();
+        let http = shared_fate::mcp::Http::new(&url).unwrap().net(Greeting(talks));
+        let error = on(&Clock::new()).connect(http).await.unwrap_err();
         drop(closing);
         assert!(format!("{error:#}").contains("before it was asked anything"), "{error:#}");
         assert_eq!(error.delivery(), Delivery::NotSent);
