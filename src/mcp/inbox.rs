@@ -105,7 +105,11 @@ impl Inbox {
 
     /// Takes the beginning of a message that is longer than `limit` bytes.
     pub fn deliver_too_long(&self, prefix: &[u8], limit: usize) {
-        let id = salvage::recover_response_id(prefix);
+        self.accept_too_long(salvage::recover_response_id(prefix), prefix, limit);
+    }
+
+    /// The same where it is known already which call it answers.
+    pub(crate) fn accept_too_long(&self, id: Option<u64>, prefix: &[u8], limit: usize) {
         let handled = self.exchange.lock().handle_too_long(id, limit);
         self.finish(handled, || excerpt(prefix, 100));
     }

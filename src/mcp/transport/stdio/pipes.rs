@@ -168,7 +168,7 @@ impl Pipes {
                 }
                 Poll::Ready(Ok(read)) => lines.feed(&chunk[..read], |line| match line {
                     Line::Complete(line) => inbox.deliver(line),
-                    Line::Oversized { prefix } => inbox.deliver_too_long(prefix, *line_limit),
+                    Line::Oversized { id, prefix } => inbox.accept_too_long(id, prefix, *line_limit),
                 }),
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                 Poll::Ready(Err(error)) => {
