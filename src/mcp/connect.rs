@@ -72,7 +72,7 @@ impl Client {
     async fn agree(&self, mode: Mode) -> Result<(), Refusal> {
         let offer = match mode {
             Mode::Legacy => None,
-            Mode::Auto | Mode::Modern => match self.discover().await? {
+            Mode::Auto | Mode::Modern => match self.discover(mode).await? {
                 Verdict::Modern(revision, server) => {
                     self.settle(revision, *server).await;
                     return Ok(());
@@ -89,7 +89,7 @@ impl Client {
             Err(error)
                 if mode == Mode::Auto && error.rpc().is_some_and(|rpc| rpc.code() == UNSUPPORTED_VERSION) =>
             {
-                match self.discover().await? {
+                match self.discover(mode).await? {
                     Verdict::Modern(revision, server) => {
                         self.settle(revision, *server).await;
                         Ok(())
@@ -134,10 +134,13 @@ impl Client {
     }
 
     /// ERA-02 to ERA-16.
-    async fn discover(&self) -> Result<Verdict, Refusal> {
+    async fn discover(&self, mode: Mode) -> Result<Verdict, Refusal> {
         let shared = self.shared();
         let config = shared.inbox.config();
-        let limit = config.timeouts.probe;
+        // Where silence means a handshake, that must have some time left (ERA-16).
+        let shakes_hands = mode == Mode::Auto && !shared.transport.exchanges();
+        let share = config.timeouts.handshake.filter(|_| shakes_hands).map(|all| all / 2);
+        let limit = config.timeouts.probe.into_iter().chain(share).min();
         let patient = self.with_options(CallOptions { total: limit, ..CallOptions::default() });
         let mut revision = Revision::MODERN;
         let mut again = false;

@@ -82,7 +82,8 @@ pub struct Timeouts {
     /// The handshake. Default 60 s.
     pub handshake: Option<Duration>,
     /// Asking a server what it is, in [`Mode::Auto`](super::Mode::Auto) and
-    /// [`Mode::Modern`](super::Mode::Modern). Default 10 s.
+    /// [`Mode::Modern`](super::Mode::Modern). Default 10 s. Where silence is taken for an older server, at
+    /// most half the time of the handshake.
     pub probe: Option<Duration>,
     /// Every step of an orderly close: stdin closed, SIGTERM, SIGKILL; or the HTTP DELETE. Default 2 s.
     pub close: Duration,
