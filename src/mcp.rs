@@ -41,6 +41,7 @@ mod subscription;
 mod timer;
 mod transport;
 pub mod types;
+mod watched;
 mod work;
 
 pub use builder::Builder;

@@ -5,7 +5,7 @@ use super::error::{Delivery, Error, ErrorKind, InvalidInput, TimeoutError, Viola
 use super::protocol::modern::LISTEN;
 use super::timer::BoxFuture;
 use super::types::Json;
-use crate::sync::Mutex;
+use super::watched::Watched;
 use futures_core::{FusedStream, Stream};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -13,7 +13,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
 
@@ -87,7 +87,7 @@ pub struct Subscription {
 /// Where the changes of one subscription are kept until they are fetched.
 pub(crate) struct Changes {
     limit: usize,
-    state: Mutex<State>,
+    state: Watched<State>,
 }
 
 #[derive(Default)]
@@ -95,7 +95,6 @@ struct State {
     changes: VecDeque<Change>,
     lagged: bool,
     acknowledged: Option<Json>,
-    reader: Option<Waker>,
 }
 
 impl Client {
@@ -118,7 +117,7 @@ impl Client {
             return Err(Error::invalid(InvalidInput::Method(why)));
         }
         let params = super::call::params_of(&Params { notifications: interest }, "unreachable")?;
-        let changes = Arc::new(Changes { limit: self.limits().changes, state: Mutex::default() });
+        let changes = Arc::new(Changes { limit: self.limits().changes, state: Watched::default() });
         // No deadline for the end (SUB-08).
         let options = CallOptions {
             subscription: Some(Arc::clone(&changes)),
@@ -155,7 +154,7 @@ impl Client {
 impl Subscription {
     /// What the server has agreed to report, as JSON text: the parameters of its acknowledgement.
     pub fn acknowledged(&self) -> Json {
-        let acknowledged = self.changes.state.lock().acknowledged.clone();
+        let acknowledged = self.changes.state.with(|state| state.acknowledged.clone());
         acknowledged.expect("a subscription is handed out when it is acknowledged")
     }
 
@@ -185,7 +184,9 @@ impl Stream for Subscription {
 
 impl FusedStream for Subscription {
     fn is_terminated(&self) -> bool {
-        self.call.is_none() && self.lost.is_none() && self.changes.state.lock().changes.is_empty()
+        self.call.is_none()
+            && self.lost.is_none()
+            && self.changes.state.with(|state| state.changes.is_empty())
     }
 }
 
@@ -202,56 +203,36 @@ impl Changes {
         struct Updated {
             uri: String,
         }
-        let reader = {
-            let mut state = self.state.lock();
-            if method == ACKNOWLEDGED {
-                let nothing = || Json::new(&()).expect("null");
-                state.acknowledged = Some(params.unwrap_or_else(nothing));
-            } else {
-                let updated = params.as_ref().and_then(|params| params.parse::<Updated>().ok());
-                state.changes.push_back(match (method, updated) {
-                    ("notifications/tools/list_changed", _) => Change::Tools,
-                    ("notifications/prompts/list_changed", _) => Change::Prompts,
-                    ("notifications/resources/list_changed", _) => Change::Resources,
-                    ("notifications/resources/updated", Some(Updated { uri })) => Change::Resource { uri },
-                    _ => Change::Other { method: method.to_owned(), params },
-                });
-                if state.changes.len() > self.limit {
-                    state.changes.pop_front();
-                    state.lagged = true;
-                }
-            }
-            state.reader.take()
-        };
-        if let Some(reader) = reader {
-            reader.wake();
+        if method == ACKNOWLEDGED {
+            let params = params.unwrap_or_else(|| Json::new(&()).expect("null"));
+            let old = self.state.change(|state| state.acknowledged.replace(params));
+            return drop(old);
         }
+        let updated = params.as_ref().and_then(|params| params.parse::<Updated>().ok());
+        let change = match (method, updated) {
+            ("notifications/tools/list_changed", _) => Change::Tools,
+            ("notifications/prompts/list_changed", _) => Change::Prompts,
+            ("notifications/resources/list_changed", _) => Change::Resources,
+            ("notifications/resources/updated", Some(Updated { uri })) => Change::Resource { uri },
+            _ => Change::Other { method: method.to_owned(), params },
+        };
+        self.state.change(|State { changes, lagged, .. }| {
+            changes.push_back(change);
+            if changes.len() > self.limit {
+                changes.pop_front();
+                *lagged = true;
+            }
+        });
     }
 
     fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Change> {
-        self.poll(cx, |state| match std::mem::take(&mut state.lagged) {
+        self.state.poll(cx, |state| match std::mem::take(&mut state.lagged) {
             true => Some(Change::Lagged),
             false => state.changes.pop_front(),
         })
     }
 
     fn poll_acknowledged(&self, cx: &mut Context<'_>) -> bool {
-        self.poll(cx, |state| state.acknowledged.as_ref().map(drop)).is_ready()
-    }
-
-    fn poll<T>(&self, cx: &mut Context<'_>, mut take: impl FnMut(&mut State) -> Option<T>) -> Poll<T> {
-        if let Some(taken) = take(&mut self.state.lock()) {
-            return Poll::Ready(taken);
-        }
-        let waker = cx.waker().clone();
-        let (taken, left_over) = {
-            let mut state = self.state.lock();
-            match take(&mut state) {
-                Some(taken) => (Some(taken), Some(waker)),
-                None => (None, state.reader.replace(waker)),
-            }
-        };
-        drop(left_over);
-        taken.map_or(Poll::Pending, Poll::Ready)
+        self.state.poll(cx, |state| state.acknowledged.as_ref().map(drop)).is_ready()
     }
 }
