@@ -286,7 +286,10 @@ impl<H: FnMut(&Peer, &Value)> Sink<H> {
             hellos,
             control: None,
         };
-        (server, Self { peer, handler, received, arrived, stalled, ended: ended_sender, hellos: hellos_sender })
+        (
+            server,
+            Self { peer, handler, received, arrived, stalled, ended: ended_sender, hellos: hellos_sender },
+        )
     }
 
     fn line(&mut self, line: &[u8]) {
