@@ -29,13 +29,15 @@ async fn connect(transport: Memory, server: &MemoryServer) -> (Client, Driver) {
 
 /// Pending calls. Giving one up leaves work for the driver: a cancellation.
 #[derive(Clone, Default)]
-struct Calls(Arc<Mutex<Vec<BoxFuture<'static, Result<(), Error>>>>>);
+struct Calls(Arc<Mutex<Vec<Call>>>);
+
+type Call = BoxFuture<'static, Result<(), Error>>;
 
 impl Calls {
     fn begin(&self, client: &Client, count: usize) {
         for _ in 0..count {
             let client = client.clone();
-            let mut call: BoxFuture<'static, _> = Box::pin(async move { client.ping().await });
+            let mut call: Call = Box::pin(async move { client.ping().await });
             TestWaker::new().pending(&mut call);
             self.0.lock().unwrap().push(call);
         }

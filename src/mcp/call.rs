@@ -130,7 +130,10 @@ impl<'a> PendingCall<'a> {
     ) -> Result<Self, Error> {
         let id = shared.inbox.begin()?;
         if let Some(progress) = &options.progress {
-            shared.inbox.report_progress(id, Arc::clone(progress));
+            shared.inbox.reporters().add(id, Arc::clone(progress), options.task_token.is_some());
+            if let Some(token) = &options.task_token {
+                shared.inbox.reporters().no_task(token.swap(id, Ordering::Relaxed));
+            }
         }
         // Before the request is sent (SUB-08).
         if let Some(changes) = &options.subscription {
@@ -186,7 +189,7 @@ impl Drop for PendingCall<'_> {
     fn drop(&mut self) {
         self.shared.inbox.forget(self.id);
         if self.reports_progress {
-            self.shared.inbox.forget_progress(self.id);
+            self.shared.inbox.reporters().call_ended(self.id);
         }
         if self.reports_changes {
             self.shared.inbox.forget_changes(self.id);

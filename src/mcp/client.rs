@@ -6,9 +6,10 @@ use super::connect::{Mode, Refusal};
 use super::driver::Driver;
 use super::error::{Error, InvalidInput};
 use super::event::Progress;
-use super::inbox::{Inbox, ProgressHandler};
+use super::inbox::Inbox;
 use super::limits::Limits;
 use super::modern::Modern;
+use super::progress::ProgressHandler;
 use super::protocol::handshake::Revision;
 use super::subscription::Changes;
 use super::transport::Transport;
@@ -19,7 +20,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
@@ -75,6 +76,8 @@ pub struct CallOptions {
     /// How long a call goes on at all. `None`: for ever.
     pub total: Option<Duration>,
     pub(crate) progress: Option<ProgressHandler>,
+    /// Where the token goes of a call that asks for a task: it outlives the call (PRG-04).
+    pub(crate) task_token: Option<Arc<AtomicU64>>,
     pub(crate) meta: Vec<(String, Json)>,
     pub(crate) subscription: Option<Arc<Changes>>,
 }
@@ -85,8 +88,10 @@ impl CallOptions {
         Self { total: Some(limit), ..Self::default() }
     }
 
-    /// Asks the server for progress, and `handler` is told. Every report puts off the end by
-    /// [`silence`](Self::silence).
+    /// Asks the server for progress, and `handler` is told, in the order of arrival and at once: it must
+    /// not block. Every report puts off the end by [`silence`](Self::silence). Of a call that makes a task
+    /// it is told until the task has ended, as far as this client has heard of that; a handler that holds a
+    /// client keeps it until then, or until the session ends.
     pub fn on_progress(mut self, handler: impl Fn(&Progress) + Send + Sync + 'static) -> Self {
         self.progress = Some(Arc::new(handler));
         self

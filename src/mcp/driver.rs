@@ -117,7 +117,7 @@ impl<A: Future> Future for With<A> {
 
 async fn drive(shared: Arc<Shared>) {
     // Declared first, so dropped last: the verdict is published before the transport goes.
-    let mut transport = AbortOnDrop { shared: &shared, armed: true };
+    let mut end = End { shared: &shared, aborts: true };
     let session = shared.inbox.session();
     session.drive(pump(&*shared.transport, &shared.inbox)).await;
     if session.cause().is_some_and(|cause| cause.is_closed()) {
@@ -125,20 +125,23 @@ async fn drive(shared: Arc<Shared>) {
         if let Some(closing) = shared.claim_closing() {
             closing.finish().await;
         }
-        transport.armed = false;
+        end.aborts = false;
     }
 }
 
-struct AbortOnDrop<'a> {
+/// What is done when the driver is done, or dropped.
+struct End<'a> {
     shared: &'a Shared,
-    armed: bool,
+    aborts: bool,
 }
 
-impl Drop for AbortOnDrop<'_> {
+impl Drop for End<'_> {
     fn drop(&mut self) {
-        if self.armed {
+        if self.aborts {
             self.shared.transport.abort();
         }
+        // A handler may hold a client, which holds the handler.
+        self.shared.inbox.reporters().clear();
     }
 }
 

@@ -5,6 +5,7 @@
 //! cancels is dropped without an answer; so are all of them when the session ends.
 
 use super::error::Error;
+use super::event::related_task;
 use super::protocol::elicitation::with_defaults;
 use super::protocol::message::{self, RequestId, RpcError};
 use super::protocol::modern::TASKS;
@@ -45,6 +46,9 @@ pub struct ElicitForm {
     /// The form: a flat JSON Schema, as the server wrote it.
     #[serde(rename = "requestedSchema")]
     pub schema: Json,
+    /// The task that needs it, by its id (TSK-04).
+    #[serde(rename = "_meta", default, deserialize_with = "related_task")]
+    pub task: Option<String>,
 }
 
 /// A page that a server asks the user to visit. Show the whole URL and ask before opening it
@@ -59,6 +63,9 @@ pub struct ElicitUrl {
     /// What the server calls this request in `notifications/elicitation/complete`.
     #[serde(rename = "elicitationId")]
     pub id: Option<String>,
+    /// The task that needs it, by its id (TSK-04).
+    #[serde(rename = "_meta", default, deserialize_with = "related_task")]
+    pub task: Option<String>,
 }
 
 /// What the user decided.

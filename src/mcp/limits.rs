@@ -44,6 +44,9 @@ pub struct Limits {
     /// How many changes a [`Subscription`](super::Subscription) keeps until they are fetched. Default
     /// 1 024.
     pub changes: usize,
+    /// Of how many tasks at a time progress is reported, as long as their end is not known. One more, and
+    /// the oldest is reported no more. Default 1 024.
+    pub reported_tasks: usize,
     /// How many pages a `list_*` method fetches. Default 1 000.
     pub pages: usize,
 }
@@ -66,6 +69,7 @@ impl Default for Limits {
             resumptions: 2,
             rounds: 10,
             changes: 1_024,
+            reported_tasks: 1_024,
             pages: 1_000,
         }
     }

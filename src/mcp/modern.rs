@@ -235,7 +235,7 @@ impl Client {
         })
     }
 
-    fn out_of_time(&self, delivery: Delivery) -> Error {
+    pub(super) fn out_of_time(&self, delivery: Delivery) -> Error {
         let after = self.options().total.unwrap_or_default();
         Error::new(ErrorKind::Timeout(TimeoutError { after, total: true }), delivery)
     }
@@ -243,17 +243,17 @@ impl Client {
 
 /// How long a call may go on, over everything that it takes.
 #[derive(Clone, Copy)]
-struct Budget<'a> {
+pub(super) struct Budget<'a> {
     inbox: &'a Inbox,
     end: Option<u64>,
 }
 
 impl<'a> Budget<'a> {
-    fn new(inbox: &'a Inbox, total: Option<Duration>) -> Self {
+    pub(super) fn new(inbox: &'a Inbox, total: Option<Duration>) -> Self {
         Self { inbox, end: total.map(|total| inbox.clock().saturating_add(millis(total))) }
     }
 
-    fn left(self) -> Option<Duration> {
+    pub(super) fn left(self) -> Option<Duration> {
         self.end.map(|end| Duration::from_millis(end.saturating_sub(self.inbox.clock())))
     }
 }

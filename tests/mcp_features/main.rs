@@ -27,5 +27,6 @@ mod rounds;
 mod script;
 mod stream;
 mod subs;
+mod task_runs;
 mod tasks;
 mod tokens;
