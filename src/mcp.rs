@@ -43,6 +43,7 @@ mod task;
 mod timer;
 mod transport;
 pub mod types;
+mod visits;
 mod watched;
 mod work;
 

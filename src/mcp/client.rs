@@ -79,6 +79,8 @@ pub struct CallOptions {
     /// Where the token goes of a call that asks for a task: it outlives the call (PRG-04).
     pub(crate) task_token: Option<Arc<AtomicU64>>,
     pub(crate) meta: Vec<(String, Json)>,
+    pub(crate) log_level: Option<Json>,
+    pub(crate) interim: bool,
     pub(crate) subscription: Option<Arc<Changes>>,
 }
 
@@ -94,6 +96,25 @@ impl CallOptions {
     /// client keeps it until then, or until the session ends.
     pub fn on_progress(mut self, handler: impl Fn(&Progress) + Send + Sync + 'static) -> Self {
         self.progress = Some(Arc::new(handler));
+        self
+    }
+
+    /// Asks a server of revision 2026-07-28 for its log while it works on the requests:
+    /// [`Event::Log`](super::Event::Log). Without this it sends none; older servers are told by
+    /// [`Client::set_logging_level`]. `level` as there.
+    pub fn log_level(mut self, level: &str) -> Self {
+        self.log_level = Some(Json::new(&level).expect("a string"));
+        self
+    }
+
+    /// Returns also what is not a result yet, from a server of revision 2026-07-28: that it needs input
+    /// (`"resultType": "input_required"`), or, with [`Builder::task_extension`], that it has made a task of
+    /// the call (`"task"`). Otherwise this client answers by its handlers, and follows the task.
+    ///
+    /// For [`Client::request`], and a caller that repeats the request with `inputResponses` and the
+    /// `requestState` as it came ([`Json`] keeps it), or asks after the task, by itself (MR-11).
+    pub fn interim_results(mut self) -> Self {
+        self.interim = true;
         self
     }
 

@@ -100,6 +100,7 @@ impl Client {
             let tasks = inbox.config().handlers.tasks;
             let wanted = match outcome(method, result.get(), tasks) {
                 Outcome::Complete => return Ok(result),
+                Outcome::Task(_) | Outcome::InputRequired(_) if self.options().interim => return Ok(result),
                 Outcome::Task(task) => return self.follow(modern, task, budget).await,
                 Outcome::Unknown => return Err(Error::protocol(Violation::ResultType)),
                 Outcome::InputRequired(wanted) => wanted,
@@ -202,7 +203,7 @@ impl Client {
     }
 
     /// MR-02, MR-06 to MR-08.
-    async fn answer_input(
+    pub(super) async fn answer_input(
         &self,
         wanted: &[(String, InputRequest)],
         round: usize,
@@ -243,17 +244,17 @@ impl Client {
 
 /// How long a call may go on, over everything that it takes.
 #[derive(Clone, Copy)]
-pub(super) struct Budget<'a> {
+pub(crate) struct Budget<'a> {
     inbox: &'a Inbox,
     end: Option<u64>,
 }
 
 impl<'a> Budget<'a> {
-    pub(super) fn new(inbox: &'a Inbox, total: Option<Duration>) -> Self {
+    pub(crate) fn new(inbox: &'a Inbox, total: Option<Duration>) -> Self {
         Self { inbox, end: total.map(|total| inbox.clock().saturating_add(millis(total))) }
     }
 
-    pub(super) fn left(self) -> Option<Duration> {
+    pub(crate) fn left(self) -> Option<Duration> {
         self.end.map(|end| Duration::from_millis(end.saturating_sub(self.inbox.clock())))
     }
 }

@@ -30,3 +30,4 @@ mod subs;
 mod task_runs;
 mod tasks;
 mod tokens;
+mod visits;
