@@ -32,6 +32,7 @@ mod error;
 mod event;
 mod handlers;
 mod inbox;
+mod keep_alive;
 mod limits;
 mod methods;
 mod modern;

@@ -89,6 +89,10 @@ pub struct Timeouts {
     /// [`Mode::Modern`](super::Mode::Modern). Default 10 s. Where silence is taken for an older server, at
     /// most half the time of the handshake.
     pub probe: Option<Duration>,
+    /// How often a server with a handshake is pinged, whatever else goes on; a ping that is not answered until
+    /// the next one is due ends the session ([`ErrorKind::PingMissed`](super::ErrorKind::PingMissed)). At least
+    /// 10 ms. Default: never. Servers of revision 2026-07-28 are not pinged.
+    pub keep_alive: Option<Duration>,
     /// Every step of an orderly close: stdin closed, SIGTERM, SIGKILL; or the HTTP DELETE. Default 2 s.
     pub close: Duration,
 }
@@ -100,6 +104,7 @@ impl Default for Timeouts {
             total: Some(Duration::from_secs(600)),
             handshake: Some(Duration::from_secs(60)),
             probe: Some(Duration::from_secs(10)),
+            keep_alive: None,
             close: Duration::from_secs(2),
         }
     }

@@ -4,7 +4,7 @@ use super::client::{CallOptions, Client};
 use super::error::{Delivery, Error, ErrorKind, InvalidInput, TimeoutError, Violation};
 use super::protocol::modern::LISTEN;
 use super::timer::BoxFuture;
-use super::types::Json;
+use super::types::{Json, TaskStatus};
 use super::watched::Watched;
 use futures_core::{FusedStream, Stream};
 use serde::{Deserialize, Serialize};
@@ -18,8 +18,8 @@ use std::task::{Context, Poll};
 const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
 
 /// What a [`Subscription`] is to report.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
 pub struct Interest {
     /// Changes of the list of tools.
@@ -34,6 +34,31 @@ pub struct Interest {
     /// Changes of these resources, by their addresses.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub resource_subscriptions: Vec<String>,
+    /// How these tasks stand, by their ids: with [`Builder::task_extension`](super::Builder::task_extension)
+    /// only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub task_ids: Vec<String>,
+}
+
+impl Interest {
+    /// Whether there is nothing to report.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What is in this one and not in `other`.
+    fn without(&self, other: &Self) -> Self {
+        let left = |ours: &[String], theirs: &[String]| {
+            ours.iter().filter(|it| !theirs.contains(it)).cloned().collect()
+        };
+        Self {
+            tools_list_changed: self.tools_list_changed && !other.tools_list_changed,
+            prompts_list_changed: self.prompts_list_changed && !other.prompts_list_changed,
+            resources_list_changed: self.resources_list_changed && !other.resources_list_changed,
+            resource_subscriptions: left(&self.resource_subscriptions, &other.resource_subscriptions),
+            task_ids: left(&self.task_ids, &other.task_ids),
+        }
+    }
 }
 
 fn is_false(value: &bool) -> bool {
@@ -55,6 +80,15 @@ pub enum Change {
         /// Its address.
         uri: String,
     },
+    /// A task: how it stands now (TSK-08).
+    Task {
+        /// Its id.
+        id: String,
+        /// How far it is.
+        status: TaskStatus,
+        /// All that `tasks/get` would say, its result included.
+        state: Json,
+    },
     /// Something that this crate does not know.
     Other {
         /// The notification's method.
@@ -73,11 +107,33 @@ pub enum Change {
 /// broke, the session ended), one `Err` with the cause comes first; a loss is never a bare end (R13).
 /// Nothing is made up for: subscribe again and fetch anew.
 ///
+/// ```no_run
+/// use futures::StreamExt;
+/// use shared_fate::mcp::{Change, Error, Interest, Reconnecting};
+///
+/// # fn refresh(_: Option<Change>) {}
+/// // Watches a server through all its restarts (SUB-11), until the client is closed.
+/// async fn watch(clients: &Reconnecting, interest: &Interest) -> Result<(), Error> {
+///     loop {
+///         let mut changes = clients.client().await?.listen(interest).await?;
+///         refresh(None); // anything may have changed before
+///         while let Some(change) = changes.next().await {
+///             match change {
+///                 Ok(change) => refresh(Some(change)),
+///                 Err(lost) if lost.is_session_ended() => break,
+///                 Err(lost) => return Err(lost),
+///             }
+///         }
+///     }
+/// }
+/// ```
+///
 /// **Cancel safety:** no change is lost by dropping the future of `next`.
 ///
 /// **Drop:** ends the subscription: over HTTP by closing its stream, otherwise with a cancellation.
 #[must_use = "streams do nothing unless polled, and over HTTP nothing is read"]
 pub struct Subscription {
+    interest: Interest,
     call: Option<BoxFuture<'static, Result<(), Error>>>,
     changes: Arc<Changes>,
     /// The loss, until it is told.
@@ -126,7 +182,8 @@ impl Client {
         };
         let client = self.with_options(options);
         let call = Box::pin(async move { client.call(LISTEN, params.as_deref()).await.map(drop) });
-        let mut subscription = Subscription { call: Some(call), changes, lost: None };
+        let interest = interest.clone();
+        let mut subscription = Subscription { interest, call: Some(call), changes, lost: None };
         let limit = self.options().silence.or_else(|| self.options().total);
         let mut timer = limit.map(|limit| self.shared().inbox.sleep(limit));
         poll_fn(|cx| {
@@ -156,6 +213,22 @@ impl Subscription {
     pub fn acknowledged(&self) -> Json {
         let acknowledged = self.changes.state.with(|state| state.acknowledged.clone());
         acknowledged.expect("a subscription is handed out when it is acknowledged")
+    }
+
+    /// What was wished for.
+    pub fn interest(&self) -> &Interest {
+        &self.interest
+    }
+
+    /// What was wished for and not agreed to (SUB-03): of that nothing will be reported.
+    pub fn missing(&self) -> Interest {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Acknowledgement {
+            notifications: Interest,
+        }
+        let agreed: Acknowledgement = self.acknowledged().parse().unwrap_or_default();
+        self.interest.without(&agreed.notifications)
     }
 
     fn poll_call(&mut self, cx: &mut Context<'_>) {
@@ -203,19 +276,31 @@ impl Changes {
         struct Updated {
             uri: String,
         }
+        #[derive(Deserialize)]
+        struct Stands {
+            #[serde(rename = "taskId")]
+            id: String,
+            status: TaskStatus,
+        }
         if method == ACKNOWLEDGED {
             let params = params.unwrap_or_else(|| Json::new(&()).expect("null"));
             let old = self.state.change(|state| state.acknowledged.replace(params));
             return drop(old);
         }
-        let updated = params.as_ref().and_then(|params| params.parse::<Updated>().ok());
-        let change = match (method, updated) {
-            ("notifications/tools/list_changed", _) => Change::Tools,
-            ("notifications/prompts/list_changed", _) => Change::Prompts,
-            ("notifications/resources/list_changed", _) => Change::Resources,
-            ("notifications/resources/updated", Some(Updated { uri })) => Change::Resource { uri },
-            _ => Change::Other { method: method.to_owned(), params },
+        let known = match (method, &params) {
+            ("notifications/tools/list_changed", _) => Some(Change::Tools),
+            ("notifications/prompts/list_changed", _) => Some(Change::Prompts),
+            ("notifications/resources/list_changed", _) => Some(Change::Resources),
+            ("notifications/resources/updated", Some(params)) => {
+                params.parse().ok().map(|Updated { uri }| Change::Resource { uri })
+            }
+            ("notifications/tasks", Some(state)) => {
+                let task = state.parse().ok();
+                task.map(|Stands { id, status }| Change::Task { id, status, state: state.clone() })
+            }
+            _ => None,
         };
+        let change = known.unwrap_or_else(|| Change::Other { method: method.to_owned(), params });
         self.state.change(|State { changes, lagged, .. }| {
             changes.push_back(change);
             if changes.len() > self.limit {

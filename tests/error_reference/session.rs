@@ -9,7 +9,7 @@ use crate::kit::{
 use crate::page::Page;
 use futures::future::join;
 use serde_json::{Value, json};
-use shared_fate::mcp::{CallOptions, Limits, Memory, Sse, Stdio};
+use shared_fate::mcp::{CallOptions, Limits, Memory, Sse, Stdio, Timeouts};
 use std::process::Command;
 use std::time::Duration;
 
@@ -64,6 +64,15 @@ pub(crate) async fn deadlines(page: &mut Page) {
     let total = CallOptions::timeout(Duration::from_millis(50));
     page.add("The call as a whole", &call_over_a_pipe(legacy(), total, |_, _| ()).await);
     page.add("Silence over HTTP", &call_over_http(legacy(), silence, Call::hold).await);
+    let mut timeouts = Timeouts::default();
+    timeouts.keep_alive = Some(Duration::from_millis(50));
+    let (stdio, _server) = lines::pair(|peer, message| match message["method"].as_str() {
+        Some("ping") => {}
+        _ => lines::normal(peer, message),
+    });
+    let (client, driver) = legacy().timeouts(timeouts).connect(stdio).await.unwrap();
+    let error = driver.with(client.call_tool("held", ())).await.unwrap_err();
+    page.add("A ping that is not answered, where a server is pinged: the session ends", &error);
 }
 
 pub(crate) async fn handshakes(page: &mut Page) {

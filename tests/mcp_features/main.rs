@@ -16,6 +16,7 @@ mod elicit;
 mod era;
 mod era_lines;
 mod handlers;
+mod keep_alive;
 mod kit;
 mod memory;
 mod modern;
