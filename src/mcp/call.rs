@@ -3,10 +3,13 @@
 use super::client::{CallOptions, Client, Shared};
 use super::error::{Delivery, Error, ErrorKind, InvalidInput, TimeoutError, Violation};
 use super::inbox::{Deadline, Inbox};
+use super::modern::Budget;
 use super::protocol::exchange::{Reply, ReplyError};
 use super::protocol::message;
 use super::protocol::meta::with_meta;
+use super::protocol::modern::LOG_LEVEL;
 use super::transport::{Outgoing, Routing, Tracking};
+use super::visits::VISIT_REQUIRED;
 use crate::SupervisedExt;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -22,7 +25,18 @@ impl Client {
     /// One call, in the way of the negotiated revision.
     pub(crate) async fn call(&self, method: &str, params: Option<&RawValue>) -> Result<Box<RawValue>, Error> {
         match self.shared().modern() {
-            None => self.once(method, params, &[], None, self.options().total).await,
+            None => {
+                let (inbox, total) = (&self.shared().inbox, self.options().total);
+                let visiting = inbox.config().handlers.visits_pages().then(|| Budget::new(inbox, total));
+                match (self.once(method, params, &[], None, total).await, visiting) {
+                    (Err(error), Some(budget))
+                        if error.rpc().is_some_and(|rpc| rpc.code() == VISIT_REQUIRED) =>
+                    {
+                        Box::pin(self.after_visits(method, params, error, budget)).await
+                    }
+                    (result, _) => result,
+                }
+            }
             Some(modern) => self.call_modern(modern, method, params).await,
         }
     }
@@ -133,7 +147,10 @@ impl<'a> PendingCall<'a> {
     ) -> Result<Self, Error> {
         let id = shared.inbox.begin()?;
         if let Some(progress) = &options.progress {
-            shared.inbox.report_progress(id, Arc::clone(progress));
+            shared.inbox.reporters().add(id, Arc::clone(progress), options.task_token.is_some());
+            if let Some(token) = &options.task_token {
+                shared.inbox.reporters().no_task(token.swap(id, Ordering::Relaxed));
+            }
         }
         // Before the request is sent (SUB-08).
         if let Some(changes) = &options.subscription {
@@ -164,6 +181,10 @@ impl<'a> PendingCall<'a> {
             entries.push(("progressToken", Cow::Borrowed(&**token)));
         }
         entries.extend(meta.iter().map(|(name, value)| (*name, Cow::Borrowed(&**value))));
+        // Older servers know nothing of it (MOD-11).
+        if let Some(level) = options.log_level.as_ref().filter(|_| !meta.is_empty()) {
+            entries.push((LOG_LEVEL, Cow::Borrowed(level.as_raw())));
+        }
         entries.extend(options.meta.iter().map(|(name, value)| (&**name, Cow::Borrowed(value.as_raw()))));
         match entries.is_empty() {
             true => params.map(Cow::Borrowed),
@@ -190,7 +211,7 @@ impl Drop for PendingCall<'_> {
     fn drop(&mut self) {
         self.shared.inbox.forget(self.id);
         if self.reports_progress {
-            self.shared.inbox.forget_progress(self.id);
+            self.shared.inbox.reporters().call_ended(self.id);
         }
         if self.reports_changes {
             self.shared.inbox.forget_changes(self.id);

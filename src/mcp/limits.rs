@@ -46,6 +46,9 @@ pub struct Limits {
     /// How many changes a [`Subscription`](super::Subscription) keeps until they are fetched. Default
     /// 1 024.
     pub changes: usize,
+    /// Of how many tasks at a time progress is reported, as long as their end is not known. One more, and
+    /// the oldest is reported no more. Default 1 024.
+    pub reported_tasks: usize,
     /// How many pages a `list_*` method fetches. Default 1 000.
     pub pages: usize,
     /// How many origins an [`EraCache`](super::EraCache) remembers; the one that was connected to the
@@ -71,6 +74,7 @@ impl Default for Limits {
             resumptions: 2,
             rounds: 10,
             changes: 1_024,
+            reported_tasks: 1_024,
             pages: 1_000,
             eras: 1_024,
         }
@@ -88,7 +92,8 @@ pub struct Timeouts {
     /// The handshake. Default 60 s.
     pub handshake: Option<Duration>,
     /// Asking a server what it is, in [`Mode::Auto`](super::Mode::Auto) and
-    /// [`Mode::Modern`](super::Mode::Modern). Default 10 s.
+    /// [`Mode::Modern`](super::Mode::Modern). Default 10 s. Where silence is taken for an older server, at
+    /// most half the time of the handshake.
     pub probe: Option<Duration>,
     /// Over HTTP, how long connecting waits for the server's own event stream to be answered, one way or
     /// the other, before the client is handed out: some servers send nothing until there is something to
@@ -96,6 +101,10 @@ pub struct Timeouts {
     pub stream: Duration,
     /// Over HTTP+SSE, the event that says where to POST; from the request for the stream on. Default 30 s.
     pub endpoint: Option<Duration>,
+    /// How often a server with a handshake is pinged, whatever else goes on; a ping that is not answered until
+    /// the next one is due ends the session ([`ErrorKind::PingMissed`](super::ErrorKind::PingMissed)). At least
+    /// 10 ms. Default: never. Servers of revision 2026-07-28 are not pinged.
+    pub keep_alive: Option<Duration>,
     /// Every step of an orderly close: stdin closed, SIGTERM, SIGKILL; or the HTTP DELETE. Default 2 s.
     pub close: Duration,
 }
@@ -109,6 +118,7 @@ impl Default for Timeouts {
             probe: Some(Duration::from_secs(10)),
             stream: Duration::from_millis(300),
             endpoint: Some(Duration::from_secs(30)),
+            keep_alive: None,
             close: Duration::from_secs(2),
         }
     }
