@@ -10,7 +10,7 @@ use super::protocol::meta::with_meta;
 use super::protocol::modern::LOG_LEVEL;
 use super::transport::{Outgoing, Routing, Tracking};
 use super::visits::VISIT_REQUIRED;
-use crate::SupervisedExt;
+use crate::{Cause, RequestFailed, SessionEnded, SupervisedExt};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use std::borrow::Cow;
@@ -60,13 +60,16 @@ impl Client {
             // CAN-02, ERA-19; and from 2026-07-28 on an exchange is cancelled by its end.
             let by_drop = !meta.is_empty() && shared.transport.exchanges();
             let cancellable = !inbox.is_handshaking() && !by_drop;
-            let call = PendingCall::begin(shared, &retracted, cancellable, options)?;
+            let call = match PendingCall::begin(shared, &retracted, cancellable, options) {
+                Ok(call) => call,
+                Err(error) => return Ok(Err(error)),
+            };
             let mut deadline = Deadline::new(inbox, options.silence, total);
             let params = call.params(params, options, meta);
             let body = message::encode_request(call.id, method, params.as_deref());
             let message = Outgoing { id: Some(call.id), method: Some(method.to_owned()), body, routing };
             let mut sending = Some(shared.transport.send_tracked(message, &call.tracking, inbox));
-            poll_fn(|cx| {
+            let result = poll_fn(|cx| {
                 if let Some(send) = &mut sending
                     && let Poll::Ready(sent) = send.as_mut().poll(cx)
                 {
@@ -82,12 +85,11 @@ impl Client {
                     .poll_deadline(call.id, &mut deadline)
                     .map(|()| Err(timed_out(&deadline, options.silence, total)))
                     .map_err(|error| error.after_losing(call.tracking.take_lost()))
-            })
-            .await
+            });
+            own_or_echo(result.await)
         };
-        request
-            .try_supervised(inbox.session())
-            .await
+        let result = request.try_supervised(inbox.session()).await;
+        settled(inbox, result)
             .map_err(|failed| Error::from_request(failed, retracted.load(Ordering::Relaxed)))
     }
 
@@ -100,11 +102,11 @@ impl Client {
         let message = Outgoing { id: None, method: Some(method.to_owned()), body, routing: None };
         let limit = self.options().total.or_else(|| self.options().silence);
         let tracking = Tracking::default();
-        let send = within(inbox, limit, shared.transport.send_tracked(message, &tracking, inbox));
-        send.try_supervised(inbox.session())
-            .await
-            .map(drop)
-            .map_err(|failed| Error::from_request(failed, tracking.is_unsent()))
+        let send = async {
+            own_or_echo(within(inbox, limit, shared.transport.send_tracked(message, &tracking, inbox)).await)
+        };
+        let result = send.try_supervised(inbox.session()).await;
+        settled(inbox, result).map(drop).map_err(|failed| Error::from_request(failed, tracking.is_unsent()))
     }
 
     /// Waits, but not longer than the session lives.
@@ -116,6 +118,29 @@ impl Client {
         };
         pause.try_supervised(inbox.session()).await.map_err(|failed| Error::from_request(failed, true))
     }
+}
+
+/// What a connection that fails says may be the echo of its session's end: that is an `Err`, which
+/// `try_supervised` keeps until the end is known. Anything else is the call's own, a deadline above all: it waits
+/// for nobody, so it is a success of sorts.
+fn own_or_echo<T>(result: Result<T, Error>) -> Result<Result<T, Error>, Error> {
+    match result {
+        Err(error) if matches!(error.kind(), ErrorKind::Io(_)) => Err(error),
+        result => Ok(result),
+    }
+}
+
+/// The same undone. Where the session has ended, its cause goes with the call's own error.
+fn settled<T>(
+    inbox: &Inbox,
+    result: Result<Result<T, Error>, RequestFailed<Error, Cause<Error>>>,
+) -> Result<T, RequestFailed<Error, Cause<Error>>> {
+    result?.map_err(|own| match inbox.session().cause() {
+        None => RequestFailed::Request(own),
+        Some(cause) => {
+            RequestFailed::SessionEnded { ended: SessionEnded::after_start(cause), request: Some(own) }
+        }
+    })
 }
 
 fn timed_out(deadline: &Deadline, silence: Option<Duration>, total: Option<Duration>) -> Error {
