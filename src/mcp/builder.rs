@@ -8,9 +8,12 @@ use super::error::Error;
 use super::event::Event;
 use super::handlers::{ElicitForm, ElicitUrl, Elicited, HandlerResult, Handlers, Root};
 use super::limits::{Limits, Timeouts};
+use super::protocol::modern::TASKS;
 use super::timer::{AsyncIoTimer, Timer};
 use super::transport::Transport;
 use super::types::Json;
+use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -145,6 +148,10 @@ impl Builder {
     }
 
     /// Lets the server ask the user to visit a page.
+    ///
+    /// A server of revision 2025-11-25 may also refuse a call until the user has visited some (error −32042).
+    /// Then the handler is asked for each, and if it accepts all, the call is repeated once: accept when the
+    /// user is *done*. [`Event::ElicitationComplete`] may tell.
     pub fn on_elicit_url<F, T>(mut self, handler: F) -> Self
     where
         F: Fn(ElicitUrl) -> T + Send + Sync + 'static,
@@ -158,9 +165,21 @@ impl Builder {
     /// [`Client::call_tool`] then asks after the task, as often as the server wishes, answers what it asks
     /// for, and returns its result; its deadline is that of the call. Dropping the call asks the server to
     /// cancel the task.
-    pub fn task_extension(mut self) -> Self {
-        self.config.handlers.tasks = true;
-        self
+    pub fn task_extension(self) -> Self {
+        self.extension(TASKS, &BTreeMap::<String, ()>::new()).expect("a valid key")
+    }
+
+    /// Tells servers of revision 2026-07-28 that the application knows an extension, with these settings: a
+    /// JSON object. What comes of it is the application's: see [`Builder::on_event`],
+    /// [`Client::request`] and [`Client::notify`].
+    ///
+    /// # Errors
+    ///
+    /// When `key` is not a prefix of dotted labels, a slash and a name (`com.example/thing`), or the settings
+    /// are no object.
+    pub fn extension(mut self, key: &str, settings: &impl Serialize) -> Result<Self, Error> {
+        self.config.handlers.extend(key, settings)?;
+        Ok(self)
     }
 
     /// Answers any request of the server's. What has no handler is refused with −32601; `ping` is

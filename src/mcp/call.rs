@@ -3,11 +3,14 @@
 use super::client::{CallOptions, Client, Shared};
 use super::error::{Delivery, Error, ErrorKind, InvalidInput, TimeoutError, Violation};
 use super::inbox::{Deadline, Inbox};
+use super::modern::Budget;
 use super::protocol::exchange::{Reply, ReplyError};
 use super::protocol::message;
 use super::protocol::meta::with_meta;
+use super::protocol::modern::LOG_LEVEL;
 use super::transport::{Outgoing, Routing, Tracking};
-use crate::SupervisedExt;
+use super::visits::VISIT_REQUIRED;
+use crate::{Cause, RequestFailed, SessionEnded, SupervisedExt};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use std::borrow::Cow;
@@ -22,7 +25,18 @@ impl Client {
     /// One call, in the way of the negotiated revision.
     pub(crate) async fn call(&self, method: &str, params: Option<&RawValue>) -> Result<Box<RawValue>, Error> {
         match self.shared().modern() {
-            None => self.once(method, params, &[], None, self.options().total).await,
+            None => {
+                let (inbox, total) = (&self.shared().inbox, self.options().total);
+                let visiting = inbox.config().handlers.visits_pages().then(|| Budget::new(inbox, total));
+                match (self.once(method, params, &[], None, total).await, visiting) {
+                    (Err(error), Some(budget))
+                        if error.rpc().is_some_and(|rpc| rpc.code() == VISIT_REQUIRED) =>
+                    {
+                        Box::pin(self.after_visits(method, params, error, budget)).await
+                    }
+                    (result, _) => result,
+                }
+            }
             Some(modern) => self.call_modern(modern, method, params).await,
         }
     }
@@ -46,13 +60,16 @@ impl Client {
             // CAN-02, ERA-19; and from 2026-07-28 on an exchange is cancelled by its end.
             let by_drop = !meta.is_empty() && shared.transport.exchanges();
             let cancellable = !inbox.is_handshaking() && !by_drop;
-            let call = PendingCall::begin(shared, &retracted, cancellable, options)?;
+            let call = match PendingCall::begin(shared, &retracted, cancellable, options) {
+                Ok(call) => call,
+                Err(error) => return Ok(Err(error)),
+            };
             let mut deadline = Deadline::new(inbox, options.silence, total);
             let params = call.params(params, options, meta);
             let body = message::encode_request(call.id, method, params.as_deref());
             let message = Outgoing { id: Some(call.id), method: Some(method.to_owned()), body, routing };
             let mut sending = Some(shared.transport.send_tracked(message, &call.tracking, inbox));
-            poll_fn(|cx| {
+            let result = poll_fn(|cx| {
                 if let Some(send) = &mut sending
                     && let Poll::Ready(sent) = send.as_mut().poll(cx)
                 {
@@ -68,12 +85,11 @@ impl Client {
                     .poll_deadline(call.id, &mut deadline)
                     .map(|()| Err(timed_out(&deadline, options.silence, total)))
                     .map_err(|error| error.after_losing(call.tracking.take_lost()))
-            })
-            .await
+            });
+            own_or_echo(result.await)
         };
-        request
-            .try_supervised(inbox.session())
-            .await
+        let result = request.try_supervised(inbox.session()).await;
+        settled(inbox, result)
             .map_err(|failed| Error::from_request(failed, retracted.load(Ordering::Relaxed)))
     }
 
@@ -86,11 +102,11 @@ impl Client {
         let message = Outgoing { id: None, method: Some(method.to_owned()), body, routing: None };
         let limit = self.options().total.or_else(|| self.options().silence);
         let tracking = Tracking::default();
-        let send = within(inbox, limit, shared.transport.send_tracked(message, &tracking, inbox));
-        send.try_supervised(inbox.session())
-            .await
-            .map(drop)
-            .map_err(|failed| Error::from_request(failed, tracking.is_unsent()))
+        let send = async {
+            own_or_echo(within(inbox, limit, shared.transport.send_tracked(message, &tracking, inbox)).await)
+        };
+        let result = send.try_supervised(inbox.session()).await;
+        settled(inbox, result).map(drop).map_err(|failed| Error::from_request(failed, tracking.is_unsent()))
     }
 
     /// Waits, but not longer than the session lives.
@@ -102,6 +118,29 @@ impl Client {
         };
         pause.try_supervised(inbox.session()).await.map_err(|failed| Error::from_request(failed, true))
     }
+}
+
+/// What a connection that fails says may be the echo of its session's end: that is an `Err`, which
+/// `try_supervised` keeps until the end is known. Anything else is the call's own, a deadline above all: it waits
+/// for nobody, so it is a success of sorts.
+fn own_or_echo<T>(result: Result<T, Error>) -> Result<Result<T, Error>, Error> {
+    match result {
+        Err(error) if matches!(error.kind(), ErrorKind::Io(_)) => Err(error),
+        result => Ok(result),
+    }
+}
+
+/// The same undone. Where the session has ended, its cause goes with the call's own error.
+fn settled<T>(
+    inbox: &Inbox,
+    result: Result<Result<T, Error>, RequestFailed<Error, Cause<Error>>>,
+) -> Result<T, RequestFailed<Error, Cause<Error>>> {
+    result?.map_err(|own| match inbox.session().cause() {
+        None => RequestFailed::Request(own),
+        Some(cause) => {
+            RequestFailed::SessionEnded { ended: SessionEnded::after_start(cause), request: Some(own) }
+        }
+    })
 }
 
 fn timed_out(deadline: &Deadline, silence: Option<Duration>, total: Option<Duration>) -> Error {
@@ -133,7 +172,10 @@ impl<'a> PendingCall<'a> {
     ) -> Result<Self, Error> {
         let id = shared.inbox.begin()?;
         if let Some(progress) = &options.progress {
-            shared.inbox.report_progress(id, Arc::clone(progress));
+            shared.inbox.reporters().add(id, Arc::clone(progress), options.task_token.is_some());
+            if let Some(token) = &options.task_token {
+                shared.inbox.reporters().no_task(token.swap(id, Ordering::Relaxed));
+            }
         }
         // Before the request is sent (SUB-08).
         if let Some(changes) = &options.subscription {
@@ -164,6 +206,10 @@ impl<'a> PendingCall<'a> {
             entries.push(("progressToken", Cow::Borrowed(&**token)));
         }
         entries.extend(meta.iter().map(|(name, value)| (*name, Cow::Borrowed(&**value))));
+        // Older servers know nothing of it (MOD-11).
+        if let Some(level) = options.log_level.as_ref().filter(|_| !meta.is_empty()) {
+            entries.push((LOG_LEVEL, Cow::Borrowed(level.as_raw())));
+        }
         entries.extend(options.meta.iter().map(|(name, value)| (&**name, Cow::Borrowed(value.as_raw()))));
         match entries.is_empty() {
             true => params.map(Cow::Borrowed),
@@ -190,7 +236,7 @@ impl Drop for PendingCall<'_> {
     fn drop(&mut self) {
         self.shared.inbox.forget(self.id);
         if self.reports_progress {
-            self.shared.inbox.forget_progress(self.id);
+            self.shared.inbox.reporters().call_ended(self.id);
         }
         if self.reports_changes {
             self.shared.inbox.forget_changes(self.id);

@@ -7,9 +7,10 @@ use super::driver::Driver;
 use super::era::Known;
 use super::error::{Error, InvalidInput};
 use super::event::Progress;
-use super::inbox::{Inbox, ProgressHandler};
+use super::inbox::Inbox;
 use super::limits::Limits;
 use super::modern::Modern;
+use super::progress::ProgressHandler;
 use super::protocol::handshake::Revision;
 use super::subscription::Changes;
 use super::transport::Transport;
@@ -20,7 +21,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
@@ -76,7 +77,11 @@ pub struct CallOptions {
     /// How long a call goes on at all. `None`: for ever.
     pub total: Option<Duration>,
     pub(crate) progress: Option<ProgressHandler>,
+    /// Where the token goes of a call that asks for a task: it outlives the call (PRG-04).
+    pub(crate) task_token: Option<Arc<AtomicU64>>,
     pub(crate) meta: Vec<(String, Json)>,
+    pub(crate) log_level: Option<Json>,
+    pub(crate) interim: bool,
     pub(crate) subscription: Option<Arc<Changes>>,
 }
 
@@ -86,10 +91,31 @@ impl CallOptions {
         Self { total: Some(limit), ..Self::default() }
     }
 
-    /// Asks the server for progress, and `handler` is told. Every report puts off the end by
-    /// [`silence`](Self::silence).
+    /// Asks the server for progress, and `handler` is told, in the order of arrival and at once: it must
+    /// not block. Every report puts off the end by [`silence`](Self::silence). Of a call that makes a task
+    /// it is told until the task has ended, as far as this client has heard of that; a handler that holds a
+    /// client keeps it until then, or until the session ends.
     pub fn on_progress(mut self, handler: impl Fn(&Progress) + Send + Sync + 'static) -> Self {
         self.progress = Some(Arc::new(handler));
+        self
+    }
+
+    /// Asks a server of revision 2026-07-28 for its log while it works on the requests:
+    /// [`Event::Log`](super::Event::Log). Without this it sends none; older servers are told by
+    /// [`Client::set_logging_level`]. `level` as there.
+    pub fn log_level(mut self, level: &str) -> Self {
+        self.log_level = Some(Json::new(&level).expect("a string"));
+        self
+    }
+
+    /// Returns also what is not a result yet, from a server of revision 2026-07-28: that it needs input
+    /// (`"resultType": "input_required"`), or, with [`Builder::task_extension`], that it has made a task of
+    /// the call (`"task"`). Otherwise this client answers by its handlers, and follows the task.
+    ///
+    /// For [`Client::request`], and a caller that repeats the request with `inputResponses` and the
+    /// `requestState` as it came ([`Json`] keeps it), or asks after the task, by itself (MR-11).
+    pub fn interim_results(mut self) -> Self {
+        self.interim = true;
         self
     }
 

@@ -92,7 +92,7 @@ impl Client {
     async fn agree(&self, plan: Plan) -> Result<Known, Refusal> {
         let offer = match plan {
             Plan::As(Known::Legacy(offer)) => offer,
-            Plan::Ask | Plan::As(Known::Modern) => match self.discover().await? {
+            Plan::Ask | Plan::As(Known::Modern) => match self.discover(plan).await? {
                 Verdict::Modern(revision, server) => {
                     self.settle(revision, *server).await;
                     return Ok(Known::Modern);
@@ -113,7 +113,7 @@ impl Client {
             }
             // Slow to answer the probe, and of the new kind all the same (ERA-18).
             Plan::Ask if error.rpc().is_some_and(|rpc| rpc.code() == UNSUPPORTED_VERSION) => {
-                match self.discover().await? {
+                match self.discover(plan).await? {
                     Verdict::Modern(revision, server) => {
                         self.settle(revision, *server).await;
                         Ok(Known::Modern)
@@ -158,10 +158,13 @@ impl Client {
     }
 
     /// ERA-02 to ERA-16.
-    async fn discover(&self) -> Result<Verdict, Refusal> {
+    async fn discover(&self, plan: Plan) -> Result<Verdict, Refusal> {
         let shared = self.shared();
         let config = shared.inbox.config();
-        let limit = config.timeouts.probe;
+        // Where silence means a handshake, that must have some time left (ERA-16).
+        let shakes_hands = plan == Plan::Ask && !shared.transport.exchanges();
+        let share = config.timeouts.handshake.filter(|_| shakes_hands).map(|all| all / 2);
+        let limit = config.timeouts.probe.into_iter().chain(share).min();
         let patient = self.with_options(CallOptions { total: limit, ..CallOptions::default() });
         let mut revision = Revision::MODERN;
         let mut again = false;

@@ -6,6 +6,7 @@ use super::error::{Delivery, Error};
 use super::event::Event;
 use super::handlers::{self, Serving};
 use super::inbox::Inbox;
+use super::keep_alive::keep_alive;
 use super::protocol::message::RpcError;
 use super::timer::BoxFuture;
 use super::transport::{Outgoing, Sent, Transport};
@@ -117,34 +118,39 @@ impl<A: Future> Future for With<A> {
 
 async fn drive(shared: Arc<Shared>) {
     // Declared first, so dropped last: the verdict is published before the transport goes.
-    let mut transport = AbortOnDrop { shared: &shared, armed: true };
+    let mut end = End { shared: &shared, aborts: true };
     let session = shared.inbox.session();
-    session.drive(pump(&*shared.transport, &shared.inbox)).await;
+    session.drive(pump(&shared)).await;
     if session.cause().is_some_and(|cause| cause.is_closed()) {
         // Unless `Client::close` is at it.
         if let Some(closing) = shared.claim_closing() {
             closing.finish().await;
         }
-        transport.armed = false;
+        end.aborts = false;
     }
 }
 
-struct AbortOnDrop<'a> {
+/// What is done when the driver is done, or dropped.
+struct End<'a> {
     shared: &'a Shared,
-    armed: bool,
+    aborts: bool,
 }
 
-impl Drop for AbortOnDrop<'_> {
+impl Drop for End<'_> {
     fn drop(&mut self) {
-        if self.armed {
+        if self.aborts {
             self.shared.transport.abort();
         }
+        // A handler may hold a client, which holds the handler.
+        self.shared.inbox.reporters().clear();
     }
 }
 
 /// The transport's own work, and what is left for the driver to do.
-async fn pump(transport: &dyn Transport, inbox: &Inbox) -> Result<(), Error> {
+async fn pump(shared: &Shared) -> Result<(), Error> {
+    let (transport, inbox) = (&*shared.transport, &*shared.inbox);
     let mut run = pin!(transport.run(inbox));
+    let mut keep_alive = pin!(keep_alive(shared));
     let mut serving = Serving::default();
     let mut sends: Vec<BoxFuture<'_, Result<Sent, Error>>> = Vec::new();
     let post_answer = |answer| {
@@ -182,7 +188,11 @@ async fn pump(transport: &dyn Transport, inbox: &Inbox) -> Result<(), Error> {
                 Work::Cancel(id) => (0..serving.cancel(&id)).for_each(|_| inbox.served()),
             }
         }
-        run.as_mut().poll(cx)
+        // Read first: an answer that has come is no missed one, however late the driver is.
+        match run.as_mut().poll(cx) {
+            Poll::Pending => keep_alive.as_mut().poll(cx).map(Err),
+            end => end,
+        }
     })
     .await
 }

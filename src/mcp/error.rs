@@ -63,6 +63,9 @@ pub enum ErrorKind {
     Limit(LimitError),
     /// The server's process ended, or closed its output.
     ServerExited(ServerExited),
+    /// The server did not answer a ping ([`Timeouts::keep_alive`](super::Timeouts::keep_alive)); the source says
+    /// how that failed.
+    PingMissed(Box<Error>),
     /// The server no longer knows our HTTP session (404).
     SessionExpired(HttpError),
     /// The server speaks neither Streamable HTTP, which it refused with this answer, nor HTTP+SSE; the
@@ -316,6 +319,7 @@ impl fmt::Display for Error {
             ErrorKind::Timeout(error) => error.fmt(f),
             ErrorKind::Limit(error) => error.fmt(f),
             ErrorKind::ServerExited(error) => error.fmt(f),
+            ErrorKind::PingMissed(_) => f.write_str("the server did not answer a ping"),
             ErrorKind::SessionExpired(_) => f.write_str("the server no longer knows the session"),
             ErrorKind::Handler(error) => write!(f, "the client's handler refused: {error}"),
             ErrorKind::NoEndpoint(refused, _) => {
@@ -341,7 +345,7 @@ impl StdError for Error {
             ErrorKind::Protocol(error) => error.source.as_ref().map(|source| &**source as _),
             ErrorKind::Timeout(_) => self.lost_stream().map(|lost| lost as _),
             ErrorKind::SessionExpired(error) => Some(error),
-            ErrorKind::NoEndpoint(_, sse) => Some(&**sse),
+            ErrorKind::NoEndpoint(_, error) | ErrorKind::PingMissed(error) => Some(&**error),
             // The cause is told by `SessionLost` where it is not an error of its own.
             ErrorKind::SessionEnded(lost) => lost.cause.error().map(|error| error as _),
             _ => None,

@@ -1,8 +1,9 @@
 //! [`Event`]: what is no call's business.
 
 use super::error::Error;
-use super::types::Json;
-use serde::Deserialize;
+use super::types::{Json, Task};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 /// Something that is no call's business. See [`Builder::on_event`](super::Builder::on_event).
 #[derive(Debug)]
@@ -21,6 +22,13 @@ pub enum Event<'a> {
     },
     /// A line of the server's log.
     Log(&'a LogMessage),
+    /// How a task stands (2025-11-25). Servers may say so, or not.
+    Task(&'a Task),
+    /// The user is done with the page that a server asked to be visited.
+    ElicitationComplete {
+        /// What the server called it: [`ElicitUrl::id`](super::ElicitUrl::id).
+        id: &'a str,
+    },
     /// Any other notification.
     Notification {
         /// Its method.
@@ -57,13 +65,17 @@ pub struct LogMessage {
     pub logger: Option<String>,
     /// What it says: often a string, possibly any JSON.
     pub data: Json,
+    /// The task that it is about, by its id (TSK-04).
+    #[serde(rename = "_meta", default, deserialize_with = "related_task")]
+    pub task: Option<String>,
 }
 
 /// How far a call has come.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct Progress {
-    /// Grows from one report to the next.
+    /// Should grow from one report to the next. One that does not is passed on, too: its message may be
+    /// news (PRG-02).
     pub progress: f64,
     /// What `progress` will be at the end, if that is known.
     pub total: Option<f64>,
@@ -71,11 +83,35 @@ pub struct Progress {
     pub message: Option<String>,
 }
 
+pub(crate) const TASK_STATUS: &str = "notifications/tasks/status";
+
+/// The id of the task that a message is about, out of its `_meta`. Whatever else is there is no error.
+pub(crate) fn related_task<'de, D: Deserializer<'de>>(meta: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    struct Meta {
+        #[serde(rename = "io.modelcontextprotocol/related-task")]
+        task: Related,
+    }
+    #[derive(Deserialize)]
+    struct Related {
+        #[serde(rename = "taskId")]
+        id: String,
+    }
+    let meta = Option::<Box<RawValue>>::deserialize(meta)?;
+    let meta: Option<Meta> = meta.and_then(|meta| serde_json::from_str(meta.get()).ok());
+    Ok(meta.map(|meta| meta.task.id))
+}
+
 /// Makes an event of a notification. `params` is its parameters, as JSON text.
 pub(crate) fn of_notification(method: &str, params: Option<&str>, emit: impl FnOnce(&Event<'_>)) {
     #[derive(Deserialize)]
     struct Updated {
         uri: String,
+    }
+    #[derive(Deserialize)]
+    struct Complete {
+        #[serde(rename = "elicitationId")]
+        id: String,
     }
     fn read<'a, T: Deserialize<'a>>(params: Option<&'a str>) -> Option<T> {
         serde_json::from_str(params?).ok()
@@ -87,6 +123,10 @@ pub(crate) fn of_notification(method: &str, params: Option<&str>, emit: impl FnO
         "notifications/resources/list_changed" => emit(&Event::ResourcesChanged),
         "notifications/resources/updated" => match read::<Updated>(params) {
             Some(Updated { uri }) => emit(&Event::ResourceUpdated { uri: &uri }),
+            None => emit(&other),
+        },
+        "notifications/elicitation/complete" => match read::<Complete>(params) {
+            Some(Complete { id }) => emit(&Event::ElicitationComplete { id: &id }),
             None => emit(&other),
         },
         "notifications/message" => match read::<LogMessage>(params) {

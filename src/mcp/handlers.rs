@@ -4,9 +4,11 @@
 //! slow handler delays no reply, no ping and no other handler. A handler whose request the server
 //! cancels is dropped without an answer; so are all of them when the session ends.
 
-use super::error::Error;
+use super::error::{Error, InvalidInput};
+use super::event::related_task;
 use super::protocol::elicitation::with_defaults;
 use super::protocol::message::{self, RequestId, RpcError};
+use super::protocol::meta::check_extension;
 use super::protocol::modern::TASKS;
 use super::timer::BoxFuture;
 use super::transport::Outgoing;
@@ -45,6 +47,9 @@ pub struct ElicitForm {
     /// The form: a flat JSON Schema, as the server wrote it.
     #[serde(rename = "requestedSchema")]
     pub schema: Json,
+    /// The task that needs it, by its id (TSK-04).
+    #[serde(rename = "_meta", default, deserialize_with = "related_task")]
+    pub task: Option<String>,
 }
 
 /// A page that a server asks the user to visit. Show the whole URL and ask before opening it
@@ -59,6 +64,9 @@ pub struct ElicitUrl {
     /// What the server calls this request in `notifications/elicitation/complete`.
     #[serde(rename = "elicitationId")]
     pub id: Option<String>,
+    /// The task that needs it, by its id (TSK-04).
+    #[serde(rename = "_meta", default, deserialize_with = "related_task")]
+    pub task: Option<String>,
 }
 
 /// What the user decided.
@@ -80,13 +88,15 @@ pub(crate) struct Handlers {
     by_method: BTreeMap<String, Handler>,
     capabilities: BTreeMap<&'static str, Json>,
     roots: Option<Arc<Mutex<Vec<Root>>>>,
-    /// The tasks extension of revision 2026-07-28.
+    /// Extensions of revision 2026-07-28, with their settings.
+    extensions: BTreeMap<String, Json>,
+    /// Whether that for tasks is among them.
     pub(crate) tasks: bool,
     form: bool,
     url: bool,
 }
 
-const ELICIT: &str = "elicitation/create";
+pub(crate) const ELICIT: &str = "elicitation/create";
 const INVALID_PARAMS: i64 = -32602;
 
 impl Handlers {
@@ -110,12 +120,28 @@ impl Handlers {
     /// The same for revision 2026-07-28, which has extensions.
     pub(crate) fn modern_capabilities(&self) -> BTreeMap<&'static str, Json> {
         let mut capabilities = self.capabilities.clone();
-        if self.tasks {
-            let nothing = BTreeMap::<String, ()>::new();
-            let extensions = Json::new(&BTreeMap::from([(TASKS, nothing)])).expect("an object");
-            capabilities.insert("extensions", extensions);
+        if !self.extensions.is_empty() {
+            capabilities.insert("extensions", Json::new(&self.extensions).expect("an object"));
         }
         capabilities
+    }
+
+    /// MOD-09.
+    pub(crate) fn extend(&mut self, key: &str, settings: &impl Serialize) -> Result<(), Error> {
+        let invalid = |why| Error::invalid(InvalidInput::Extension(why));
+        check_extension(key).map_err(invalid)?;
+        let settings = Json::new(settings)?;
+        if !settings.as_str().starts_with('{') {
+            return Err(invalid("its settings are not a JSON object"));
+        }
+        self.tasks |= key == TASKS;
+        self.extensions.insert(key.to_owned(), settings);
+        Ok(())
+    }
+
+    /// Whether there is somebody who visits pages.
+    pub(crate) fn visits_pages(&self) -> bool {
+        self.url
     }
 
     pub(crate) fn roots(&self) -> Option<&Arc<Mutex<Vec<Root>>>> {
@@ -277,6 +303,15 @@ impl ElicitResult {
         let action = if matches!(answer, Elicited::Decline) { "decline" } else { "cancel" };
         Self { action, content: None }
     }
+}
+
+/// Whether the user agreed to what was asked for.
+pub(crate) fn is_acceptance(answer: &RawValue) -> bool {
+    #[derive(Deserialize)]
+    struct Answer<'a> {
+        action: &'a str,
+    }
+    serde_json::from_str(answer.get()).is_ok_and(|answer: Answer<'_>| answer.action == "accept")
 }
 
 impl fmt::Debug for Handlers {

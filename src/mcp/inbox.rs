@@ -2,9 +2,10 @@
 
 use super::builder::Config;
 use super::error::{Delivery, Error, Violation, excerpt};
-use super::event::{Event, Progress, of_notification};
+use super::event::{Event, Progress, TASK_STATUS, of_notification};
 use super::handlers::ServerRequest;
 use super::limits::{Limits, Timeouts};
+use super::progress::Reporters;
 use super::protocol::exchange::{Exchange, Handled, Polled, Reply, names_nobody};
 use super::protocol::message::{self, Inbound, Malformed, Message, RequestId, ResponseId};
 use super::protocol::modern::subscription_of;
@@ -12,6 +13,7 @@ use super::protocol::salvage;
 use super::subscription::Changes;
 use super::timer::{Alarm, BoxFuture, millis};
 use super::transport::Outgoing;
+use super::types::Task;
 use super::work::{Work, WorkQueue};
 use crate::Session;
 use crate::contain::contain;
@@ -25,9 +27,6 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-/// Told how far a call has come.
-pub(crate) type ProgressHandler = Arc<dyn Fn(&Progress) + Send + Sync>;
-
 /// Where a transport puts what it receives.
 ///
 /// No method waits, and none calls the transport.
@@ -37,7 +36,7 @@ pub struct Inbox {
     exchange: Mutex<Exchange>,
     work: WorkQueue,
     alarm: Alarm,
-    progress: Mutex<HashMap<u64, ProgressHandler>>,
+    reporters: Reporters,
     subscriptions: Mutex<HashMap<u64, Arc<Changes>>>,
     /// How many requests of the server's are being answered, and when the last answer was made: until
     /// then nobody's silence counts (REV-11).
@@ -59,7 +58,7 @@ impl Inbox {
             exchange: Mutex::new(Exchange::new(config.limits.pending_calls, config.limits.stray)),
             work: WorkQueue::new(config.limits.outbox),
             alarm: Alarm::new(Arc::clone(&config.timer)),
-            progress: Mutex::default(),
+            reporters: Reporters::default(),
             subscriptions: Mutex::default(),
             serving: AtomicUsize::new(0),
             served_at: AtomicU64::new(0),
@@ -108,7 +107,11 @@ impl Inbox {
 
     /// Takes the beginning of a message that is longer than `limit` bytes.
     pub fn deliver_too_long(&self, prefix: &[u8], limit: usize) {
-        let id = salvage::recover_response_id(prefix);
+        self.accept_too_long(salvage::recover_response_id(prefix), prefix, limit);
+    }
+
+    /// The same where it is known already which call it answers.
+    pub(crate) fn accept_too_long(&self, id: Option<u64>, prefix: &[u8], limit: usize) {
         let handled = self.exchange.lock().handle_too_long(id, limit);
         self.finish(handled, || excerpt(prefix, 100));
     }
@@ -205,8 +208,26 @@ impl Inbox {
             }
             _ => {}
         }
+        self.accept_event(method, params_text);
+    }
+
+    fn accept_event(&self, method: &str, params: Option<&str>) {
+        // A hint that may come or not (TSK-03); a task that has ended reports no more.
+        if method == TASK_STATUS
+            && let Some(Ok(task)) = params.map(serde_json::from_str::<Task>)
+        {
+            self.note_task(&task);
+            return self.emit(&Event::Task(&task));
+        }
         if self.config.on_event.is_some() {
-            of_notification(method, params_text, |event| self.emit(event));
+            of_notification(method, params, |event| self.emit(event));
+        }
+    }
+
+    /// Takes note of how a task stands.
+    pub(crate) fn note_task(&self, task: &Task) {
+        if task.status.is_terminal() {
+            self.reporters.task_ended(&task.id);
         }
     }
 
@@ -218,11 +239,8 @@ impl Inbox {
         }
         let Some(Ok(Token { token })) = params.map(serde_json::from_str) else { return };
         let now = self.alarm.now();
-        if !self.exchange.lock().handle_news(token, now) {
-            return;
-        }
-        let handler = self.progress.lock().get(&token).map(Arc::clone);
-        if let Some(handler) = handler
+        let pending = self.exchange.lock().handle_news(token, now);
+        if let Some(handler) = self.reporters.get(token, pending)
             && let Some(Ok(progress)) = params.map(serde_json::from_str::<Progress>)
         {
             // It is the caller's own; the panic hook has reported it (PRG-03).
@@ -230,8 +248,8 @@ impl Inbox {
         }
     }
 
-    pub(crate) fn report_progress(&self, id: u64, handler: ProgressHandler) {
-        self.progress.lock().insert(id, handler);
+    pub(crate) fn reporters(&self) -> &Reporters {
+        &self.reporters
     }
 
     pub(crate) fn report_changes(&self, id: u64, changes: Arc<Changes>) {
@@ -270,11 +288,6 @@ impl Inbox {
             changes.push(method, params.map(|params| params.to_owned().into()));
         }
         changes.is_some()
-    }
-
-    pub(crate) fn forget_progress(&self, id: u64) {
-        let handler = self.progress.lock().remove(&id);
-        drop(handler);
     }
 
     fn accept_malformed(&self, malformed: Malformed, text: &[u8]) {

@@ -53,6 +53,9 @@ pub struct Limits {
     /// How many changes a [`Subscription`](super::Subscription) keeps until they are fetched. Default
     /// 1 024.
     pub changes: usize,
+    /// Of how many tasks at a time progress is reported, as long as their end is not known. One more, and
+    /// the oldest is reported no more. Default 1 024.
+    pub reported_tasks: usize,
     /// How many pages a `list_*` method fetches. Default 1 000.
     pub pages: usize,
     /// How many arguments of a tool may be repeated as headers (`x-mcp-header`, over HTTP). A tool with
@@ -83,6 +86,7 @@ impl Default for Limits {
             idle_connections: 32,
             rounds: 10,
             changes: 1_024,
+            reported_tasks: 1_024,
             pages: 1_000,
             mirrored_arguments: 64,
             eras: 1_024,
@@ -102,7 +106,8 @@ pub struct Timeouts {
     /// before the error is told, which may take [`close`](Self::close).
     pub handshake: Option<Duration>,
     /// Asking a server what it is, in [`Mode::Auto`](super::Mode::Auto) and
-    /// [`Mode::Modern`](super::Mode::Modern). Default 10 s.
+    /// [`Mode::Modern`](super::Mode::Modern). Default 10 s. Where silence is taken for an older server, at
+    /// most half the time of the handshake.
     pub probe: Option<Duration>,
     /// Over HTTP, how long connecting waits for the server's own event stream to be answered, one way or
     /// the other, before the client is handed out: some servers send nothing until there is something to
@@ -111,6 +116,10 @@ pub struct Timeouts {
     /// Over HTTP+SSE, the event that says where to POST; from the request for the stream on. No longer than
     /// half of [`handshake`](Self::handshake). Default 30 s.
     pub endpoint: Option<Duration>,
+    /// How often a server with a handshake is pinged, whatever else goes on; a ping that is not answered until
+    /// the next one is due ends the session ([`ErrorKind::PingMissed`](super::ErrorKind::PingMissed)). At least
+    /// 10 ms. Default: never. Servers of revision 2026-07-28 are not pinged.
+    pub keep_alive: Option<Duration>,
     /// Every step of an orderly close: stdin closed, SIGTERM, SIGKILL; or the HTTP DELETE. Default 2 s.
     pub close: Duration,
 }
@@ -124,6 +133,7 @@ impl Default for Timeouts {
             probe: Some(Duration::from_secs(10)),
             stream: Duration::from_millis(300),
             endpoint: Some(Duration::from_secs(30)),
+            keep_alive: None,
             close: Duration::from_secs(2),
         }
     }

@@ -146,6 +146,7 @@ impl Client {
                     }
                     return Ok(result);
                 }
+                Outcome::Task(_) | Outcome::InputRequired(_) if self.options().interim => return Ok(result),
                 Outcome::Task(task) => return self.follow(modern, task, budget).await,
                 Outcome::Unknown => return Err(Error::protocol(Violation::ResultType)),
                 Outcome::InputRequired(wanted) => wanted,
@@ -249,7 +250,7 @@ impl Client {
     }
 
     /// MR-02, MR-06 to MR-08.
-    async fn answer_input(
+    pub(super) async fn answer_input(
         &self,
         wanted: &[(String, InputRequest)],
         round: usize,
@@ -282,7 +283,7 @@ impl Client {
         })
     }
 
-    fn out_of_time(&self, delivery: Delivery) -> Error {
+    pub(super) fn out_of_time(&self, delivery: Delivery) -> Error {
         let after = self.options().total.unwrap_or_default();
         Error::new(ErrorKind::Timeout(TimeoutError { after, total: true }), delivery)
     }
@@ -290,17 +291,17 @@ impl Client {
 
 /// How long a call may go on, over everything that it takes.
 #[derive(Clone, Copy)]
-struct Budget<'a> {
+pub(crate) struct Budget<'a> {
     inbox: &'a Inbox,
     end: Option<u64>,
 }
 
 impl<'a> Budget<'a> {
-    fn new(inbox: &'a Inbox, total: Option<Duration>) -> Self {
+    pub(crate) fn new(inbox: &'a Inbox, total: Option<Duration>) -> Self {
         Self { inbox, end: total.map(|total| inbox.clock().saturating_add(millis(total))) }
     }
 
-    fn left(self) -> Option<Duration> {
+    pub(crate) fn left(self) -> Option<Duration> {
         self.end.map(|end| Duration::from_millis(end.saturating_sub(self.inbox.clock())))
     }
 }

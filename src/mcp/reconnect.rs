@@ -9,12 +9,12 @@ use super::client::Client;
 use super::driver::Driver;
 use super::error::Error;
 use super::transport::Transport;
-use crate::sync::Mutex;
+use super::watched::Watched;
 use crate::{Cause, Session};
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 /// A client whose session is replaced when it has ended. Cheap to clone.
 ///
@@ -41,7 +41,8 @@ pub struct Reconnecting {
 }
 
 struct Shared {
-    state: Mutex<State>,
+    /// Watched by the driver.
+    state: Watched<State>,
 }
 
 struct State {
@@ -51,7 +52,6 @@ struct State {
     attempt: Option<Session<Error>>,
     /// The new session's driver, until [`ReconnectingDriver`] takes it.
     driver: Option<Driver>,
-    waiting: Option<Waker>,
     gone: bool,
 }
 
@@ -67,8 +67,8 @@ impl Reconnecting {
         transport: impl Transport,
     ) -> Result<(Self, ReconnectingDriver), Error> {
         let (client, driver) = builder.connect(transport).await?;
-        let state = State { client, attempt: None, driver: None, waiting: None, gone: false };
-        let shared = Arc::new(Shared { state: Mutex::new(state) });
+        let state = State { client, attempt: None, driver: None, gone: false };
+        let shared = Arc::new(Shared { state: Watched::new(state) });
         Ok((Self { shared: Arc::clone(&shared) }, ReconnectingDriver { shared, driver: Some(driver) }))
     }
 
@@ -86,16 +86,15 @@ impl Reconnecting {
     /// another waiting one, if there is one, starts anew.
     pub async fn client(&self) -> Result<Client, Error> {
         loop {
-            let (old, attempt, leads) = {
-                let mut state = self.shared.state.lock();
+            let (old, attempt) = self.shared.state.with(|state| {
                 let failed = state.client.session().cause().is_some_and(|cause| !cause.is_closed());
-                if !failed || state.gone {
-                    return Ok(state.client.clone());
-                }
-                let leads = state.attempt.is_none();
-                let attempt = state.attempt.get_or_insert_with(Session::new).clone();
-                (state.client.clone(), attempt, leads)
-            };
+                let attempt = (failed && !state.gone).then(|| {
+                    let leads = state.attempt.is_none();
+                    (state.attempt.get_or_insert_with(Session::new).clone(), leads)
+                });
+                (state.client.clone(), attempt)
+            });
+            let Some((attempt, leads)) = attempt else { return Ok(old) };
             if leads {
                 let lead = Lead { shared: &self.shared, attempt: &attempt };
                 match old.reconnect().await {
@@ -124,25 +123,21 @@ struct Lead<'a> {
 
 impl Lead<'_> {
     fn replace(&self, client: Client, driver: Driver) {
-        let (old, left_over, waiting) = {
-            let mut state = self.shared.state.lock();
+        let left_over = self.shared.state.change(|state| {
             let old = std::mem::replace(&mut state.client, client);
-            let left_over = match state.gone {
+            let driver = match state.gone {
                 true => Some(driver),
                 false => state.driver.replace(driver),
             };
-            (old, left_over, state.waiting.take())
-        };
-        drop((old, left_over));
-        if let Some(waiting) = waiting {
-            waiting.wake();
-        }
+            (old, driver)
+        });
+        drop(left_over);
     }
 }
 
 impl Drop for Lead<'_> {
     fn drop(&mut self) {
-        let attempt = self.shared.state.lock().attempt.take();
+        let attempt = self.shared.state.with(|state| state.attempt.take());
         drop(attempt);
         self.attempt.close();
     }
@@ -186,18 +181,18 @@ impl ReconnectingDriver {
                 }
                 self.driver = None;
             }
-            let waker = cx.waker().clone();
-            let (driver, closed, left_over) = {
-                let mut state = self.shared.state.lock();
-                let driver = state.driver.take();
-                let closed = state.client.session().cause().is_some_and(|cause| cause.is_closed());
-                (driver, closed, state.waiting.replace(waker))
-            };
-            drop(left_over);
-            match driver {
-                Some(driver) => self.driver = Some(driver),
-                None if closed => return Poll::Ready(()),
-                None => return Poll::Pending,
+            // A new one; or none any more.
+            let next = self.shared.state.poll(cx, |state| match state.driver.take() {
+                None => {
+                    let closed = state.client.session().cause().is_some_and(|cause| cause.is_closed());
+                    closed.then_some(None)
+                }
+                driver => Some(driver),
+            });
+            match next {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) => return Poll::Ready(()),
+                Poll::Ready(driver) => self.driver = driver,
             }
         }
     }
@@ -213,11 +208,11 @@ impl Future for ReconnectingDriver {
 
 impl Drop for ReconnectingDriver {
     fn drop(&mut self) {
-        let left_over = {
-            let mut state = self.shared.state.lock();
+        let left_over = self.shared.state.with(|state| {
             state.gone = true;
-            (state.driver.take(), state.waiting.take())
-        };
+            state.driver.take()
+        });
+        self.shared.state.forget();
         drop(left_over);
     }
 }

@@ -4,8 +4,8 @@ use super::client::{CallOptions, Client};
 use super::error::{Delivery, Error, ErrorKind, InvalidInput, TimeoutError, Violation};
 use super::protocol::modern::LISTEN;
 use super::timer::BoxFuture;
-use super::types::Json;
-use crate::sync::Mutex;
+use super::types::{Json, TaskStatus};
+use super::watched::Watched;
 use futures_core::{FusedStream, Stream};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -13,13 +13,13 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
 
 /// What a [`Subscription`] is to report.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
 pub struct Interest {
     /// Changes of the list of tools.
@@ -34,6 +34,31 @@ pub struct Interest {
     /// Changes of these resources, by their addresses.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub resource_subscriptions: Vec<String>,
+    /// How these tasks stand, by their ids: with [`Builder::task_extension`](super::Builder::task_extension)
+    /// only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub task_ids: Vec<String>,
+}
+
+impl Interest {
+    /// Whether there is nothing to report.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What is in this one and not in `other`.
+    fn without(&self, other: &Self) -> Self {
+        let left = |ours: &[String], theirs: &[String]| {
+            ours.iter().filter(|it| !theirs.contains(it)).cloned().collect()
+        };
+        Self {
+            tools_list_changed: self.tools_list_changed && !other.tools_list_changed,
+            prompts_list_changed: self.prompts_list_changed && !other.prompts_list_changed,
+            resources_list_changed: self.resources_list_changed && !other.resources_list_changed,
+            resource_subscriptions: left(&self.resource_subscriptions, &other.resource_subscriptions),
+            task_ids: left(&self.task_ids, &other.task_ids),
+        }
+    }
 }
 
 fn is_false(value: &bool) -> bool {
@@ -55,6 +80,15 @@ pub enum Change {
         /// Its address.
         uri: String,
     },
+    /// A task: how it stands now (TSK-08).
+    Task {
+        /// Its id.
+        id: String,
+        /// How far it is.
+        status: TaskStatus,
+        /// All that `tasks/get` would say, its result included.
+        state: Json,
+    },
     /// Something that this crate does not know.
     Other {
         /// The notification's method.
@@ -73,11 +107,33 @@ pub enum Change {
 /// broke, the session ended), one `Err` with the cause comes first; a loss is never a bare end (R13).
 /// Nothing is made up for: subscribe again and fetch anew.
 ///
+/// ```no_run
+/// use futures::StreamExt;
+/// use shared_fate::mcp::{Change, Error, Interest, Reconnecting};
+///
+/// # fn refresh(_: Option<Change>) {}
+/// // Watches a server through all its restarts (SUB-11), until the client is closed.
+/// async fn watch(clients: &Reconnecting, interest: &Interest) -> Result<(), Error> {
+///     loop {
+///         let mut changes = clients.client().await?.listen(interest).await?;
+///         refresh(None); // anything may have changed before
+///         while let Some(change) = changes.next().await {
+///             match change {
+///                 Ok(change) => refresh(Some(change)),
+///                 Err(lost) if lost.is_session_ended() => break,
+///                 Err(lost) => return Err(lost),
+///             }
+///         }
+///     }
+/// }
+/// ```
+///
 /// **Cancel safety:** no change is lost by dropping the future of `next`.
 ///
 /// **Drop:** ends the subscription: over HTTP by closing its stream, otherwise with a cancellation.
 #[must_use = "streams do nothing unless polled, and over HTTP nothing is read"]
 pub struct Subscription {
+    interest: Interest,
     call: Option<BoxFuture<'static, Result<(), Error>>>,
     changes: Arc<Changes>,
     /// The loss, until it is told.
@@ -87,7 +143,7 @@ pub struct Subscription {
 /// Where the changes of one subscription are kept until they are fetched.
 pub(crate) struct Changes {
     limit: usize,
-    state: Mutex<State>,
+    state: Watched<State>,
 }
 
 #[derive(Default)]
@@ -95,7 +151,6 @@ struct State {
     changes: VecDeque<Change>,
     lagged: bool,
     acknowledged: Option<Json>,
-    reader: Option<Waker>,
 }
 
 impl Client {
@@ -118,7 +173,7 @@ impl Client {
             return Err(Error::invalid(InvalidInput::Method(why)));
         }
         let params = super::call::params_of(&Params { notifications: interest }, "unreachable")?;
-        let changes = Arc::new(Changes { limit: self.limits().changes, state: Mutex::default() });
+        let changes = Arc::new(Changes { limit: self.limits().changes, state: Watched::default() });
         // No deadline for the end (SUB-08).
         let options = CallOptions {
             subscription: Some(Arc::clone(&changes)),
@@ -127,7 +182,8 @@ impl Client {
         };
         let client = self.with_options(options);
         let call = Box::pin(async move { client.call(LISTEN, params.as_deref()).await.map(drop) });
-        let mut subscription = Subscription { call: Some(call), changes, lost: None };
+        let interest = interest.clone();
+        let mut subscription = Subscription { interest, call: Some(call), changes, lost: None };
         let limit = self.options().silence.or_else(|| self.options().total);
         let mut timer = limit.map(|limit| self.shared().inbox.sleep(limit));
         poll_fn(|cx| {
@@ -155,8 +211,24 @@ impl Client {
 impl Subscription {
     /// What the server has agreed to report, as JSON text: the parameters of its acknowledgement.
     pub fn acknowledged(&self) -> Json {
-        let acknowledged = self.changes.state.lock().acknowledged.clone();
+        let acknowledged = self.changes.state.with(|state| state.acknowledged.clone());
         acknowledged.expect("a subscription is handed out when it is acknowledged")
+    }
+
+    /// What was wished for.
+    pub fn interest(&self) -> &Interest {
+        &self.interest
+    }
+
+    /// What was wished for and not agreed to (SUB-03): of that nothing will be reported.
+    pub fn missing(&self) -> Interest {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Acknowledgement {
+            notifications: Interest,
+        }
+        let agreed: Acknowledgement = self.acknowledged().parse().unwrap_or_default();
+        self.interest.without(&agreed.notifications)
     }
 
     fn poll_call(&mut self, cx: &mut Context<'_>) {
@@ -185,7 +257,9 @@ impl Stream for Subscription {
 
 impl FusedStream for Subscription {
     fn is_terminated(&self) -> bool {
-        self.call.is_none() && self.lost.is_none() && self.changes.state.lock().changes.is_empty()
+        self.call.is_none()
+            && self.lost.is_none()
+            && self.changes.state.with(|state| state.changes.is_empty())
     }
 }
 
@@ -202,56 +276,48 @@ impl Changes {
         struct Updated {
             uri: String,
         }
-        let reader = {
-            let mut state = self.state.lock();
-            if method == ACKNOWLEDGED {
-                let nothing = || Json::new(&()).expect("null");
-                state.acknowledged = Some(params.unwrap_or_else(nothing));
-            } else {
-                let updated = params.as_ref().and_then(|params| params.parse::<Updated>().ok());
-                state.changes.push_back(match (method, updated) {
-                    ("notifications/tools/list_changed", _) => Change::Tools,
-                    ("notifications/prompts/list_changed", _) => Change::Prompts,
-                    ("notifications/resources/list_changed", _) => Change::Resources,
-                    ("notifications/resources/updated", Some(Updated { uri })) => Change::Resource { uri },
-                    _ => Change::Other { method: method.to_owned(), params },
-                });
-                if state.changes.len() > self.limit {
-                    state.changes.pop_front();
-                    state.lagged = true;
-                }
-            }
-            state.reader.take()
-        };
-        if let Some(reader) = reader {
-            reader.wake();
+        #[derive(Deserialize)]
+        struct Stands {
+            #[serde(rename = "taskId")]
+            id: String,
+            status: TaskStatus,
         }
+        if method == ACKNOWLEDGED {
+            let params = params.unwrap_or_else(|| Json::new(&()).expect("null"));
+            let old = self.state.change(|state| state.acknowledged.replace(params));
+            return drop(old);
+        }
+        let known = match (method, &params) {
+            ("notifications/tools/list_changed", _) => Some(Change::Tools),
+            ("notifications/prompts/list_changed", _) => Some(Change::Prompts),
+            ("notifications/resources/list_changed", _) => Some(Change::Resources),
+            ("notifications/resources/updated", Some(params)) => {
+                params.parse().ok().map(|Updated { uri }| Change::Resource { uri })
+            }
+            ("notifications/tasks", Some(state)) => {
+                let task = state.parse().ok();
+                task.map(|Stands { id, status }| Change::Task { id, status, state: state.clone() })
+            }
+            _ => None,
+        };
+        let change = known.unwrap_or_else(|| Change::Other { method: method.to_owned(), params });
+        self.state.change(|State { changes, lagged, .. }| {
+            changes.push_back(change);
+            if changes.len() > self.limit {
+                changes.pop_front();
+                *lagged = true;
+            }
+        });
     }
 
     fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Change> {
-        self.poll(cx, |state| match std::mem::take(&mut state.lagged) {
+        self.state.poll(cx, |state| match std::mem::take(&mut state.lagged) {
             true => Some(Change::Lagged),
             false => state.changes.pop_front(),
         })
     }
 
     fn poll_acknowledged(&self, cx: &mut Context<'_>) -> bool {
-        self.poll(cx, |state| state.acknowledged.as_ref().map(drop)).is_ready()
-    }
-
-    fn poll<T>(&self, cx: &mut Context<'_>, mut take: impl FnMut(&mut State) -> Option<T>) -> Poll<T> {
-        if let Some(taken) = take(&mut self.state.lock()) {
-            return Poll::Ready(taken);
-        }
-        let waker = cx.waker().clone();
-        let (taken, left_over) = {
-            let mut state = self.state.lock();
-            match take(&mut state) {
-                Some(taken) => (Some(taken), Some(waker)),
-                None => (None, state.reader.replace(waker)),
-            }
-        };
-        drop(left_over);
-        taken.map_or(Poll::Pending, Poll::Ready)
+        self.state.poll(cx, |state| state.acknowledged.as_ref().map(drop)).is_ready()
     }
 }

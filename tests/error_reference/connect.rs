@@ -88,6 +88,7 @@ pub(crate) async fn input(page: &mut Page) {
     page.add("A header value with a line break", &http().header("x-tenant", "a\r\nb: c").unwrap_err());
     page.add("A header name with a blank", &http().header("x tenant", "a").unwrap_err());
     page.add("A header that the transport sets itself", &http().header("mcp-session-id", "1").unwrap_err());
+    page.add("An extension without a prefix", &legacy().extension("x", &()).unwrap_err());
     page.add("A token with a line break", &http().bearer("a\nb").unwrap_err());
     let error = in_memory(legacy(), answer, async |client| {
         let array = client.call_tool("echo", [1, 2]).await.unwrap_err();
@@ -95,13 +96,15 @@ pub(crate) async fn input(page: &mut Page) {
         let roots = client.set_roots([]).await.unwrap_err();
         let listen = client.listen(&Default::default()).await.map(drop).unwrap_err();
         let again = client.reconnect().await.map(drop).unwrap_err();
-        [array, method, roots, listen, again]
+        let task = client.run_tool_as_task("echo", (), None).await.unwrap_err();
+        [array, method, roots, listen, again, task]
     });
-    let [array, method, roots, listen, again] = error.await.unwrap();
+    let [array, method, roots, listen, again, task] = error.await.unwrap();
     page.add("Arguments that are not a JSON object", &array);
     page.add("A method without a name", &method);
     page.add("`set_roots` on a client made without roots", &roots);
     page.add("`listen` with a server of an older revision", &listen);
+    page.add("A task with a server that makes none", &task);
     page.add("`reconnect` where the transport cannot be had again", &again);
 }
 

@@ -76,6 +76,15 @@ pub(crate) async fn deadlines(page: &mut Page) {
     };
     let (lost, ()) = join(lost, waiting).await;
     page.add("While its event stream is to be resumed", &lost);
+    let mut timeouts = Timeouts::default();
+    timeouts.keep_alive = Some(Duration::from_millis(50));
+    let (stdio, _server) = lines::pair(|peer, message| match message["method"].as_str() {
+        Some("ping") => {}
+        _ => lines::normal(peer, message),
+    });
+    let (client, driver) = legacy().timeouts(timeouts).connect(stdio).await.unwrap();
+    let error = driver.with(client.call_tool("held", ())).await.unwrap_err();
+    page.add("A ping that is not answered, where a server is pinged: the session ends", &error);
 }
 
 pub(crate) async fn handshakes(page: &mut Page) {

@@ -166,3 +166,16 @@ fn words_of_the_server_are_made_readable() {
         assert_eq!(error.rpc().unwrap().message(), "two\nlines \u{1b}[31m");
     });
 }
+
+#[test]
+fn io_20_a_command_may_get_the_few_variables_that_it_needs() {
+    let mut command = Command::new("env");
+    command.env("SECRET", "5ecre7").env_clear().envs(Stdio::base_environment()).env("ITS_OWN", "1");
+    let seen = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    let names: Vec<_> = seen.lines().filter_map(|line| line.split_once('=')).collect();
+    assert!(names.contains(&("ITS_OWN", "1")) && names.iter().any(|(name, _)| *name == "PATH"), "{seen}");
+    let few = ["HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "ITS_OWN"];
+    assert!(names.iter().all(|(name, _)| few.contains(name)), "{seen}");
+    // There is more than that here.
+    assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
+}

@@ -131,6 +131,12 @@ replies! {
             peer.write(&reply[2 * LINE..]);
             peer.write("\n");
         } => |result| assert_eq!(limit(&result.unwrap_err()).1, LINE);
+    io_05_liv_14_an_oversized_reply_that_names_its_call_at_the_end_fails_it_at_once:
+        |peer, message| {
+            let result = json!({ "content": [], "x": [[{ "id": 99 }], "y".repeat(3 * LINE)] });
+            peer.write(format!("{{\"jsonrpc\":\"2.0\",\"result\":{result},"));
+            peer.write(format!("\"id\":{}}}\n", message["id"]));
+        } => |result| assert_eq!(limit(&result.unwrap_err()), ("the length of a reply", LINE));
     a_result_of_another_form_fails_at_once:
         |peer, message| peer.say(&json!({ "id": message["id"], "result": { "content": "text" } }))
         => |result| assert_eq!(*violation(&result.unwrap_err()), Violation::Result);

@@ -11,9 +11,10 @@ use crate::kit::{Log, ask, is_answer, refusal, reply, seconds, tell};
 use futures::future::{join, join3};
 use serde_json::{Value, json};
 use shared_fate::mcp::types::CompletionTarget;
-use shared_fate::mcp::{CallOptions, Client, Driver, ErrorKind, Http, Progress};
+use shared_fate::mcp::{CallOptions, Client, Driver, ErrorKind, Http, Limits, Progress};
 use std::collections::BTreeMap;
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 async fn connect(
@@ -62,6 +63,69 @@ fn prg_01_02_progress_is_asked_for_by_a_token_of_its_own_and_told() {
             let told = std::mem::take(&mut *told.lock().unwrap());
             assert_eq!((told.len(), told[0].progress, told[0].total), (2, 0.5, Some(2.0)));
             assert_eq!((told[1].progress, told[1].message.as_deref()), (1.5, Some("soon")));
+            client.close().await;
+        })
+        .await;
+    });
+}
+
+#[test]
+fn prg_02_progress_that_does_not_grow_is_passed_on() {
+    everywhere(async |run| {
+        let (client, driver, server) = connect(&Clock::new(), normal).await;
+        run.drive(driver, async {
+            let told: Arc<Mutex<Vec<f64>>> = Arc::default();
+            let heard = Arc::clone(&told);
+            let options =
+                CallOptions::default().on_progress(move |it| heard.lock().unwrap().push(it.progress));
+            let watching = client.with_options(options);
+            let (result, ()) = join(watching.call_tool("held", ()), async {
+                let call = server.arrival(|it| tool(it) == "held").await;
+                for value in [json!(2), json!(2), json!(1.5), json!(-1), json!("3")] {
+                    let token = &call["params"]["_meta"]["progressToken"];
+                    server.peer.say(&progress(token, json!({ "progress": value, "message": "still here" })));
+                }
+                server.peer.normal(&call);
+            })
+            .await;
+            result.unwrap();
+            assert_eq!(*told.lock().unwrap(), [2.0, 2.0, 1.5, -1.0]);
+            client.close().await;
+        })
+        .await;
+    });
+}
+
+/// There is no queue that could grow: the handler is called where the message is read.
+#[test]
+fn prg_03_a_flood_of_progress_is_told_and_kept_nowhere() {
+    everywhere(async |run| {
+        const FLOOD: usize = 2_000;
+        let mut limits = Limits::default();
+        limits.stray = 10;
+        let (stdio, server) = pair(normal);
+        let (client, driver) = on(&Clock::new()).limits(limits).connect(stdio).await.unwrap();
+        run.drive(driver, async {
+            let told = Arc::new(AtomicUsize::new(0));
+            let heard = Arc::clone(&told);
+            let options = CallOptions::default().on_progress(move |_| {
+                heard.fetch_add(1, Ordering::Relaxed);
+            });
+            let watching = client.with_options(options);
+            let (result, ()) = join(watching.call_tool("held", ()), async {
+                let call = server.arrival(|it| tool(it) == "held").await;
+                let one = progress(&call["params"]["_meta"]["progressToken"], json!({ "progress": 1 }));
+                let other = progress(&json!(4_711), json!({ "progress": 1 }));
+                let writer = server.peer.clone();
+                let flood = format!("{one}\n{other}\n").repeat(FLOOD);
+                std::thread::spawn(move || {
+                    writer.write(flood);
+                    writer.normal(&call);
+                });
+            })
+            .await;
+            result.unwrap();
+            assert_eq!(told.load(Ordering::Relaxed), FLOOD);
             client.close().await;
         })
         .await;

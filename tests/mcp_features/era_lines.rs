@@ -11,7 +11,7 @@ use crate::modern::{DISCOVER, META, VERSION, discovered, modern_answer};
 use crate::script::script;
 use futures::future::join;
 use serde_json::{Value, json};
-use shared_fate::mcp::{CallOptions, Delivery, ErrorKind, Mode, Revision, Violation};
+use shared_fate::mcp::{CallOptions, Delivery, ErrorKind, Mode, Revision, Timeouts, Violation};
 use std::pin::pin;
 
 fn modern(peer: &Peer, message: &Value) {
@@ -186,6 +186,44 @@ fn liv_27_a_server_that_answers_nothing_at_all_costs_the_handshakes_time() {
         assert_eq!(timeout.after(), seconds(60));
         server.input_ended().await;
         assert_eq!(methods(&server), HANDSHAKE[..2]);
+    });
+}
+
+/// However little time there is: the probe must leave some for the handshake.
+#[test]
+fn era_16_liv_27_a_silent_server_is_reached_when_the_handshake_has_no_more_time_than_the_probe() {
+    everywhere(async |run| {
+        for (handshake, probe, silent) in [
+            (seconds(10), Some(seconds(10)), seconds(5)),
+            (seconds(4), Some(seconds(10)), seconds(2)),
+            (seconds(4), None, seconds(2)),
+            (seconds(4), Some(seconds(1)), seconds(1)),
+        ] {
+            let (stdio, server) = pair(|peer: &Peer, message: &Value| match message["method"].as_str() {
+                Some(DISCOVER) => {}
+                _ => normal(peer, message),
+            });
+            let clock = Clock::new();
+            let mut timeouts = Timeouts::default();
+            (timeouts.handshake, timeouts.probe) = (Some(handshake), probe);
+            let connecting = on(&clock).timeouts(timeouts).mode(Mode::Auto).connect(stdio);
+            let (connected, ()) = join(connecting, async {
+                server.arrival(|it| it["method"] == DISCOVER).await;
+                clock.pass(silent).await;
+            })
+            .await;
+            let (client, driver) = connected.unwrap();
+            assert_eq!(client.revision(), Revision::LATEST);
+            run.drive(driver, client.close()).await;
+        }
+        // Where there is nothing to fall back on, the probe has all the time that there is.
+        let (stdio, _server) = pair(|_: &Peer, _: &Value| {});
+        let clock = Clock::new();
+        let mut timeouts = Timeouts::default();
+        (timeouts.handshake, timeouts.probe) = (Some(seconds(4)), None);
+        let connecting = on(&clock).timeouts(timeouts).mode(Mode::Modern).connect(stdio);
+        let (result, ()) = join(connecting, clock.pass(seconds(4))).await;
+        assert!(result.unwrap_err().is_timeout());
     });
 }
 

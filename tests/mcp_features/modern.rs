@@ -4,6 +4,7 @@
 use crate::check::{on, story, violation};
 use crate::fault::clock::Clock;
 use crate::fault::http::{Call, Request, Server};
+use crate::fault::lines::{normal, pair};
 use crate::fault::run::everywhere;
 use crate::fault::{answer, text_result};
 use crate::kit::{Log, ask, http, millis, reply, seconds, tell};
@@ -293,5 +294,87 @@ fn mod_06_mod_07_every_request_about_a_task_names_it() {
             client.close().await;
         })
         .await;
+    });
+}
+
+#[test]
+fn mod_09_mod_10_extensions_are_offered_and_may_have_notifications() {
+    everywhere(async |run| {
+        let server = Server::start(|call| match call.request.rpc() {
+            "notifications/com.example/x" => call.respond("202 Accepted", &[], ""),
+            _ => modern(call),
+        });
+        let builder = on(&Clock::new())
+            .extension("com.example/x", &json!({ "depth": 3 }))
+            .unwrap()
+            .extension("io.modelcontextprotocol/tasks", &json!({}))
+            .unwrap();
+        let (client, driver) = connect(builder, &server).await;
+        run.drive(driver, async {
+            client.call_tool("echo", ()).await.unwrap();
+            client.notify("notifications/com.example/x", json!({ "y": 1 })).await.unwrap();
+            client.close().await;
+        })
+        .await;
+        let requests = server.requests();
+        let offered = json!({ "com.example/x": { "depth": 3 }, "io.modelcontextprotocol/tasks": {} });
+        for request in requests.iter().filter(|it| it.body.get("id").is_some()) {
+            let capabilities = &request.body["params"]["_meta"][format!("{META}clientCapabilities")];
+            assert_eq!(capabilities["extensions"], offered);
+        }
+        let told = requests.iter().find(|it| it.rpc() == "notifications/com.example/x").unwrap();
+        assert_eq!(told.header("mcp-protocol-version"), Some(VERSION));
+        // Older ones are offered none (MOD-11).
+        let (stdio, server) = pair(normal);
+        let builder = on(&Clock::new()).extension("com.example/x", &json!({})).unwrap();
+        let (client, driver) = builder.connect(stdio).await.unwrap();
+        run.drive(driver, client.close()).await;
+        assert_eq!(server.received()[0]["params"]["capabilities"], json!({}));
+    });
+}
+
+#[test]
+fn mod_09_an_extension_that_cannot_be_offered_is_refused() {
+    for (key, settings) in [("x", json!({})), ("com.example/x", json!([])), ("com.example/", json!({}))] {
+        let error = Client::builder().extension(key, &settings).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::InvalidInput(InvalidInput::Extension(_))), "{error:#}");
+        story(&error);
+    }
+}
+
+#[test]
+fn log_01_a_request_asks_for_its_log() {
+    everywhere(async |run| {
+        let server = Server::start(|call| {
+            let level = call.request.body["params"]["_meta"][format!("{META}logLevel")].clone();
+            if level.is_null() {
+                return modern(call);
+            }
+            call.events();
+            let line = json!({ "level": level, "data": "working on it" });
+            call.event(&tell("notifications/message", line).to_string());
+            call.event(&modern_answer(&call.request.body).unwrap().to_string());
+        });
+        let log = Log::default();
+        let (client, driver) = connect(log.events(on(&Clock::new())), &server).await;
+        run.drive(driver, async {
+            let talkative = client.with_options(CallOptions::default().log_level("warning"));
+            talkative.call_tool("echo", ()).await.unwrap();
+            assert_eq!((log.count("working on it"), log.count("level: \"warning\"")), (1, 1));
+            client.call_tool("echo", ()).await.unwrap();
+            assert_eq!(log.lines().len(), 1, "{:?}", log.lines());
+            client.close().await;
+        })
+        .await;
+        // Older servers are not told (MOD-11).
+        let (stdio, server) = pair(normal);
+        let (client, driver) = on(&Clock::new()).connect(stdio).await.unwrap();
+        run.drive(driver, async {
+            client.with_options(CallOptions::default().log_level("warning")).ping().await.unwrap();
+            client.close().await;
+        })
+        .await;
+        let ping = server.received().into_iter().find(|it| it["method"] == "ping").unwrap();
+        assert_eq!(ping.get("params"), None);
     });
 }

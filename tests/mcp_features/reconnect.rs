@@ -1,4 +1,4 @@
-//! New sessions with the same server: SES-05, SES-06, SES-16, IO-19, LIV-09, LIV-10.
+//! New sessions with the same server: SES-05, SES-06, SES-16, IO-18, IO-19, SUB-11, LIV-09, LIV-10.
 
 use crate::check::{cause, on, story};
 use crate::fault::Gate;
@@ -6,11 +6,12 @@ use crate::fault::clock::Clock;
 use crate::fault::http::{SESSION, Server};
 use crate::fault::run::{everywhere, once};
 use crate::kit::{Feed, http, seconds};
+use crate::modern::{META, VERSION, discovered};
 use crate::script::script;
 use futures::future::{join, join_all, select};
 use futures::stream::{FuturesUnordered, StreamExt};
 use shared_fate::Cause;
-use shared_fate::mcp::{Client, Delivery, ErrorKind, Event, Reconnecting};
+use shared_fate::mcp::{Change, Client, Delivery, ErrorKind, Event, Interest, Mode, Reconnecting};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -348,5 +349,38 @@ fn liv_10_a_reconnection_that_hangs_is_bounded() {
                 clients.client().await.unwrap().close().await;
             })
             .await;
+    });
+}
+
+#[test]
+fn sub_11_io_18_after_a_restart_it_is_made_again() {
+    once(async |_| {
+        let found = discovered(&[VERSION]);
+        let told = |method: &str, params: &str| {
+            format!(
+                r#"printf '{{"jsonrpc":"2.0","method":"notifications/{method}","params":{{{params}"_meta":{{"{META}subscriptionId":%s}}}}}}\n' "$id""#
+            )
+        };
+        let (stdio, notes) = script(&format!(
+            "*server/discover*) say '\"result\":{found}' ;;
+             *subscriptions/listen*) {}; {}; [ $starts = 2 ] || exit 3 ;;",
+            told("subscriptions/acknowledged", "\"notifications\":{\"toolsListChanged\":true},"),
+            told("tools/list_changed", ""),
+        ));
+        let builder = on(&Clock::new()).mode(Mode::Modern);
+        let (clients, driver) = Reconnecting::connect(builder, stdio).await.unwrap();
+        let app = async {
+            let mut wish = Interest::default();
+            wish.tools_list_changed = true;
+            let mut first = clients.client().await.unwrap().listen(&wish).await.unwrap();
+            assert_eq!(first.next().await.unwrap().unwrap(), Change::Tools);
+            assert!(first.next().await.unwrap().unwrap_err().is_session_ended());
+            let client = clients.client().await.unwrap();
+            let mut second = client.listen(first.interest()).await.unwrap();
+            assert_eq!(second.next().await.unwrap().unwrap(), Change::Tools);
+            client.close().await;
+        };
+        driver.with(app).await;
+        assert_eq!(notes.processes().len(), 2);
     });
 }

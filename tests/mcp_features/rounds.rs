@@ -9,7 +9,7 @@ use crate::kit::{Flag, millis, reply, seconds};
 use crate::modern::{connect, modern};
 use futures::future::join;
 use serde_json::{Value, json};
-use shared_fate::mcp::types::Json;
+use shared_fate::mcp::types::{Extra, Json};
 use shared_fate::mcp::{
     Builder, CallOptions, Delivery, ElicitForm, Elicited, ErrorKind, Limits, Root, RpcError, Violation,
 };
@@ -348,5 +348,54 @@ fn mr_09_the_end_of_the_session_ends_a_handler() {
             assert_ne!(error.delivery(), Delivery::NotSent, "the server has asked back");
         })
         .await;
+    });
+}
+
+#[test]
+fn mr_11_a_caller_may_take_what_is_no_result_yet() {
+    everywhere(async |run| {
+        let server = Server::start(|call| {
+            let (id, params) = (call.request.body["id"].clone(), &call.request.body["params"]);
+            match (call.request.tool(), params.get("inputResponses")) {
+                ("asks", None) => {
+                    let text = asks(&id, &json!({ "a": form("x") }), Some(STATE));
+                    call.json(&[], &text);
+                }
+                ("task", _) => {
+                    let task = json!({ "resultType": "task", "taskId": "t", "status": "working" });
+                    call.json(&[], &reply(&id, task).to_string());
+                }
+                _ => modern(call),
+            }
+        });
+        let builder = on(&Clock::new()).task_extension().on_elicit_form(async |_| panic!("nobody is asked"));
+        let (client, driver) = connect(builder, &server).await;
+        run.drive(driver, async {
+            #[derive(serde::Serialize)]
+            #[serde(rename_all = "camelCase")]
+            struct Again<'a> {
+                name: &'a str,
+                input_responses: Value,
+                request_state: &'a Json,
+            }
+            let by_hand = client.with_options(CallOptions::default().interim_results());
+            let result = by_hand.request("tools/call", json!({ "name": "asks" })).await.unwrap();
+            let result: Extra = result.parse().unwrap();
+            assert_eq!(result.get("resultType").unwrap().as_str(), "\"input_required\"");
+            let input_responses = json!({ "a": { "action": "decline" } });
+            let request_state = result.get("requestState").unwrap();
+            assert_eq!(request_state.as_str(), STATE);
+            let again = Again { name: "asks", input_responses, request_state };
+            assert!(by_hand.request("tools/call", again).await.unwrap().as_str().contains("fine"));
+            let task = by_hand.request("tools/call", json!({ "name": "task" })).await.unwrap();
+            assert!(task.as_str().contains("taskId"), "{task}");
+            client.close().await;
+        })
+        .await;
+        let requests = server.requests();
+        let calls: Vec<_> = requests.iter().filter(|it| it.tool() == "asks").collect();
+        assert_eq!(calls.len(), 2);
+        assert_eq!(calls[1].body["params"]["requestState"], serde_json::from_str::<Value>(STATE).unwrap());
+        assert!(!requests.iter().any(|it| it.rpc().starts_with("tasks/")), "nobody follows it");
     });
 }

@@ -13,6 +13,7 @@ use futures::future::join;
 use futures::stream::FusedStream;
 use serde_json::{Value, json};
 use shared_fate::Cause;
+use shared_fate::mcp::types::TaskStatus;
 use shared_fate::mcp::{
     CallOptions, Change, Client, Delivery, Driver, ErrorKind, Interest, InvalidInput, Limits, Mode,
     Subscription, Violation,
@@ -109,6 +110,56 @@ fn sub_01_to_05_12_changes_come_to_their_own_subscription() {
             assert!(futures::poll!(two.next()).is_pending());
             assert_eq!(log.count("ToolsChanged"), 2, "what is nobody's is an event: {:?}", log.lines());
             drop((one, two));
+            client.close().await;
+        })
+        .await;
+    });
+}
+
+#[test]
+fn sub_01_sub_03_tsk_08_tasks_are_reported_and_what_is_not_agreed_to_is_known() {
+    everywhere(async |run| {
+        let (client, driver, server) = lines(&Clock::new(), Limits::default(), &Log::default()).await;
+        run.drive(driver, async {
+            let mut wish = interest();
+            wish.prompts_list_changed = true;
+            wish.resource_subscriptions.push("file:///b".to_owned());
+            wish.task_ids = vec!["t".to_owned(), "u".to_owned()];
+            let acknowledging = async |agreed: Value| {
+                let asked = server.arrival(|it| it["method"] == LISTEN).await;
+                server.peer.say(&of(&asked["id"], ACKNOWLEDGED, agreed));
+                asked
+            };
+            let agreed = json!({ "notifications": {
+                "toolsListChanged": true, "resourceSubscriptions": ["file:///a"], "taskIds": ["t"],
+            } });
+            let (subscription, asked) = join(client.listen(&wish), acknowledging(agreed)).await;
+            let mut subscription = subscription.unwrap();
+            assert_eq!(asked["params"]["notifications"]["taskIds"], json!(["t", "u"]));
+            assert_eq!(*subscription.interest(), wish);
+            let mut missing = Interest::default();
+            missing.prompts_list_changed = true;
+            missing.resource_subscriptions = vec!["file:///b".to_owned()];
+            missing.task_ids = vec!["u".to_owned()];
+            assert_eq!(subscription.missing(), missing);
+            assert!(!missing.is_empty());
+            let task = json!({ "taskId": "t", "status": "completed", "result": { "content": [] } });
+            server.peer.say(&of(&asked["id"], "notifications/tasks", task.clone()));
+            server.peer.say(&of(&asked["id"], "notifications/tasks", json!({ "status": "working" })));
+            let Change::Task { id, status, state } = subscription.next().await.unwrap().unwrap() else {
+                panic!("no task")
+            };
+            assert_eq!((&*id, &status), ("t", &TaskStatus::Completed));
+            assert_eq!(state.parse::<Value>().unwrap()["result"], task["result"]);
+            assert!(matches!(subscription.next().await.unwrap().unwrap(), Change::Other { .. }));
+            drop(subscription);
+            let all = json!({ "notifications": wish });
+            let (subscription, _) = join(client.listen(&wish), acknowledging(all)).await;
+            assert!(subscription.unwrap().missing().is_empty());
+            for odd in [json!({}), json!({ "notifications": true })] {
+                let (subscription, _) = join(client.listen(&wish), acknowledging(odd)).await;
+                assert_eq!(subscription.unwrap().missing(), wish);
+            }
             client.close().await;
         })
         .await;

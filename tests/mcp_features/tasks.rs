@@ -2,6 +2,7 @@
 
 use crate::check::on;
 use crate::fault::clock::Clock;
+use crate::fault::http;
 use crate::fault::lines::{Peer, Server, normal, pair};
 use crate::fault::run::everywhere;
 use crate::fault::{text_result, tool};
@@ -13,7 +14,7 @@ use shared_fate::mcp::{Client, Delivery, Driver, ErrorKind, InvalidInput};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-async fn connect(
+pub(crate) async fn connect(
     clock: &Clock,
     handler: impl FnMut(&Peer, &Value) + Send + 'static,
 ) -> (Client, Driver, Server) {
@@ -22,7 +23,7 @@ async fn connect(
     (client, driver, server)
 }
 
-fn task(id: &str, status: &str) -> Value {
+pub(crate) fn task(id: &str, status: &str) -> Value {
     json!({ "taskId": id, "status": status, "createdAt": "2026-01-01T00:00:00Z", "ttl": 60_000, "pollInterval": 250 })
 }
 
@@ -106,13 +107,13 @@ fn tsk_09_waiting_for_a_task_is_bounded() {
                 clock.advance(millis(10));
                 clock.asleep(millis(10)).await;
                 clock.advance(millis(10));
-                clock.asleep(millis(5)).await;
+                clock.asleep(millis(10)).await;
                 clock.advance(millis(5));
             })
             .await;
             assert_eq!(task.unwrap().status, TaskStatus::Working);
             let asked = server.received().iter().filter(|it| it["method"] == "tasks/get").count();
-            assert_eq!(asked, 4);
+            assert_eq!(asked, 3);
             // The end of the session ends the waiting.
             let (lost, ()) = join(client.wait_task("t", seconds(30)), async {
                 clock.asleep(millis(10)).await;
@@ -172,5 +173,89 @@ fn tsk_01_a_server_that_would_not_make_a_task_of_it_is_not_asked() {
         })
         .await;
         assert!(!server.received().iter().any(|it| tool(it) == "slow"));
+    });
+}
+
+/// Answers the first `answered` questions after the task, and no more.
+fn silent(answered: usize) -> impl FnMut(&Peer, &Value) + Send + 'static {
+    let mut asked = 0;
+    move |peer, message| match message["method"].as_str() {
+        Some("tasks/get") => {
+            asked += 1;
+            if asked <= answered {
+                peer.say(&reply(&message["id"], task("t", "working")));
+            }
+        }
+        _ => normal(peer, message),
+    }
+}
+
+#[test]
+fn tsk_09_a_question_that_is_not_answered_makes_the_waiting_no_longer() {
+    everywhere(async |run| {
+        let clock = Clock::new();
+        let (client, driver, server) = connect(&clock, silent(1)).await;
+        run.drive(driver, async {
+            let (task, ()) = join(client.wait_task("t", seconds(20)), async {
+                clock.pass(millis(250)).await;
+                for _ in 0..2 {
+                    server.arrival(|it| it["method"] == "tasks/get").await;
+                }
+                clock.advance(seconds(20));
+            })
+            .await;
+            assert_eq!(task.unwrap().status, TaskStatus::Working, "the last that is known");
+            server.arrival(|it| it["method"] == "notifications/cancelled").await;
+            assert_eq!(client.pending_calls(), 0);
+            let (result, ()) = join(client.wait_task("t", seconds(20)), clock.pass(seconds(20))).await;
+            let error = result.unwrap_err();
+            let ErrorKind::Timeout(timeout) = error.kind() else { panic!("{error:#}") };
+            assert_eq!((timeout.after(), timeout.is_total()), (seconds(20), true));
+            client.close().await;
+        })
+        .await;
+    });
+}
+
+#[test]
+fn tsk_09_asking_may_fail_in_passing_but_not_for_ever() {
+    everywhere(async |run| {
+        for failures in [3, 4] {
+            let asked = AtomicUsize::new(0);
+            let server = http::Server::start(move |call| match call.request.rpc() {
+                "tasks/get" => match asked.fetch_add(1, Ordering::SeqCst) {
+                    it if it < failures => call.respond("503 X", &[], "busy"),
+                    _ => {
+                        let answer = reply(&call.request.body["id"], task("t", "completed"));
+                        call.json(&[], &answer.to_string());
+                    }
+                },
+                _ => call.normal(),
+            });
+            let clock = Clock::new();
+            let (client, driver) = crate::kit::connect(&server, &clock).await;
+            run.drive(driver, async {
+                let (result, ()) = join(client.wait_task("t", seconds(60)), async {
+                    for _ in 0..3 {
+                        clock.pass(seconds(1)).await;
+                    }
+                })
+                .await;
+                match failures {
+                    3 => assert_eq!(result.unwrap().status, TaskStatus::Completed),
+                    _ => assert_eq!(result.unwrap_err().http().unwrap().status(), 503),
+                }
+                client.close().await;
+            })
+            .await;
+        }
+        // What is no passing failure is told at once.
+        let (client, driver, _server) = connect(&Clock::new(), normal).await;
+        run.drive(driver, async {
+            let error = client.wait_task("t", seconds(60)).await.unwrap_err();
+            assert_eq!(error.rpc().unwrap().code(), -32601);
+            client.close().await;
+        })
+        .await;
     });
 }

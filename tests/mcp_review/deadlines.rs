@@ -145,7 +145,6 @@ async fn out_of_time_beside_a_blocked_driver(
 }
 
 #[test]
-#[ignore = "fails: an error of a call, its deadline included, waits for the driver's poll to end"]
 fn liv_23_rev_07_a_handler_that_blocks_its_thread_keeps_no_call_from_its_deadline() {
     in_parallel(async |run| {
         out_of_time_beside_a_blocked_driver(run, async |_, mut call, gate| {
@@ -168,7 +167,6 @@ impl Wake for Woken {
 }
 
 #[test]
-#[ignore = "fails: a call that waits for the driver's poll to end does not hear of the session's end"]
 fn liv_19_liv_23_the_end_of_the_session_ends_a_call_beside_a_blocked_driver() {
     in_parallel(async |run| {
         out_of_time_beside_a_blocked_driver(run, async |client, mut call, gate| {

@@ -21,6 +21,8 @@ pub enum InvalidInput {
     Method(&'static str),
     /// Arguments or parameters that are not a JSON object, or cannot be made JSON.
     Params(&'static str),
+    /// An extension's key or settings.
+    Extension(&'static str),
     /// A transport that cannot be had a second time.
     Transport,
 }
@@ -32,6 +34,7 @@ impl fmt::Display for InvalidInput {
             Self::Header(why) => write!(f, "the header cannot be used: {why}"),
             Self::Method(why) => write!(f, "the method cannot be used: {why}"),
             Self::Params(why) => write!(f, "the parameters cannot be used: {why}"),
+            Self::Extension(why) => write!(f, "the extension cannot be used: {why}"),
             Self::Transport => f.write_str("the transport cannot be had a second time"),
         }
     }

@@ -1,19 +1,20 @@
 //! Tasks of revision 2025-11-25: requests that the server works on on its own time (TSK-01 to TSK-09).
 
-use super::{Client, NOT_AN_OBJECT, Named, Paged, paged, params_of};
-use crate::mcp::error::{Error, InvalidInput};
+use super::{ByUri, Client, NOT_AN_OBJECT, Named, Paged, paged, params_of};
+use crate::mcp::call::within;
+use crate::mcp::client::CallOptions;
+use crate::mcp::error::{Delivery, Error, InvalidInput, Violation};
+use crate::mcp::inbox::Inbox;
+use crate::mcp::modern::Budget;
 use crate::mcp::protocol::object::Object;
-use crate::mcp::types::{CreateTaskResult, Json, ListTasksResult, Task, TaskStatus};
+use crate::mcp::task::{Abandoned, FAILURES, by_id, interval};
+use crate::mcp::types::{CallToolResult, CreateTaskResult, Json, ListTasksResult, Task, TaskStatus, decode};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ById<'a> {
-    task_id: &'a str,
-}
 
 #[derive(Serialize)]
 struct Augmentation {
@@ -22,9 +23,6 @@ struct Augmentation {
 }
 
 paged! { ListTasksResult, tasks: Task; }
-
-/// How often a task is asked after that does not say so.
-const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Whether the server makes tasks of such requests (TSK-01).
 fn offers(capabilities: Option<&Json>, method: &str) -> bool {
@@ -37,7 +35,41 @@ fn offers(capabilities: Option<&Json>, method: &str) -> bool {
 
 /// Tasks: only with a server that declares them. Any other would not know that it is to make a task of
 /// a request, and carry it out at once: such a request fails before it is sent.
+///
+/// A server that needs something for a task asks this client's handlers.
 impl Client {
+    /// Calls a tool as a task and returns its result, however long that takes: asks after the task as often
+    /// as the server wishes, and has the server ask for what it needs. With a server of revision
+    /// 2026-07-28, which decides for itself what becomes a task, it is
+    /// [`call_tool`](Self::call_tool).
+    ///
+    /// The deadline is that for a [call as a whole](CallOptions::total). `ttl` is for how long the server is
+    /// asked to keep the result.
+    ///
+    /// # Errors
+    ///
+    /// Also when the task was cancelled, or asking after it failed in a passing way four times in a row.
+    ///
+    /// **Cancel safety:** when the future is dropped, or out of time, the server is asked to cancel the task,
+    /// best effort.
+    pub async fn run_tool_as_task(
+        &self,
+        name: &str,
+        arguments: impl Serialize,
+        ttl: Option<Duration>,
+    ) -> Result<CallToolResult, Error> {
+        if self.revision().is_modern() {
+            return self.call_tool(name, arguments).await;
+        }
+        let budget = Budget::new(&self.shared().inbox, self.options().total);
+        let task = self.call_tool_as_task(name, arguments, ttl).await?;
+        let params = by_id(&task.id);
+        let mut abandoned = Abandoned::new(self.shared(), &params);
+        let result = self.in_time(budget.left(), self.finish(&task.id, &mut abandoned)).await;
+        let result = result.unwrap_or_else(|_| Err(self.out_of_time(Delivery::Answered)));
+        decode(result.map_err(Error::of_answered)?.as_raw())
+    }
+
     /// Calls a tool as a task: the server answers at once and works on. `ttl` is for how long it is
     /// asked to keep the result.
     pub async fn call_tool_as_task(
@@ -48,6 +80,22 @@ impl Client {
     ) -> Result<Task, Error> {
         let arguments = params_of(&arguments, NOT_AN_OBJECT)?;
         self.request_as_task("tools/call", &Named { name, arguments: arguments.as_deref() }, ttl).await
+    }
+
+    /// Reads a resource as a task, where the server offers that.
+    pub async fn read_resource_as_task(&self, uri: &str, ttl: Option<Duration>) -> Result<Task, Error> {
+        self.request_as_task("resources/read", &ByUri { uri }, ttl).await
+    }
+
+    /// Fills a prompt in as a task, where the server offers that.
+    pub async fn get_prompt_as_task(
+        &self,
+        name: &str,
+        arguments: impl Serialize,
+        ttl: Option<Duration>,
+    ) -> Result<Task, Error> {
+        let arguments = params_of(&arguments, NOT_AN_OBJECT)?;
+        self.request_as_task("prompts/get", &Named { name, arguments: arguments.as_deref() }, ttl).await
     }
 
     /// Makes any request a task, where the server offers that.
@@ -65,53 +113,153 @@ impl Client {
         let mut params = Object::read(params).unwrap_or_default();
         let ttl = ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
         params.set("task", Cow::Owned(to_raw_value(&Augmentation { ttl }).expect("a number")));
-        let created = self.call(method, Some(&params.write())).await?;
-        crate::mcp::types::decode::<CreateTaskResult>(&created).map(|created| created.task)
+        let token = Token { inbox: &self.shared().inbox, token: Arc::default() };
+        let task_token = Some(Arc::clone(&token.token));
+        let client = self.with_options(CallOptions { task_token, ..self.options().clone() });
+        let created = client.call(method, Some(&params.write())).await?;
+        let task = decode::<CreateTaskResult>(&created)?.task;
+        token.belongs_to(&task);
+        Ok(task)
     }
 
     /// How far a task is.
     pub async fn get_task(&self, id: &str) -> Result<Task, Error> {
-        self.ask("tasks/get", &ById { task_id: id }).await
+        self.noted(self.ask("tasks/get", &by_id(id)).await?)
     }
 
     /// A task's result, which has the form of the original request's. The server answers when the task
     /// has ended, so this waits for it; mind the deadline, or use [`wait_task`](Self::wait_task) first.
     pub async fn task_result(&self, id: &str) -> Result<Json, Error> {
-        self.request("tasks/result", ById { task_id: id }).await
+        let result = self.request("tasks/result", by_id(id)).await;
+        if is_answer(&result) {
+            self.shared().inbox.reporters().task_ended(id);
+        }
+        result
     }
 
     /// All tasks, over all pages.
     pub async fn list_tasks(&self) -> Result<Vec<Task>, Error> {
-        self.all::<ListTasksResult>("tasks/list").await
+        let tasks = self.all::<ListTasksResult>("tasks/list").await?;
+        tasks.iter().for_each(|task| self.shared().inbox.note_task(task));
+        Ok(tasks)
     }
 
     /// One page of tasks; `None` for the first.
     pub async fn list_tasks_page(&self, cursor: Option<&str>) -> Result<ListTasksResult, Error> {
-        self.page("tasks/list", cursor).await
+        let page: ListTasksResult = self.page("tasks/list", cursor).await?;
+        page.tasks.iter().for_each(|task| self.shared().inbox.note_task(task));
+        Ok(page)
     }
 
     /// Asks the server to give a task up (CAN-05).
     pub async fn cancel_task(&self, id: &str) -> Result<Task, Error> {
-        self.ask("tasks/cancel", &ById { task_id: id }).await
+        self.noted(self.ask("tasks/cancel", &by_id(id)).await?)
     }
 
     /// Asks after a task, as often as the server wishes, until it has ended or needs input. Then ask for
-    /// its [result](Self::task_result).
+    /// its [result](Self::task_result): that is how a server gets to ask for the input.
     ///
-    /// Bounded by `limit` (TSK-09): the last answer is returned then, whatever its status.
+    /// # Errors
+    ///
+    /// After `limit` the last answer is returned, whatever its status; if there was none, it is a timeout
+    /// (TSK-09). When asking failed in a passing way four times in a row.
     pub async fn wait_task(&self, id: &str, limit: Duration) -> Result<Task, Error> {
-        let inbox = &self.shared().inbox;
-        let end = inbox.clock().saturating_add(crate::mcp::timer::millis(limit));
-        loop {
-            let task = self.get_task(id).await?;
-            let left = Duration::from_millis(end.saturating_sub(inbox.clock()));
-            if task.status.is_terminal() || task.status == TaskStatus::InputRequired || left.is_zero() {
-                return Ok(task);
-            }
-            let interval = task.poll_interval.map_or(POLL_INTERVAL, Duration::from_millis);
-            // A server that says 0 is not to be asked in a hot loop.
-            let wait = interval.max(Duration::from_millis(10)).min(left);
-            self.pause(wait).await?;
+        let mut last = None;
+        match self.in_time(Some(limit), self.settled(id, &mut last)).await {
+            Ok(result) => result,
+            Err(timeout) => last.ok_or(timeout),
         }
+    }
+
+    /// Waits until a task has ended or needs input. `last` is its last state before that.
+    async fn settled(&self, id: &str, last: &mut Option<Task>) -> Result<Task, Error> {
+        let mut failures = 0;
+        loop {
+            match self.get_task(id).await {
+                Ok(task) if task.status.is_terminal() || task.status == TaskStatus::InputRequired => {
+                    return Ok(task);
+                }
+                Ok(task) => {
+                    failures = 0;
+                    *last = Some(task);
+                }
+                Err(error) if error.is_retryable() && failures < FAILURES => failures += 1,
+                Err(error) => return Err(error),
+            }
+            self.pause_for(last.as_ref()).await?;
+        }
+    }
+
+    /// Waits for a task's result, whatever it takes.
+    async fn finish(&self, id: &str, abandoned: &mut Abandoned<'_>) -> Result<Json, Error> {
+        let mut failures = 0;
+        loop {
+            let mut last = None;
+            let task = self.settled(id, &mut last).await?;
+            if last.is_some() {
+                failures = 0;
+            }
+            if task.status.is_terminal() {
+                abandoned.disarm();
+            }
+            if task.status == TaskStatus::Cancelled {
+                return Err(Error::protocol(Violation::TaskCancelled));
+            }
+            match self.task_result(id).await {
+                // Also where the server needs more time than silence may last.
+                Err(error) if error.is_retryable() && failures < FAILURES => failures += 1,
+                result => {
+                    if is_answer(&result) {
+                        abandoned.disarm();
+                    }
+                    return result;
+                }
+            }
+            self.pause_for(Some(&task)).await?;
+        }
+    }
+
+    async fn pause_for(&self, task: Option<&Task>) -> Result<(), Error> {
+        let wished = task.and_then(|task| task.poll_interval).map(Duration::from_millis);
+        self.pause(interval(wished)).await
+    }
+
+    /// The outer error is that the time is over.
+    async fn in_time<T>(
+        &self,
+        limit: Option<Duration>,
+        future: impl Future<Output = Result<T, Error>>,
+    ) -> Result<Result<T, Error>, Error> {
+        within(&self.shared().inbox, limit, async { Ok(future.await) }).await
+    }
+
+    fn noted(&self, task: Task) -> Result<Task, Error> {
+        self.shared().inbox.note_task(&task);
+        Ok(task)
+    }
+}
+
+/// Whether `tasks/result` was answered. There is no answer before the task has ended, whatever it says.
+fn is_answer(result: &Result<Json, Error>) -> bool {
+    result.as_ref().map_or_else(|error| error.rpc().is_some(), |_| true)
+}
+
+/// The progress token of a request that is to become a task.
+struct Token<'a> {
+    inbox: &'a Inbox,
+    token: Arc<AtomicU64>,
+}
+
+impl Token<'_> {
+    fn belongs_to(&self, task: &Task) {
+        let token = self.token.load(Ordering::Relaxed);
+        self.inbox.reporters().became_task(token, &task.id, self.inbox.limits().reported_tasks);
+        self.inbox.note_task(task);
+    }
+}
+
+impl Drop for Token<'_> {
+    fn drop(&mut self) {
+        self.inbox.reporters().no_task(self.token.load(Ordering::Relaxed));
     }
 }

@@ -2,22 +2,29 @@
 //!
 //! Invariants:
 //! 1. The lines do not depend on how the stream was cut into chunks.
-//! 2. At most `max` bytes of an unfinished line are kept (and one CR that may belong to its end).
-//! 3. An oversized line is reported once, as soon as it is known to be one, and costs only itself.
+//! 2. At most `max` bytes of an unfinished line are kept (and one CR that may belong to its end). Of an
+//!    oversized one that is not reported yet, its first [`PREFIX`] bytes and what [`Scan`] keeps.
+//! 3. An oversized line is reported once, as soon as it is known to be one and whose reply it is, at the
+//!    latest at its end; and it costs only itself.
 
 #[cfg(test)]
 mod tests;
 
 use super::bytes::{BomFilter, append, position, reset};
+use super::salvage::Scan;
 
-/// How much of an oversized line is reported: enough to find out which request it answers.
-const PREFIX: usize = 4096;
+/// How much of an oversized line is reported, for people.
+const PREFIX: usize = 256;
 
 /// A line without its LF or CRLF.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Line<'a> {
     Complete(&'a [u8]),
-    Oversized { prefix: &'a [u8] },
+    Oversized {
+        /// The request of ours that it answers.
+        id: Option<u64>,
+        prefix: &'a [u8],
+    },
 }
 
 /// The state between two chunks.
@@ -27,14 +34,23 @@ pub(crate) struct LineDecoder {
     bom: BomFilter,
     /// The beginning of a line whose end has not come yet.
     partial: Vec<u8>,
-    /// The rest of this line has been reported as oversized and is skipped.
-    discarding: bool,
+    skipping: Skipping,
+}
+
+/// What becomes of the rest of an unfinished line.
+#[derive(Debug)]
+enum Skipping {
+    No,
+    /// It is oversized, and searched for whose reply it is.
+    Unreported(Scan),
+    /// It is oversized and has been reported.
+    Reported,
 }
 
 impl LineDecoder {
     /// A decoder for lines of at most `max` bytes, line ends not counted.
     pub(crate) fn new(max: usize) -> Self {
-        Self { max, bom: BomFilter::default(), partial: Vec::new(), discarding: false }
+        Self { max, bom: BomFilter::default(), partial: Vec::new(), skipping: Skipping::No }
     }
 
     /// Calls `on_line` for each line that `chunk` completes. Blank lines are skipped; a line wholly
@@ -51,52 +67,70 @@ impl LineDecoder {
 
     /// The unterminated tail, which is no message; empty while an oversized line is being skipped.
     pub(crate) fn partial(&self) -> &[u8] {
-        &self.partial
+        match self.skipping {
+            Skipping::No => &self.partial,
+            Skipping::Unreported(_) | Skipping::Reported => &[],
+        }
     }
 
     /// Adds `bytes`, in which no line ends, to the unfinished line.
     fn keep(&mut self, bytes: &[u8], on_line: &mut impl FnMut(Line<'_>)) {
-        if self.discarding || bytes.is_empty() {
+        if bytes.is_empty() {
             return;
         }
-        let len = self.partial.len().saturating_add(bytes.len());
-        let limit = self.max.saturating_add(1);
-        // The last byte allowed beyond the limit is a CR, because an LF may follow it.
-        if len > limit || (len == limit && !bytes.ends_with(b"\r")) {
-            let missing = self.max.min(PREFIX).saturating_sub(self.partial.len());
-            self.partial.extend_from_slice(&bytes[..missing.min(bytes.len())]);
-            on_line(self.oversized(&self.partial));
-            reset(&mut self.partial);
-            self.discarding = true;
-        } else {
-            append(&mut self.partial, bytes, limit);
+        match &mut self.skipping {
+            Skipping::Reported => return,
+            Skipping::Unreported(scan) => scan.feed(bytes),
+            Skipping::No => {
+                let len = self.partial.len().saturating_add(bytes.len());
+                let limit = self.max.saturating_add(1);
+                // The last byte allowed beyond the limit is a CR, because an LF may follow it.
+                if len <= limit && (len < limit || bytes.ends_with(b"\r")) {
+                    return append(&mut self.partial, bytes, limit);
+                }
+                let mut scan = Scan::default();
+                scan.feed(&self.partial);
+                scan.feed(bytes);
+                // The prefix is never longer than the limit, so that it does not depend on the chunks.
+                let prefix = self.max.min(PREFIX);
+                let missing = prefix.saturating_sub(self.partial.len());
+                self.partial.extend_from_slice(&bytes[..missing.min(bytes.len())]);
+                self.partial.truncate(prefix);
+                self.partial.shrink_to(prefix);
+                self.skipping = Skipping::Unreported(scan);
+            }
+        }
+        if let Skipping::Unreported(scan) = &self.skipping
+            && scan.is_done()
+        {
+            on_line(Line::Oversized { id: scan.id(), prefix: &self.partial });
+            self.partial.clear();
+            self.skipping = Skipping::Reported;
         }
     }
 
     /// Ends the unfinished line with `bytes`.
     fn finish(&mut self, bytes: &[u8], on_line: &mut impl FnMut(Line<'_>)) {
-        if self.partial.is_empty() && !self.discarding {
+        if self.partial.is_empty() && matches!(self.skipping, Skipping::No) {
             return self.report(bytes, on_line);
         }
         self.keep(bytes, on_line);
-        if !self.discarding {
-            self.report(&self.partial, on_line);
-            reset(&mut self.partial);
+        match std::mem::replace(&mut self.skipping, Skipping::No) {
+            Skipping::No => self.report(&self.partial, on_line),
+            Skipping::Unreported(scan) => on_line(Line::Oversized { id: scan.id(), prefix: &self.partial }),
+            Skipping::Reported => {}
         }
-        self.discarding = false;
+        reset(&mut self.partial);
     }
 
     fn report(&self, line: &[u8], on_line: &mut impl FnMut(Line<'_>)) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.len() > self.max {
-            on_line(self.oversized(line));
+            let mut scan = Scan::default();
+            scan.feed(line);
+            on_line(Line::Oversized { id: scan.id(), prefix: &line[..self.max.min(PREFIX)] });
         } else if !line.trim_ascii().is_empty() {
             on_line(Line::Complete(line));
         }
-    }
-
-    /// The prefix is never longer than the limit, so that it does not depend on the chunks either.
-    fn oversized<'a>(&self, line: &'a [u8]) -> Line<'a> {
-        Line::Oversized { prefix: &line[..line.len().min(self.max).min(PREFIX)] }
     }
 }

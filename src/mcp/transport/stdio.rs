@@ -77,6 +77,39 @@ impl Stdio {
         Self::start(Arc::new(crate::sync::Mutex::new(command)))
     }
 
+    /// The few variables of this process's environment that a program needs as a rule: where its home, its
+    /// tools and its terminal are. A command gets all of them unless it is told otherwise:
+    ///
+    /// ```
+    /// use shared_fate::mcp::Stdio;
+    /// use std::process::Command;
+    ///
+    /// let mut command = Command::new("my-server");
+    /// command.env_clear().envs(Stdio::base_environment()).env("MY_SERVER_MODE", "quiet");
+    /// ```
+    #[cfg(feature = "mcp-stdio")]
+    pub fn base_environment() -> impl Iterator<Item = (&'static str, std::ffi::OsString)> {
+        // As the other implementations of the protocol have them.
+        const NAMES: &[&str] = match cfg!(windows) {
+            false => &["HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER"],
+            true => &[
+                "APPDATA",
+                "HOMEDRIVE",
+                "HOMEPATH",
+                "LOCALAPPDATA",
+                "PATH",
+                "PATHEXT",
+                "PROCESSOR_ARCHITECTURE",
+                "SYSTEMDRIVE",
+                "SYSTEMROOT",
+                "TEMP",
+                "USERNAME",
+                "USERPROFILE",
+            ],
+        };
+        NAMES.iter().filter_map(|name| Some((*name, std::env::var_os(name)?)))
+    }
+
     #[cfg(feature = "mcp-stdio")]
     fn start(command: Arc<crate::sync::Mutex<Command>>) -> Result<Self, Error> {
         let failed = |error| Error::io(IoStage::Spawn, error, Delivery::NotSent);

@@ -5,14 +5,14 @@ use super::*;
 #[derive(Debug, PartialEq, Eq)]
 enum Seen {
     Complete(Vec<u8>),
-    Oversized(Vec<u8>),
+    Oversized(Option<u64>, Vec<u8>),
 }
 
 fn feed(decoder: &mut LineDecoder, chunk: &[u8], seen: &mut Vec<Seen>) {
     decoder.feed(chunk, |line| {
         seen.push(match line {
             Line::Complete(line) => Seen::Complete(line.to_vec()),
-            Line::Oversized { prefix } => Seen::Oversized(prefix.to_vec()),
+            Line::Oversized { id, prefix } => Seen::Oversized(id, prefix.to_vec()),
         });
     });
 }
@@ -80,12 +80,12 @@ fn io_05_a_line_may_be_as_long_as_the_limit() {
         for chunks in [vec![format!("1234{end}")], vec!["123".into(), "4".into(), end.into()]] {
             let chunks: Vec<&[u8]> = chunks.iter().map(String::as_bytes).collect();
             assert_eq!(decode(4, &chunks).0, complete(&["1234"]));
-            assert_eq!(decode(3, &chunks).0, [Seen::Oversized(b"123".to_vec())]);
+            assert_eq!(decode(3, &chunks).0, [Seen::Oversized(None, b"123".to_vec())]);
         }
     }
     assert_eq!(decode(4, &[b"1234\r", b"\n"]).0, complete(&["1234"]));
-    assert_eq!(decode(4, &[b"1234\r", b"5\n"]).0, [Seen::Oversized(b"1234".to_vec())]);
-    assert_eq!(decode(4, &[b"1234\r\r\n"]).0, [Seen::Oversized(b"1234".to_vec())]);
+    assert_eq!(decode(4, &[b"1234\r", b"5\n"]).0, [Seen::Oversized(None, b"1234".to_vec())]);
+    assert_eq!(decode(4, &[b"1234\r\r\n"]).0, [Seen::Oversized(None, b"1234".to_vec())]);
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn io_05_an_oversized_line_is_reported_at_once_and_only_once() {
     feed(&mut decoder, b"ok\n1234", &mut seen);
     assert_eq!(seen, complete(&["ok"]));
     feed(&mut decoder, b"5", &mut seen);
-    assert_eq!(seen[1..], [Seen::Oversized(b"1234".to_vec())]);
+    assert_eq!(seen[1..], [Seen::Oversized(None, b"1234".to_vec())]);
     assert!(decoder.partial().is_empty());
     feed(&mut decoder, b"6789\r\r", &mut seen);
     feed(&mut decoder, b"0", &mut seen);
@@ -108,7 +108,7 @@ fn io_05_an_oversized_line_is_reported_at_once_and_only_once() {
 #[test]
 fn io_05_the_prefix_of_an_oversized_line_is_short() {
     let line = [vec![b'x'; PREFIX], vec![b'y'; PREFIX], vec![b'\n']].concat();
-    let expected = [Seen::Oversized(vec![b'x'; PREFIX])];
+    let expected = [Seen::Oversized(None, vec![b'x'; PREFIX])];
     assert_eq!(decode(PREFIX + 10, &[&line]).0, expected);
     assert_eq!(decode(PREFIX + 10, &[&line[..PREFIX + 5], &line[PREFIX + 5..]]).0, expected);
     assert_eq!(decode(PREFIX + 10, &[&line[..5], &line[5..]]).0, expected);
@@ -129,21 +129,65 @@ fn io_05_memory_is_bounded_and_given_back() {
     for _ in 0..max / 1000 + 2 {
         feed(&mut decoder, &[b'x'; 1000], &mut seen);
     }
-    assert!(decoder.discarding && decoder.partial.capacity() <= 64 * 1024);
-    assert!(matches!(seen[..], [Seen::Complete(_), Seen::Oversized(_)]));
+    assert!(matches!(decoder.skipping, Skipping::Reported) && decoder.partial.capacity() <= 64 * 1024);
+    assert!(matches!(seen[..], [Seen::Complete(_), Seen::Oversized(..)]));
+}
+
+/// An oversized line is a reply, and says whose only after the result.
+#[test]
+fn io_05_an_id_behind_what_is_oversized_is_found() {
+    let big = "x".repeat(3 * PREFIX);
+    let line = format!(r#"{{"jsonrpc":"2.0","result":{{"id":1,"a":["{big}",{{}}]}},"id":42}}"#);
+    let expected = [Seen::Oversized(Some(42), line.as_bytes()[..PREFIX].to_vec())];
+    for end in ["\n", "\r\n", " \n"] {
+        let text = line.clone() + end;
+        assert_eq!(decode(PREFIX, &[text.as_bytes()]).0, expected);
+        for size in [1, 7, PREFIX, text.len() - 2] {
+            assert_eq!(decode(PREFIX, &text.as_bytes().chunks(size).collect::<Vec<_>>()).0, expected);
+        }
+    }
+}
+
+#[test]
+fn io_05_an_oversized_reply_is_reported_as_soon_as_it_is_known_whose_it_is() {
+    let mut decoder = LineDecoder::new(20);
+    let mut seen = Vec::new();
+    feed(&mut decoder, br#"{"jsonrpc":"2.0","id":42,"#, &mut seen);
+    feed(&mut decoder, br#""result":"#, &mut seen);
+    assert_eq!(seen, [], "it may be a request");
+    assert!(decoder.partial().is_empty());
+    feed(&mut decoder, br#"{"#, &mut seen);
+    assert_eq!(seen, [Seen::Oversized(Some(42), br#"{"jsonrpc":"2.0","id"#.to_vec())]);
+    feed(&mut decoder, b"}}\nnext\n", &mut seen);
+    assert_eq!(seen[1..], complete(&["next"]));
+    seen.clear();
+    feed(&mut decoder, br#"{"id":42,"params":"xxxxxxxxxxxx""#, &mut seen);
+    feed(&mut decoder, br#","method":"ping"}"#, &mut seen);
+    assert_eq!(seen, [Seen::Oversized(None, br#"{"id":42,"params":"x"#.to_vec())], "the peer's own request");
 }
 
 #[test]
 fn io_05_no_limit_overflows() {
     assert_eq!(decode(usize::MAX, &[b"a", b"b\n"]).0, complete(&["ab"]));
-    let nothing = Seen::Oversized(Vec::new());
+    let nothing = Seen::Oversized(None, Vec::new());
     assert_eq!(decode(0, &[b"\r", b"\n", b"a\n"]).0, [nothing]);
+}
+
+/// The same with pieces of a reply somewhere in it.
+fn with_a_reply(bytes: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {
+    let pieces = ["{", "}", r#""id":7"#, r#""result":"#, "{\"a\":[", "]}", r#""\"""#, ",", "1", "\n"];
+    let pieces = prop::collection::vec(prop::sample::select(pieces.to_vec()), 0..12);
+    (pieces, any::<prop::sample::Index>()).prop_map(move |(pieces, at)| {
+        let at = at.index(bytes.len() + 1);
+        [&bytes[..at], pieces.concat().as_bytes(), &bytes[at..]].concat()
+    })
 }
 
 proptest! {
     #[test]
     fn io_04_the_lines_do_not_depend_on_the_chunks(
-        bytes in prop::collection::vec(prop::sample::select(b"\xEF\xBB\xBF\r\n\na bc".to_vec()), 0..60),
+        bytes in prop::collection::vec(prop::sample::select(b"\xEF\xBB\xBF\r\n\na bc".to_vec()), 0..60)
+            .prop_flat_map(with_a_reply),
         bom: bool,
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
         max in 0..8_usize,

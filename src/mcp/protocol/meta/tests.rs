@@ -23,3 +23,30 @@ fn meta_01_what_the_caller_put_there_stays() {
         r#"{"_meta":{"a":[1],"progressToken":7},"name":"x"}"#
     );
 }
+
+#[test]
+fn mod_09_the_key_of_an_extension_has_a_prefix() {
+    for key in ["com.example/thing", "a/b", "io.modelcontextprotocol/ui", "com.ex-ample2/x_y-z.1", "a.b/7"] {
+        assert_eq!(check_extension(key), Ok(()), "{key}");
+    }
+    for key in [
+        "",
+        "thing",
+        "/thing",
+        "com.example/",
+        "com..example/x",
+        ".com/x",
+        "com./x",
+        "1com/x",
+        "-a/x",
+        "a-/x",
+        "com.example/-x",
+        "com.example/x.",
+        "com.example/x y",
+        "com.example/a/b",
+        "com example/x",
+        "côm/x",
+    ] {
+        assert!(check_extension(key).is_err(), "{key}");
+    }
+}

@@ -94,6 +94,55 @@ fn m_23_nesting_costs_no_stack() {
     assert_eq!(recover(&format!(r#"{{"result":{open}{close},"id":7,"#)), Some(7));
 }
 
+#[test]
+fn m_23_what_is_nested_too_deeply_ends_the_scan() {
+    let nested = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    assert_eq!(recover(&format!(r#"{{"result":{},"id":7}}"#, nested(DEPTH))), Some(7));
+    assert_eq!(recover(&format!(r#"{{"result":{},"id":7}}"#, nested(DEPTH + 1))), None);
+    assert_eq!(recover(&format!(r#"{{"id":7,"x":{},"id":8}}"#, nested(DEPTH + 1))), Some(7));
+}
+
+#[test]
+fn m_23_of_names_and_ids_only_what_matters_is_kept() {
+    let id = r"\u0031\u0038".repeat(10);
+    let long = "9".repeat(KEPT);
+    let mut scan = Scan::default();
+    for (id, found) in
+        [(format!("\"{id}\""), Some(18_181_818_181_818_181_818)), (format!("1.0{}", "0".repeat(KEPT)), None)]
+    {
+        scan = Scan::default();
+        scan.feed(format!(r#"{{"{long}":"{long}","id":{id},"{long}":[{long}"#).as_bytes());
+        assert_eq!(scan.id(), found);
+    }
+    scan.feed("[[\"x".as_bytes());
+    scan.feed("x".repeat(100_000).as_bytes());
+    assert!(scan.text.capacity() <= 2 * KEPT && scan.closers.capacity() <= 8);
+}
+
+/// What follows cannot change it: then the rest need not be awaited.
+#[test]
+fn m_06_a_response_is_known_by_its_id_and_its_outcome() {
+    for (text, known) in [
+        (r#"{"id":7,"result":{"#, true),
+        (r#"{"id":7,"result":1"#, true),
+        (r#"{"error":{},"id":7,"#, true),
+        (r#"{"result":[],"id":7}"#, true),
+        (r#"{"id":7,"result":"#, false),
+        (r#"{"id":7,"result":null,"error":null,"#, false),
+        (r#"{"id":"x","result":{"#, false),
+        (r#"{"result":[],"id":7"#, false),
+        (r#"{"method":"x","id":7,"result":{"#, false),
+        (r#"{"params":[],"id":7,"#, false),
+        ("npm", true),
+        (r#"{"id":7}"#, true),
+        (r#"{"id":7,x"#, true),
+    ] {
+        let mut scan = Scan::default();
+        scan.feed(text.as_bytes());
+        assert_eq!(scan.is_done(), known, "{text}");
+    }
+}
+
 /// A valid JSON value that contains what must not be mistaken for members of the message.
 fn value() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
@@ -158,6 +207,29 @@ proptest! {
             // Before its end the id is unknown, or known already when its end needs no further
             // byte.
             prop_assert!(found == id || (found.is_none() && len < id_end), "{} of {}", len, text);
+        }
+    }
+
+    #[test]
+    fn m_06_what_is_found_does_not_depend_on_the_chunks(
+        (text, _) in response(),
+        damage in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
+    ) {
+        let mut text = text.into_bytes();
+        if let Some((at, byte)) = damage {
+            let at = at.index(text.len());
+            text[at] = byte;
+        }
+        let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(text.len() + 1)).collect();
+        cuts.extend([0, text.len()]);
+        cuts.sort_unstable();
+        let (mut whole, mut cut, mut single) = (Scan::default(), Scan::default(), Scan::default());
+        whole.feed(&text);
+        cuts.windows(2).for_each(|pair| cut.feed(&text[pair[0]..pair[1]]));
+        text.chunks(1).for_each(|byte| single.feed(byte));
+        for scan in [cut, single] {
+            prop_assert_eq!((scan.id(), scan.is_done()), (whole.id(), whole.is_done()));
         }
     }
 }

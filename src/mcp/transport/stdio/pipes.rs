@@ -4,11 +4,11 @@ use super::queue::Queue;
 use super::{AsyncRead, AsyncWrite, Inbox, IoStage};
 use crate::mcp::limits::Limits;
 use crate::mcp::protocol::lines::{Line, LineDecoder};
-use crate::sync::Mutex;
+use crate::mcp::watched::Watched;
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 /// How much is read or written at a time.
 const CHUNK: usize = 64 * 1024;
@@ -92,7 +92,7 @@ impl Pipes {
                 if let Poll::Ready(flushed) = self.poll_flush(cx) {
                     flushed?;
                 }
-                if queue.register(cx.waker()) {
+                if queue.poll_filled(cx).is_pending() {
                     return Ok(());
                 }
             } else if let Poll::Ready(written) = self.poll_write_rest(cx) {
@@ -168,7 +168,7 @@ impl Pipes {
                 }
                 Poll::Ready(Ok(read)) => lines.feed(&chunk[..read], |line| match line {
                     Line::Complete(line) => inbox.deliver(line),
-                    Line::Oversized { prefix } => inbox.deliver_too_long(prefix, *line_limit),
+                    Line::Oversized { id, prefix } => inbox.accept_too_long(id, prefix, *line_limit),
                 }),
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                 Poll::Ready(Err(error)) => {
@@ -241,64 +241,44 @@ impl Pipes {
 
 /// Where the pipes are while nobody uses them.
 pub(super) struct Slot {
-    state: Mutex<State>,
+    state: Watched<State>,
 }
 
 struct State {
     pipes: Option<Box<Pipes>>,
     /// Given up: pipes that come back are dropped.
     discarded: bool,
-    waiting: Option<Waker>,
 }
 
 impl Slot {
     pub(super) fn new(pipes: Pipes) -> Self {
-        Self { state: Mutex::new(State { pipes: Some(Box::new(pipes)), discarded: false, waiting: None }) }
+        Self { state: Watched::new(State { pipes: Some(Box::new(pipes)), discarded: false }) }
     }
 
     /// The pipes, when nobody else has them; they come back when the guard is dropped. `None` once
     /// they have been given up.
     pub(super) fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Option<Guard<'_>>> {
-        let waker = cx.waker().clone();
-        let (taken, left_over) = {
-            let mut state = self.state.lock();
-            match state.pipes.take() {
-                Some(pipes) => (Poll::Ready(Some(pipes)), Some(waker)),
-                None if state.discarded => (Poll::Ready(None), Some(waker)),
-                None => (Poll::Pending, state.waiting.replace(waker)),
-            }
-        };
-        drop(left_over);
+        let taken = self.state.poll(cx, |state| match state.pipes.take() {
+            None if !state.discarded => None,
+            taken => Some(taken),
+        });
         taken.map(|pipes| pipes.map(|pipes| Guard { slot: self, pipes: Some(pipes) }))
     }
 
     /// Gives the pipes up, now or when they come back.
     pub(super) fn discard(&self) -> Option<Box<Pipes>> {
-        let (pipes, waiting) = {
-            let mut state = self.state.lock();
+        self.state.change(|state| {
             state.discarded = true;
-            (state.pipes.take(), state.waiting.take())
-        };
-        if let Some(waiting) = waiting {
-            waiting.wake();
-        }
-        pipes
+            state.pipes.take()
+        })
     }
 
     fn put_back(&self, pipes: Box<Pipes>) {
-        let (discarded, waiting) = {
-            let mut state = self.state.lock();
-            if state.discarded {
-                (Some(pipes), None)
-            } else {
-                state.pipes = Some(pipes);
-                (None, state.waiting.take())
-            }
-        };
+        let discarded = self.state.change(|state| match state.discarded {
+            true => Some(pipes),
+            false => state.pipes.replace(pipes),
+        });
         drop(discarded);
-        if let Some(waiting) = waiting {
-            waiting.wake();
-        }
     }
 }
 
