@@ -5,7 +5,21 @@ use crate::fault::http::{Call, Server};
 use crate::kit::{in_memory, legacy, over_a_pipe, over_http, reply};
 use crate::page::Page;
 use serde_json::{Value, json};
-use shared_fate::mcp::{Client, Http, Limits, RpcError};
+use shared_fate::mcp::{BoxFuture, Client, Http, HttpError, Limits, RpcError, TokenProvider};
+
+struct OneToken;
+
+impl TokenProvider for OneToken {
+    fn token<'a>(
+        &'a self,
+        refused: Option<&'a HttpError>,
+    ) -> BoxFuture<'a, Result<String, Box<dyn std::error::Error + Send + Sync>>> {
+        Box::pin(std::future::ready(match refused {
+            None => Ok("t0ken".to_owned()),
+            Some(_) => Err("the keyring is locked".into()),
+        }))
+    }
+}
 
 pub(crate) async fn statuses(page: &mut Page) {
     page.section("HTTP statuses");
@@ -18,6 +32,14 @@ pub(crate) async fn statuses(page: &mut Page) {
         })
         .await,
     );
+    let refusing = Server::start(|call| match call.request.tool() {
+        "broken" => call.respond("401 Unauthorized", &["WWW-Authenticate: Bearer"], "expired"),
+        _ => call.normal(),
+    });
+    let http = Http::new(&refusing.url()).unwrap().token_provider(OneToken);
+    let (client, driver) = legacy().connect(http).await.unwrap();
+    let error = driver.with(client.call_tool("broken", ())).await.unwrap_err();
+    page.add("401, and the caller's token provider has no other token", &error);
     page.add("403", &over_http(|call| call.respond("403 Forbidden", &[], "not for you")).await);
     let server = Server::start(|call| match (call.request.rpc(), call.request.tool()) {
         ("initialize", _) => {
@@ -112,6 +134,10 @@ pub(crate) async fn replies(page: &mut Page) {
             call.json(&[], "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\"}");
         })
         .await,
+    );
+    page.add(
+        "A compressed body",
+        &over_http(|call| call.json(&["Content-Encoding: gzip"], "\u{1f}\u{8b}")).await,
     );
     page.add("The event stream ends before the reply", &over_http(Call::events).await);
     page.add(
