@@ -6,13 +6,11 @@ use super::connect::{Mode, Plan, Refusal};
 use super::driver::Driver;
 use super::era::Known;
 use super::error::{Error, InvalidInput};
-use super::event::Progress;
 use super::inbox::Inbox;
-use super::limits::Limits;
+use super::limits::{Limits, Timeouts};
 use super::modern::Modern;
-use super::progress::ProgressHandler;
+use super::options::CallOptions;
 use super::protocol::handshake::Revision;
-use super::subscription::Changes;
 use super::transport::Transport;
 use super::types::{InitializeResult, Json};
 use crate::Session;
@@ -21,10 +19,9 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
-use std::time::Duration;
 
 /// A connected MCP client. Cheap to clone; clones share one session.
 ///
@@ -66,78 +63,6 @@ pub(crate) struct Shared {
     closing: AtomicBool,
     /// Ends when that is done, or was given up.
     closed: Session<Infallible>,
-}
-
-/// How one client's calls behave. See [`Client::with_options`].
-#[derive(Clone, Default)]
-#[non_exhaustive]
-pub struct CallOptions {
-    /// How long a call goes on without news from the server (a reply, or progress). `None`: for ever.
-    pub silence: Option<Duration>,
-    /// How long a call goes on at all. `None`: for ever.
-    pub total: Option<Duration>,
-    pub(crate) progress: Option<ProgressHandler>,
-    /// Where the token goes of a call that asks for a task: it outlives the call (PRG-04).
-    pub(crate) task_token: Option<Arc<AtomicU64>>,
-    pub(crate) meta: Vec<(String, Json)>,
-    pub(crate) log_level: Option<Json>,
-    pub(crate) interim: bool,
-    pub(crate) subscription: Option<Arc<Changes>>,
-}
-
-impl CallOptions {
-    /// A limit for the call as a whole.
-    pub fn timeout(limit: Duration) -> Self {
-        Self { total: Some(limit), ..Self::default() }
-    }
-
-    /// Asks the server for progress, and `handler` is told, in the order of arrival and at once: it must
-    /// not block. Every report puts off the end by [`silence`](Self::silence). Of a call that makes a task
-    /// it is told until the task has ended, as far as this client has heard of that; a handler that holds a
-    /// client keeps it until then, or until the session ends.
-    pub fn on_progress(mut self, handler: impl Fn(&Progress) + Send + Sync + 'static) -> Self {
-        self.progress = Some(Arc::new(handler));
-        self
-    }
-
-    /// Asks a server of revision 2026-07-28 for its log while it works on the requests:
-    /// [`Event::Log`](super::Event::Log). Without this it sends none; older servers are told by
-    /// [`Client::set_logging_level`]. `level` as there.
-    pub fn log_level(mut self, level: &str) -> Self {
-        self.log_level = Some(Json::new(&level).expect("a string"));
-        self
-    }
-
-    /// Returns also what is not a result yet, from a server of revision 2026-07-28: that it needs input
-    /// (`"resultType": "input_required"`), or, with [`Builder::task_extension`], that it has made a task of
-    /// the call (`"task"`). Otherwise this client answers by its handlers, and follows the task.
-    ///
-    /// For [`Client::request`], and a caller that repeats the request with `inputResponses` and the
-    /// `requestState` as it came ([`Json`] keeps it), or asks after the task, by itself (MR-11).
-    pub fn interim_results(mut self) -> Self {
-        self.interim = true;
-        self
-    }
-
-    /// Adds a member to the requests' `_meta`, for instance `traceparent`.
-    ///
-    /// # Errors
-    ///
-    /// When the value cannot be made JSON.
-    pub fn meta(mut self, name: impl Into<String>, value: &impl Serialize) -> Result<Self, Error> {
-        self.meta.push((name.into(), Json::new(value)?));
-        Ok(self)
-    }
-}
-
-impl fmt::Debug for CallOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CallOptions")
-            .field("silence", &self.silence)
-            .field("total", &self.total)
-            .field("progress", &self.progress.is_some())
-            .finish_non_exhaustive()
-    }
 }
 
 impl Client {
@@ -199,7 +124,7 @@ impl Client {
         *self.handle.shared.revision.get().expect("set before the client is handed out")
     }
 
-    /// The same client with other deadlines.
+    /// The same client with these options. Those that are not set stay as they are: see [`CallOptions`].
     ///
     /// ```no_run
     /// # async fn f(client: shared_fate::mcp::Client) -> Result<(), shared_fate::mcp::Error> {
@@ -210,6 +135,11 @@ impl Client {
     /// # Ok(()) }
     /// ```
     pub fn with_options(&self, options: CallOptions) -> Self {
+        self.with_only(options.over(&self.options))
+    }
+
+    /// The same client with these options and no others.
+    pub(crate) fn with_only(&self, options: CallOptions) -> Self {
         Self { handle: Arc::clone(&self.handle), options: Arc::new(options) }
     }
 
@@ -324,11 +254,8 @@ impl Client {
     }
 
     fn unconnected(config: Config, transport: Box<dyn Transport>) -> (Self, Driver) {
-        let options = CallOptions {
-            silence: config.timeouts.silence,
-            total: config.timeouts.total,
-            ..CallOptions::default()
-        };
+        let Timeouts { silence, total, .. } = config.timeouts;
+        let options = CallOptions::default().silence(silence).total(total);
         let shared = Arc::new(Shared {
             inbox: Inbox::new(config),
             transport,

@@ -51,6 +51,8 @@ pub struct Limits {
     pub reported_tasks: usize,
     /// How many pages a `list_*` method fetches. Default 1 000.
     pub pages: usize,
+    /// How long all pages together may be that a `list_*` method fetches, in bytes. Default 64 MiB.
+    pub list: usize,
     /// How many origins an [`EraCache`](super::EraCache) remembers; the one that was connected to the
     /// longest ago makes room. Default 1 024.
     pub eras: usize,
@@ -76,6 +78,7 @@ impl Default for Limits {
             changes: 1_024,
             reported_tasks: 1_024,
             pages: 1_000,
+            list: 64 * MIB,
             eras: 1_024,
         }
     }

@@ -12,6 +12,7 @@ mod check;
 mod fault;
 
 mod calls;
+mod deadlines;
 mod elicit;
 mod era;
 mod era_cache;
