@@ -33,6 +33,7 @@ mod error;
 mod event;
 mod handlers;
 mod inbox;
+mod joint;
 mod keep_alive;
 mod limits;
 mod methods;

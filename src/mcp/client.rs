@@ -7,6 +7,7 @@ use super::driver::Driver;
 use super::era::Known;
 use super::error::{Error, InvalidInput};
 use super::inbox::Inbox;
+use super::joint::{Joint, Part};
 use super::limits::{Limits, Timeouts};
 use super::modern::Modern;
 use super::options::CallOptions;
@@ -15,11 +16,9 @@ use super::transport::Transport;
 use super::types::{InitializeResult, Json};
 use crate::Session;
 use serde::Serialize;
-use std::convert::Infallible;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 
@@ -59,10 +58,8 @@ pub(crate) struct Shared {
     pub(crate) server: OnceLock<InitializeResult>,
     pub(crate) revision: OnceLock<Revision>,
     pub(crate) modern: OnceLock<Modern>,
-    /// Somebody is closing the transport in an orderly way.
-    closing: AtomicBool,
-    /// Ends when that is done, or was given up.
-    closed: Session<Infallible>,
+    /// The orderly close of the transport, from when the first has asked for it.
+    closing: OnceLock<Joint<()>>,
 }
 
 impl Client {
@@ -155,17 +152,16 @@ impl Client {
     /// [`Timeouts::close`](super::Timeouts::close) a SIGTERM, after another a SIGKILL, and is reaped; an
     /// HTTP session is deleted.
     ///
-    /// **Cancel safety:** dropping the future makes short work of the rest: a child is killed. Calling
-    /// it again waits for the first call to finish.
+    /// Whoever calls this carries on what the first one began, and so does the driver; all resolve when it is
+    /// done.
+    ///
+    /// **Cancel safety:** dropping the future leaves the rest to others who have called this. When there are
+    /// none, short work is made of it: a child is killed.
     pub async fn close(&self) {
-        let shared = &self.handle.shared;
-        let closing = shared.claim_closing();
+        let closing = self.shared().close();
         self.session().close();
-        match closing {
-            Some(closing) => closing.finish().await,
-            None => {
-                shared.closed.ended().await;
-            }
+        if let Some(closing) = closing {
+            closing.await;
         }
     }
 
@@ -262,8 +258,7 @@ impl Client {
             server: OnceLock::new(),
             revision: OnceLock::new(),
             modern: OnceLock::new(),
-            closing: AtomicBool::new(false),
-            closed: Session::new(),
+            closing: OnceLock::new(),
         });
         let driver = Driver::new(Arc::clone(&shared));
         (Self { handle: Arc::new(Handle { shared }), options: Arc::new(options) }, driver)
@@ -312,21 +307,35 @@ impl Shared {
         self.modern.get()
     }
 
-    /// The right to close the transport in an orderly way; the first to ask gets it.
-    pub(crate) fn claim_closing(self: &Arc<Self>) -> Option<Closing> {
-        let first = !self.closing.swap(true, Ordering::AcqRel);
-        first.then(|| Closing { shared: Arc::clone(self), finished: false })
+    /// The orderly close of the transport, to be waited for; `None` when it is over.
+    pub(crate) fn close(self: &Arc<Self>) -> Option<Part<()>> {
+        let mut first = None;
+        let closing = self.closing.get_or_init(|| {
+            let closing = Closing { shared: Arc::clone(self), finished: false };
+            let (joint, part) = Joint::start(closing.finish());
+            first = Some(part);
+            joint
+        });
+        first.or_else(|| closing.part())
+    }
+
+    /// The same for the driver, which helps those who close, or does it by itself.
+    pub(crate) fn help_close(self: &Arc<Self>) -> Option<Part<()>> {
+        match self.closing.get() {
+            Some(closing) => closing.helper(),
+            None => self.close(),
+        }
     }
 }
 
 /// An orderly close under way. Dropped before it is finished, it makes short work of the rest.
-pub(crate) struct Closing {
+struct Closing {
     shared: Arc<Shared>,
     finished: bool,
 }
 
 impl Closing {
-    pub(crate) async fn finish(mut self) {
+    async fn finish(mut self) {
         self.shared.transport.close(&self.shared.inbox).await;
         self.finished = true;
     }
@@ -337,6 +346,5 @@ impl Drop for Closing {
         if !self.finished {
             self.shared.transport.abort();
         }
-        self.shared.closed.close();
     }
 }
