@@ -143,6 +143,7 @@ impl Drop for End<'_> {
         }
         // A handler may hold a client, which holds the handler.
         self.shared.inbox.reporters().clear();
+        self.shared.inbox.forget_worker();
     }
 }
 
