@@ -52,7 +52,7 @@ mod watched;
 mod work;
 
 pub use builder::Builder;
-pub use client::Client;
+pub use client::{Client, WeakClient};
 pub use connect::Mode;
 pub use driver::{Driver, With};
 pub use era::EraCache;

@@ -19,7 +19,7 @@ use serde::Serialize;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::Poll;
 
 /// A connected MCP client. Cheap to clone; clones share one session.
@@ -138,6 +138,11 @@ impl Client {
     /// The same client with these options and no others.
     pub(crate) fn with_only(&self, options: CallOptions) -> Self {
         Self { handle: Arc::clone(&self.handle), options: Arc::new(options) }
+    }
+
+    /// A client that keeps nothing alive, for whom the client itself keeps: its handlers.
+    pub fn downgrade(&self) -> WeakClient {
+        WeakClient { handle: Arc::downgrade(&self.handle), options: Arc::clone(&self.options) }
     }
 
     /// How many calls are pending on this session, over all clones.
@@ -298,6 +303,52 @@ impl Client {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("session", self.session()).finish_non_exhaustive()
+    }
+}
+
+/// A [`Client`] that keeps nothing alive: neither the session nor what the application put into it.
+///
+/// A client keeps its handlers. A handler that keeps the client in turn makes a circle: dropping all other
+/// clients would not close the session. So give it this. It exists only when the client does, which is after
+/// its handlers were made:
+///
+/// ```no_run
+/// # async fn f(transport: impl shared_fate::mcp::Transport) -> Result<(), shared_fate::mcp::Error> {
+/// use shared_fate::mcp::{Client, RpcError, WeakClient};
+/// use std::sync::{Arc, OnceLock};
+///
+/// let later = Arc::new(OnceLock::<WeakClient>::new());
+/// let weak = Arc::clone(&later);
+/// let builder = Client::builder().on_request("example/look-again", move |_| {
+///     let client = weak.get().and_then(WeakClient::upgrade);
+///     async move {
+///         // The server asks before the client is there, or after it is gone.
+///         let client = client.ok_or_else(|| RpcError::new(-32603, "not connected"))?;
+///         let tools = client.list_tools().await;
+///         let tools = tools.map_err(|error| RpcError::new(-32603, error.to_string()))?;
+///         shared_fate::mcp::types::Json::new(&tools.len()).map_err(|_| unreachable!())
+///     }
+/// });
+/// let (client, driver) = builder.connect(transport).await?;
+/// let _ = later.set(client.downgrade());
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct WeakClient {
+    handle: Weak<Handle>,
+    options: Arc<CallOptions>,
+}
+
+impl WeakClient {
+    /// The client; `None` when all others are gone, and with them the session.
+    pub fn upgrade(&self) -> Option<Client> {
+        Some(Client { handle: self.handle.upgrade()?, options: Arc::clone(&self.options) })
+    }
+}
+
+impl fmt::Debug for WeakClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WeakClient").finish_non_exhaustive()
     }
 }
 
