@@ -12,8 +12,11 @@ mod check;
 mod fault;
 
 mod calls;
+mod corners;
 mod deadlines;
+mod dropped;
 mod elicit;
+mod ends;
 mod era;
 mod era_cache;
 mod era_lines;

@@ -12,11 +12,8 @@ mod fault;
 #[allow(dead_code, reason = "this binary uses a part of it")]
 mod kit;
 
-mod cancel;
 mod causes;
 mod deadlines;
 mod delivery;
-mod ends;
 mod floods;
-mod held;
 mod siblings;
