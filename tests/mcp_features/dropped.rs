@@ -66,7 +66,6 @@ async fn calls(client: &Client, driver: Driver) {
             at_every_point(client, || client.request("ping", ())).await,
             at_every_point(&watched, || watched.call_tool("a", ())).await,
         ];
-        eprintln!("points: {points:?}");
         client.close().await;
     };
     driver.with(app).await;
@@ -154,7 +153,6 @@ fn liv_18_liv_27_connecting_dropped_at_every_point() {
             let done = polled(polls, Client::connect(http(&server))).await;
             server.deserted().await;
             if done {
-                eprintln!("{polls}");
                 break;
             }
         }
@@ -164,7 +162,6 @@ fn liv_18_liv_27_connecting_dropped_at_every_point() {
             let done = polled(polls, Client::connect(stdio)).await;
             process.gone().await;
             if done {
-                eprintln!("{polls}");
                 break;
             }
         }
@@ -188,7 +185,6 @@ fn liv_18_liv_26_closing_dropped_at_every_point() {
                 .await;
             process.gone().await;
             if done {
-                eprintln!("{polls}");
                 break;
             }
         }
@@ -204,7 +200,6 @@ fn liv_18_liv_26_closing_dropped_at_every_point() {
                 .await;
             server.deserted().await;
             if done {
-                eprintln!("{polls}");
                 break;
             }
         }
@@ -229,7 +224,6 @@ fn liv_18_a_new_session_dropped_at_every_point() {
                     let client = clients.client().await.unwrap();
                     client.ping().await.unwrap();
                     if done {
-                        eprintln!("{polls}");
                         client.close().await;
                         break;
                     }
@@ -265,7 +259,6 @@ fn liv_18_sub_06_subscribing_dropped_at_every_point() {
                     assert_eq!(client.pending_calls(), 0);
                     client.call_tool("x", ()).await.unwrap();
                     if done {
-                        eprintln!("{polls}");
                         break;
                     }
                 }
