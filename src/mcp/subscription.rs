@@ -185,7 +185,7 @@ impl Client {
         let call = Box::pin(async move { client.call(LISTEN, params.as_deref()).await.map(drop) });
         let interest = interest.clone();
         let mut subscription = Subscription { interest, call: Some(call), changes, lost: None };
-        let limit = self.options().silence_limit().or(self.options().total_limit());
+        let limit = self.options().silence_limit().or_else(|| self.options().total_limit());
         let mut timer = limit.map(|limit| self.shared().inbox.sleep(limit));
         poll_fn(|cx| {
             subscription.poll_call(cx);
