@@ -14,9 +14,11 @@ mod report;
 
 use peers::{PEERS, Work};
 use report::Table;
+use shared_fate::Session;
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::{Command, ExitCode, Stdio};
 use std::{env, fs, io};
 
@@ -33,13 +35,36 @@ struct Count {
 
 /// The part that is counted: callgrind knows it by name.
 #[inline(never)]
-fn counted_part(calls: fn(Work, u64), work: Work, n: u64) {
+fn counted_part(calls: Calls, work: Work, n: u64) {
     calls(work, n);
     // No tail call: this function has to be left for the count to stop.
     black_box(());
 }
 
-fn selected(gate: bool) -> impl Iterator<Item = (&'static peers::Peer, Work)> {
+/// One poll of a driver that has nothing to do: what a session adds to each turn of its connection.
+fn driver_polls(_: Work, n: u64) {
+    let session = Session::<io::Error>::new();
+    let mut driver = pin!(session.drive(std::future::pending::<()>()));
+    let waker = peers::waker();
+    for _ in 0..n {
+        peers::register(black_box(driver.as_mut()), &waker);
+    }
+}
+
+const DRIVER: &str = "an idle driver's poll";
+
+/// What is counted: every workload of every peer, and the driver.
+fn selected(gate: bool) -> impl Iterator<Item = (&'static str, Calls, Work)> {
+    peers_selected(gate).map(|(peer, work)| (peer.name, peer.calls, work)).chain([(
+        DRIVER,
+        driver_polls as Calls,
+        Work::Ready,
+    )])
+}
+
+type Calls = fn(Work, u64);
+
+fn peers_selected(gate: bool) -> impl Iterator<Item = (&'static peers::Peer, Work)> {
     PEERS
         .iter()
         .filter(|peer| peer.name != peers::FLOOR)
@@ -48,16 +73,16 @@ fn selected(gate: bool) -> impl Iterator<Item = (&'static peers::Peer, Work)> {
 }
 
 /// Ours, by the names in `peers`.
-const GATED: [&str; 4] = ["&session", "session.clone()", "&session, try_supervised", "&mut lane"];
+const GATED: [&str; 5] = ["&session", "session.clone()", "&session, try_supervised", "&mut lane", DRIVER];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let asked = |flag: &str| arguments.iter().any(|argument| argument == flag);
     let (check, accept) = (asked("--check"), asked("--accept"));
     if asked(UNDER_VALGRIND) {
-        for (peer, work) in selected(check) {
-            counted_part(peer.calls, work, N);
-            counted_part(peer.calls, work, 2 * N);
+        for (_, calls, work) in selected(check) {
+            counted_part(calls, work, N);
+            counted_part(calls, work, 2 * N);
         }
         return ExitCode::SUCCESS;
     }
@@ -76,7 +101,7 @@ fn main() -> ExitCode {
         }
     };
     let rows: Vec<_> =
-        selected(check).zip(counts).map(|((peer, work), count)| (peer.name, work, count)).collect();
+        selected(check).zip(counts).map(|((name, _, work), count)| (name, work, count)).collect();
     print(&rows, check);
     if accept {
         return finish(write_gate(&rows));
@@ -146,6 +171,7 @@ fn count_in(folder: &Path, gate: bool) -> io::Result<Vec<Count>> {
 fn print(rows: &[(&'static str, Work, Count)], gate: bool) {
     println!("\ninstructions (locked read-modify-writes) for one request\n");
     let mut table = Table::new(["supervised by"].into_iter().chain(Work::ALL.map(Work::label)));
+    let (driver, rows) = rows.split_last().expect("it is always counted");
     for row in rows.chunks(Work::ALL.len()) {
         let cells = row
             .iter()
@@ -153,6 +179,7 @@ fn print(rows: &[(&'static str, Work, Count)], gate: bool) {
         table.row([row[0].0.to_owned()].into_iter().chain(cells));
     }
     table.print();
+    println!("\n{DRIVER}: {:.0} ({:.0})", driver.2.instructions, driver.2.locked.max(0.0));
     if !gate {
         table.save("instructions");
     }
