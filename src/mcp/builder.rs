@@ -183,7 +183,7 @@ impl Builder {
     }
 
     /// Answers any request of the server's. What has no handler is refused with −32601; `ping` is
-    /// always answered.
+    /// always answered. A handler that needs the client is given a [`WeakClient`](super::WeakClient).
     pub fn on_request<F, T>(mut self, method: impl Into<String>, handler: F) -> Self
     where
         F: Fn(Option<Json>) -> T + Send + Sync + 'static,

@@ -1,9 +1,10 @@
 //! The choke point: every request of every client goes through [`Client::call`].
 
-use super::client::{CallOptions, Client, Shared};
+use super::client::{Client, Shared};
 use super::error::{Delivery, Error, ErrorKind, InvalidInput, TimeoutError, Violation};
 use super::inbox::{Deadline, Inbox};
 use super::modern::Budget;
+use super::options::CallOptions;
 use super::protocol::exchange::{Reply, ReplyError};
 use super::protocol::message;
 use super::protocol::meta::with_meta;
@@ -23,10 +24,24 @@ use std::time::Duration;
 
 impl Client {
     /// One call, in the way of the negotiated revision.
-    pub(crate) async fn call(&self, method: &str, params: Option<&RawValue>) -> Result<Box<RawValue>, Error> {
+    pub(crate) fn call(
+        &self,
+        method: &str,
+        params: Option<&RawValue>,
+    ) -> impl Future<Output = Result<Box<RawValue>, Error>> {
+        self.call_within(method, params, self.options().total_limit())
+    }
+
+    /// The same where of the limit for the whole no more than this is left.
+    pub(crate) async fn call_within(
+        &self,
+        method: &str,
+        params: Option<&RawValue>,
+        total: Option<Duration>,
+    ) -> Result<Box<RawValue>, Error> {
         match self.shared().modern() {
             None => {
-                let (inbox, total) = (&self.shared().inbox, self.options().total);
+                let inbox = &self.shared().inbox;
                 let visiting = inbox.config().handlers.visits_pages().then(|| Budget::new(inbox, total));
                 match (self.once(method, params, &[], None, total).await, visiting) {
                     (Err(error), Some(budget))
@@ -37,7 +52,7 @@ impl Client {
                     (result, _) => result,
                 }
             }
-            Some(modern) => self.call_modern(modern, method, params).await,
+            Some(modern) => self.call_modern(modern, method, params, total).await,
         }
     }
 
@@ -64,7 +79,7 @@ impl Client {
                 Ok(call) => call,
                 Err(error) => return Ok(Err(error)),
             };
-            let mut deadline = Deadline::new(inbox, options.silence, total);
+            let mut deadline = Deadline::new(inbox, options.silence_limit(), total);
             let params = call.params(params, options, meta);
             let body = message::encode_request(call.id, method, params.as_deref());
             let message = Outgoing { id: Some(call.id), method: Some(method.to_owned()), body, routing };
@@ -83,7 +98,7 @@ impl Client {
                 }
                 inbox
                     .poll_deadline(call.id, &mut deadline)
-                    .map(|()| Err(timed_out(&deadline, options.silence, total)))
+                    .map(|()| Err(timed_out(&deadline, options)))
                     .map_err(|error| error.after_losing(call.tracking.take_lost()))
             });
             own_or_echo(result.await)
@@ -100,10 +115,17 @@ impl Client {
         let inbox = &*shared.inbox;
         let body = message::encode_notification(method, params);
         let message = Outgoing { id: None, method: Some(method.to_owned()), body, routing: None };
-        let limit = self.options().total.or_else(|| self.options().silence);
+        let (silence, total) = (self.options().silence_limit(), self.options().total_limit());
+        let limit = match (silence, total) {
+            (Some(after), total) if total.is_none_or(|total| after < total) => {
+                Some(TimeoutError { after, total: false })
+            }
+            (_, total) => total.map(|after| TimeoutError { after, total: true }),
+        };
         let tracking = Tracking::default();
         let send = async {
-            own_or_echo(within(inbox, limit, shared.transport.send_tracked(message, &tracking, inbox)).await)
+            let sending = shared.transport.send_tracked(message, &tracking, inbox);
+            own_or_echo(in_time(inbox, limit, sending).await)
         };
         let result = send.try_supervised(inbox.session()).await;
         settled(inbox, result).map(drop).map_err(|failed| Error::from_request(failed, tracking.is_unsent()))
@@ -143,8 +165,8 @@ fn settled<T>(
     })
 }
 
-fn timed_out(deadline: &Deadline, silence: Option<Duration>, total: Option<Duration>) -> Error {
-    let after = if deadline.is_total() { total } else { silence };
+fn timed_out(deadline: &Deadline, options: &CallOptions) -> Error {
+    let after = if deadline.is_total() { options.total_limit() } else { options.silence_limit() };
     let error = TimeoutError { after: after.unwrap_or_default(), total: deadline.is_total() };
     Error::new(ErrorKind::Timeout(error), Delivery::MaybeSent)
 }
@@ -293,16 +315,23 @@ pub(crate) async fn within<T>(
     limit: Option<Duration>,
     future: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
+    in_time(inbox, limit.map(|after| TimeoutError { after, total: true }), future).await
+}
+
+async fn in_time<T>(
+    inbox: &Inbox,
+    limit: Option<TimeoutError>,
+    future: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
     let mut future = pin!(future);
     let mut timer = None;
     poll_fn(|cx| {
         if let Poll::Ready(result) = future.as_mut().poll(cx) {
             return Poll::Ready(result);
         }
-        let Some(after) = limit else { return Poll::Pending };
-        timer.get_or_insert_with(|| inbox.sleep(after)).as_mut().poll(cx).map(|()| {
-            Err(Error::new(ErrorKind::Timeout(TimeoutError { after, total: true }), Delivery::MaybeSent))
-        })
+        let Some(limit) = limit else { return Poll::Pending };
+        let timer = timer.get_or_insert_with(|| inbox.sleep(limit.after));
+        timer.as_mut().poll(cx).map(|()| Err(Error::new(ErrorKind::Timeout(limit), Delivery::MaybeSent)))
     })
     .await
 }

@@ -6,25 +6,21 @@ use super::connect::{Mode, Plan, Refusal};
 use super::driver::Driver;
 use super::era::Known;
 use super::error::{Error, InvalidInput};
-use super::event::Progress;
 use super::inbox::Inbox;
-use super::limits::Limits;
+use super::joint::{Joint, Part};
+use super::limits::{Limits, Timeouts};
 use super::modern::Modern;
-use super::progress::ProgressHandler;
+use super::options::CallOptions;
 use super::protocol::handshake::Revision;
-use super::subscription::Changes;
 use super::transport::Transport;
 use super::types::{InitializeResult, Json};
 use crate::Session;
 use serde::Serialize;
-use std::convert::Infallible;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::Poll;
-use std::time::Duration;
 
 /// A connected MCP client. Cheap to clone; clones share one session.
 ///
@@ -62,82 +58,8 @@ pub(crate) struct Shared {
     pub(crate) server: OnceLock<InitializeResult>,
     pub(crate) revision: OnceLock<Revision>,
     pub(crate) modern: OnceLock<Modern>,
-    /// Somebody is closing the transport in an orderly way.
-    closing: AtomicBool,
-    /// Ends when that is done, or was given up.
-    closed: Session<Infallible>,
-}
-
-/// How one client's calls behave. See [`Client::with_options`].
-#[derive(Clone, Default)]
-#[non_exhaustive]
-pub struct CallOptions {
-    /// How long a call goes on without news from the server (a reply, or progress). `None`: for ever.
-    pub silence: Option<Duration>,
-    /// How long a call goes on at all. `None`: for ever.
-    pub total: Option<Duration>,
-    pub(crate) progress: Option<ProgressHandler>,
-    /// Where the token goes of a call that asks for a task: it outlives the call (PRG-04).
-    pub(crate) task_token: Option<Arc<AtomicU64>>,
-    pub(crate) meta: Vec<(String, Json)>,
-    pub(crate) log_level: Option<Json>,
-    pub(crate) interim: bool,
-    pub(crate) subscription: Option<Arc<Changes>>,
-}
-
-impl CallOptions {
-    /// A limit for the call as a whole.
-    pub fn timeout(limit: Duration) -> Self {
-        Self { total: Some(limit), ..Self::default() }
-    }
-
-    /// Asks the server for progress, and `handler` is told, in the order of arrival and at once: it must
-    /// not block. Every report puts off the end by [`silence`](Self::silence). Of a call that makes a task
-    /// it is told until the task has ended, as far as this client has heard of that; a handler that holds a
-    /// client keeps it until then, or until the session ends.
-    pub fn on_progress(mut self, handler: impl Fn(&Progress) + Send + Sync + 'static) -> Self {
-        self.progress = Some(Arc::new(handler));
-        self
-    }
-
-    /// Asks a server of revision 2026-07-28 for its log while it works on the requests:
-    /// [`Event::Log`](super::Event::Log). Without this it sends none; older servers are told by
-    /// [`Client::set_logging_level`]. `level` as there.
-    pub fn log_level(mut self, level: &str) -> Self {
-        self.log_level = Some(Json::new(&level).expect("a string"));
-        self
-    }
-
-    /// Returns also what is not a result yet, from a server of revision 2026-07-28: that it needs input
-    /// (`"resultType": "input_required"`), or, with [`Builder::task_extension`], that it has made a task of
-    /// the call (`"task"`). Otherwise this client answers by its handlers, and follows the task.
-    ///
-    /// For [`Client::request`], and a caller that repeats the request with `inputResponses` and the
-    /// `requestState` as it came ([`Json`] keeps it), or asks after the task, by itself (MR-11).
-    pub fn interim_results(mut self) -> Self {
-        self.interim = true;
-        self
-    }
-
-    /// Adds a member to the requests' `_meta`, for instance `traceparent`.
-    ///
-    /// # Errors
-    ///
-    /// When the value cannot be made JSON.
-    pub fn meta(mut self, name: impl Into<String>, value: &impl Serialize) -> Result<Self, Error> {
-        self.meta.push((name.into(), Json::new(value)?));
-        Ok(self)
-    }
-}
-
-impl fmt::Debug for CallOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CallOptions")
-            .field("silence", &self.silence)
-            .field("total", &self.total)
-            .field("progress", &self.progress.is_some())
-            .finish_non_exhaustive()
-    }
+    /// The orderly close of the transport, from when the first has asked for it.
+    closing: OnceLock<Joint<()>>,
 }
 
 impl Client {
@@ -199,7 +121,7 @@ impl Client {
         *self.handle.shared.revision.get().expect("set before the client is handed out")
     }
 
-    /// The same client with other deadlines.
+    /// The same client with these options. Those that are not set stay as they are: see [`CallOptions`].
     ///
     /// ```no_run
     /// # async fn f(client: shared_fate::mcp::Client) -> Result<(), shared_fate::mcp::Error> {
@@ -210,7 +132,17 @@ impl Client {
     /// # Ok(()) }
     /// ```
     pub fn with_options(&self, options: CallOptions) -> Self {
+        self.with_only(options.over(&self.options))
+    }
+
+    /// The same client with these options and no others.
+    pub(crate) fn with_only(&self, options: CallOptions) -> Self {
         Self { handle: Arc::clone(&self.handle), options: Arc::new(options) }
+    }
+
+    /// A client that keeps nothing alive, for whom the client itself keeps: its handlers.
+    pub fn downgrade(&self) -> WeakClient {
+        WeakClient { handle: Arc::downgrade(&self.handle), options: Arc::clone(&self.options) }
     }
 
     /// How many calls are pending on this session, over all clones.
@@ -225,17 +157,16 @@ impl Client {
     /// [`Timeouts::close`](super::Timeouts::close) a SIGTERM, after another a SIGKILL, and is reaped; an
     /// HTTP session is deleted.
     ///
-    /// **Cancel safety:** dropping the future makes short work of the rest: a child is killed. Calling
-    /// it again waits for the first call to finish.
+    /// Whoever calls this carries on what the first one began, and so does the driver; all resolve when it is
+    /// done.
+    ///
+    /// **Cancel safety:** dropping the future leaves the rest to others who have called this. When there are
+    /// none, short work is made of it: a child is killed.
     pub async fn close(&self) {
-        let shared = &self.handle.shared;
-        let closing = shared.claim_closing();
+        let closing = self.shared().close();
         self.session().close();
-        match closing {
-            Some(closing) => closing.finish().await,
-            None => {
-                shared.closed.ended().await;
-            }
+        if let Some(closing) = closing {
+            closing.await;
         }
     }
 
@@ -324,19 +255,15 @@ impl Client {
     }
 
     fn unconnected(config: Config, transport: Box<dyn Transport>) -> (Self, Driver) {
-        let options = CallOptions {
-            silence: config.timeouts.silence,
-            total: config.timeouts.total,
-            ..CallOptions::default()
-        };
+        let Timeouts { silence, total, .. } = config.timeouts;
+        let options = CallOptions::default().silence(silence).total(total);
         let shared = Arc::new(Shared {
             inbox: Inbox::new(config),
             transport,
             server: OnceLock::new(),
             revision: OnceLock::new(),
             modern: OnceLock::new(),
-            closing: AtomicBool::new(false),
-            closed: Session::new(),
+            closing: OnceLock::new(),
         });
         let driver = Driver::new(Arc::clone(&shared));
         (Self { handle: Arc::new(Handle { shared }), options: Arc::new(options) }, driver)
@@ -379,27 +306,87 @@ impl fmt::Debug for Client {
     }
 }
 
+/// A [`Client`] that keeps nothing alive: neither the session nor what the application put into it.
+///
+/// A client keeps its handlers. A handler that keeps the client in turn makes a circle: dropping all other
+/// clients would not close the session. So give it this. It exists only when the client does, which is after
+/// its handlers were made:
+///
+/// ```no_run
+/// # async fn f(transport: impl shared_fate::mcp::Transport) -> Result<(), shared_fate::mcp::Error> {
+/// use shared_fate::mcp::{Client, RpcError, WeakClient};
+/// use std::sync::{Arc, OnceLock};
+///
+/// let later = Arc::new(OnceLock::<WeakClient>::new());
+/// let weak = Arc::clone(&later);
+/// let builder = Client::builder().on_request("example/look-again", move |_| {
+///     let client = weak.get().and_then(WeakClient::upgrade);
+///     async move {
+///         // The server asks before the client is there, or after it is gone.
+///         let client = client.ok_or_else(|| RpcError::new(-32603, "not connected"))?;
+///         let tools = client.list_tools().await;
+///         let tools = tools.map_err(|error| RpcError::new(-32603, error.to_string()))?;
+///         shared_fate::mcp::types::Json::new(&tools.len()).map_err(|_| unreachable!())
+///     }
+/// });
+/// let (client, driver) = builder.connect(transport).await?;
+/// let _ = later.set(client.downgrade());
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct WeakClient {
+    handle: Weak<Handle>,
+    options: Arc<CallOptions>,
+}
+
+impl WeakClient {
+    /// The client; `None` when all others are gone, and with them the session.
+    pub fn upgrade(&self) -> Option<Client> {
+        Some(Client { handle: self.handle.upgrade()?, options: Arc::clone(&self.options) })
+    }
+}
+
+impl fmt::Debug for WeakClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WeakClient").finish_non_exhaustive()
+    }
+}
+
 impl Shared {
     /// What goes with every request, if the server is of the kind without a handshake.
     pub(crate) fn modern(&self) -> Option<&Modern> {
         self.modern.get()
     }
 
-    /// The right to close the transport in an orderly way; the first to ask gets it.
-    pub(crate) fn claim_closing(self: &Arc<Self>) -> Option<Closing> {
-        let first = !self.closing.swap(true, Ordering::AcqRel);
-        first.then(|| Closing { shared: Arc::clone(self), finished: false })
+    /// The orderly close of the transport, to be waited for; `None` when it is over.
+    pub(crate) fn close(self: &Arc<Self>) -> Option<Part<()>> {
+        let mut first = None;
+        let closing = self.closing.get_or_init(|| {
+            let closing = Closing { shared: Arc::clone(self), finished: false };
+            let (joint, part) = Joint::start(closing.finish());
+            first = Some(part);
+            joint
+        });
+        first.or_else(|| closing.part())
+    }
+
+    /// The same for the driver, which helps those who close, or does it by itself.
+    pub(crate) fn help_close(self: &Arc<Self>) -> Option<Part<()>> {
+        match self.closing.get() {
+            Some(closing) => closing.helper(),
+            None => self.close(),
+        }
     }
 }
 
 /// An orderly close under way. Dropped before it is finished, it makes short work of the rest.
-pub(crate) struct Closing {
+struct Closing {
     shared: Arc<Shared>,
     finished: bool,
 }
 
 impl Closing {
-    pub(crate) async fn finish(mut self) {
+    async fn finish(mut self) {
         self.shared.transport.close(&self.shared.inbox).await;
         self.finished = true;
     }
@@ -410,6 +397,5 @@ impl Drop for Closing {
         if !self.finished {
             self.shared.transport.abort();
         }
-        self.shared.closed.close();
     }
 }

@@ -2,10 +2,11 @@
 //! how to tell which (INI-01 to INI-14, ERA-01 to ERA-23).
 
 use super::call::within;
-use super::client::{CallOptions, Client, Shared};
+use super::client::{Client, Shared};
 use super::era::Known;
 use super::error::{Error, ErrorKind, Violation};
 use super::modern::Modern;
+use super::options::CallOptions;
 use super::protocol::handshake::{INITIALIZE, INITIALIZED, Revision, initialize_params};
 use super::protocol::modern::{DISCOVER, Era, SERVER_INFO, UNSUPPORTED_VERSION, era_of_error, era_of_result};
 use super::types::{DiscoverResult, Extra, Implementation, InitializeResult, decode};
@@ -128,7 +129,7 @@ impl Client {
     async fn initialize(&self, offer: Revision) -> Result<(), Error> {
         let shared = self.shared();
         let config = shared.inbox.config();
-        let patient = self.with_options(CallOptions::default());
+        let patient = self.with_only(CallOptions::default());
         let capabilities = config.handlers.capabilities();
         let params = initialize_params(offer, capabilities, &config.name, &config.version);
         let result = patient.once(INITIALIZE, Some(&params), &[], None, None).await?;
@@ -165,7 +166,7 @@ impl Client {
         let shakes_hands = plan == Plan::Ask && !shared.transport.exchanges();
         let share = config.timeouts.handshake.filter(|_| shakes_hands).map(|all| all / 2);
         let limit = config.timeouts.probe.into_iter().chain(share).min();
-        let patient = self.with_options(CallOptions { total: limit, ..CallOptions::default() });
+        let patient = self.with_only(CallOptions::default().total(limit));
         let mut revision = Revision::MODERN;
         let mut again = false;
         // Nothing else is written meanwhile, not even an answer to a ping (ERA-19).

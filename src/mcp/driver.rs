@@ -122,11 +122,11 @@ async fn drive(shared: Arc<Shared>) {
     let session = shared.inbox.session();
     session.drive(pump(&shared)).await;
     if session.cause().is_some_and(|cause| cause.is_closed()) {
-        // Unless `Client::close` is at it.
-        if let Some(closing) = shared.claim_closing() {
-            closing.finish().await;
-        }
+        // Whoever else closes goes on if this is dropped.
         end.aborts = false;
+        if let Some(closing) = shared.help_close() {
+            closing.await;
+        }
     }
 }
 
@@ -143,6 +143,7 @@ impl Drop for End<'_> {
         }
         // A handler may hold a client, which holds the handler.
         self.shared.inbox.reporters().clear();
+        self.shared.inbox.forget_worker();
     }
 }
 

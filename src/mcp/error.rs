@@ -99,7 +99,23 @@ impl Error {
         Self::new(ErrorKind::InvalidInput(input), Delivery::NotSent)
     }
 
-    pub(crate) fn io(stage: IoStage, source: impl Into<Source>, delivery: Delivery) -> Self {
+    /// A failure of the way to the server, for a [`Transport`](super::Transport) of one's own: what was being
+    /// done, the cause, and whether the server may have seen the message.
+    ///
+    /// From [`send`](super::Transport::send) it fails that call, from [`run`](super::Transport::run) the session;
+    /// there `delivery` says nothing of any call and is [`MaybeSent`](Delivery::MaybeSent) as a rule.
+    ///
+    /// ```
+    /// use shared_fate::mcp::{Delivery, Error, IoStage};
+    ///
+    /// let error = Error::io(IoStage::Write, "the cable is unplugged", Delivery::NotSent);
+    /// assert_eq!(format!("{error:#}"), "writing to the server failed: the cable is unplugged");
+    /// ```
+    pub fn io(
+        stage: IoStage,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+        delivery: Delivery,
+    ) -> Self {
         Self::io_shared(stage, Arc::from(source.into()), delivery)
     }
 

@@ -326,6 +326,10 @@ impl Inbox {
         self.work.poll_pop(cx)
     }
 
+    pub(crate) fn forget_worker(&self) {
+        self.work.forget_worker();
+    }
+
     /// A request of the server's is answered, or needs no answer.
     pub(crate) fn served(&self) {
         self.served_at.store(self.alarm.now(), Ordering::Relaxed);

@@ -61,6 +61,8 @@ pub struct Limits {
     /// How many arguments of a tool may be repeated as headers (`x-mcp-header`, over HTTP). A tool with
     /// more is left out of the list. Default 64.
     pub mirrored_arguments: usize,
+    /// How long all pages together may be that a `list_*` method fetches, in bytes. Default 64 MiB.
+    pub list: usize,
     /// How many origins an [`EraCache`](super::EraCache) remembers; the one that was connected to the
     /// longest ago makes room. Default 1 024.
     pub eras: usize,
@@ -89,6 +91,7 @@ impl Default for Limits {
             reported_tasks: 1_024,
             pages: 1_000,
             mirrored_arguments: 64,
+            list: 64 * MIB,
             eras: 1_024,
         }
     }

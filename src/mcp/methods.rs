@@ -6,6 +6,7 @@ use super::call::params_of;
 use super::client::Client;
 use super::error::{Delivery, Error, InvalidInput, Violation};
 use super::handlers::Root;
+use super::modern::Budget;
 use super::protocol::modern::DISCOVER;
 use super::types::{
     CallToolResult, CompleteResult, CompletionTarget, GetPromptResult, ListPromptsResult,
@@ -72,7 +73,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Also when the server repeats a cursor, or after [`Limits::pages`](super::Limits::pages).
+    /// Also when the server repeats a cursor, or after [`Limits::pages`](super::Limits::pages) or
+    /// [`Limits::list`](super::Limits::list). The limit for a [call as a whole](super::CallOptions::total) is for
+    /// all pages together.
     pub async fn list_tools(&self) -> Result<Vec<Tool>, Error> {
         let mut tools = self.all::<ListToolsResult>("tools/list").await?;
         self.note_tools(&mut tools, true);
@@ -226,15 +229,30 @@ impl Client {
         }
     }
 
-    /// PAG-01, PAG-03.
+    /// PAG-01, PAG-03. One limit for all pages (TO-02).
     async fn all<P: Paged>(&self, method: &str) -> Result<Vec<P::Item>, Error> {
-        let limit = self.limits().pages;
+        let limits = self.limits();
+        let budget = Budget::new(&self.shared().inbox, self.options().total_limit());
         let mut items = Vec::new();
         let mut seen = HashSet::new();
         let mut cursor: Option<String> = None;
-        for _ in 0..limit {
-            let page: P = self.page(method, cursor.as_deref()).await?;
-            let (page, next) = page.into_parts();
+        let mut length = 0;
+        for _ in 0..limits.pages {
+            let params = match &cursor {
+                None => None,
+                Some(_) if budget.left().is_some_and(|left| left.is_zero()) => {
+                    return Err(self.out_of_time(Delivery::Answered));
+                }
+                Some(cursor) => params_of(&Page { cursor }, NOT_AN_OBJECT)?,
+            };
+            let page = self.call_within(method, params.as_deref(), budget.left()).await;
+            // The server knows of it since the first page.
+            let page = page.map_err(|error| if cursor.is_none() { error } else { error.of_answered() })?;
+            length += page.get().len();
+            if length > limits.list {
+                return Err(Error::limit("the length of a list", limits.list, Delivery::Answered));
+            }
+            let (page, next) = decode::<P>(&page)?.into_parts();
             items.extend(page);
             let Some(next) = next else { return Ok(items) };
             if !seen.insert(next.clone()) {
@@ -242,6 +260,6 @@ impl Client {
             }
             cursor = Some(next);
         }
-        Err(Error::limit("pages", limit, Delivery::Answered))
+        Err(Error::limit("pages", limits.pages, Delivery::Answered))
     }
 }

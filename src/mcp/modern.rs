@@ -5,10 +5,11 @@ mod tasks;
 
 use super::builder::Config;
 use super::call::within;
-use super::client::{CallOptions, Client};
+use super::client::Client;
 use super::error::{Delivery, Error, ErrorKind, InvalidInput, TimeoutError, Violation};
 use super::event::Event;
 use super::inbox::Inbox;
+use super::options::CallOptions;
 use super::protocol::handshake::Revision;
 use super::protocol::headers::{Mirrored, header_value, mirror, mirrored, name_of};
 use super::protocol::modern::{HEADER_MISMATCH, InputRequest, Outcome, outcome, request_meta, with_input};
@@ -124,13 +125,14 @@ impl Client {
         modern: &Modern,
         method: &str,
         params: Option<&RawValue>,
+        total: Option<Duration>,
     ) -> Result<Box<RawValue>, Error> {
         if GONE.contains(&method) {
             let why = "the server's protocol revision does not have it any more";
             return Err(Error::invalid(InvalidInput::Method(why)));
         }
         let inbox = &*self.shared().inbox;
-        let budget = Budget::new(inbox, self.options().total);
+        let budget = Budget::new(inbox, total);
         let limit = inbox.limits().rounds;
         let mut repeated: Option<Box<RawValue>> = None;
         let changes = inbox.tool_changes();
@@ -203,8 +205,8 @@ impl Client {
         let mut known = modern.mirrored(&name);
         if modern.take_out_of_date(budget.inbox) || refresh || (known.1.is_none() && !known.0) {
             // Calls of their own, without arguments. If they fail, the server judges by what it gets.
-            let (silence, total) = (self.options().silence, budget.left());
-            let lister = self.with_options(CallOptions { silence, total, ..CallOptions::default() });
+            let (silence, total) = (self.options().silence_limit(), budget.left());
+            let lister = self.with_only(CallOptions::default().silence(silence).total(total));
             let listing = within(budget.inbox, total, Box::pin(lister.list_tools()));
             let _: Result<_, Error> = listing.await;
             if budget.left().is_some_and(|left| left.is_zero()) {
@@ -284,7 +286,7 @@ impl Client {
     }
 
     pub(super) fn out_of_time(&self, delivery: Delivery) -> Error {
-        let after = self.options().total.unwrap_or_default();
+        let after = self.options().total_limit().unwrap_or_default();
         Error::new(ErrorKind::Timeout(TimeoutError { after, total: true }), delivery)
     }
 }

@@ -1,22 +1,26 @@
 //! [`Reconnecting`]: a new session when the old one has ended, for those who ask for it.
 //!
 //! Nothing is repeated: calls of a session that ends fail with its cause, and it is the *next* call
-//! that gets a new session. Concurrent callers share one attempt; whoever leads it may be dropped, and
-//! another takes over.
+//! that gets a new session. Concurrent callers share one attempt, and each of them carries it on: whoever
+//! began may be dropped, or kept and not polled.
 
 use super::builder::Builder;
 use super::client::Client;
 use super::driver::Driver;
 use super::error::Error;
+use super::joint::{Joint, Part};
 use super::transport::Transport;
 use super::watched::Watched;
-use crate::{Cause, Session};
+use crate::Cause;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 /// A client whose session is replaced when it has ended. Cheap to clone.
+///
+/// When the last clone is dropped, nothing is replaced any more, and the present session is closed, unless
+/// somebody has a [`Client`] of it.
 ///
 /// ```no_run
 /// # #[cfg(feature = "mcp-http")]
@@ -37,7 +41,19 @@ use std::task::{Context, Poll};
 /// ```
 #[derive(Clone)]
 pub struct Reconnecting {
+    handle: Arc<Handle>,
+}
+
+/// The handles' common part: the last one to go lets go of the client.
+struct Handle {
     shared: Arc<Shared>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let client = self.shared.state.change(|state| state.client.take());
+        drop(client);
+    }
 }
 
 struct Shared {
@@ -46,14 +62,17 @@ struct Shared {
 }
 
 struct State {
-    client: Client,
-    /// The attempt to replace it that is under way. It ends `Closed` when there is something new to
-    /// see, and fails when there is not.
-    attempt: Option<Session<Error>>,
+    /// `None` when there is no handle any more.
+    client: Option<Client>,
+    /// The attempt to replace it that is under way, if it is.
+    attempt: Option<Joint<Attempted>>,
     /// The new session's driver, until [`ReconnectingDriver`] takes it.
     driver: Option<Driver>,
     gone: bool,
 }
+
+/// The new client, or why there is none.
+type Attempted = Result<Client, Cause<Error>>;
 
 impl Reconnecting {
     /// Connects as [`Client::connect`] does.
@@ -67,9 +86,10 @@ impl Reconnecting {
         transport: impl Transport,
     ) -> Result<(Self, ReconnectingDriver), Error> {
         let (client, driver) = builder.connect(transport).await?;
-        let state = State { client, attempt: None, driver: None, gone: false };
+        let state = State { client: Some(client), attempt: None, driver: None, gone: false };
         let shared = Arc::new(Shared { state: Watched::new(state) });
-        Ok((Self { shared: Arc::clone(&shared) }, ReconnectingDriver { shared, driver: Some(driver) }))
+        let handle = Arc::new(Handle { shared: Arc::clone(&shared) });
+        Ok((Self { handle }, ReconnectingDriver { shared, driver: Some(driver) }))
     }
 
     /// A client of a session that lives: the present one, or, if that has failed, a new one with the same
@@ -82,49 +102,57 @@ impl Reconnecting {
     /// When reconnecting fails; the same error for everybody who waited for it. The next call tries
     /// again.
     ///
-    /// **Cancel safety:** dropping the future that does the reconnecting gives that attempt up, and
-    /// another waiting one, if there is one, starts anew.
+    /// **Cancel safety:** dropping the future leaves the attempt to the others that wait for it. When there are
+    /// none, it is given up.
     pub async fn client(&self) -> Result<Client, Error> {
+        let shared = &self.handle.shared;
         loop {
-            let (old, attempt) = self.shared.state.with(|state| {
-                let failed = state.client.session().cause().is_some_and(|cause| !cause.is_closed());
-                let attempt = (failed && !state.gone).then(|| {
-                    let leads = state.attempt.is_none();
-                    (state.attempt.get_or_insert_with(Session::new).clone(), leads)
-                });
-                (state.client.clone(), attempt)
-            });
-            let Some((attempt, leads)) = attempt else { return Ok(old) };
-            if leads {
-                let lead = Lead { shared: &self.shared, attempt: &attempt };
-                match old.reconnect().await {
-                    Ok((client, driver)) => {
-                        lead.replace(client.clone(), driver);
-                        return Ok(client);
-                    }
-                    Err(error) => {
-                        attempt.fail(error);
+            let (client, attempt, left_over) = shared.state.with(|state| {
+                let client = state.client.clone().expect("there is a handle");
+                let failed = client.session().cause().is_some_and(|cause| !cause.is_closed());
+                if !failed || state.gone {
+                    return (client, None, None);
+                }
+                match state.attempt.as_ref().and_then(Joint::part) {
+                    Some(part) => (client, Some(part), None),
+                    None => {
+                        let (joint, part) = shared.attempt(client.clone());
+                        (client, Some(part), state.attempt.replace(joint))
                     }
                 }
-            }
-            // Otherwise there is a new client, or the leader has gone.
-            if let cause @ Cause::Failed(_) = attempt.ended().await {
-                return Err(Error::not_connected(cause));
+            });
+            drop(left_over);
+            let Some(attempt) = attempt else { return Ok(client) };
+            // `None` if a poll of somebody else's panicked.
+            if let Some(attempted) = attempt.await {
+                return attempted.map_err(Error::not_connected);
             }
         }
     }
 }
 
-/// The one who reconnects. However it ends, the attempt ends with it.
-struct Lead<'a> {
-    shared: &'a Shared,
-    attempt: &'a Session<Error>,
-}
+impl Shared {
+    /// To replace the client. It keeps this, and so the handles' part, only while somebody waits for it.
+    fn attempt(self: &Arc<Self>, old: Client) -> (Joint<Attempted>, Part<Attempted>) {
+        let shared = Arc::clone(self);
+        Joint::start(async move {
+            let attempted = match old.reconnect().await {
+                Ok((client, driver)) => {
+                    shared.replace(client.clone(), driver);
+                    Ok(client)
+                }
+                Err(error) => Err(Cause::Failed(Arc::new(error))),
+            };
+            // The next one to come looks anew.
+            let joint = shared.state.with(|state| state.attempt.take());
+            drop(joint);
+            attempted
+        })
+    }
 
-impl Lead<'_> {
     fn replace(&self, client: Client, driver: Driver) {
-        let left_over = self.shared.state.change(|state| {
-            let old = std::mem::replace(&mut state.client, client);
+        let left_over = self.state.change(|state| {
+            let old = state.client.replace(client);
             let driver = match state.gone {
                 true => Some(driver),
                 false => state.driver.replace(driver),
@@ -135,17 +163,10 @@ impl Lead<'_> {
     }
 }
 
-impl Drop for Lead<'_> {
-    fn drop(&mut self) {
-        let attempt = self.shared.state.with(|state| state.attempt.take());
-        drop(attempt);
-        self.attempt.close();
-    }
-}
-
 /// Future that runs the connection of a [`Reconnecting`] client, whichever it is.
 ///
-/// It resolves when the present session was closed. While one has failed it waits for the next.
+/// It resolves when the present session was closed, or has ended and there is no [`Reconnecting`] any more.
+/// While one has failed it waits for the next.
 ///
 /// **Drop:** ends the session, as [`Driver`]'s; there is no reconnecting after that.
 #[must_use = "a client's calls wait until its driver is polled"]
@@ -184,8 +205,9 @@ impl ReconnectingDriver {
             // A new one; or none any more.
             let next = self.shared.state.poll(cx, |state| match state.driver.take() {
                 None => {
-                    let closed = state.client.session().cause().is_some_and(|cause| cause.is_closed());
-                    closed.then_some(None)
+                    let cause = state.client.as_ref().map(|client| client.session().cause());
+                    let over = cause.is_none_or(|cause| cause.is_some_and(|cause| cause.is_closed()));
+                    over.then_some(None)
                 }
                 driver => Some(driver),
             });

@@ -1,7 +1,8 @@
 //! [`Subscription`]: what has changed at a server of revision 2026-07-28 (SUB-01 to SUB-12).
 
-use super::client::{CallOptions, Client};
+use super::client::Client;
 use super::error::{Delivery, Error, ErrorKind, InvalidInput, TimeoutError, Violation};
+use super::options::CallOptions;
 use super::protocol::modern::LISTEN;
 use super::timer::BoxFuture;
 use super::types::{Json, TaskStatus};
@@ -180,11 +181,11 @@ impl Client {
             meta: self.options().meta.clone(),
             ..CallOptions::default()
         };
-        let client = self.with_options(options);
+        let client = self.with_only(options);
         let call = Box::pin(async move { client.call(LISTEN, params.as_deref()).await.map(drop) });
         let interest = interest.clone();
         let mut subscription = Subscription { interest, call: Some(call), changes, lost: None };
-        let limit = self.options().silence.or_else(|| self.options().total);
+        let limit = self.options().silence_limit().or_else(|| self.options().total_limit());
         let mut timer = limit.map(|limit| self.shared().inbox.sleep(limit));
         poll_fn(|cx| {
             subscription.poll_call(cx);

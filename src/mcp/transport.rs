@@ -24,6 +24,7 @@ pub use tracking::Tracking;
 /// - A failure of **one call** is `send`'s error.
 /// - The end of **the session** is the end of `run`: `Err` with the cause, at once, whatever else is
 ///   still to be cleaned up; `Ok` for a normal end.
+/// - The errors are made by [`Error::io`].
 /// - Every future may be dropped at any point. A dropped `send` may have sent its message, but never
 ///   half of one.
 pub trait Transport: Send + Sync + 'static {

@@ -42,4 +42,9 @@ impl WorkQueue {
     pub(crate) fn poll_pop(&self, cx: &mut Context<'_>) -> Poll<Work> {
         self.work.poll(cx, VecDeque::pop_front)
     }
+
+    /// Nobody works any more.
+    pub(crate) fn forget_worker(&self) {
+        self.work.forget();
+    }
 }

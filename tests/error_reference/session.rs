@@ -59,8 +59,7 @@ pub(crate) async fn limits(page: &mut Page) {
 
 pub(crate) async fn deadlines(page: &mut Page) {
     page.section("Deadlines");
-    let mut silence = CallOptions::default();
-    silence.silence = Some(Duration::from_millis(50));
+    let silence = CallOptions::default().silence(Duration::from_millis(50)).total(None);
     page.add("Silence", &call_over_a_pipe(legacy(), silence.clone(), |_, _| ()).await);
     let total = CallOptions::timeout(Duration::from_millis(50));
     page.add("The call as a whole", &call_over_a_pipe(legacy(), total.clone(), |_, _| ()).await);

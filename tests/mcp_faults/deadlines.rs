@@ -18,9 +18,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
 
 fn options(silence: Option<Duration>, total: Option<Duration>) -> CallOptions {
-    let mut options = CallOptions::timeout(SECOND);
-    (options.silence, options.total) = (silence, total);
-    options
+    CallOptions::default().silence(silence).total(total)
 }
 
 /// Whether the limit for the whole call ran out, and what it was.

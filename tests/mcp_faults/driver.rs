@@ -1,6 +1,6 @@
 //! Drivers that are not polled, dropped, or panic (LIV-17).
 
-use crate::check::{on, story};
+use crate::check::{cause, on, story};
 use crate::fault::clock::Clock;
 use crate::fault::lines::{normal, pair};
 use crate::fault::run::{everywhere, once};
@@ -9,9 +9,11 @@ use futures::future::join;
 use serde_json::Value;
 use shared_fate::Cause;
 use shared_fate::mcp::{
-    BoxFuture, Client, Delivery, Driver, Error, Event, Http, Inbox, Outgoing, Sent, Transport,
+    BoxFuture, Client, Delivery, Driver, Error, ErrorKind, Event, Http, Inbox, IoStage, Outgoing, Sent,
+    Transport,
 };
 use std::future::poll_fn;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -148,7 +150,8 @@ fn liv_17_an_executor_that_shuts_down_fails_all_calls_at_once() {
     });
 }
 
-/// A transport whose `run` does something on command. It answers all but the tool `held`.
+/// A transport whose `run` does something on command. It answers all but the tool `held`, and has no way to the
+/// tool `unplugged`.
 #[derive(Clone, Default)]
 struct Scripted {
     state: Arc<Mutex<(Option<Act>, Option<Waker>)>>,
@@ -162,6 +165,7 @@ struct Scripted {
 enum Act {
     Panic,
     End,
+    Fail,
 }
 
 impl Scripted {
@@ -180,6 +184,9 @@ impl Transport for Scripted {
     fn send<'a>(&'a self, message: Outgoing, inbox: &'a Inbox) -> BoxFuture<'a, Result<Sent, Error>> {
         Box::pin(async move {
             let message: Value = serde_json::from_slice(message.body()).unwrap();
+            if tool(&message) == "unplugged" {
+                return Err(Error::io(IoStage::Connect, "no cable", Delivery::NotSent));
+            }
             if tool(&message) != "held"
                 && !self.silent.load(Ordering::SeqCst)
                 && let Some(answer) = answer(&message)
@@ -199,6 +206,10 @@ impl Transport for Scripted {
             match act {
                 None => Poll::Pending,
                 Some(Act::End) => Poll::Ready(Ok(())),
+                Some(Act::Fail) => {
+                    let error = io::Error::from(io::ErrorKind::ConnectionReset);
+                    Poll::Ready(Err(Error::io(IoStage::Read, error, Delivery::MaybeSent)))
+                }
                 Some(Act::Panic) => panic!("the transport has a bug"),
             }
         }))
@@ -301,6 +312,27 @@ fn a_transport_that_ends_normally_closes_the_session() {
         })
         .await;
         assert_eq!(transport.closes.load(Ordering::SeqCst), 1);
+    });
+}
+
+#[test]
+fn a_transport_of_ones_own_reports_what_failed() {
+    everywhere(async |run| {
+        let transport = Scripted::default();
+        let (client, driver) = on(&Clock::new()).connect(transport.clone()).await.unwrap();
+        run.drive(driver, async {
+            let error = client.call_tool("unplugged", ()).await.unwrap_err();
+            assert_eq!(format!("{error:#}"), "connecting to the server failed: no cable");
+            assert!(error.is_retryable() && error.delivery() == Delivery::NotSent);
+            client.ping().await.unwrap();
+            let (held, ()) = join(client.call_tool("held", ()), async { transport.act(Act::Fail) }).await;
+            let error = held.unwrap_err();
+            assert!(matches!(cause(&error).kind(), ErrorKind::Io(io) if io.stage() == IoStage::Read));
+            assert_eq!(error.io_kind(), Some(io::ErrorKind::ConnectionReset));
+            assert_eq!(error.delivery(), Delivery::MaybeSent);
+        })
+        .await;
+        assert!(transport.aborts.load(Ordering::SeqCst) >= 1);
     });
 }
 

@@ -3,7 +3,7 @@
 use crate::check::{cause, limit, on, story, violation};
 use crate::fault::clock::Clock;
 use crate::fault::http::{self, Call};
-use crate::fault::lines::{normal, pair, process};
+use crate::fault::lines::{Peer, normal, pair, process};
 use crate::fault::run::everywhere;
 use crate::fault::{Gate, text_result, tool};
 use futures::future::{join, join_all};
@@ -379,6 +379,36 @@ fn limits_pages() {
             .await;
             let asked = server.received().iter().filter(|message| message["method"] == "tools/list").count();
             assert_eq!(asked as u64, count.min(4));
+        }
+    });
+}
+
+#[test]
+fn limits_list() {
+    everywhere(async |run| {
+        let list = |peer: &Peer, message: &Value| match message["method"].as_str() {
+            Some("tools/list") => peer.say(&pages(message, 3, None)),
+            _ => normal(peer, message),
+        };
+        let page = |cursor: Value| pages(&json!({ "params": { "cursor": cursor } }), 3, None);
+        let length = |cursor: Value| page(cursor)["result"].to_string().len();
+        let all = length(json!(null)) + length(json!("2")) + length(json!("3"));
+        for (bytes, fits) in [(all, true), (all - 1, false)] {
+            let (stdio, _server) = pair(list);
+            let (client, driver) = with(|limits| limits.list = bytes).connect(stdio).await.unwrap();
+            run.drive(driver, async {
+                match client.list_tools().await {
+                    Ok(tools) => assert!(fits && tools.len() == 3),
+                    Err(error) => {
+                        assert!(!fits);
+                        assert_eq!(limit(&error), ("the length of a list", bytes));
+                        assert_eq!(error.delivery(), Delivery::Answered);
+                    }
+                }
+                client.ping().await.unwrap();
+                client.close().await;
+            })
+            .await;
         }
     });
 }

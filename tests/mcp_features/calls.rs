@@ -138,9 +138,9 @@ fn prg_03_to_03_progress_puts_off_the_silence_and_nothing_else() {
         let clock = Clock::new();
         let (client, driver, server) = connect(&clock, normal).await;
         run.drive(driver, async {
-            let mut options =
-                CallOptions::timeout(seconds(150)).on_progress(|_| panic!("a bug of the caller's"));
-            options.silence = Some(seconds(60));
+            let options = CallOptions::timeout(seconds(150))
+                .silence(seconds(60))
+                .on_progress(|_| panic!("a bug of the caller's"));
             let reporting = client.with_options(options);
             let mut held = pin!(reporting.call_tool("held", ()));
             assert!(futures::poll!(&mut held).is_pending());

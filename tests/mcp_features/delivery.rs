@@ -3,17 +3,14 @@
 use crate::check::on;
 use crate::fault::clock::Clock;
 use crate::fault::http::{Call, Server};
-use crate::fault::lines::pair;
 use crate::fault::run::once;
-use crate::kit::{http, seconds};
-use futures::future::join;
+use crate::kit::http;
 use shared_fate::mcp::{
-    AsyncIo, BoxFuture, ConnectError, Connecting, Delivery, Error, ErrorKind, HttpError, Limits, Net, Sse,
-    Stream, TokenProvider,
+    AsyncIo, BoxFuture, ConnectError, Connecting, Delivery, ErrorKind, HttpError, Net, Stream, TokenProvider,
 };
 use std::io::{self, Write};
 use std::net::TcpListener;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -51,7 +48,6 @@ struct Odd {
 #[derive(Clone, Copy)]
 enum What {
     Refused,
-    Hangs,
     /// The peer has answered, and closed its socket, before it has read the request.
     Answered(&'static str),
 }
@@ -68,7 +64,6 @@ impl Net for Odd {
         Box::pin(async move {
             match self.what {
                 What::Refused if odd => Err(ConnectError::Connect(io::ErrorKind::ConnectionRefused.into())),
-                What::Hangs if odd => std::future::pending().await,
                 What::Answered(answer) if odd => {
                     Ok(Box::new(Answered { answer, written: 0 }) as Box<dyn Stream>)
                 }
@@ -166,54 +161,6 @@ fn sec_04_sec_05_a_refusal_that_no_new_token_follows_is_told() {
     });
 }
 
-#[test]
-fn can_02_a_call_that_is_given_up_while_it_connects_is_not_cancelled() {
-    once(async |_| {
-        let server = one_at_a_time(false);
-        let http = http(&server).net(Odd::new(HANDSHAKE, What::Hangs));
-        let (client, driver) = on(&Clock::new()).connect(http).await.unwrap();
-        driver
-            .with(async {
-                {
-                    let mut call = pin!(client.call_tool("x", ()));
-                    assert!(futures::poll!(&mut call).is_pending());
-                }
-                client.notify("x", ()).await.unwrap();
-                client.notify("x", ()).await.unwrap();
-                client.close().await;
-            })
-            .await;
-        let requests = server.requests();
-        assert!(requests.iter().all(|request| request.tool() != "x"));
-        assert!(requests.iter().all(|request| request.rpc() != "notifications/cancelled"));
-    });
-}
-
-/// The error of a call whose connection is never there, when `end` happens.
-async fn while_it_connects(end: impl AsyncFn(&shared_fate::mcp::Client, &Clock)) -> Error {
-    let server = one_at_a_time(false);
-    let clock = Clock::new();
-    let http = http(&server).net(Odd::new(HANDSHAKE, What::Hangs));
-    let (client, driver) = on(&clock).connect(http).await.unwrap();
-    let ending = async {
-        end(&client, &clock).await;
-    };
-    let (result, ()) = driver.with(join(client.call_tool("x", ()), ending)).await;
-    result.unwrap_err()
-}
-
-#[test]
-fn to_04_a_call_that_ends_while_it_connects_was_not_sent() {
-    once(async |_| {
-        let closed = while_it_connects(async |client, _| client.close().await).await;
-        assert!(closed.is_session_ended());
-        assert_eq!(closed.delivery(), Delivery::NotSent);
-        let late = while_it_connects(async |_, clock| clock.pass(seconds(60)).await).await;
-        assert!(late.is_timeout());
-        assert_eq!(late.delivery(), Delivery::NotSent);
-    });
-}
-
 /// A network whose peers have talked by the time that they are connected to.
 struct Greeting(smol::channel::Receiver<()>);
 
@@ -250,32 +197,6 @@ fn st_21_what_was_never_written_to_a_server_that_talks_first_was_not_sent() {
         assert!(format!("{error:#}").contains("before it was asked anything"), "{error:#}");
         assert_eq!(error.delivery(), Delivery::NotSent);
     });
-}
-
-#[test]
-fn old_01_what_waits_for_the_endpoint_of_the_old_transport_was_not_sent() {
-    once(async |_| {
-        let server = Server::start(|call| call.respond("503 Busy", &[], "warming up"));
-        let sse = Sse::new(&server.url()).unwrap();
-        let error = on(&Clock::new()).connect(sse).await.unwrap_err();
-        assert!(server.requests().iter().all(|request| request.method == "GET"));
-        assert_eq!(error.delivery(), Delivery::NotSent);
-    });
-}
-
-#[test]
-fn to_04_a_notification_that_found_no_room_was_not_sent() {
-    let (stdio, _server) = pair(crate::fault::lines::normal);
-    let mut limits = Limits::default();
-    limits.outbox = 2;
-    let (client, driver) = pollster::block_on(on(&Clock::new()).limits(limits).connect(stdio)).unwrap();
-    let mut notify = pin!(client.notify("x", ()));
-    // Nobody drives: after `initialized` there is room for one.
-    pollster::block_on(client.notify("x", ())).unwrap();
-    let mut cx = Context::from_waker(std::task::Waker::noop());
-    assert!(notify.as_mut().poll(&mut cx).is_pending());
-    drop(driver);
-    assert_eq!(pollster::block_on(notify).unwrap_err().delivery(), Delivery::NotSent);
 }
 
 #[test]

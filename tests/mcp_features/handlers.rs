@@ -10,11 +10,12 @@ use futures::future::join;
 use serde_json::{Value, json};
 use shared_fate::Cause;
 use shared_fate::mcp::types::Json;
-use shared_fate::mcp::{Builder, CallOptions, Client, Driver, ErrorKind, Limits, Root, RpcError, Timeouts};
+use shared_fate::mcp::{
+    Builder, CallOptions, Client, Driver, ErrorKind, Limits, Root, RpcError, Timeouts, WeakClient,
+};
 use smol::channel;
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, OnceLock};
 
 async fn connect(builder: Builder) -> (Client, Driver, Server) {
     let (stdio, server) = pair(normal);
@@ -350,5 +351,35 @@ fn rev_11_the_limit_for_the_whole_call_stays() {
             client.close().await;
         })
         .await;
+    });
+}
+
+#[test]
+fn rev_07_liv_19_a_handler_with_a_weak_client_keeps_no_session() {
+    once(async |_| {
+        let (flag, dropped) = Flag::new();
+        let later = Arc::new(OnceLock::<WeakClient>::new());
+        let weak = Arc::clone(&later);
+        let builder = on(&Clock::new()).on_request("x", move |_| {
+            let (_, client) = (&flag, weak.get().unwrap().upgrade());
+            async move {
+                let client = client.ok_or_else(|| RpcError::new(1, "gone"))?;
+                client.ping().await.unwrap();
+                Ok(Json::new(&json!({ "tools": client.list_tools().await.unwrap().len() })).unwrap())
+            }
+        });
+        let (client, driver, server) = connect(builder).await;
+        let hasty = client.with_options(CallOptions::timeout(seconds(5)));
+        later.set(hasty.downgrade()).unwrap();
+        drop(hasty);
+        let answered = async {
+            let answer = answered(&server, "q", "x", json!({})).await;
+            assert!(answer["result"]["tools"].is_u64(), "{answer}");
+            drop(client);
+        };
+        join(driver, answered).await;
+        assert!(later.get().unwrap().upgrade().is_none());
+        server.input_ended().await;
+        dropped.wait().await;
     });
 }

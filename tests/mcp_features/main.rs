@@ -13,8 +13,12 @@ mod fault;
 
 mod calls;
 mod causes;
+mod corners;
+mod deadlines;
 mod delivery;
+mod dropped;
 mod elicit;
+mod ends;
 mod era;
 mod era_cache;
 mod era_lines;

@@ -369,3 +369,14 @@ fn old_01_era_03_the_old_transport_is_probed_like_a_pipe() {
         assert_eq!(told, ["", "server/discover", "initialize"]);
     });
 }
+
+#[test]
+fn old_01_what_waits_for_the_endpoint_of_the_old_transport_was_not_sent() {
+    once(async |_| {
+        let server = Server::start(|call| call.respond("503 Busy", &[], "warming up"));
+        let sse = Sse::new(&server.url()).unwrap();
+        let error = on(&Clock::new()).connect(sse).await.unwrap_err();
+        assert!(server.requests().iter().all(|request| request.method == "GET"));
+        assert_eq!(error.delivery(), Delivery::NotSent);
+    });
+}

@@ -227,9 +227,7 @@ fn tsk_03_tsk_09_waiting_for_the_result_may_take_longer_than_silence() {
         let clock = Clock::new();
         let (client, driver, server) = connect(&clock, handler).await;
         run.drive(driver, async {
-            let mut options = CallOptions::default();
-            options.silence = Some(seconds(60));
-            let patient = client.with_options(options);
+            let patient = client.with_options(CallOptions::default().silence(seconds(60)).total(None));
             let (result, ()) = join(patient.run_tool_as_task("slow", (), None), async {
                 for round in 0..5 {
                     server.arrival(|it| it["method"] == "tasks/result").await;

@@ -1,17 +1,18 @@
-//! Calls over HTTP that are given up before a byte of them is written (CAN-02): they were not sent, and
-//! there is nothing to cancel.
+//! What is given up before a byte of it is written (CAN-02): it was not sent, and there is nothing to cancel.
 
 use crate::check::{on, story};
 use crate::fault::clock::Clock;
 use crate::fault::http::Server;
+use crate::fault::lines::{normal, pair};
 use crate::fault::run::everywhere;
 use crate::kit::{http, seconds};
 use futures::future::{join, select};
 use serde_json::json;
-use shared_fate::mcp::{AsyncIo, CallOptions, Connecting, Delivery, Net};
+use shared_fate::mcp::{AsyncIo, CallOptions, Connecting, Delivery, Limits, Net};
 use smol::channel::{self, Receiver, Sender};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
+use std::task::Context;
 use std::time::Duration;
 
 /// A network that can be shut: who comes then waits until it is opened again.
@@ -140,4 +141,19 @@ fn can_02_a_call_that_still_connects_when_the_session_ends_was_not_sent() {
         })
         .await;
     });
+}
+
+#[test]
+fn to_04_a_notification_that_found_no_room_was_not_sent() {
+    let (stdio, _server) = pair(normal);
+    let mut limits = Limits::default();
+    limits.outbox = 2;
+    let (client, driver) = pollster::block_on(on(&Clock::new()).limits(limits).connect(stdio)).unwrap();
+    let mut notify = pin!(client.notify("x", ()));
+    // Nobody drives: after `initialized` there is room for one.
+    pollster::block_on(client.notify("x", ())).unwrap();
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    assert!(notify.as_mut().poll(&mut cx).is_pending());
+    drop(driver);
+    assert_eq!(pollster::block_on(notify).unwrap_err().delivery(), Delivery::NotSent);
 }

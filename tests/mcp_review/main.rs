@@ -12,10 +12,7 @@ mod fault;
 #[allow(dead_code, reason = "this binary uses a part of it")]
 mod kit;
 
-mod cancel;
 mod causes;
 mod deadlines;
-mod ends;
 mod floods;
-mod held;
 mod siblings;

@@ -2,10 +2,10 @@
 
 use super::{ByUri, Client, NOT_AN_OBJECT, Named, Paged, paged, params_of};
 use crate::mcp::call::within;
-use crate::mcp::client::CallOptions;
 use crate::mcp::error::{Delivery, Error, InvalidInput, Violation};
 use crate::mcp::inbox::Inbox;
 use crate::mcp::modern::Budget;
+use crate::mcp::options::CallOptions;
 use crate::mcp::protocol::object::Object;
 use crate::mcp::task::{Abandoned, FAILURES, by_id, interval};
 use crate::mcp::types::{CallToolResult, CreateTaskResult, Json, ListTasksResult, Task, TaskStatus, decode};
@@ -61,7 +61,7 @@ impl Client {
         if self.revision().is_modern() {
             return self.call_tool(name, arguments).await;
         }
-        let budget = Budget::new(&self.shared().inbox, self.options().total);
+        let budget = Budget::new(&self.shared().inbox, self.options().total_limit());
         let task = self.call_tool_as_task(name, arguments, ttl).await?;
         let params = by_id(&task.id);
         let mut abandoned = Abandoned::new(self.shared(), &params);
@@ -115,7 +115,7 @@ impl Client {
         params.set("task", Cow::Owned(to_raw_value(&Augmentation { ttl }).expect("a number")));
         let token = Token { inbox: &self.shared().inbox, token: Arc::default() };
         let task_token = Some(Arc::clone(&token.token));
-        let client = self.with_options(CallOptions { task_token, ..self.options().clone() });
+        let client = self.with_only(CallOptions { task_token, ..self.options().clone() });
         let created = client.call(method, Some(&params.write())).await?;
         let task = decode::<CreateTaskResult>(&created)?.task;
         token.belongs_to(&task);

@@ -1,10 +1,8 @@
 //! In-memory: a pair of bounded channels, message by message. It is also how to test.
 
-use super::{BoxFuture, Inbox, Outgoing, Sent, Transport};
+use super::{BoxFuture, Inbox, Outgoing, Sent, Tracking, Transport};
 use crate::mcp::error::{Delivery, Error, IoStage};
-use crate::sync::Mutex;
 use async_channel::{Receiver, Sender, TrySendError, bounded};
-use std::collections::HashSet;
 use std::fmt;
 use std::io;
 
@@ -14,8 +12,12 @@ use std::io;
 /// Everything is as over a pipe: the same messages, the same order, the same errors; the session ends
 /// when the server's end is dropped.
 ///
+/// A server that leaves unknown requests unanswered is taken for an older one only after
+/// [`Timeouts::probe`](crate::mcp::Timeouts::probe), 10 s. Answer them with an error (-32601), or connect to a
+/// server of that kind with [`Mode::Legacy`](crate::mcp::Mode::Legacy), as here:
+///
 /// ```
-/// use shared_fate::mcp::{Client, Memory};
+/// use shared_fate::mcp::{Client, Memory, Mode};
 ///
 /// let (transport, server) = Memory::pair();
 /// let serve = async {
@@ -24,7 +26,8 @@ use std::io;
 ///         if let Some(id) = request.get("id") {
 ///             let result = match request["method"].as_str() {
 ///                 Some("initialize") => r#"{"protocolVersion":"2025-11-25","capabilities":{}}"#,
-///                 _ => "{}",
+///                 Some("ping") => "{}",
+///                 _ => continue,
 ///             };
 ///             let reply = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#);
 ///             server.send(reply).await.unwrap();
@@ -32,7 +35,7 @@ use std::io;
 ///     }
 /// };
 /// let call = async {
-///     let (client, driver) = Client::connect(transport).await?;
+///     let (client, driver) = Client::builder().mode(Mode::Legacy).connect(transport).await?;
 ///     driver.with(client.ping()).await
 /// };
 /// let (_, answer) = pollster::block_on(futures::future::join(serve, call));
@@ -41,8 +44,6 @@ use std::io;
 pub struct Memory {
     outgoing: Sender<Vec<u8>>,
     incoming: Receiver<Vec<u8>>,
-    /// Requests that wait for room: not a byte of them has been sent.
-    waiting: Mutex<HashSet<u64>>,
 }
 
 /// The server's end of a [`Memory`] pair.
@@ -61,7 +62,7 @@ impl Memory {
     pub fn pair() -> (Self, MemoryServer) {
         let (client_out, server_in) = bounded(CAPACITY);
         let (server_out, client_in) = bounded(CAPACITY);
-        let client = Self { outgoing: client_out, incoming: client_in, waiting: Mutex::default() };
+        let client = Self { outgoing: client_out, incoming: client_in };
         (client, MemoryServer { outgoing: server_out, incoming: server_in })
     }
 }
@@ -86,35 +87,47 @@ impl MemoryServer {
     }
 }
 
-impl Transport for Memory {
-    fn send<'a>(&'a self, message: Outgoing, _: &'a Inbox) -> BoxFuture<'a, Result<Sent, Error>> {
+impl Memory {
+    fn pass<'a>(
+        &'a self,
+        message: Outgoing,
+        tracking: Option<&'a Tracking>,
+    ) -> BoxFuture<'a, Result<Sent, Error>> {
         let gone = || {
             let error = io::Error::from(io::ErrorKind::BrokenPipe);
             Err(Error::io(IoStage::Write, error, Delivery::NotSent))
         };
-        let Outgoing { id, body, .. } = message;
-        let body = match self.outgoing.try_send(body) {
+        let body = match self.outgoing.try_send(message.body) {
             Ok(()) => return Box::pin(std::future::ready(Ok(Sent::accepted()))),
             Err(TrySendError::Closed(_)) => return Box::pin(std::future::ready(gone())),
             Err(TrySendError::Full(body)) => body,
         };
-        if let Some(id) = id {
-            self.waiting.lock().insert(id);
+        // It waits for room.
+        if let Some(tracking) = tracking {
+            tracking.waiting();
         }
         Box::pin(async move {
             let sent = self.outgoing.send(body).await;
-            if let Some(id) = id {
-                self.waiting.lock().remove(&id);
+            if let Some(tracking) = tracking.filter(|_| sent.is_ok()) {
+                tracking.begun();
             }
-            match sent {
-                Ok(()) => Ok(Sent::accepted()),
-                Err(_) => gone(),
-            }
+            sent.map_or_else(|_| gone(), |()| Ok(Sent::accepted()))
         })
     }
+}
 
-    fn retract(&self, id: u64) -> bool {
-        self.waiting.lock().remove(&id)
+impl Transport for Memory {
+    fn send<'a>(&'a self, message: Outgoing, _: &'a Inbox) -> BoxFuture<'a, Result<Sent, Error>> {
+        self.pass(message, None)
+    }
+
+    fn send_tracked<'a>(
+        &'a self,
+        message: Outgoing,
+        tracking: &'a Tracking,
+        _: &'a Inbox,
+    ) -> BoxFuture<'a, Result<Sent, Error>> {
+        self.pass(message, Some(tracking))
     }
 
     fn run<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, Result<(), Error>> {

@@ -42,8 +42,8 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 ///
 /// A child is started directly, never through a shell, as the leader of its own process group. Its
 /// standard error is drained all the time and the end of it kept for the error that reports its death
-/// ([`ServerExited`]). [`Client::close`](crate::mcp::Client::close) closes its standard input, then
-/// asks with SIGTERM, then ends the group with SIGKILL. However else the session ends, the group is
+/// ([`ServerExited`]). [`Client::close`](crate::mcp::Client::close) writes the notifications that were accepted,
+/// closes its standard input, then asks with SIGTERM, then ends the group with SIGKILL. However else the session ends, the group is
 /// killed. Nothing of it stays behind.
 pub struct Stdio {
     queue: Queue,
@@ -201,14 +201,13 @@ impl Stdio {
 
 impl Transport for Stdio {
     fn send<'a>(&'a self, message: Outgoing, inbox: &'a Inbox) -> BoxFuture<'a, Result<Sent, Error>> {
-        let Outgoing { id, mut body, .. } = message;
+        let Outgoing { id, body, .. } = message;
         if let Some(id) = id {
             self.queue.push_request(id, body);
             return Box::pin(std::future::ready(Ok(Sent::accepted())));
         }
-        let limit = inbox.limits().outbox;
         Box::pin(async move {
-            poll_fn(|cx| self.queue.poll_push(&mut body, limit, cx)).await;
+            self.queue.push(body, inbox.limits().outbox).await;
             Ok(Sent::accepted())
         })
     }
@@ -221,12 +220,12 @@ impl Transport for Stdio {
         inbox: &'a Inbox,
     ) -> BoxFuture<'a, Result<Sent, Error>> {
         if message.id.is_some() {
+            // It can be taken back.
             return self.send(message, inbox);
         }
-        let send = self.send(message, inbox);
         tracking.waiting();
         Box::pin(async move {
-            let sent = send.await;
+            let sent = self.send(message, inbox).await;
             tracking.begun();
             sent
         })
@@ -242,6 +241,7 @@ impl Transport for Stdio {
             let taken: Option<Guard<'_>> = poll_fn(|cx| self.slot.poll_take(cx)).await;
             let Some(mut pipes) = taken else { return std::future::pending().await };
             pipes.set_limits(inbox.limits());
+            let _writer = Writer(&self.queue);
             let mut exit = self.exit();
             let end = poll_fn(|cx| {
                 if let Err(error) = pipes.poll_write(&self.queue, cx) {
@@ -276,11 +276,11 @@ impl Transport for Stdio {
                 }
                 let stdin_closed = match &mut pipes {
                     None => given_up,
-                    // Its output is read on, or a child that is blocked on it never sees the end of its
-                    // input (IO-12).
+                    // What was accepted is written; and its output is read on, or a child that is blocked on it
+                    // never sees the end of its input (IO-12).
                     Some(pipes) => {
                         pipes.poll_drain(cx);
-                        pipes.poll_finish(cx).is_ready()
+                        pipes.poll_finish(&self.queue, cx).is_ready()
                     }
                 };
                 match self.has_child() {
@@ -321,6 +321,15 @@ impl Transport for Stdio {
         drop(pipes);
         #[cfg(feature = "mcp-stdio")]
         drop(child);
+    }
+}
+
+/// Who writes what is queued, while this lives.
+struct Writer<'a>(&'a Queue);
+
+impl Drop for Writer<'_> {
+    fn drop(&mut self) {
+        self.0.forget_writer();
     }
 }
 

@@ -103,23 +103,29 @@ impl Pipes {
         }
     }
 
-    /// Finishes the lines that were begun, closes the writer, and forgets it.
-    pub(super) fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let done = match self.poll_write_rest(cx) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Err(_)) => true,
-            Poll::Ready(Ok(())) => match &mut self.writer {
-                None => true,
-                Some(writer) => Pin::new(writer).poll_close(cx).is_ready(),
-            },
-        };
-        if done {
-            // A pipe is closed by dropping it.
-            self.writer = None;
-            Poll::Ready(())
-        } else {
-            Poll::Pending
+    /// Writes the lines that were begun and what else was accepted, closes the writer, and forgets it.
+    pub(super) fn poll_finish(&mut self, queue: &Queue, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match self.poll_write_rest(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(_)) => break,
+                Poll::Ready(Ok(())) => {}
+            }
+            self.unwritten.clear();
+            self.written = 0;
+            queue.fill_last(&mut self.unwritten, CHUNK);
+            if self.unwritten.is_empty() {
+                if let Some(writer) = &mut self.writer
+                    && Pin::new(writer).poll_close(cx).is_pending()
+                {
+                    return Poll::Pending;
+                }
+                break;
+            }
         }
+        // A pipe is closed by dropping it.
+        self.writer = None;
+        Poll::Ready(())
     }
 
     fn poll_write_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,7 +1,8 @@
 //! What is to be written, in order. Requests can be taken back until they are begun.
 
 use crate::mcp::watched::Watched;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 #[derive(Debug, Default)]
@@ -15,9 +16,12 @@ struct State {
     order: VecDeque<Entry>,
     /// The requests among them. One that was taken back is in `order` only.
     requests: HashMap<u64, Vec<u8>>,
-    /// How many other messages there are, and who waits for room for more.
+    /// How many other messages there are, and who waits for room for more, in the order of arrival.
     others: usize,
-    waiting: Vec<Waker>,
+    waiting: BTreeMap<u64, Waker>,
+    places: u64,
+    /// Nothing more will be written.
+    closed: bool,
 }
 
 #[derive(Debug)]
@@ -38,23 +42,8 @@ impl Queue {
 
     /// Takes the line as soon as there are fewer than `limit` others: a server that does not read must
     /// not make us keep answers without end.
-    pub(super) fn poll_push(&self, line: &mut Vec<u8>, limit: usize, cx: &mut Context<'_>) -> Poll<()> {
-        let mut waker = Some(cx.waker().clone());
-        let pushed = self.state.change(|state| {
-            if state.others >= limit.max(1) {
-                if !state.waiting.iter().any(|waiting| waiting.will_wake(cx.waker())) {
-                    state.waiting.extend(waker.take());
-                }
-                return Poll::Pending;
-            }
-            let mut line = std::mem::take(line);
-            line.push(b'\n');
-            state.others += 1;
-            state.order.push_back(Entry::Other(line));
-            Poll::Ready(())
-        });
-        drop(waker);
-        pushed
+    pub(super) fn push(&self, line: Vec<u8>, limit: usize) -> Push<'_> {
+        Push { queue: self, line, limit, place: None }
     }
 
     pub(super) fn retract(&self, id: u64) -> bool {
@@ -73,30 +62,26 @@ impl Queue {
 
     /// Appends lines to `buffer` until it holds `enough` bytes or nothing is left.
     pub(super) fn fill(&self, buffer: &mut Vec<u8>, enough: usize) {
-        // Who waits for the room that there is now.
-        let waiting = self.state.with(|state| {
-            let mut room = false;
-            while buffer.len() < enough {
-                let line = match state.order.pop_front() {
-                    Some(Entry::Request(id)) => state.requests.remove(&id),
-                    Some(Entry::Other(line)) => {
-                        state.others -= 1;
-                        room = true;
-                        Some(line)
-                    }
-                    None => break,
-                };
-                if let Some(line) = line {
-                    if buffer.is_empty() && line.len() >= enough {
-                        *buffer = line;
-                    } else {
-                        buffer.extend_from_slice(&line);
-                    }
-                }
-            }
-            if room { std::mem::take(&mut state.waiting) } else { Vec::new() }
+        self.take(|state| state.fill(buffer, enough, true));
+    }
+
+    /// The same at the end of the session. Of its requests nobody waits for the replies: they are not written
+    /// any more, and can still be taken back. When nothing else is left, nothing more is taken.
+    pub(super) fn fill_last(&self, buffer: &mut Vec<u8>, enough: usize) {
+        self.take(|state| {
+            let room = state.fill(buffer, enough, false);
+            state.closed = buffer.is_empty();
+            room
         });
-        for waker in waiting {
+    }
+
+    /// Takes lines out, and tells those who wait for the room.
+    fn take(&self, take: impl FnOnce(&mut State) -> bool) {
+        let waiting = self.state.with(|state| match take(state) {
+            true => std::mem::take(&mut state.waiting),
+            false => BTreeMap::new(),
+        });
+        for waker in waiting.into_values() {
             waker.wake();
         }
     }
@@ -104,5 +89,80 @@ impl Queue {
     /// Ready when there is something.
     pub(super) fn poll_filled(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.state.poll(cx, |state| (!state.order.is_empty()).then_some(()))
+    }
+
+    /// Nobody writes any more.
+    pub(super) fn forget_writer(&self) {
+        self.state.forget();
+    }
+}
+
+impl State {
+    /// Whether there is room now that there was not before.
+    fn fill(&mut self, buffer: &mut Vec<u8>, enough: usize, requests: bool) -> bool {
+        let mut room = false;
+        while buffer.len() < enough {
+            let line = match self.order.pop_front() {
+                Some(Entry::Request(id)) if requests => self.requests.remove(&id),
+                Some(Entry::Request(_)) => None,
+                Some(Entry::Other(line)) => {
+                    self.others -= 1;
+                    room = true;
+                    Some(line)
+                }
+                None => break,
+            };
+            if let Some(line) = line {
+                if buffer.is_empty() && line.len() >= enough {
+                    *buffer = line;
+                } else {
+                    buffer.extend_from_slice(&line);
+                }
+            }
+        }
+        room
+    }
+}
+
+/// Future for [`Queue::push`].
+pub(super) struct Push<'a> {
+    queue: &'a Queue,
+    line: Vec<u8>,
+    limit: usize,
+    /// Among those who wait.
+    place: Option<u64>,
+}
+
+impl Future for Push<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { queue, line, limit, place } = &mut *self;
+        let waker = cx.waker().clone();
+        let (poll, _left_over) = queue.state.change(|state| {
+            if state.closed || state.others >= (*limit).max(1) {
+                let place = *place.get_or_insert_with(|| {
+                    state.places += 1;
+                    state.places
+                });
+                return (Poll::Pending, (None, state.waiting.insert(place, waker)));
+            }
+            let mut line = std::mem::take(line);
+            line.push(b'\n');
+            state.others += 1;
+            state.order.push_back(Entry::Other(line));
+            let registered = place.take().and_then(|place| state.waiting.remove(&place));
+            (Poll::Ready(()), (Some(waker), registered))
+        });
+        poll
+    }
+}
+
+impl Drop for Push<'_> {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            let waker = self.queue.state.with(|state| state.waiting.remove(&place));
+            drop(waker);
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! What was tried, and held.
+//! Things that seldom come together: handlers that use their client, hooks that panic, drivers within drivers,
+//! many threads, odd answers.
 
 use crate::check::on;
 use crate::fault::clock::Clock;

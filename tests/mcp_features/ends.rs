@@ -1,4 +1,4 @@
-//! Ends that do not end, and what they leave behind.
+//! How clients, sessions and drivers end, whoever is polled, and that they leave nothing behind.
 
 use crate::check::on;
 use crate::fault::child;
@@ -6,8 +6,10 @@ use crate::fault::clock::Clock;
 use crate::fault::http::Server;
 use crate::fault::lines::{normal, pair, process, process_as};
 use crate::fault::run::once;
-use crate::kit::http;
-use shared_fate::mcp::{Client, Limits, Mode, Reconnecting};
+use crate::fault::{Gate, tool};
+use crate::kit::{http, seconds};
+use futures::future::join;
+use shared_fate::mcp::{Client, Delivery, Limits, Mode, Reconnecting};
 use std::path::Path;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -21,7 +23,6 @@ impl Wake for Idle {
 }
 
 #[test]
-#[ignore = "fails: it waits for the first one, which nobody polls; close is not bounded then"]
 fn liv_19_liv_26_a_close_does_not_depend_on_another_one_that_is_not_polled() {
     once(async |_| {
         let (stdio, server) = process(normal);
@@ -41,8 +42,7 @@ fn liv_19_liv_26_a_close_does_not_depend_on_another_one_that_is_not_polled() {
 }
 
 #[test]
-#[ignore = "fails: as for close; there is no limit to how long the others wait"]
-fn liv_10_reconnecting_does_not_depend_on_a_leader_that_is_not_polled() {
+fn liv_10_reconnecting_does_not_depend_on_who_began_and_is_not_polled() {
     once(async |_| {
         let server = Server::start(|call| match call.request.tool() {
             "gone" => call.respond("404 Not Found", &[], ""),
@@ -62,7 +62,6 @@ fn liv_10_reconnecting_does_not_depend_on_a_leader_that_is_not_polled() {
 }
 
 #[test]
-#[ignore = "fails: the driver holds a client; it never resolves, and its child lives on"]
 fn liv_19_dropping_all_handles_of_a_reconnecting_client_closes_it() {
     once(async |_| {
         let (stdio, server) = process(normal);
@@ -76,24 +75,51 @@ fn liv_19_dropping_all_handles_of_a_reconnecting_client_closes_it() {
 }
 
 #[test]
-#[ignore = "fails: it resolves when `close` begins; who waits for the driver alone leaves the child behind"]
+fn liv_19_a_client_keeps_its_session_when_nobody_will_replace_it() {
+    once(async |_| {
+        for loses in [false, true] {
+            let (stdio, server) = pair(normal);
+            let (clients, mut driver) = Reconnecting::connect(on(&Clock::new()), stdio).await.unwrap();
+            let client = clients.client().await.unwrap();
+            drop(clients);
+            let app = async {
+                client.ping().await.unwrap();
+                if loses {
+                    server.peer.hang_up();
+                    client.session().ended().await;
+                }
+                drop(client);
+            };
+            join(app, &mut driver).await;
+        }
+    });
+}
+
+#[test]
 fn liv_19_a_driver_resolves_when_the_transport_is_released() {
     once(async |_| {
         let mut command = child::command();
         command.env(child::STUBBORN, "1");
         let (stdio, server) = process_as(command, normal);
-        let (client, driver) = on(&Clock::new()).connect(stdio).await.unwrap();
+        let clock = Clock::new();
+        let (client, driver) = on(&clock).connect(stdio).await.unwrap();
         let server_process = server.process().await;
         let mut close = pin!(client.close());
         assert!(futures::poll!(&mut close).is_pending());
         let mut driver = pin!(driver);
-        let resolved = futures::poll!(&mut driver).is_ready();
-        assert!(!resolved || !Path::new(&format!("/proc/{}", server_process.id)).exists());
+        assert!(futures::poll!(&mut driver).is_pending());
+        // Nobody polls `close`: the driver carries it on.
+        let turning = async {
+            clock.pass(seconds(2)).await;
+            clock.pass(seconds(2)).await;
+        };
+        join(driver, turning).await;
+        assert!(!Path::new(&format!("/proc/{}", server_process.id)).exists());
+        close.await;
     });
 }
 
 #[test]
-#[ignore = "fails: `notify` has resolved, and the message is thrown away; over HTTP it has arrived by then"]
 fn mem_04_a_notification_that_was_taken_is_written_before_the_close() {
     once(async |_| {
         let (stdio, server) = pair(normal);
@@ -112,7 +138,55 @@ fn mem_04_a_notification_that_was_taken_is_written_before_the_close() {
 }
 
 #[test]
-#[ignore = "fails: each stays until there is room, with whatever task it belongs to"]
+fn mem_04_a_request_that_was_not_begun_is_not_written_at_the_close() {
+    once(async |_| {
+        let (stdio, server) = pair(normal);
+        let (client, driver) = on(&Clock::new()).connect(stdio).await.unwrap();
+        driver
+            .with(async {
+                let mut call = pin!(client.call_tool("pay", ()));
+                assert!(futures::poll!(&mut call).is_pending());
+                client.notify("notifications/goodbye", ()).await.unwrap();
+                client.close().await;
+                let error = call.await.unwrap_err();
+                assert!(error.is_session_ended() && error.delivery() == Delivery::NotSent, "{error:#}");
+            })
+            .await;
+        server.input_ended().await;
+        let received = server.received();
+        assert_eq!(received.last().unwrap()["method"], "notifications/goodbye", "{received:?}");
+        assert!(received.iter().all(|message| tool(message) != "pay"));
+    });
+}
+
+#[test]
+fn mem_04_liv_19_a_server_that_does_not_read_holds_a_close_up_no_longer_than_its_grace() {
+    once(async |_| {
+        let gate = Gate::default();
+        let held = gate.clone();
+        let (stdio, server) = pair(move |peer, message| match message["method"].as_str() {
+            Some("notifications/wait") => held.wait(),
+            _ => normal(peer, message),
+        });
+        let clock = Clock::new();
+        let (client, driver) = on(&clock).connect(stdio).await.unwrap();
+        driver
+            .with(async {
+                client.notify("notifications/wait", ()).await.unwrap();
+                // More than any socket's buffer holds.
+                let long = serde_json::json!({ "x": "y".repeat(8 << 20) });
+                client.notify("notifications/long", long).await.unwrap();
+                server.arrival(|message| message["method"] == "notifications/wait").await;
+                let mut close = pin!(client.close());
+                assert!(futures::poll!(&mut close).is_pending());
+                join(close, clock.pass(seconds(2))).await;
+            })
+            .await;
+        gate.open();
+    });
+}
+
+#[test]
 fn liv_18_a_notification_that_is_dropped_leaves_no_waker() {
     let (stdio, _server) = pair(normal);
     let mut limits = Limits::default();
@@ -131,7 +205,6 @@ fn liv_18_a_notification_that_is_dropped_leaves_no_waker() {
 }
 
 #[test]
-#[ignore = "fails: two are left, in the queue of work and in the queue of lines, as long as there is a client"]
 fn liv_17_a_driver_that_is_dropped_leaves_no_waker() {
     let (stdio, _server) = pair(normal);
     let (client, mut driver) = pollster::block_on(on(&Clock::new()).connect(stdio)).unwrap();

@@ -1,0 +1,234 @@
+//! [`Joint`]: one future that several tasks wait for, and any of them carries on.
+//!
+//! Nobody leads: who began may be dropped, or be kept and never polled again (the branch of a `select!`
+//! that lost), and the others go on.
+//!
+//! Invariants:
+//!
+//! 1. The future is polled by one part at a time, and, as all foreign code, without the lock.
+//! 2. A wake reaches every part that waits; one that comes while the future is polled also those that
+//!    registered since, when that poll is over.
+//! 3. When the last part goes that is no helper, so does the future, unless it is done.
+
+#[cfg(test)]
+mod tests;
+
+use super::timer::BoxFuture;
+use crate::contain::contain;
+use crate::sync::Mutex;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+
+/// Where one can join in. It keeps nothing going.
+pub(crate) struct Joint<T> {
+    shared: Arc<Shared<T>>,
+}
+
+/// One that waits. Resolves to what the future does; to `None` if it was given up: a poll of another part
+/// panicked, or this one was a helper of parts that have gone.
+pub(crate) struct Part<T> {
+    shared: Arc<Shared<T>>,
+    number: usize,
+    helps: bool,
+}
+
+struct Shared<T>(Mutex<State<T>>);
+
+struct State<T> {
+    run: Run<T>,
+    /// How many parts there are that are no helpers.
+    parts: usize,
+    /// How many parts there have been.
+    numbers: usize,
+    waiting: Vec<(usize, Waker)>,
+    /// Since the future was polled last.
+    woken: bool,
+}
+
+enum Run<T> {
+    Going(BoxFuture<'static, T>),
+    /// A part has it.
+    Polled,
+    Done(T),
+    GivenUp,
+}
+
+impl<T: Clone + Send + 'static> Joint<T> {
+    pub(crate) fn start(future: impl Future<Output = T> + Send + 'static) -> (Self, Part<T>) {
+        let run = Run::Going(Box::pin(future));
+        let state = State { run, parts: 1, numbers: 1, waiting: Vec::new(), woken: false };
+        let shared = Arc::new(Shared(Mutex::new(state)));
+        let part = Part { shared: Arc::clone(&shared), number: 1, helps: false };
+        (Self { shared }, part)
+    }
+
+    /// `None` when it is over, one way or the other.
+    pub(crate) fn part(&self) -> Option<Part<T>> {
+        self.join(false)
+    }
+
+    /// The same for one who carries the future on as long as others want it, and no longer.
+    pub(crate) fn helper(&self) -> Option<Part<T>> {
+        self.join(true)
+    }
+
+    fn join(&self, helps: bool) -> Option<Part<T>> {
+        let mut state = self.shared.0.lock();
+        if matches!(state.run, Run::Done(_) | Run::GivenUp) {
+            return None;
+        }
+        state.parts += usize::from(!helps);
+        state.numbers += 1;
+        Some(Part { shared: Arc::clone(&self.shared), number: state.numbers, helps })
+    }
+}
+
+impl<T: Clone + Send + 'static> Future for Part<T> {
+    type Output = Option<T>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        let waker = cx.waker().clone();
+        let (polled, _left_over) = self.shared.0.lock().begin(self.number, waker);
+        let future = match polled {
+            Poll::Ready(output) => return Poll::Ready(output),
+            Poll::Pending => match self.shared.0.lock().take() {
+                Some(future) => future,
+                // Whoever has it passes a wake on.
+                None => return Poll::Pending,
+            },
+        };
+        let mut turn = Turn { shared: &self.shared, future: Some(future) };
+        let waker = Waker::from(Arc::clone(&self.shared));
+        turn.poll(&mut Context::from_waker(&waker)).map(Some)
+    }
+}
+
+impl<T: Clone> State<T> {
+    /// What there is to see; if nothing, the waker is registered. Returns one that is left over, too.
+    fn begin(&mut self, number: usize, waker: Waker) -> (Poll<Option<T>>, Option<Waker>) {
+        match &self.run {
+            Run::Done(output) => (Poll::Ready(Some(output.clone())), Some(waker)),
+            Run::GivenUp => (Poll::Ready(None), Some(waker)),
+            Run::Going(_) | Run::Polled => {
+                let registered = self.waiting.iter_mut().find(|(it, _)| *it == number);
+                let left_over = match registered {
+                    Some((_, registered)) => Some(std::mem::replace(registered, waker)),
+                    None => {
+                        self.waiting.push((number, waker));
+                        None
+                    }
+                };
+                (Poll::Pending, left_over)
+            }
+        }
+    }
+}
+
+impl<T> State<T> {
+    fn take(&mut self) -> Option<BoxFuture<'static, T>> {
+        match std::mem::replace(&mut self.run, Run::Polled) {
+            Run::Going(future) => {
+                self.woken = false;
+                Some(future)
+            }
+            other => {
+                self.run = other;
+                None
+            }
+        }
+    }
+}
+
+/// The future, while a part polls it.
+struct Turn<'a, T> {
+    shared: &'a Shared<T>,
+    future: Option<BoxFuture<'static, T>>,
+}
+
+impl<T: Clone> Turn<'_, T> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<T> {
+        let polled = self.future.as_mut().expect("it is polled once").as_mut().poll(cx);
+        let future = self.future.take();
+        match &polled {
+            Poll::Pending => future.into_iter().for_each(|future| self.shared.put_back(Run::Going(future))),
+            Poll::Ready(output) => {
+                // What it holds is gone before anybody sees that it is done.
+                drop(future);
+                self.shared.put_back(Run::Done(output.clone()));
+            }
+        }
+        polled
+    }
+}
+
+impl<T> Drop for Turn<'_, T> {
+    fn drop(&mut self) {
+        // It has panicked: otherwise it is put back, or done.
+        if let Some(future) = self.future.take() {
+            contain(|| drop(future));
+        }
+        self.shared.put_back(Run::GivenUp);
+    }
+}
+
+impl<T> Shared<T> {
+    fn put_back(&self, run: Run<T>) {
+        let waiting = {
+            let mut state = self.0.lock();
+            // Given up meanwhile.
+            if !matches!(state.run, Run::Polled) {
+                return;
+            }
+            let pass_on = state.woken || !matches!(run, Run::Going(_));
+            state.run = run;
+            if pass_on { std::mem::take(&mut state.waiting) } else { Vec::new() }
+        };
+        wake_all(waiting);
+    }
+}
+
+fn wake_all(waiting: Vec<(usize, Waker)>) {
+    for (_, waker) in waiting {
+        contain(|| waker.wake());
+    }
+}
+
+impl<T: Send + 'static> Wake for Shared<T> {
+    fn wake(self: Arc<Self>) {
+        let waiting = {
+            let mut state = self.0.lock();
+            state.woken = true;
+            std::mem::take(&mut state.waiting)
+        };
+        wake_all(waiting);
+    }
+}
+
+impl<T> Drop for Part<T> {
+    fn drop(&mut self) {
+        let (left_over, helpers) = {
+            let mut state = self.shared.0.lock();
+            state.parts -= usize::from(!self.helps);
+            let registered = state.waiting.iter().position(|(it, _)| *it == self.number);
+            let registered = registered.map(|index| state.waiting.swap_remove(index));
+            match state.run {
+                // A helper that polls it just now drops it.
+                Run::Going(_) | Run::Polled if state.parts == 0 && !self.helps => {
+                    let run = std::mem::replace(&mut state.run, Run::GivenUp);
+                    ((registered, Some(run)), std::mem::take(&mut state.waiting))
+                }
+                _ => ((registered, None), Vec::new()),
+            }
+        };
+        drop(left_over);
+        wake_all(helpers);
+    }
+}
+
+impl<T> fmt::Debug for Joint<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Joint").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,157 @@
+//! [`CallOptions`]: how the calls of one client behave.
+
+use super::error::Error;
+use super::event::Progress;
+use super::progress::ProgressHandler;
+use super::subscription::Changes;
+use super::types::Json;
+use serde::Serialize;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+/// How one client's calls behave. See [`Client::with_options`](super::Client::with_options).
+///
+/// What is not set stays as the client has it: deadlines first of all, which a client has from
+/// [`Timeouts`](super::Timeouts).
+///
+/// ```
+/// use shared_fate::mcp::CallOptions;
+/// use std::time::Duration;
+///
+/// // With the client's own deadlines.
+/// let watched = CallOptions::default().on_progress(|progress| println!("{}", progress.progress));
+/// // An hour, and no word from the server is needed in between.
+/// let slow = CallOptions::timeout(Duration::from_secs(3600));
+/// // As long as there is news at least every ten seconds.
+/// let lively = CallOptions::default().silence(Duration::from_secs(10)).total(None);
+/// // For ever.
+/// let patient = CallOptions::default().silence(None).total(None);
+/// ```
+#[derive(Clone, Default)]
+pub struct CallOptions {
+    pub(crate) silence: Limit,
+    pub(crate) total: Limit,
+    pub(crate) progress: Option<ProgressHandler>,
+    /// Where the token goes of a call that asks for a task: it outlives the call (PRG-04).
+    pub(crate) task_token: Option<Arc<AtomicU64>>,
+    pub(crate) meta: Vec<(String, Json)>,
+    pub(crate) log_level: Option<Json>,
+    pub(crate) interim: bool,
+    pub(crate) subscription: Option<Arc<Changes>>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Limit {
+    /// As the client has it.
+    #[default]
+    Unset,
+    /// `None`: for ever.
+    Set(Option<Duration>),
+}
+
+impl Limit {
+    fn or(self, base: Self) -> Self {
+        if let Self::Unset = self { base } else { self }
+    }
+
+    fn get(self) -> Option<Duration> {
+        match self {
+            Self::Unset => None,
+            Self::Set(limit) => limit,
+        }
+    }
+}
+
+impl CallOptions {
+    /// A limit for the call as a whole, and no other: silence may last as long.
+    pub fn timeout(limit: Duration) -> Self {
+        Self::default().silence(None).total(limit)
+    }
+
+    /// How long a call goes on without news from the server (a reply, or progress). `None`: for ever.
+    pub fn silence(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.silence = Limit::Set(limit.into());
+        self
+    }
+
+    /// How long a call goes on at all: with everything that it takes, all pages of a list included. `None`: for
+    /// ever.
+    pub fn total(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.total = Limit::Set(limit.into());
+        self
+    }
+
+    /// Asks the server for progress, and `handler` is told, in the order of arrival and at once: it must
+    /// not block. Every report puts off the end by [`silence`](Self::silence). Of a call that makes a task
+    /// it is told until the task has ended, as far as this client has heard of that; a handler that holds a
+    /// client keeps it until then, or until the session ends.
+    pub fn on_progress(mut self, handler: impl Fn(&Progress) + Send + Sync + 'static) -> Self {
+        self.progress = Some(Arc::new(handler));
+        self
+    }
+
+    /// Asks a server of revision 2026-07-28 for its log while it works on the requests:
+    /// [`Event::Log`](super::Event::Log). Without this it sends none; older servers are told by
+    /// [`Client::set_logging_level`](super::Client::set_logging_level). `level` as there.
+    pub fn log_level(mut self, level: &str) -> Self {
+        self.log_level = Some(Json::new(&level).expect("a string"));
+        self
+    }
+
+    /// Returns also what is not a result yet, from a server of revision 2026-07-28: that it needs input
+    /// (`"resultType": "input_required"`), or, with [`Builder::task_extension`](super::Builder::task_extension),
+    /// that it has made a task of the call (`"task"`). Otherwise this client answers by its handlers, and
+    /// follows the task.
+    ///
+    /// For [`Client::request`](super::Client::request), and a caller that repeats the request with
+    /// `inputResponses` and the `requestState` as it came ([`Json`] keeps it), or asks after the task, by itself
+    /// (MR-11).
+    pub fn interim_results(mut self) -> Self {
+        self.interim = true;
+        self
+    }
+
+    /// Adds a member to the requests' `_meta`, for instance `traceparent`. One that is there gives way.
+    ///
+    /// # Errors
+    ///
+    /// When the value cannot be made JSON.
+    pub fn meta(mut self, name: impl Into<String>, value: &impl Serialize) -> Result<Self, Error> {
+        self.meta.push((name.into(), Json::new(value)?));
+        Ok(self)
+    }
+
+    /// These, and what they leave open as `base` has it.
+    pub(crate) fn over(mut self, base: &Self) -> Self {
+        self.silence = self.silence.or(base.silence);
+        self.total = self.total.or(base.total);
+        self.progress = self.progress.or_else(|| base.progress.clone());
+        self.log_level = self.log_level.or_else(|| base.log_level.clone());
+        self.interim |= base.interim;
+        // Of two of the same name the latter counts.
+        self.meta.splice(0..0, base.meta.iter().cloned());
+        self
+    }
+
+    /// `None`: for ever.
+    pub(crate) fn silence_limit(&self) -> Option<Duration> {
+        self.silence.get()
+    }
+
+    /// `None`: for ever.
+    pub(crate) fn total_limit(&self) -> Option<Duration> {
+        self.total.get()
+    }
+}
+
+impl fmt::Debug for CallOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallOptions")
+            .field("silence", &self.silence)
+            .field("total", &self.total)
+            .field("progress", &self.progress.is_some())
+            .finish_non_exhaustive()
+    }
+}
