@@ -247,7 +247,10 @@ impl Drop for PendingCall<'_> {
         // CAN-02.
         if self.tracking.is_unsent() || self.shared.transport.retract(self.id) {
             self.retracted.store(true, Ordering::Relaxed);
-        } else if self.cancellable && !self.shared.inbox.session().is_ended() {
+            return;
+        }
+        self.shared.inbox.give_up();
+        if self.cancellable && !self.shared.inbox.session().is_ended() {
             self.shared.inbox.post(cancellation(self.id));
         }
     }

@@ -361,6 +361,11 @@ impl Inbox {
         drop(left_over);
     }
 
+    /// A call that was forgotten may still get a reply, and that is nobody's fault (CAN-03).
+    pub(crate) fn give_up(&self) {
+        self.exchange.lock().give_up();
+    }
+
     pub(crate) fn poll_reply(&self, id: u64, cx: &mut Context<'_>) -> Poll<Reply> {
         let mut polled = self.exchange.lock().poll_reply(id, cx.waker());
         if matches!(polled, Polled::NeedsWaker) {

@@ -60,6 +60,7 @@ impl Drop for Abandoned<'_> {
         // An id of its own, and nobody who waits for the acknowledgement.
         let Ok(id) = inbox.begin() else { return };
         inbox.forget(id);
+        inbox.give_up();
         let (mut params, mut routing) = (Cow::Borrowed(self.params), None);
         if let Some(modern) = self.shared.modern() {
             let meta = modern.meta().iter().map(|(name, value)| (*name, Cow::Borrowed(&**value)));

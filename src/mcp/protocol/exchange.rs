@@ -2,14 +2,15 @@
 //!
 //! - getters: [`len`](Exchange::len);
 //! - `handle_*`: what arrived; each returns what the caller must do with the lock released;
-//! - commands: [`begin`](Exchange::begin), [`forget`](Exchange::forget);
+//! - commands: [`begin`](Exchange::begin), [`forget`](Exchange::forget), [`give_up`](Exchange::give_up);
 //! - `poll_*`: what a call asks.
 //!
 //! Invariants:
 //!
 //! 1. An id is never used twice (M-03, M-04): one counter, never reset.
 //! 2. An entry lives from `begin` to `forget`, and is settled at most once; a later reply is stray
-//!    (M-15).
+//!    (M-15). For each call that was given up the server may owe one: so many late replies to calls of
+//!    ours do not count towards a flood, however many calls there were.
 //! 3. No waker is cloned, woken or dropped in here: wakers come in by value and go out by value.
 
 use super::message::{Malformed, MalformedReason, Message, ResponseId, RpcError};
@@ -33,6 +34,8 @@ pub(crate) struct Exchange {
     next: u64,
     calls: HashMap<u64, Call>,
     limit: usize,
+    /// Calls that were given up, less the late replies since: nothing need be kept of each of them.
+    owed: u64,
     /// Messages in a row that belonged to nobody.
     stray: usize,
     stray_limit: usize,
@@ -72,7 +75,7 @@ pub(crate) enum Polled {
 
 impl Exchange {
     pub(crate) fn new(limit: usize, stray_limit: usize) -> Self {
-        Self { next: 1, calls: HashMap::new(), limit, stray: 0, stray_limit }
+        Self { next: 1, calls: HashMap::new(), limit, owed: 0, stray: 0, stray_limit }
     }
 
     /// A new call's id; `None` where the limit is reached.
@@ -89,6 +92,11 @@ impl Exchange {
     /// Removes a call. Returns a waker that is no longer needed.
     pub(crate) fn forget(&mut self, id: u64) -> Option<Waker> {
         self.calls.remove(&id)?.waker
+    }
+
+    /// A call has been forgotten that the server may be at work on.
+    pub(crate) fn give_up(&mut self) {
+        self.owed += 1;
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -185,6 +193,10 @@ impl Exchange {
                 let waker = call.waker.take();
                 self.stray = 0;
                 Handled::Settled(waker)
+            }
+            None if id < self.next && self.owed > 0 => {
+                self.owed -= 1;
+                Handled::Stray
             }
             _ => self.stray(),
         }

@@ -142,6 +142,34 @@ fn what_names_nobody_is_stray_and_too_many_are_a_flood() {
 }
 
 #[test]
+fn m_15_late_replies_to_calls_that_were_given_up_are_no_flood() {
+    let mut exchange = exchange();
+    for _ in 0..5 {
+        let id = exchange.begin().unwrap();
+        assert!(exchange.forget(id).is_none());
+        exchange.give_up();
+    }
+    assert!(is_stray(&reply(&mut exchange, 6)), "there was no such call");
+    for id in 1..=5 {
+        assert!(is_stray(&reply(&mut exchange, id)));
+    }
+    // As many as were given up, and one more is as stray as any other.
+    assert!(is_stray(&reply(&mut exchange, 1)));
+    assert!(matches!(reply(&mut exchange, 1), Handled::Flood));
+}
+
+#[test]
+fn m_15_a_second_reply_to_a_call_that_has_got_one_counts() {
+    let mut exchange = exchange();
+    let id = exchange.begin().unwrap();
+    exchange.give_up();
+    assert!(matches!(reply(&mut exchange, id), Handled::Settled(_)));
+    assert!(is_stray(&reply(&mut exchange, id)));
+    assert!(is_stray(&reply(&mut exchange, id)));
+    assert!(matches!(reply(&mut exchange, id), Handled::Flood));
+}
+
+#[test]
 fn a_damaged_or_oversized_reply_settles_its_call() {
     let mut exchange = exchange();
     let (one, two) = (exchange.begin().unwrap(), exchange.begin().unwrap());
