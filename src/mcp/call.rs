@@ -251,7 +251,7 @@ impl Drop for PendingCall<'_> {
         }
         self.shared.inbox.give_up();
         if self.cancellable && !self.shared.inbox.session().is_ended() {
-            self.shared.inbox.post(cancellation(self.id));
+            self.shared.inbox.post_cancellation(cancellation(self.id));
         }
     }
 }

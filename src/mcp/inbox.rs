@@ -14,7 +14,7 @@ use super::subscription::Changes;
 use super::timer::{Alarm, BoxFuture, millis};
 use super::transport::Outgoing;
 use super::types::Task;
-use super::work::{Work, WorkQueue};
+use super::work::{Room, Work, WorkQueue};
 use crate::Session;
 use crate::contain::contain;
 use crate::sync::Mutex;
@@ -173,7 +173,7 @@ impl Inbox {
         }
         let (what, queued) = if request.method == "ping" {
             let body = message::encode_result(&request.id, empty_object());
-            ("queued answers", self.post(Outgoing { id: None, method: None, body, routing: None }))
+            ("queued answers", self.post_answer(Outgoing { id: None, method: None, body, routing: None }))
         } else {
             self.serving.fetch_add(1, Ordering::Relaxed);
             ("queued requests of the server", self.work.push(Work::Serve(request)))
@@ -203,7 +203,7 @@ impl Inbox {
                     && let Some(id) = RequestId::new(id)
                 {
                     // Without room it is answered all the same, which is allowed (CAN-03).
-                    self.work.push(Work::Cancel(id));
+                    self.work.push(Work::Forget(id));
                 }
             }
             _ => {}
@@ -317,13 +317,18 @@ impl Inbox {
         }
     }
 
-    /// Queues a message that nobody waits for. `false` if there is no room.
-    pub(crate) fn post(&self, message: Outgoing) -> bool {
-        self.work.push(Work::Send(message))
+    /// Queues an answer to the server. `false` if there is no room.
+    pub(crate) fn post_answer(&self, answer: Outgoing) -> bool {
+        self.work.push(Work::Answer(answer))
     }
 
-    pub(crate) fn poll_work(&self, cx: &mut Context<'_>) -> Poll<Work> {
-        self.work.poll_pop(cx)
+    /// Queues a cancellation, best effort: without room the server works for nobody.
+    pub(crate) fn post_cancellation(&self, cancellation: Outgoing) {
+        self.work.push(Work::Cancel(cancellation));
+    }
+
+    pub(crate) fn poll_work(&self, room: Room, cx: &mut Context<'_>) -> Poll<Work> {
+        self.work.poll_pop(room, cx)
     }
 
     /// A request of the server's is answered, or needs no answer.

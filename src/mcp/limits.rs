@@ -24,10 +24,13 @@ pub struct Limits {
     pub error_body: usize,
     /// How many calls may be pending at once. One more fails at once. Default 65 536.
     pub pending_calls: usize,
-    /// How much may be queued for the driver: answers to the server, cancellations, requests of the
-    /// server's. Over it, cancellations are dropped; anything else that finds no room ends the session.
-    /// Default 1 024.
+    /// How much may be queued for the driver: so many answers to the server, so many cancellations and so
+    /// many requests of the server's. Over it, cancellations are dropped; an answer or a request that finds
+    /// no room ends the session. Default 1 024.
     pub outbox: usize,
+    /// How many answers to the server are on their way at once, and how many cancellations: over HTTP each
+    /// is a request. At least one. Default 16.
+    pub sends: usize,
     /// How many requests of the server's are answered at a time. One more is refused. Default 64.
     pub server_requests: usize,
     /// How many messages in a row may belong to nobody (stray output, late replies, malformed lines)
@@ -67,6 +70,7 @@ impl Default for Limits {
             error_body: 64 * KIB,
             pending_calls: 65_536,
             outbox: 1_024,
+            sends: 16,
             server_requests: 64,
             stray: 10_000,
             stderr_tail: 16 * KIB,

@@ -69,6 +69,6 @@ impl Drop for Abandoned<'_> {
             routing = exchanges.then(|| modern.routing(name_of(METHOD, Some(&params))));
         }
         let body = message::encode_request(id, METHOD, Some(&params));
-        inbox.post(Outgoing { id: Some(id), method: Some(METHOD.to_owned()), body, routing });
+        inbox.post_cancellation(Outgoing { id: Some(id), method: Some(METHOD.to_owned()), body, routing });
     }
 }
