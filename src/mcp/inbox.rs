@@ -2,7 +2,7 @@
 
 use super::builder::Config;
 use super::error::{Delivery, Error, Violation, excerpt};
-use super::event::{Event, Progress, TASK_STATUS, of_notification};
+use super::event::{Event, Progress, TASK_STATUS, is_known, of_notification};
 use super::handlers::ServerRequest;
 use super::limits::{Limits, Timeouts};
 use super::progress::Reporters;
@@ -155,22 +155,19 @@ impl Inbox {
                 });
             }
             Message::Request { id, method, params } => {
-                self.exchange.lock().handle_other();
                 self.accept_request(ServerRequest { id, method, params });
             }
-            Message::Notification { method, params } => {
-                self.exchange.lock().handle_other();
-                self.accept_notification(&method, params.as_deref());
-            }
+            Message::Notification { method, params } => self.accept_notification(&method, params.as_deref()),
         }
     }
 
     /// PNG-01 at once; everything else is for the driver.
     fn accept_request(&self, request: ServerRequest) {
         if self.mute.load(Ordering::Relaxed) {
-            let what = format!("the request {:?}, which this revision does not have", request.method);
-            return self.emit(&Event::Stray { excerpt: &what });
+            let what = || format!("the request {:?}, which this revision does not have", request.method);
+            return self.finish(Handled::Stray, what);
         }
+        self.exchange.lock().handle_other();
         let (what, queued) = if request.method == "ping" {
             let body = message::encode_result(&request.id, empty_object());
             ("queued answers", self.post_answer(Outgoing { id: None, method: None, body, routing: None }))
@@ -188,9 +185,14 @@ impl Inbox {
             self.tool_changes.fetch_add(1, Ordering::Relaxed);
         }
         if self.accept_change(method, params) {
-            return;
+            return self.exchange.lock().handle_other();
         }
         let params_text = params.map(RawValue::get);
+        match is_known(method) {
+            true => self.exchange.lock().handle_other(),
+            // It has its event; and it is nobody's (M-16).
+            false => self.count_stray(),
+        }
         match method {
             "notifications/progress" => self.accept_progress(params_text),
             "notifications/cancelled" => {
@@ -300,14 +302,21 @@ impl Inbox {
             // A call whose waker panics harms nobody else.
             Handled::Settled(Some(waker)) => contain(|| waker.wake()),
             Handled::Settled(None) => {}
-            Handled::Stray => {
+            Handled::Late | Handled::Stray => {
                 if self.config.on_event.is_some() {
                     self.emit(&Event::Stray { excerpt: &what() });
                 }
+                if matches!(handled, Handled::Stray) {
+                    self.count_stray();
+                }
             }
-            Handled::Flood => {
-                self.session.fail(Error::protocol(Violation::Flood));
-            }
+        }
+    }
+
+    fn count_stray(&self) {
+        let now = self.alarm.now();
+        if !self.exchange.lock().count_stray(now) {
+            self.session.fail(Error::protocol(Violation::Flood));
         }
     }
 

@@ -33,8 +33,9 @@ pub struct Limits {
     pub sends: usize,
     /// How many requests of the server's are answered at a time. One more is refused. Default 64.
     pub server_requests: usize,
-    /// How many messages in a row may belong to nobody (stray output, late replies, malformed lines)
-    /// before the session ends. Default 10 000.
+    /// How many messages in a row may belong to nobody within a minute, before the session ends: stray
+    /// output, malformed lines, notifications that this crate does not know, replies that no call waits
+    /// for. A late reply to a call that was given up does not count. Default 10 000.
     pub stray: usize,
     /// How much of a child's standard error is kept, in bytes: its end. Default 16 KiB.
     pub stderr_tail: usize,

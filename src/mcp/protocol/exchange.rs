@@ -2,6 +2,7 @@
 //!
 //! - getters: [`len`](Exchange::len);
 //! - `handle_*`: what arrived; each returns what the caller must do with the lock released;
+//!   [`count_stray`](Exchange::count_stray): it is nobody's;
 //! - commands: [`begin`](Exchange::begin), [`forget`](Exchange::forget), [`give_up`](Exchange::give_up);
 //! - `poll_*`: what a call asks.
 //!
@@ -36,8 +37,9 @@ pub(crate) struct Exchange {
     limit: usize,
     /// Calls that were given up, less the late replies since: nothing need be kept of each of them.
     owed: u64,
-    /// Messages in a row that belonged to nobody.
+    /// Messages in a row that belonged to nobody, and when the first of them came.
     stray: usize,
+    stray_since: u64,
     stray_limit: usize,
 }
 
@@ -51,16 +53,19 @@ struct Call {
     news: Option<u64>,
 }
 
+/// How long messages that belong to nobody are counted together, in milliseconds.
+const STRAY_PERIOD: u64 = 60_000;
+
 /// What became of something that arrived.
 #[derive(Debug)]
 #[must_use = "the waker inside must be woken"]
 pub(crate) enum Handled {
     /// It settled a call: wake it.
     Settled(Option<Waker>),
-    /// It belongs to nobody.
+    /// A late reply to a call that was given up.
+    Late,
+    /// It belongs to nobody: count it.
     Stray,
-    /// It belongs to nobody, like too many before it.
-    Flood,
 }
 
 /// What a call's poll found.
@@ -75,7 +80,7 @@ pub(crate) enum Polled {
 
 impl Exchange {
     pub(crate) fn new(limit: usize, stray_limit: usize) -> Self {
-        Self { next: 1, calls: HashMap::new(), limit, owed: 0, stray: 0, stray_limit }
+        Self { next: 1, calls: HashMap::new(), limit, owed: 0, stray: 0, stray_since: 0, stray_limit }
     }
 
     /// A new call's id; `None` where the limit is reached.
@@ -148,27 +153,38 @@ impl Exchange {
     ) -> Handled {
         match id {
             ResponseId::Ours(id) => self.settle(id, outcome.map_err(ReplyError::Rpc)),
-            ResponseId::Foreign | ResponseId::Null | ResponseId::Absent => self.stray(),
+            ResponseId::Foreign | ResponseId::Null | ResponseId::Absent => Handled::Stray,
         }
     }
 
     pub(crate) fn handle_malformed(&mut self, malformed: Malformed) -> Handled {
         match malformed.id {
             Some(id) => self.settle(id, Err(ReplyError::Malformed(malformed.reason))),
-            None => self.stray(),
+            None => Handled::Stray,
         }
     }
 
     pub(crate) fn handle_too_long(&mut self, id: Option<u64>, limit: usize) -> Handled {
         match id {
             Some(id) => self.settle(id, Err(ReplyError::TooLong(limit))),
-            None => self.stray(),
+            None => Handled::Stray,
         }
     }
 
-    /// A request or a notification from the server: no reply, but not stray either.
+    /// A request or a known notification from the server: no reply, but not stray either.
     pub(crate) fn handle_other(&mut self) {
         self.stray = 0;
+    }
+
+    /// Something that belongs to nobody has come; `false` if there were too many in too short a time. What
+    /// comes now and then for days is no flood. `now` is in milliseconds.
+    #[must_use]
+    pub(crate) fn count_stray(&mut self, now: u64) -> bool {
+        if self.stray == 0 || now.saturating_sub(self.stray_since) >= STRAY_PERIOD {
+            (self.stray, self.stray_since) = (0, now);
+        }
+        self.stray += 1;
+        self.stray <= self.stray_limit
     }
 
     /// The only call there is, if there is just one. During the handshake an error that names nobody
@@ -196,16 +212,12 @@ impl Exchange {
             }
             None if id < self.next && self.owed > 0 => {
                 self.owed -= 1;
-                Handled::Stray
+                Handled::Late
             }
-            _ => self.stray(),
+            _ => Handled::Stray,
         }
     }
 
-    fn stray(&mut self) -> Handled {
-        self.stray += 1;
-        if self.stray > self.stray_limit { Handled::Flood } else { Handled::Stray }
-    }
 }
 
 /// Whether a message is a reply that names nobody.
