@@ -31,7 +31,8 @@ pub struct Limits {
     /// How many answers to the server are on their way at once, and how many cancellations: over HTTP each
     /// is a request. At least one. Default 16.
     pub sends: usize,
-    /// How many requests of the server's are answered at a time. One more is refused. Default 64.
+    /// How many requests of the server's are answered at a time. One more is refused; and a call fails
+    /// whose answer asks for more input than that at once, before anybody is asked. Default 64.
     pub server_requests: usize,
     /// How many messages in a row may belong to nobody within a minute, before the session ends: stray
     /// output, malformed lines, notifications that this crate does not know, replies that no call waits
@@ -47,9 +48,11 @@ pub struct Limits {
     pub resumptions: usize,
     /// How many times in a row a server may ask for input before it answers a call. Default 10.
     pub rounds: usize,
-    /// How many changes a [`Subscription`](super::Subscription) keeps until they are fetched. Default
-    /// 1 024.
+    /// How many changes a [`Subscription`](super::Subscription) keeps until they are fetched. Over it the
+    /// oldest are lost, which is told ([`Change::Lagged`](super::Change::Lagged)). Default 1 024.
     pub changes: usize,
+    /// How much text there may be in those changes together, in bytes: over it the same. Default 16 MiB.
+    pub change_bytes: usize,
     /// Of how many tasks at a time progress is reported, as long as their end is not known. One more, and
     /// the oldest is reported no more. Default 1 024.
     pub reported_tasks: usize,
@@ -79,6 +82,7 @@ impl Default for Limits {
             resumptions: 2,
             rounds: 10,
             changes: 1_024,
+            change_bytes: 16 * MIB,
             reported_tasks: 1_024,
             pages: 1_000,
             eras: 1_024,
