@@ -128,7 +128,11 @@ impl Inbox {
                 for message in messages {
                     match message {
                         Ok(message) => self.accept_message(message),
-                        Err(malformed) => self.accept_malformed(malformed, b"(in a batch)"),
+                        Err(malformed) => self.accept_in_batch(malformed),
+                    }
+                    // Too many of them are nobody's, perhaps.
+                    if self.session.is_ended() {
+                        break;
                     }
                 }
             }
@@ -290,6 +294,10 @@ impl Inbox {
             changes.push(method, params.map(|params| params.to_owned().into()));
         }
         changes.is_some()
+    }
+
+    pub(crate) fn accept_in_batch(&self, malformed: Malformed) {
+        self.accept_malformed(malformed, b"(in a batch)");
     }
 
     fn accept_malformed(&self, malformed: Malformed, text: &[u8]) {

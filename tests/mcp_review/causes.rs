@@ -47,7 +47,6 @@ fn io_05_rmcp_1_3_5_a_reply_that_is_too_long_fails_its_call_wherever_its_id_is()
 }
 
 #[test]
-#[ignore = "fails: of a batch no more than 1000 members are read; Limits does not say so"]
 fn m_11_a_reply_anywhere_in_a_batch_settles_its_call() {
     once(async |_| {
         let (stdio, server) = pair(|peer, message| match tool(message) {
