@@ -27,6 +27,10 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
+/// How long a request of the server's is answered at most before calls count silence again, where
+/// [`Timeouts::total`] does not say.
+const LONGEST_ANSWER: Duration = Duration::from_secs(600);
+
 /// Where a transport puts what it receives.
 ///
 /// No method waits, and none calls the transport.
@@ -38,9 +42,10 @@ pub struct Inbox {
     alarm: Alarm,
     reporters: Reporters,
     subscriptions: Mutex<HashMap<u64, Arc<Changes>>>,
-    /// How many requests of the server's are being answered, and when the last answer was made: until
-    /// then nobody's silence counts (REV-11).
+    /// How many requests of the server's are being answered, when the last of them came, and when the last
+    /// answer was made: until then nobody's silence counts (REV-11), within bounds.
     serving: AtomicUsize,
+    asked_at: AtomicU64,
     served_at: AtomicU64,
     /// Until the handshake is over, an error that names nobody can only mean its one call.
     handshaking: AtomicBool,
@@ -61,6 +66,7 @@ impl Inbox {
             reporters: Reporters::default(),
             subscriptions: Mutex::default(),
             serving: AtomicUsize::new(0),
+            asked_at: AtomicU64::new(0),
             served_at: AtomicU64::new(0),
             handshaking: AtomicBool::new(true),
             tool_changes: AtomicU64::new(0),
@@ -176,6 +182,7 @@ impl Inbox {
             let body = message::encode_result(&request.id, empty_object());
             ("queued answers", self.post_answer(Outgoing { id: None, method: None, body, routing: None }))
         } else {
+            self.asked_at.store(self.alarm.now(), Ordering::Relaxed);
             self.serving.fetch_add(1, Ordering::Relaxed);
             ("queued requests of the server", self.work.push(Work::Serve(request)))
         };
@@ -354,6 +361,18 @@ impl Inbox {
         self.serving.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// When the server last had a request answered, or now while one is; but one that is never answered, because
+    /// its handler hangs, counts for no longer than a call may take.
+    fn last_asked(&self, now: u64) -> u64 {
+        let served = self.served_at.load(Ordering::Relaxed);
+        if self.serving.load(Ordering::Relaxed) == 0 {
+            return served;
+        }
+        let patience = millis(self.timeouts().total.unwrap_or(LONGEST_ANSWER));
+        let until = self.asked_at.load(Ordering::Relaxed).saturating_add(patience);
+        served.max(until.min(now))
+    }
+
     pub(crate) fn tool_changes(&self) -> u64 {
         self.tool_changes.load(Ordering::Relaxed)
     }
@@ -417,9 +436,7 @@ impl Inbox {
         if deadline.seen != rung {
             let now = self.alarm.now();
             if let Some(silence) = deadline.silence {
-                let busy = self.serving.load(Ordering::Relaxed) > 0;
-                let served = if busy { now } else { self.served_at.load(Ordering::Relaxed) };
-                let news = self.exchange.lock().news(id).unwrap_or(0).max(served);
+                let news = self.exchange.lock().news(id).unwrap_or(0).max(self.last_asked(now));
                 deadline.silent_at = deadline.silent_at.max(news.saturating_add(millis(silence)));
             }
             if now >= deadline.at() {

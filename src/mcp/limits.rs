@@ -13,8 +13,8 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The longest line over stdio, in bytes. A longer one is skipped; if it can be told whose reply it
-    /// is, that call fails. Default 16 MiB.
+    /// The longest line over stdio, in bytes; a batch is one. A longer one is skipped; if it can be told
+    /// whose reply it is, that call fails. Default 16 MiB.
     pub line: usize,
     /// The longest server-sent event, in bytes. A longer one fails its call. Default 16 MiB.
     pub event: usize,
@@ -94,7 +94,10 @@ impl Default for Limits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {
-    /// A call without news from the server. Default 60 s.
+    /// A call without news from the server: its progress; and for all calls, a request of the server's. While
+    /// handlers answer those, no silence counts, as the answer may be what a call waits for, and a user may have to
+    /// give it. But no handler makes calls wait for ever: one that takes longer than [`total`](Self::total), or
+    /// than 10 min where that is `None`, is not waited for any more. Default 60 s.
     pub silence: Option<Duration>,
     /// A call as a whole, whatever the news. Default 10 min.
     pub total: Option<Duration>,

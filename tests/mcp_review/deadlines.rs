@@ -186,7 +186,6 @@ fn liv_19_liv_23_the_end_of_the_session_ends_a_call_beside_a_blocked_driver() {
 }
 
 #[test]
-#[ignore = "fails: one handler that hangs stops the silence clock of every call; only the docs of the code say so"]
 fn rev_11_a_handler_that_hangs_does_not_stop_other_calls_clocks_for_ever() {
     once(async |_| {
         let clock = Clock::new();
