@@ -29,9 +29,11 @@ use std::task::{Context, Poll};
 /// **Drop:** ends the session ([`Cause::Dropped`](crate::Cause::Dropped)) and gives the transport up:
 /// sockets are closed, a child's process group is killed. It needs no runtime.
 ///
-/// **Panics:** a panic in a transport or an event hook is the session's cause
+/// **Panics:** a panic in a transport is the session's cause
 /// ([`Cause::Panicked`](crate::Cause::Panicked)) and goes on in whoever polls this. During the
-/// handshake and in [`with`](Self::with) it is the cause only.
+/// handshake and in [`with`](Self::with) it is the cause only. What the application hands in to be told or
+/// asked something (handlers, the event hook) is called here, too, and a panic there hurts nobody: a
+/// handler's is an error for the server, any other is reported by the panic hook and nothing more.
 #[must_use = "a client's calls wait until its driver is polled"]
 pub struct Driver {
     run: Option<BoxFuture<'static, ()>>,

@@ -337,7 +337,8 @@ impl Inbox {
 
     pub(crate) fn emit(&self, event: &Event<'_>) {
         if let Some(on_event) = &self.config.on_event {
-            on_event(event);
+            // It is the application's; the panic hook has reported it.
+            contain(|| on_event(event));
         }
     }
 
