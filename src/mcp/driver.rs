@@ -220,11 +220,7 @@ impl<'a> Sends<'a> {
     }
 }
 
-fn is_under_way(
-    send: &mut BoxFuture<'_, Result<Sent, Error>>,
-    inbox: &Inbox,
-    cx: &mut Context<'_>,
-) -> bool {
+fn is_under_way(send: &mut BoxFuture<'_, Result<Sent, Error>>, inbox: &Inbox, cx: &mut Context<'_>) -> bool {
     match send.as_mut().poll(cx) {
         Poll::Pending => true,
         Poll::Ready(Ok(_)) => false,

@@ -56,6 +56,9 @@ pub struct Limits {
     /// Of how many tasks at a time progress is reported, as long as their end is not known. One more, and
     /// the oldest is reported no more. Default 1 024.
     pub reported_tasks: usize,
+    /// How many times in a row asking after a task may fail in a way that may pass (TSK-09). Once more, and
+    /// who waits for the task gets the error. Default 3.
+    pub task_failures: usize,
     /// How many pages a `list_*` method fetches. Default 1 000.
     pub pages: usize,
     /// How many origins an [`EraCache`](super::EraCache) remembers; the one that was connected to the
@@ -84,6 +87,7 @@ impl Default for Limits {
             changes: 1_024,
             change_bytes: 16 * MIB,
             reported_tasks: 1_024,
+            task_failures: 3,
             pages: 1_000,
             eras: 1_024,
         }

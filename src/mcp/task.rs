@@ -11,9 +11,6 @@ use serde_json::value::{RawValue, to_raw_value};
 use std::borrow::Cow;
 use std::time::Duration;
 
-/// How many times in a row asking after a task may fail in a passing way (TSK-09).
-pub(crate) const FAILURES: usize = 3;
-
 /// How long to wait before a task is asked after again: what it says, or a second. One that says 0 is not to
 /// be asked in a hot loop.
 pub(crate) fn interval(wished: Option<Duration>) -> Duration {

@@ -217,7 +217,6 @@ impl Exchange {
             _ => Handled::Stray,
         }
     }
-
 }
 
 /// Whether a message is a reply that names nobody.
