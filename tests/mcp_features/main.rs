@@ -11,6 +11,7 @@ mod check;
 #[path = "../fault/mod.rs"]
 mod fault;
 
+mod bounds;
 mod calls;
 mod elicit;
 mod era;

@@ -10,7 +10,6 @@ use crate::kit::{Feed, Log, http, seconds};
 use futures::future::join;
 use serde_json::json;
 use shared_fate::mcp::{Limits, Sse};
-use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[test]
@@ -41,30 +40,6 @@ fn io_05_rmcp_1_3_5_a_reply_that_is_too_long_fails_its_call_wherever_its_id_is()
                 let error = result.unwrap_err();
                 assert!(!error.is_timeout(), "{error:#}");
                 assert_eq!(limit(&error).1, 10_000);
-            })
-            .await;
-    });
-}
-
-#[test]
-fn m_11_a_reply_anywhere_in_a_batch_settles_its_call() {
-    once(async |_| {
-        let (stdio, server) = pair(|peer, message| match tool(message) {
-            "batch" => {
-                let mut batch = vec![json!({ "method": "x" }); 1000];
-                batch.extend(answer(message));
-                peer.say(&json!(batch));
-            }
-            _ => normal(peer, message),
-        });
-        let (client, driver) = on(&Clock::new()).connect(stdio).await.unwrap();
-        driver
-            .with(async {
-                let mut call = pin!(client.call_tool("batch", ()));
-                assert!(futures::poll!(&mut call).is_pending());
-                server.arrival(|message| tool(message) == "batch").await;
-                client.ping().await.unwrap();
-                assert!(futures::poll!(&mut call).is_ready());
             })
             .await;
     });

@@ -186,32 +186,6 @@ fn liv_19_liv_23_the_end_of_the_session_ends_a_call_beside_a_blocked_driver() {
 }
 
 #[test]
-fn rev_11_a_handler_that_hangs_does_not_stop_other_calls_clocks_for_ever() {
-    once(async |_| {
-        let clock = Clock::new();
-        let (stdio, server) = pair(normal);
-        let builder = on(&clock).on_request("x", |_| std::future::pending());
-        let (client, driver) = builder.connect(stdio).await.unwrap();
-        driver
-            .with(async {
-                let mut options = CallOptions::default();
-                options.silence = Some(seconds(10));
-                server.peer.say(&json!({ "jsonrpc": "2.0", "id": "q", "method": "x" }));
-                client.ping().await.unwrap();
-                let patient = client.with_options(options);
-                let mut call = pin!(patient.call_tool("held", ()));
-                assert!(futures::poll!(&mut call).is_pending());
-                for _ in 0..100 {
-                    clock.advance(seconds(3600));
-                    client.ping().await.unwrap();
-                }
-                assert!(futures::poll!(&mut call).is_ready(), "silent for 100 hours");
-            })
-            .await;
-    });
-}
-
-#[test]
 fn to_03_a_deadline_is_kept_while_the_application_calls_from_a_handler() {
     once(async |_| {
         let clock = Clock::new();
