@@ -78,7 +78,7 @@ impl Client {
                         return Poll::Ready(call.settle(reply));
                     }
                 }
-                if let Poll::Ready(reply) = inbox.poll_reply(call.id, cx) {
+                if let Poll::Ready(reply) = inbox.poll_reply(call.id, deadline.at(), cx) {
                     return Poll::Ready(call.settle(reply));
                 }
                 inbox

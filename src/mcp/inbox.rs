@@ -408,12 +408,13 @@ impl Inbox {
         self.exchange.lock().give_up();
     }
 
-    pub(crate) fn poll_reply(&self, id: u64, cx: &mut Context<'_>) -> Poll<Reply> {
+    /// Looks for a reply. If there is none, the task is woken when there is, and at `due` or before.
+    pub(crate) fn poll_reply(&self, id: u64, due: u64, cx: &mut Context<'_>) -> Poll<Reply> {
         let mut polled = self.exchange.lock().poll_reply(id, cx.waker());
         if matches!(polled, Polled::NeedsWaker) {
             let waker = cx.waker().clone();
             let left_over;
-            (polled, left_over) = self.exchange.lock().register(id, waker);
+            (polled, left_over) = self.exchange.lock().register(id, due, waker);
             drop(left_over);
         }
         match polled {
@@ -444,12 +445,29 @@ impl Inbox {
                 return Poll::Ready(());
             }
             deadline.seen = rung;
+            self.go_on(id, deadline.at());
         }
         if deadline.at() != u64::MAX {
-            let ring = || Waker::from(Arc::new(Ring(self.this.clone())));
-            self.alarm.arm(deadline.at(), rung, ring);
+            self.alarm.arm(deadline.at(), || self.ring(false));
         }
         Poll::Pending
+    }
+
+    /// After the alarm: a call that goes on sees to those that were not woken, if nobody else has.
+    fn go_on(&self, id: u64, due: u64) {
+        let mut exchange = self.exchange.lock();
+        exchange.put_off(id, due);
+        let others = if self.alarm.is_armed() { None } else { exchange.earliest() };
+        drop(exchange);
+        let first = others.map_or(due, |others| others.min(due));
+        if first != u64::MAX {
+            self.alarm.arm(first, || self.ring(false));
+            self.alarm.arm_backup(first, || self.ring(true));
+        }
+    }
+
+    fn ring(&self, everybody: bool) -> Waker {
+        Waker::from(Arc::new(Ring { inbox: self.this.clone(), everybody }))
     }
 }
 
@@ -469,7 +487,7 @@ impl Deadline {
         Self { silence, silent_at: at(silence), total_at: at(total), seen: inbox.alarm.rung() }
     }
 
-    fn at(&self) -> u64 {
+    pub(crate) fn at(&self) -> u64 {
         self.silent_at.min(self.total_at)
     }
 
@@ -479,14 +497,23 @@ impl Deadline {
     }
 }
 
-/// The alarm's waker: wakes every pending call, whoever polls them.
-struct Ring(Weak<Inbox>);
+/// The alarm's waker: wakes pending calls, whoever polls them.
+struct Ring {
+    inbox: Weak<Inbox>,
+    everybody: bool,
+}
 
 impl Wake for Ring {
     fn wake(self: Arc<Self>) {
-        if let Some(inbox) = self.0.upgrade() {
-            inbox.alarm.ring();
-            let wakers = inbox.exchange.lock().take_wakers();
+        if let Some(inbox) = self.inbox.upgrade() {
+            let (until, covered) = match self.everybody {
+                false => inbox.alarm.ring(),
+                true => {
+                    inbox.alarm.ring_backup();
+                    (u64::MAX, u64::MAX)
+                }
+            };
+            let wakers = inbox.exchange.lock().take_due(until, covered);
             for waker in wakers {
                 contain(|| waker.wake());
             }

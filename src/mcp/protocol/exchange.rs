@@ -49,6 +49,8 @@ struct Call {
     /// It has got its reply, fetched or not.
     settled: bool,
     waker: Option<Waker>,
+    /// When it is to be woken, whatever happens, on the caller's clock.
+    due: u64,
     /// When there was last a sign of life, on the caller's clock.
     news: Option<u64>,
 }
@@ -120,9 +122,11 @@ impl Exchange {
     }
 
     /// The second half of [`poll_reply`](Self::poll_reply), after the waker was cloned with the lock
-    /// released: so it looks again. Returns the waker that is left over, too.
-    pub(crate) fn register(&mut self, id: u64, waker: Waker) -> (Polled, Option<Waker>) {
+    /// released: so it looks again. The call is `due` to be woken then. Returns the waker that is left over,
+    /// too.
+    pub(crate) fn register(&mut self, id: u64, due: u64, waker: Waker) -> (Polled, Option<Waker>) {
         let Some(call) = self.calls.get_mut(&id) else { return (Polled::Pending, Some(waker)) };
+        call.due = due;
         match call.reply.take() {
             Some(reply) => (Polled::Ready(reply), Some(waker)),
             None => (Polled::Pending, call.waker.replace(waker)),
@@ -196,9 +200,39 @@ impl Exchange {
         }
     }
 
-    /// Every waker, out of its entry: the calls will look at the clock and register anew.
-    pub(crate) fn take_wakers(&mut self) -> Vec<Waker> {
-        self.calls.values_mut().filter_map(|call| call.waker.take()).collect()
+    /// A call that waits is due at another time than it thought.
+    pub(crate) fn put_off(&mut self, id: u64, due: u64) {
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.due = due;
+        }
+    }
+
+    /// When the first of the calls that wait is due.
+    pub(crate) fn earliest(&self) -> Option<u64> {
+        self.calls.values().filter(|call| call.waker.is_some()).map(|call| call.due).min()
+    }
+
+    /// The wakers of the calls that are due by `until`, out of their entries: the calls will look at the
+    /// clock and register anew. If none of the rest is due before `covered`, the first of them is woken, to see
+    /// to the others; otherwise they all are.
+    pub(crate) fn take_due(&mut self, until: u64, covered: u64) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        let mut rest: Option<(u64, u64)> = None;
+        for (id, call) in &mut self.calls {
+            if call.due <= until {
+                wakers.extend(call.waker.take());
+            } else if call.waker.is_some() && rest.is_none_or(|(due, _)| call.due < due) {
+                rest = Some((call.due, *id));
+            }
+        }
+        match rest {
+            Some((due, first)) if due >= covered => {
+                wakers.extend(self.calls.get_mut(&first).and_then(|call| call.waker.take()));
+                wakers
+            }
+            Some(_) => self.calls.values_mut().filter_map(|call| call.waker.take()).chain(wakers).collect(),
+            None => wakers,
+        }
     }
 
     fn settle(&mut self, id: u64, reply: Reply) -> Handled {
