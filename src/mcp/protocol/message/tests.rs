@@ -275,7 +275,7 @@ fn m_11_a_batch_is_not_empty_and_is_valid_json() {
 fn m_11_a_batch_is_read_to_its_end_however_it_is_written() {
     for (text, count) in [
         (format!("[{}]", vec![r#"{"id":1,"result":1}"#; 5000].join(",")), 5000),
-        (format!(" \t[ {} ] \n", vec![r#"{"id":1,"result":"],["}"#; 3].join(" \n,\t")), 3),
+        (format!(" \t[ {} ] \n", [r#"{"id":1,"result":"],["}"#; 3].join(" \n,\t")), 3),
         (r#"[{"id":1,"result":[1,[2]]}]"#.to_owned(), 1),
     ] {
         let members = batch(&text);
