@@ -99,7 +99,7 @@ impl Builder {
     }
 
     /// Is told what is no call's business. Called from the driver and from calls, so it must not
-    /// block; a panic in it is theirs.
+    /// block. A panic in it goes no further, as with all that is the application's.
     pub fn on_event(mut self, on_event: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
         self.config.on_event = Some(Arc::new(on_event));
         self

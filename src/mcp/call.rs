@@ -93,7 +93,7 @@ impl Client {
                         return Poll::Ready(call.settle(reply));
                     }
                 }
-                if let Poll::Ready(reply) = inbox.poll_reply(call.id, cx) {
+                if let Poll::Ready(reply) = inbox.poll_reply(call.id, deadline.at(), cx) {
                     return Poll::Ready(call.settle(reply));
                 }
                 inbox
@@ -269,8 +269,11 @@ impl Drop for PendingCall<'_> {
         // CAN-02.
         if self.tracking.is_unsent() || self.shared.transport.retract(self.id) {
             self.retracted.store(true, Ordering::Relaxed);
-        } else if self.cancellable && !self.shared.inbox.session().is_ended() {
-            self.shared.inbox.post(cancellation(self.id));
+            return;
+        }
+        self.shared.inbox.give_up();
+        if self.cancellable && !self.shared.inbox.session().is_ended() {
+            self.shared.inbox.post_cancellation(cancellation(self.id));
         }
     }
 }

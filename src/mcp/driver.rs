@@ -9,8 +9,8 @@ use super::inbox::Inbox;
 use super::keep_alive::keep_alive;
 use super::protocol::message::RpcError;
 use super::timer::BoxFuture;
-use super::transport::{Outgoing, Sent, Transport};
-use super::work::Work;
+use super::transport::{Outgoing, Sent};
+use super::work::{Room, Work};
 use pin_project_lite::pin_project;
 use std::fmt;
 use std::future::poll_fn;
@@ -29,16 +29,15 @@ use std::task::{Context, Poll};
 /// **Drop:** ends the session ([`Cause::Dropped`](crate::Cause::Dropped)) and gives the transport up:
 /// sockets are closed, a child's process group is killed. It needs no runtime.
 ///
-/// **Panics:** a panic in a transport or an event hook is the session's cause
+/// **Panics:** a panic in a transport is the session's cause
 /// ([`Cause::Panicked`](crate::Cause::Panicked)) and goes on in whoever polls this. During the
-/// handshake and in [`with`](Self::with) it is the cause only.
+/// handshake and in [`with`](Self::with) it is the cause only. What the application hands in to be told or
+/// asked something (handlers, the event hook) is called here, too, and a panic there hurts nobody: a
+/// handler's is an error for the server, any other is reported by the panic hook and nothing more.
 #[must_use = "a client's calls wait until its driver is polled"]
 pub struct Driver {
     run: Option<BoxFuture<'static, ()>>,
 }
-
-/// How many messages that nobody waits for are on their way at once. Over HTTP each is a request.
-const CONCURRENT_SENDS: usize = 16;
 
 impl Driver {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
@@ -153,31 +152,26 @@ async fn pump(shared: &Shared) -> Result<(), Error> {
     let mut run = pin!(transport.run(inbox));
     let mut keep_alive = pin!(keep_alive(shared));
     let mut serving = Serving::default();
-    let mut sends: Vec<BoxFuture<'_, Result<Sent, Error>>> = Vec::new();
+    // Apart from each other: a server that is slow to take cancellations gets its answers all the same.
+    let (mut answers, mut cancellations) = (Sends::new(shared), Sends::new(shared));
     let post_answer = |answer| {
         inbox.served();
-        if !inbox.post(answer) {
+        if !inbox.post_answer(answer) {
             let limit = inbox.limits().outbox;
             inbox.session().fail(Error::limit("queued answers", limit, Delivery::NotSent));
         }
     };
     poll_fn(|cx| {
         serving.poll(cx, post_answer);
+        answers.poll(cx);
+        cancellations.poll(cx);
         loop {
-            sends.retain_mut(|send| match send.as_mut().poll(cx) {
-                Poll::Pending => true,
-                Poll::Ready(Ok(_)) => false,
-                Poll::Ready(Err(error)) => {
-                    inbox.emit(&Event::NotDelivered(&error));
-                    false
-                }
-            });
-            if sends.len() >= CONCURRENT_SENDS {
-                break;
-            }
-            let Poll::Ready(work) = inbox.poll_work(cx) else { break };
+            // Whatever cannot be sent now, the server's requests go on.
+            let room = Room { answers: answers.has_room(), cancellations: cancellations.has_room() };
+            let Poll::Ready(work) = inbox.poll_work(room, cx) else { break };
             match work {
-                Work::Send(message) => sends.push(Box::pin(send_bounded(transport, inbox, message))),
+                Work::Answer(message) => answers.send(message, cx),
+                Work::Cancel(message) => cancellations.send(message, cx),
                 Work::Serve(request) if serving.len() >= inbox.limits().server_requests => {
                     let busy = RpcError::new(-32603, "the client is busy with other requests");
                     post_answer(handlers::answer(&request.id, Err(busy)));
@@ -186,7 +180,7 @@ async fn pump(shared: &Shared) -> Result<(), Error> {
                     Ok(()) => serving.poll(cx, post_answer),
                     Err(answer) => post_answer(answer),
                 },
-                Work::Cancel(id) => (0..serving.cancel(&id)).for_each(|_| inbox.served()),
+                Work::Forget(id) => (0..serving.cancel(&id)).for_each(|_| inbox.served()),
             }
         }
         // Read first: an answer that has come is no missed one, however late the driver is.
@@ -198,6 +192,42 @@ async fn pump(shared: &Shared) -> Result<(), Error> {
     .await
 }
 
-async fn send_bounded(transport: &dyn Transport, inbox: &Inbox, message: Outgoing) -> Result<Sent, Error> {
-    within(inbox, inbox.timeouts().silence, transport.send(message, inbox)).await
+/// Messages that nobody waits for, on their way.
+struct Sends<'a> {
+    shared: &'a Shared,
+    under_way: Vec<BoxFuture<'a, Result<Sent, Error>>>,
+}
+
+impl<'a> Sends<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        Self { shared, under_way: Vec::new() }
+    }
+
+    fn has_room(&self) -> bool {
+        self.under_way.len() < self.shared.inbox.limits().sends.max(1)
+    }
+
+    fn send(&mut self, message: Outgoing, cx: &mut Context<'_>) {
+        let (transport, inbox) = (&*self.shared.transport, &*self.shared.inbox);
+        let limit = inbox.timeouts().silence;
+        let mut send: BoxFuture<'a, _> = Box::pin(within(inbox, limit, transport.send(message, inbox)));
+        if is_under_way(&mut send, inbox, cx) {
+            self.under_way.push(send);
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) {
+        self.under_way.retain_mut(|send| is_under_way(send, &self.shared.inbox, cx));
+    }
+}
+
+fn is_under_way(send: &mut BoxFuture<'_, Result<Sent, Error>>, inbox: &Inbox, cx: &mut Context<'_>) -> bool {
+    match send.as_mut().poll(cx) {
+        Poll::Pending => true,
+        Poll::Ready(Ok(_)) => false,
+        Poll::Ready(Err(error)) => {
+            inbox.emit(&Event::NotDelivered(&error));
+            false
+        }
+    }
 }

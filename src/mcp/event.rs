@@ -29,7 +29,8 @@ pub enum Event<'a> {
         /// What the server called it: [`ElicitUrl::id`](super::ElicitUrl::id).
         id: &'a str,
     },
-    /// Any other notification.
+    /// Any other notification. This crate knows no use for it, so too many in a row, and of nothing else, end
+    /// the session ([`Limits::stray`](super::Limits::stray)).
     Notification {
         /// Its method.
         method: &'a str,
@@ -100,6 +101,24 @@ pub(crate) fn related_task<'de, D: Deserializer<'de>>(meta: D) -> Result<Option<
     let meta = Option::<Box<RawValue>>::deserialize(meta)?;
     let meta: Option<Meta> = meta.and_then(|meta| serde_json::from_str(meta.get()).ok());
     Ok(meta.map(|meta| meta.task.id))
+}
+
+/// Whether this crate knows what a server means by it.
+pub(crate) fn is_known(method: &str) -> bool {
+    const KNOWN: [&str; 11] = [
+        "notifications/cancelled",
+        "notifications/elicitation/complete",
+        "notifications/message",
+        "notifications/progress",
+        "notifications/prompts/list_changed",
+        "notifications/resources/list_changed",
+        "notifications/resources/updated",
+        "notifications/subscriptions/acknowledged",
+        "notifications/tasks",
+        "notifications/tools/list_changed",
+        TASK_STATUS,
+    ];
+    KNOWN.contains(&method)
 }
 
 /// Makes an event of a notification. `params` is its parameters, as JSON text.

@@ -1,8 +1,12 @@
 //! [`Inbox`]: where a transport puts what it receives, and what calls and transports share.
 
+mod deadline;
+
+pub(crate) use deadline::Deadline;
+
 use super::builder::Config;
 use super::error::{Delivery, Error, Violation, excerpt};
-use super::event::{Event, Progress, TASK_STATUS, of_notification};
+use super::event::{Event, Progress, TASK_STATUS, is_known, of_notification};
 use super::handlers::ServerRequest;
 use super::limits::{Limits, Timeouts};
 use super::progress::Reporters;
@@ -11,10 +15,10 @@ use super::protocol::message::{self, Inbound, Malformed, Message, RequestId, Res
 use super::protocol::modern::subscription_of;
 use super::protocol::salvage;
 use super::subscription::Changes;
-use super::timer::{Alarm, BoxFuture, millis};
+use super::timer::{Alarm, BoxFuture};
 use super::transport::Outgoing;
 use super::types::Task;
-use super::work::{Work, WorkQueue};
+use super::work::{Room, Work, WorkQueue};
 use crate::Session;
 use crate::contain::contain;
 use crate::sync::Mutex;
@@ -24,7 +28,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// Where a transport puts what it receives.
@@ -38,9 +42,10 @@ pub struct Inbox {
     alarm: Alarm,
     reporters: Reporters,
     subscriptions: Mutex<HashMap<u64, Arc<Changes>>>,
-    /// How many requests of the server's are being answered, and when the last answer was made: until
-    /// then nobody's silence counts (REV-11).
+    /// How many requests of the server's are being answered, when the last of them came, and when the last
+    /// answer was made: until then nobody's silence counts (REV-11), within bounds.
     serving: AtomicUsize,
+    asked_at: AtomicU64,
     served_at: AtomicU64,
     /// Until the handshake is over, an error that names nobody can only mean its one call.
     handshaking: AtomicBool,
@@ -61,6 +66,7 @@ impl Inbox {
             reporters: Reporters::default(),
             subscriptions: Mutex::default(),
             serving: AtomicUsize::new(0),
+            asked_at: AtomicU64::new(0),
             served_at: AtomicU64::new(0),
             handshaking: AtomicBool::new(true),
             tool_changes: AtomicU64::new(0),
@@ -128,7 +134,11 @@ impl Inbox {
                 for message in messages {
                     match message {
                         Ok(message) => self.accept_message(message),
-                        Err(malformed) => self.accept_malformed(malformed, b"(in a batch)"),
+                        Err(malformed) => self.accept_in_batch(malformed),
+                    }
+                    // Too many of them are nobody's, perhaps.
+                    if self.session.is_ended() {
+                        break;
                     }
                 }
             }
@@ -155,26 +165,24 @@ impl Inbox {
                 });
             }
             Message::Request { id, method, params } => {
-                self.exchange.lock().handle_other();
                 self.accept_request(ServerRequest { id, method, params });
             }
-            Message::Notification { method, params } => {
-                self.exchange.lock().handle_other();
-                self.accept_notification(&method, params.as_deref());
-            }
+            Message::Notification { method, params } => self.accept_notification(&method, params.as_deref()),
         }
     }
 
     /// PNG-01 at once; everything else is for the driver.
     fn accept_request(&self, request: ServerRequest) {
         if self.mute.load(Ordering::Relaxed) {
-            let what = format!("the request {:?}, which this revision does not have", request.method);
-            return self.emit(&Event::Stray { excerpt: &what });
+            let what = || format!("the request {:?}, which this revision does not have", request.method);
+            return self.finish(Handled::Stray, what);
         }
+        self.exchange.lock().handle_other();
         let (what, queued) = if request.method == "ping" {
             let body = message::encode_result(&request.id, empty_object());
-            ("queued answers", self.post(Outgoing { id: None, method: None, body, routing: None }))
+            ("queued answers", self.post_answer(Outgoing { id: None, method: None, body, routing: None }))
         } else {
+            self.asked_at.store(self.alarm.now(), Ordering::Relaxed);
             self.serving.fetch_add(1, Ordering::Relaxed);
             ("queued requests of the server", self.work.push(Work::Serve(request)))
         };
@@ -188,9 +196,14 @@ impl Inbox {
             self.tool_changes.fetch_add(1, Ordering::Relaxed);
         }
         if self.accept_change(method, params) {
-            return;
+            return self.exchange.lock().handle_other();
         }
         let params_text = params.map(RawValue::get);
+        match is_known(method) {
+            true => self.exchange.lock().handle_other(),
+            // It has its event; and it is nobody's (M-16).
+            false => self.count_stray(),
+        }
         match method {
             "notifications/progress" => self.accept_progress(params_text),
             "notifications/cancelled" => {
@@ -203,7 +216,7 @@ impl Inbox {
                     && let Some(id) = RequestId::new(id)
                 {
                     // Without room it is answered all the same, which is allowed (CAN-03).
-                    self.work.push(Work::Cancel(id));
+                    self.work.push(Work::Forget(id));
                 }
             }
             _ => {}
@@ -290,6 +303,10 @@ impl Inbox {
         changes.is_some()
     }
 
+    pub(crate) fn accept_in_batch(&self, malformed: Malformed) {
+        self.accept_malformed(malformed, b"(in a batch)");
+    }
+
     fn accept_malformed(&self, malformed: Malformed, text: &[u8]) {
         let handled = self.exchange.lock().handle_malformed(malformed);
         self.finish(handled, || excerpt(text, 100));
@@ -300,30 +317,43 @@ impl Inbox {
             // A call whose waker panics harms nobody else.
             Handled::Settled(Some(waker)) => contain(|| waker.wake()),
             Handled::Settled(None) => {}
-            Handled::Stray => {
+            Handled::Late | Handled::Stray => {
                 if self.config.on_event.is_some() {
                     self.emit(&Event::Stray { excerpt: &what() });
                 }
+                if matches!(handled, Handled::Stray) {
+                    self.count_stray();
+                }
             }
-            Handled::Flood => {
-                self.session.fail(Error::protocol(Violation::Flood));
-            }
+        }
+    }
+
+    fn count_stray(&self) {
+        let now = self.alarm.now();
+        if !self.exchange.lock().count_stray(now) {
+            self.session.fail(Error::protocol(Violation::Flood));
         }
     }
 
     pub(crate) fn emit(&self, event: &Event<'_>) {
         if let Some(on_event) = &self.config.on_event {
-            on_event(event);
+            // It is the application's; the panic hook has reported it.
+            contain(|| on_event(event));
         }
     }
 
-    /// Queues a message that nobody waits for. `false` if there is no room.
-    pub(crate) fn post(&self, message: Outgoing) -> bool {
-        self.work.push(Work::Send(message))
+    /// Queues an answer to the server. `false` if there is no room.
+    pub(crate) fn post_answer(&self, answer: Outgoing) -> bool {
+        self.work.push(Work::Answer(answer))
     }
 
-    pub(crate) fn poll_work(&self, cx: &mut Context<'_>) -> Poll<Work> {
-        self.work.poll_pop(cx)
+    /// Queues a cancellation, best effort: without room the server works for nobody.
+    pub(crate) fn post_cancellation(&self, cancellation: Outgoing) {
+        self.work.push(Work::Cancel(cancellation));
+    }
+
+    pub(crate) fn poll_work(&self, room: Room, cx: &mut Context<'_>) -> Poll<Work> {
+        self.work.poll_pop(room, cx)
     }
 
     pub(crate) fn forget_worker(&self) {
@@ -365,12 +395,18 @@ impl Inbox {
         drop(left_over);
     }
 
-    pub(crate) fn poll_reply(&self, id: u64, cx: &mut Context<'_>) -> Poll<Reply> {
+    /// A call that was forgotten may still get a reply, and that is nobody's fault (CAN-03).
+    pub(crate) fn give_up(&self) {
+        self.exchange.lock().give_up();
+    }
+
+    /// Looks for a reply. If there is none, the task is woken when there is, and at `due` or before.
+    pub(crate) fn poll_reply(&self, id: u64, due: u64, cx: &mut Context<'_>) -> Poll<Reply> {
         let mut polled = self.exchange.lock().poll_reply(id, cx.waker());
         if matches!(polled, Polled::NeedsWaker) {
             let waker = cx.waker().clone();
             let left_over;
-            (polled, left_over) = self.exchange.lock().register(id, waker);
+            (polled, left_over) = self.exchange.lock().register(id, due, waker);
             drop(left_over);
         }
         match polled {
@@ -385,71 +421,6 @@ impl Inbox {
 
     pub(crate) fn clock(&self) -> u64 {
         self.alarm.now()
-    }
-
-    /// Looks whether a call's time is up; if not, sees to it that it is polled in time. To be called
-    /// after [`poll_reply`](Self::poll_reply) has registered the waker.
-    pub(crate) fn poll_deadline(&self, id: u64, deadline: &mut Deadline) -> Poll<()> {
-        let rung = self.alarm.rung();
-        if deadline.seen != rung {
-            let now = self.alarm.now();
-            if let Some(silence) = deadline.silence {
-                let busy = self.serving.load(Ordering::Relaxed) > 0;
-                let served = if busy { now } else { self.served_at.load(Ordering::Relaxed) };
-                let news = self.exchange.lock().news(id).unwrap_or(0).max(served);
-                deadline.silent_at = deadline.silent_at.max(news.saturating_add(millis(silence)));
-            }
-            if now >= deadline.at() {
-                return Poll::Ready(());
-            }
-            deadline.seen = rung;
-        }
-        if deadline.at() != u64::MAX {
-            let ring = || Waker::from(Arc::new(Ring(self.this.clone())));
-            self.alarm.arm(deadline.at(), rung, ring);
-        }
-        Poll::Pending
-    }
-}
-
-/// When a call gives up, on the alarm's clock.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Deadline {
-    silence: Option<Duration>,
-    silent_at: u64,
-    total_at: u64,
-    seen: u64,
-}
-
-impl Deadline {
-    pub(crate) fn new(inbox: &Inbox, silence: Option<Duration>, total: Option<Duration>) -> Self {
-        let now = if silence.is_some() || total.is_some() { inbox.clock() } else { 0 };
-        let at = |limit: Option<Duration>| limit.map_or(u64::MAX, |limit| now.saturating_add(millis(limit)));
-        Self { silence, silent_at: at(silence), total_at: at(total), seen: inbox.alarm.rung() }
-    }
-
-    fn at(&self) -> u64 {
-        self.silent_at.min(self.total_at)
-    }
-
-    /// Whether it was the limit for the whole call that ran out.
-    pub(crate) fn is_total(&self) -> bool {
-        self.total_at <= self.silent_at
-    }
-}
-
-/// The alarm's waker: wakes every pending call, whoever polls them.
-struct Ring(Weak<Inbox>);
-
-impl Wake for Ring {
-    fn wake(self: Arc<Self>) {
-        if let Some(inbox) = self.0.upgrade() {
-            inbox.alarm.ring();
-            let wakers = inbox.exchange.lock().take_wakers();
-            for waker in wakers {
-                contain(|| waker.wake());
-            }
-        }
     }
 }
 

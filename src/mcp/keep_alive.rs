@@ -76,7 +76,7 @@ async fn ping(shared: &Shared) -> Result<(), Error> {
                 Ok(_) | Err(_) => return Poll::Ready(Ok(())),
             }
         }
-        inbox.poll_reply(id, cx).map(|_| Ok(()))
+        inbox.poll_reply(id, u64::MAX, cx).map(|_| Ok(()))
     })
     .await
 }

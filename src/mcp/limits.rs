@@ -13,8 +13,8 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The longest line over stdio, in bytes. A longer one is skipped; if it can be told whose reply it
-    /// is, that call fails. Default 16 MiB.
+    /// The longest line over stdio, in bytes; a batch is one. A longer one is skipped; if it can be told
+    /// whose reply it is, that call fails. Default 16 MiB.
     pub line: usize,
     /// The longest server-sent event, in bytes. A longer one fails its call. Default 16 MiB.
     pub event: usize,
@@ -24,14 +24,19 @@ pub struct Limits {
     pub error_body: usize,
     /// How many calls may be pending at once. One more fails at once. Default 65 536.
     pub pending_calls: usize,
-    /// How much may be queued for the driver: answers to the server, cancellations, requests of the
-    /// server's. Over it, cancellations are dropped; anything else that finds no room ends the session.
-    /// Default 1 024.
+    /// How much may be queued for the driver: so many answers to the server, so many cancellations and so
+    /// many requests of the server's. Over it, cancellations are dropped; an answer or a request that finds
+    /// no room ends the session. Default 1 024.
     pub outbox: usize,
-    /// How many requests of the server's are answered at a time. One more is refused. Default 64.
+    /// How many answers to the server are on their way at once, and how many cancellations: over HTTP each
+    /// is a request. At least one. Default 16.
+    pub sends: usize,
+    /// How many requests of the server's are answered at a time. One more is refused; and a call fails
+    /// whose answer asks for more input than that at once, before anybody is asked. Default 64.
     pub server_requests: usize,
-    /// How many messages in a row may belong to nobody (stray output, late replies, malformed lines)
-    /// before the session ends. Default 10 000.
+    /// How many messages in a row may belong to nobody within a minute, before the session ends: stray
+    /// output, malformed lines, notifications that this crate does not know, replies that no call waits
+    /// for. A late reply to a call that was given up does not count. Default 10 000.
     pub stray: usize,
     /// How much of a child's standard error is kept, in bytes: its end. Default 16 KiB.
     pub stderr_tail: usize,
@@ -50,12 +55,17 @@ pub struct Limits {
     pub idle_connections: usize,
     /// How many times in a row a server may ask for input before it answers a call. Default 10.
     pub rounds: usize,
-    /// How many changes a [`Subscription`](super::Subscription) keeps until they are fetched. Default
-    /// 1 024.
+    /// How many changes a [`Subscription`](super::Subscription) keeps until they are fetched. Over it the
+    /// oldest are lost, which is told ([`Change::Lagged`](super::Change::Lagged)). Default 1 024.
     pub changes: usize,
+    /// How much text there may be in those changes together, in bytes: over it the same. Default 16 MiB.
+    pub change_bytes: usize,
     /// Of how many tasks at a time progress is reported, as long as their end is not known. One more, and
     /// the oldest is reported no more. Default 1 024.
     pub reported_tasks: usize,
+    /// How many times in a row asking after a task may fail in a way that may pass (TSK-09). Once more, and
+    /// who waits for the task gets the error. Default 3.
+    pub task_failures: usize,
     /// How many pages a `list_*` method fetches. Default 1 000.
     pub pages: usize,
     /// How many arguments of a tool may be repeated as headers (`x-mcp-header`, over HTTP). A tool with
@@ -79,6 +89,7 @@ impl Default for Limits {
             error_body: 64 * KIB,
             pending_calls: 65_536,
             outbox: 1_024,
+            sends: 16,
             server_requests: 64,
             stray: 10_000,
             stderr_tail: 16 * KIB,
@@ -88,7 +99,9 @@ impl Default for Limits {
             idle_connections: 32,
             rounds: 10,
             changes: 1_024,
+            change_bytes: 16 * MIB,
             reported_tasks: 1_024,
+            task_failures: 3,
             pages: 1_000,
             mirrored_arguments: 64,
             list: 64 * MIB,
@@ -101,7 +114,10 @@ impl Default for Limits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {
-    /// A call without news from the server. Default 60 s.
+    /// A call without news from the server: its progress; and for all calls, a request of the server's. While
+    /// handlers answer those, no silence counts, as the answer may be what a call waits for, and a user may have to
+    /// give it. But no handler makes calls wait for ever: one that takes longer than [`total`](Self::total), or
+    /// than 10 min where that is `None`, is not waited for any more. Default 60 s.
     pub silence: Option<Duration>,
     /// A call as a whole, whatever the news. Default 10 min.
     pub total: Option<Duration>,

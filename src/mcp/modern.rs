@@ -259,6 +259,10 @@ impl Client {
         left: Option<Duration>,
     ) -> Result<Vec<(String, Box<RawValue>)>, Error> {
         let inbox = &self.shared().inbox;
+        let limit = inbox.limits().server_requests;
+        if wanted.len() > limit {
+            return Err(Error::limit("requests for input at a time", limit, Delivery::Answered));
+        }
         let answer = async {
             if wanted.is_empty() {
                 let wait = 50u64 << round.min(3);

@@ -97,9 +97,24 @@ pub enum Change {
         /// Its parameters.
         params: Option<Json>,
     },
-    /// More than [`Limits::changes`](super::Limits::changes) were not fetched in time, and the oldest are
+    /// More than [`Limits::changes`](super::Limits::changes), or than
+    /// [`Limits::change_bytes`](super::Limits::change_bytes), were not fetched in time, and the oldest are
     /// lost: anything may have changed.
     Lagged,
+}
+
+impl Change {
+    /// How much text it keeps, in bytes.
+    fn size(&self) -> usize {
+        match self {
+            Self::Tools | Self::Prompts | Self::Resources | Self::Lagged => 0,
+            Self::Resource { uri } => uri.len(),
+            Self::Task { id, state, .. } => id.len() + state.as_str().len(),
+            Self::Other { method, params } => {
+                method.len() + params.as_ref().map_or(0, |params| params.as_str().len())
+            }
+        }
+    }
 }
 
 /// The changes at a server, as a stream.
@@ -144,12 +159,15 @@ pub struct Subscription {
 /// Where the changes of one subscription are kept until they are fetched.
 pub(crate) struct Changes {
     limit: usize,
+    byte_limit: usize,
     state: Watched<State>,
 }
 
 #[derive(Default)]
 struct State {
     changes: VecDeque<Change>,
+    /// How much text is in them.
+    bytes: usize,
     lagged: bool,
     acknowledged: Option<Json>,
 }
@@ -174,7 +192,8 @@ impl Client {
             return Err(Error::invalid(InvalidInput::Method(why)));
         }
         let params = super::call::params_of(&Params { notifications: interest }, "unreachable")?;
-        let changes = Arc::new(Changes { limit: self.limits().changes, state: Watched::default() });
+        let (limit, byte_limit) = (self.limits().changes, self.limits().change_bytes);
+        let changes = Arc::new(Changes { limit, byte_limit, state: Watched::default() });
         // No deadline for the end (SUB-08).
         let options = CallOptions {
             subscription: Some(Arc::clone(&changes)),
@@ -270,6 +289,14 @@ impl fmt::Debug for Subscription {
     }
 }
 
+impl State {
+    fn pop(&mut self) -> Option<Change> {
+        let change = self.changes.pop_front()?;
+        self.bytes -= change.size();
+        Some(change)
+    }
+}
+
 impl Changes {
     /// Takes a notification of this subscription.
     pub(crate) fn push(&self, method: &str, params: Option<Json>) {
@@ -302,11 +329,12 @@ impl Changes {
             _ => None,
         };
         let change = known.unwrap_or_else(|| Change::Other { method: method.to_owned(), params });
-        self.state.change(|State { changes, lagged, .. }| {
-            changes.push_back(change);
-            if changes.len() > self.limit {
-                changes.pop_front();
-                *lagged = true;
+        self.state.change(|state| {
+            state.bytes += change.size();
+            state.changes.push_back(change);
+            while state.changes.len() > self.limit || state.bytes > self.byte_limit {
+                drop(state.pop());
+                state.lagged = true;
             }
         });
     }
@@ -314,7 +342,7 @@ impl Changes {
     fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Change> {
         self.state.poll(cx, |state| match std::mem::take(&mut state.lagged) {
             true => Some(Change::Lagged),
-            false => state.changes.pop_front(),
+            false => state.pop(),
         })
     }
 

@@ -11,9 +11,6 @@ use serde_json::value::{RawValue, to_raw_value};
 use std::borrow::Cow;
 use std::time::Duration;
 
-/// How many times in a row asking after a task may fail in a passing way (TSK-09).
-pub(crate) const FAILURES: usize = 3;
-
 /// How long to wait before a task is asked after again: what it says, or a second. One that says 0 is not to
 /// be asked in a hot loop.
 pub(crate) fn interval(wished: Option<Duration>) -> Duration {
@@ -60,6 +57,7 @@ impl Drop for Abandoned<'_> {
         // An id of its own, and nobody who waits for the acknowledgement.
         let Ok(id) = inbox.begin() else { return };
         inbox.forget(id);
+        inbox.give_up();
         let (mut params, mut routing) = (Cow::Borrowed(self.params), None);
         if let Some(modern) = self.shared.modern() {
             let meta = modern.meta().iter().map(|(name, value)| (*name, Cow::Borrowed(&**value)));
@@ -68,6 +66,6 @@ impl Drop for Abandoned<'_> {
             routing = exchanges.then(|| modern.routing(name_of(METHOD, Some(&params))));
         }
         let body = message::encode_request(id, METHOD, Some(&params));
-        inbox.post(Outgoing { id: Some(id), method: Some(METHOD.to_owned()), body, routing });
+        inbox.post_cancellation(Outgoing { id: Some(id), method: Some(METHOD.to_owned()), body, routing });
     }
 }

@@ -5,10 +5,18 @@
 //!
 //! 1. While calls with a deadline are pending, a timer is armed for the earliest of them or before,
 //!    or the alarm has gone off since they registered their wakers.
-//! 2. When it goes off, *every* pending call is woken. Each looks at the clock; those that go on see
-//!    to 1 again. So the alarm needs nobody to run it: not the driver, no task, no thread of ours.
-//! 3. A call registers its waker *before* it reads `rung`, and arms *after*; if the alarm goes off
-//!    in between, the call has been woken and comes back.
+//! 2. When it goes off, those calls are woken whose time is up, and the next one, which sees to 1 for
+//!    all. So the alarm needs nobody to run it: not the driver, no task, no thread of ours. Going off
+//!    touches no timer: it happens in a timer's own waker.
+//! 3. The next one may be dropped, or belong to a task that is stuck. So calls are left asleep only
+//!    if a second timer is armed that wakes everybody [`GRACE`] after the earliest of them, at the
+//!    latest; otherwise all are woken. It is armed by those that the alarm has woken: where it never
+//!    goes off, one timer is all there is.
+//! 4. A call registers its waker *before* it reads `rung`, and arms *after*: if the alarm goes off in
+//!    between, the call has been woken, or finds nothing armed.
+//!
+//! Waking everybody each time would cost the square of the number of calls where their deadlines come one
+//! after the other.
 
 use crate::sync::Mutex;
 use std::fmt;
@@ -51,10 +59,21 @@ impl Timer for AsyncIoTimer {
 /// No timer is armed.
 const NEVER: u64 = u64::MAX;
 
+/// How late a call may be woken at most if the one before it sees to nothing, in milliseconds.
+pub(crate) const GRACE: u64 = 250;
+
 pub(crate) struct Alarm {
     timer: Arc<dyn Timer>,
     start: Instant,
-    /// When the armed timer goes off, in milliseconds since `start`.
+    /// For the earliest call.
+    first: Bell,
+    /// For everybody.
+    backup: Bell,
+}
+
+/// One timer of the alarm's.
+struct Bell {
+    /// When it goes off, in milliseconds since the alarm's start.
     armed: AtomicU64,
     /// How often it has gone off.
     rung: AtomicU64,
@@ -64,13 +83,7 @@ pub(crate) struct Alarm {
 impl Alarm {
     pub(crate) fn new(timer: Arc<dyn Timer>) -> Self {
         let start = timer.now();
-        Self {
-            timer,
-            start,
-            armed: AtomicU64::new(NEVER),
-            rung: AtomicU64::new(0),
-            sleeping: Mutex::default(),
-        }
+        Self { timer, start, first: Bell::new(), backup: Bell::new() }
     }
 
     pub(crate) fn timer(&self) -> &Arc<dyn Timer> {
@@ -82,49 +95,86 @@ impl Alarm {
         millis(self.timer.now().saturating_duration_since(self.start))
     }
 
+    /// How often it has gone off, either way.
     pub(crate) fn rung(&self) -> u64 {
-        self.rung.load(Ordering::SeqCst)
+        self.first.rung.load(Ordering::SeqCst).wrapping_add(self.backup.rung.load(Ordering::SeqCst))
     }
 
-    /// Sees to it that the alarm goes off at `deadline` or before. `rung` is what the caller read
-    /// after it had registered its waker; `ring` is the waker that calls [`Self::ring`].
-    pub(crate) fn arm(&self, deadline: u64, rung: u64, ring: impl FnOnce() -> Waker) {
-        if self.armed.load(Ordering::SeqCst) <= deadline {
-            return;
-        }
-        // Made and polled without the lock: it is foreign code. One millisecond more, so that a timer
-        // that rounds down does not go off before the deadline.
-        let left = Duration::from_millis(deadline.saturating_sub(self.now()).saturating_add(1));
-        let mut sleep = self.timer.sleep(left);
-        let waker = ring();
-        if sleep.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
-            waker.wake();
-            return;
-        }
-        let replaced = {
-            let mut sleeping = self.sleeping.lock();
-            if self.rung() != rung || self.armed.load(Ordering::SeqCst) <= deadline {
-                Some(sleep)
-            } else {
-                self.armed.store(deadline, Ordering::SeqCst);
-                sleeping.replace(sleep)
-            }
+    pub(crate) fn is_armed(&self) -> bool {
+        self.first.armed.load(Ordering::SeqCst) != NEVER
+    }
+
+    /// Sees to it that the alarm goes off at `deadline` or before. To be called by who has registered
+    /// its waker. `ring` is the waker that calls [`Self::ring`].
+    pub(crate) fn arm(&self, deadline: u64, ring: impl Fn() -> Waker) {
+        self.first.arm(self, deadline, ring);
+    }
+
+    /// The same for everybody, a little later.
+    pub(crate) fn arm_backup(&self, deadline: u64, ring: impl Fn() -> Waker) {
+        self.backup.arm(self, deadline.saturating_add(GRACE), ring);
+    }
+
+    /// The armed timer has gone off: whose time is up, and from which deadline on calls need not be
+    /// woken, since the backup will.
+    pub(crate) fn ring(&self) -> (u64, u64) {
+        let until = self.first.ring();
+        let covered = match self.backup.armed.load(Ordering::SeqCst) {
+            NEVER => NEVER,
+            backup => backup.saturating_sub(GRACE),
         };
-        drop(replaced);
+        (until, covered)
     }
 
-    /// The armed timer has gone off. Called from its waker: touches no timer, the next
-    /// [`arm`](Self::arm) replaces it.
-    pub(crate) fn ring(&self) {
+    /// The backup has gone off.
+    pub(crate) fn ring_backup(&self) {
+        self.backup.ring();
+    }
+}
+
+impl Bell {
+    fn new() -> Self {
+        Self { armed: AtomicU64::new(NEVER), rung: AtomicU64::new(0), sleeping: Mutex::default() }
+    }
+
+    fn arm(&self, alarm: &Alarm, at: u64, ring: impl Fn() -> Waker) {
+        while self.armed.load(Ordering::SeqCst) > at {
+            let rung = self.rung.load(Ordering::SeqCst);
+            // Made and polled without the lock: it is foreign code. One millisecond more, so that a timer
+            // that rounds down does not go off before the deadline.
+            let left = Duration::from_millis(at.saturating_sub(alarm.now()).saturating_add(1));
+            let mut sleep = alarm.timer.sleep(left);
+            let waker = ring();
+            if sleep.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
+                waker.wake();
+                return;
+            }
+            let replaced = {
+                let mut sleeping = self.sleeping.lock();
+                // If it has gone off meanwhile, perhaps this one did: it must not be taken for one to come.
+                if self.rung.load(Ordering::SeqCst) != rung || self.armed.load(Ordering::SeqCst) <= at {
+                    Some(sleep)
+                } else {
+                    self.armed.store(at, Ordering::SeqCst);
+                    sleeping.replace(sleep)
+                }
+            };
+            drop(replaced);
+        }
+    }
+
+    /// Called from the timer's waker: touches no timer, the next [`arm`](Self::arm) replaces it. Returns
+    /// when it was to go off.
+    fn ring(&self) -> u64 {
         let _sleeping = self.sleeping.lock();
         self.rung.fetch_add(1, Ordering::SeqCst);
-        self.armed.store(NEVER, Ordering::SeqCst);
+        self.armed.swap(NEVER, Ordering::SeqCst)
     }
 }
 
 impl fmt::Debug for Alarm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Alarm").field("armed", &self.armed).finish_non_exhaustive()
+        f.debug_struct("Alarm").field("armed", &self.first.armed).finish_non_exhaustive()
     }
 }
 

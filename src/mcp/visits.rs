@@ -23,6 +23,10 @@ impl Client {
         budget: Budget<'_>,
     ) -> Result<Box<RawValue>, Error> {
         let Some(visits) = refusal.rpc().and_then(visits) else { return Err(refusal) };
+        let limit = self.limits().server_requests;
+        if visits.len() > limit {
+            return Err(Error::limit("requests for input at a time", limit, Delivery::Answered));
+        }
         for visit in visits {
             let answers = self.answer_input(&[(String::new(), visit)], 0, budget.left()).await?;
             if !answers.iter().all(|(_, answer)| is_acceptance(answer)) {

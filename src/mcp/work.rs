@@ -1,4 +1,5 @@
-//! What is left for the driver to do, in order.
+//! What is left for the driver to do: of each kind in order, and each kind with a limit of its own, so that
+//! none takes the room of another.
 
 use super::handlers::ServerRequest;
 use super::protocol::message::RequestId;
@@ -9,28 +10,50 @@ use std::task::{Context, Poll};
 
 #[derive(Debug)]
 pub(crate) enum Work {
-    /// Send a message that nobody waits for.
-    Send(Outgoing),
     /// Answer a request of the server's.
     Serve(ServerRequest),
     /// The server does not want that answer any more.
-    Cancel(RequestId),
+    Forget(RequestId),
+    /// Send an answer to the server.
+    Answer(Outgoing),
+    /// Tell the server that an answer of its own is not wanted any more.
+    Cancel(Outgoing),
 }
 
 #[derive(Debug)]
 pub(crate) struct WorkQueue {
     limit: usize,
-    work: Watched<VecDeque<Work>>,
+    queues: Watched<Queues>,
+}
+
+#[derive(Debug, Default)]
+struct Queues {
+    /// `Serve` and `Forget`: whoever is to be forgotten has been served before.
+    served: VecDeque<Work>,
+    answers: VecDeque<Work>,
+    cancellations: VecDeque<Work>,
+}
+
+/// What may be sent now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    pub(crate) answers: bool,
+    pub(crate) cancellations: bool,
 }
 
 impl WorkQueue {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, work: Watched::default() }
+        Self { limit, queues: Watched::default() }
     }
 
     /// `false` if there is no room.
     pub(crate) fn push(&self, work: Work) -> bool {
-        self.work.change(|queue| {
+        self.queues.change(|queues| {
+            let queue = match work {
+                Work::Serve(_) | Work::Forget(_) => &mut queues.served,
+                Work::Answer(_) => &mut queues.answers,
+                Work::Cancel(_) => &mut queues.cancellations,
+            };
             let room = queue.len() < self.limit;
             if room {
                 queue.push_back(work);
@@ -39,12 +62,22 @@ impl WorkQueue {
         })
     }
 
-    pub(crate) fn poll_pop(&self, cx: &mut Context<'_>) -> Poll<Work> {
-        self.work.poll(cx, VecDeque::pop_front)
+    /// What the server waits for comes first.
+    pub(crate) fn poll_pop(&self, room: Room, cx: &mut Context<'_>) -> Poll<Work> {
+        self.queues.poll(cx, |Queues { served, answers, cancellations }| {
+            let mut next = served.pop_front();
+            if next.is_none() && room.answers {
+                next = answers.pop_front();
+            }
+            if next.is_none() && room.cancellations {
+                next = cancellations.pop_front();
+            }
+            next
+        })
     }
 
     /// Nobody works any more.
     pub(crate) fn forget_worker(&self) {
-        self.work.forget();
+        self.queues.forget();
     }
 }

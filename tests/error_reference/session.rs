@@ -9,9 +9,13 @@ use crate::kit::{
 };
 use crate::page::Page;
 use futures::future::join;
+use futures::task::AtomicWaker;
 use serde_json::{Value, json};
-use shared_fate::mcp::{CallOptions, Limits, Memory, Sse, Stdio, Timeouts};
+use shared_fate::mcp::{
+    BoxFuture, CallOptions, Error, Inbox, Limits, Memory, Outgoing, Sent, Sse, Stdio, Timeouts, Transport,
+};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 pub(crate) async fn limits(page: &mut Page) {
@@ -210,13 +214,47 @@ pub(crate) async fn ends(page: &mut Page) {
     let (result, (), ()) = futures::future::join3(client.call_tool("held", ()), aborting, driving).await;
     page.add("The driver is dropped", &result.unwrap_err());
 
-    let builder = legacy().on_event(|_| panic!("no luck today"));
-    let error = call_over_a_pipe(builder, CallOptions::default(), |peer, _| peer.write("Loading...\n"));
-    page.add("The driver panics", &error.await);
+    let (client, driver) = legacy().connect(Cursed::default()).await.unwrap();
+    let error = driver.with(client.call_tool("held", ())).await.unwrap_err();
+    page.add("The driver panics", &error);
 
     let closed = in_memory(legacy(), answer, async |client| {
         client.close().await;
         client.ping().await.unwrap_err()
     });
     page.add("The client is closed", &closed.await.unwrap());
+}
+
+/// A transport whose bug is a tool call.
+#[derive(Default)]
+struct Cursed {
+    called: AtomicBool,
+    driver: AtomicWaker,
+}
+
+impl Transport for Cursed {
+    fn send<'a>(&'a self, message: Outgoing, inbox: &'a Inbox) -> BoxFuture<'a, Result<Sent, Error>> {
+        let message = serde_json::from_slice(message.body()).unwrap();
+        if tool(&message) == "held" {
+            self.called.store(true, Ordering::SeqCst);
+            self.driver.wake();
+        } else if let Some(answer) = answer(&message) {
+            inbox.deliver(answer.to_string().as_bytes());
+        }
+        Box::pin(std::future::ready(Ok(Sent::accepted())))
+    }
+
+    fn run<'a>(&'a self, _: &'a Inbox) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(std::future::poll_fn(|cx| {
+            self.driver.register(cx.waker());
+            assert!(!self.called.load(Ordering::SeqCst), "no luck today");
+            std::task::Poll::Pending
+        }))
+    }
+
+    fn close<'a>(&'a self, _: &'a Inbox) -> BoxFuture<'a, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn abort(&self) {}
 }

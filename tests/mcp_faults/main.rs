@@ -8,6 +8,7 @@
 #[path = "../fault/mod.rs"]
 mod fault;
 
+mod alarm;
 mod cancel;
 mod check;
 mod deadlines;

@@ -1,14 +1,15 @@
 //! Causes that must not be lost on the way, and secrets that must.
 
-use crate::check::{on, story};
-use crate::fault::answer;
+use crate::check::{limit, on, story};
 use crate::fault::clock::Clock;
 use crate::fault::http::{SESSION, Server};
+use crate::fault::lines::{normal, pair};
 use crate::fault::run::once;
+use crate::fault::{answer, tool};
 use crate::kit::{Feed, Log, http, millis, seconds, tell};
 use futures::future::join;
 use serde_json::json;
-use shared_fate::mcp::{Sse, Timeouts};
+use shared_fate::mcp::{Limits, Sse, Timeouts};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[test]
@@ -144,6 +145,38 @@ fn st_02_what_a_server_says_in_answer_to_a_notification_is_heard() {
                     clock.pass(millis(500)).await;
                 };
                 join(client.notify("notifications/x", ()), heard).await.0.unwrap();
+            })
+            .await;
+    });
+}
+
+#[test]
+fn io_05_rmcp_1_3_5_a_reply_that_is_too_long_fails_its_call_wherever_its_id_is() {
+    once(async |_| {
+        let clock = Clock::new();
+        let mut limits = Limits::default();
+        limits.line = 10_000;
+        let (stdio, server) = pair(|peer, message| match tool(message) {
+            "long" => {
+                // As the TypeScript SDK writes it: the id is the last member.
+                let (text, id) = ("x".repeat(20_000), &message["id"]);
+                let result = format!(r#"{{"content":[{{"type":"text","text":"{text}"}}]}}"#);
+                peer.write(format!("{{\"result\":{result},\"jsonrpc\":\"2.0\",\"id\":{id}}}\n"));
+            }
+            _ => normal(peer, message),
+        });
+        let (client, driver) = on(&clock).limits(limits).connect(stdio).await.unwrap();
+        driver
+            .with(async {
+                let waiting = async {
+                    server.arrival(|message| tool(message) == "long").await;
+                    client.ping().await.unwrap();
+                    clock.advance(seconds(61));
+                };
+                let (result, ()) = join(client.call_tool("long", ()), waiting).await;
+                let error = result.unwrap_err();
+                assert!(!error.is_timeout(), "{error:#}");
+                assert_eq!(limit(&error).1, 10_000);
             })
             .await;
     });

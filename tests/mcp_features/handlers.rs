@@ -383,3 +383,36 @@ fn rev_07_liv_19_a_handler_with_a_weak_client_keeps_no_session() {
         dropped.wait().await;
     });
 }
+
+#[test]
+fn rev_11_a_handler_that_hangs_stops_no_clock_for_ever() {
+    everywhere(async |run| {
+        for (total, counts) in [(Some(seconds(200)), 200), (None, 600)] {
+            let clock = Clock::new();
+            let mut timeouts = Timeouts::default();
+            timeouts.total = total;
+            let (builder, begins, _dropped) = stuck(on(&clock).timeouts(timeouts));
+            let (client, driver, server) = connect(builder).await;
+            run.drive(driver, async {
+                let options = CallOptions::default().silence(seconds(60)).total(None);
+                let patient = client.with_options(options);
+                let mut held = pin!(patient.call_tool("held", ()));
+                assert!(futures::poll!(&mut held).is_pending());
+                server.peer.say(&ask("s", "stuck", json!({})));
+                begins.recv().await.unwrap();
+                // Until then its silence does not count at all, and then in full.
+                for _ in 0..(counts + 59) / 7 {
+                    clock.advance(seconds(7));
+                    assert!(futures::poll!(&mut held).is_pending());
+                    client.ping().await.unwrap();
+                }
+                clock.advance(seconds(9));
+                let error = held.await.unwrap_err();
+                let ErrorKind::Timeout(timeout) = error.kind() else { panic!("{error:#}") };
+                assert_eq!((timeout.after(), timeout.is_total()), (seconds(60), false));
+                client.close().await;
+            })
+            .await;
+        }
+    });
+}

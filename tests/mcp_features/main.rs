@@ -11,6 +11,8 @@ mod check;
 #[path = "../fault/mod.rs"]
 mod fault;
 
+mod blocked;
+mod bounds;
 mod calls;
 mod causes;
 mod corners;

@@ -11,9 +11,11 @@ use crate::script::script;
 use futures::future::{join, join_all, select};
 use futures::stream::{FuturesUnordered, StreamExt};
 use shared_fate::Cause;
-use shared_fate::mcp::{Change, Client, Delivery, ErrorKind, Event, Interest, Mode, Reconnecting};
+use shared_fate::mcp::{
+    BoxFuture, Change, Client, Delivery, ErrorKind, HttpError, Interest, Mode, Reconnecting, TokenProvider,
+};
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// How many sessions a server has made, and which of them it has forgotten.
@@ -298,6 +300,18 @@ fn what_was_closed_stays_closed() {
     });
 }
 
+/// Has tokens, but for the one time that it panics.
+struct Cursed(Arc<AtomicBool>);
+
+impl TokenProvider for Cursed {
+    fn token<'a>(&'a self, _: Option<&'a HttpError>) -> BoxFuture<'a, Token> {
+        assert!(!self.0.swap(false, Ordering::SeqCst), "a bug in the token provider");
+        Box::pin(std::future::ready(Ok("token".to_owned())))
+    }
+}
+
+type Token = Result<String, Box<dyn std::error::Error + Send + Sync>>;
+
 #[test]
 fn liv_17_a_panic_in_the_driver_does_not_take_the_application_along() {
     once(async |_| {
@@ -307,21 +321,21 @@ fn liv_17_a_panic_in_the_driver_does_not_take_the_application_along() {
             "GET" => served.serve(call),
             _ => call.normal(),
         });
-        let builder = on(&Clock::new()).on_event(|event| {
-            if matches!(event, Event::ToolsChanged) {
-                panic!("a bug in the hook");
-            }
-        });
-        let (clients, driver) = Reconnecting::connect(builder, http(&server)).await.unwrap();
+        let clock = Clock::new();
+        let tokens = Cursed(Arc::default());
+        let curse = Arc::clone(&tokens.0);
+        let http = http(&server).token_provider(tokens);
+        let (clients, driver) = Reconnecting::connect(on(&clock), http).await.unwrap();
         driver
             .with(async {
                 let client = clients.client().await.unwrap();
-                feed.write("data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n\n");
+                // The server's own stream is opened again by the driver.
+                curse.store(true, Ordering::SeqCst);
+                feed.end();
+                clock.pass(seconds(1)).await;
                 assert!(matches!(client.session().ended().await, Cause::Panicked(_)));
-                feed.write("");
                 clients.client().await.unwrap().ping().await.unwrap();
                 clients.client().await.unwrap().close().await;
-                feed.end();
             })
             .await;
         assert_eq!(initializations(&server), 2);

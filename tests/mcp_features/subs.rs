@@ -328,6 +328,48 @@ fn sub_09_a_reader_that_lags_is_told_so() {
 }
 
 #[test]
+fn limits_change_bytes() {
+    everywhere(async |run| {
+        let mut limits = Limits::default();
+        limits.change_bytes = 30;
+        let (client, driver, server) = lines(&Clock::new(), limits, &Log::default()).await;
+        run.drive(driver, async {
+            let (mut subscription, id) = listen(&client, &server).await;
+            let uri = |n: usize, length: usize| format!("{n:0length$}");
+            let say = |uri: &str| {
+                server.peer.say(&of(&id, "notifications/resources/updated", json!({ "uri": uri })));
+            };
+            // Just at the limit, and again once they are fetched: with a change that is nothing but its kind.
+            for _ in 0..2 {
+                (0..3).for_each(|n| say(&uri(n, 10)));
+                server.peer.say(&of(&id, "notifications/tools/list_changed", json!({})));
+                client.call_tool("echo", ()).await.unwrap();
+                for n in 0..3 {
+                    let expected = Change::Resource { uri: uri(n, 10) };
+                    assert_eq!(subscription.next().await.unwrap().unwrap(), expected);
+                }
+                assert_eq!(subscription.next().await.unwrap().unwrap(), Change::Tools);
+            }
+            // One byte too many costs the oldest.
+            [uri(0, 10), uri(1, 10), uri(2, 11)].iter().for_each(|uri| say(uri));
+            client.call_tool("echo", ()).await.unwrap();
+            assert_eq!(subscription.next().await.unwrap().unwrap(), Change::Lagged);
+            for expected in [uri(1, 10), uri(2, 11)] {
+                let expected = Change::Resource { uri: expected };
+                assert_eq!(subscription.next().await.unwrap().unwrap(), expected);
+            }
+            say(&uri(0, 31));
+            client.call_tool("echo", ()).await.unwrap();
+            assert_eq!(subscription.next().await.unwrap().unwrap(), Change::Lagged);
+            assert!(futures::poll!(subscription.next()).is_pending());
+            drop(subscription);
+            client.close().await;
+        })
+        .await;
+    });
+}
+
+#[test]
 fn sub_02_06_07_09_over_http_the_stream_is_the_subscription() {
     everywhere(async |run| {
         for end in ["result", "break", "404"] {

@@ -10,7 +10,7 @@ use crate::kit::{ask, is_answer, millis, reply, seconds, tell};
 use futures::future::join;
 use serde_json::{Value, json};
 use shared_fate::mcp::types::TaskStatus;
-use shared_fate::mcp::{Client, Delivery, Driver, ErrorKind, InvalidInput};
+use shared_fate::mcp::{Client, Delivery, Driver, ErrorKind, InvalidInput, Limits};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -220,7 +220,7 @@ fn tsk_09_a_question_that_is_not_answered_makes_the_waiting_no_longer() {
 #[test]
 fn tsk_09_asking_may_fail_in_passing_but_not_for_ever() {
     everywhere(async |run| {
-        for failures in [3, 4] {
+        for (limit, failures) in [(3, 3), (3, 4), (1, 1), (1, 2)] {
             let asked = AtomicUsize::new(0);
             let server = http::Server::start(move |call| match call.request.rpc() {
                 "tasks/get" => match asked.fetch_add(1, Ordering::SeqCst) {
@@ -233,17 +233,21 @@ fn tsk_09_asking_may_fail_in_passing_but_not_for_ever() {
                 _ => call.normal(),
             });
             let clock = Clock::new();
-            let (client, driver) = crate::kit::connect(&server, &clock).await;
+            let mut limits = Limits::default();
+            assert_eq!(limits.task_failures, 3);
+            limits.task_failures = limit;
+            let builder = on(&clock).limits(limits);
+            let (client, driver) = builder.connect(crate::kit::http(&server)).await.unwrap();
             run.drive(driver, async {
                 let (result, ()) = join(client.wait_task("t", seconds(60)), async {
-                    for _ in 0..3 {
+                    for _ in 0..limit {
                         clock.pass(seconds(1)).await;
                     }
                 })
                 .await;
-                match failures {
-                    3 => assert_eq!(result.unwrap().status, TaskStatus::Completed),
-                    _ => assert_eq!(result.unwrap_err().http().unwrap().status(), 503),
+                match failures <= limit {
+                    true => assert_eq!(result.unwrap().status, TaskStatus::Completed),
+                    false => assert_eq!(result.unwrap_err().http().unwrap().status(), 503),
                 }
                 client.close().await;
             })

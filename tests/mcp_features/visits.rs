@@ -1,6 +1,6 @@
 //! Pages to be visited before a call is answered (REV-05).
 
-use crate::check::on;
+use crate::check::{limit, on};
 use crate::fault::clock::Clock;
 use crate::fault::lines::{Peer, Server, normal, pair};
 use crate::fault::run::everywhere;
@@ -10,7 +10,7 @@ use futures::future::join;
 use serde_json::{Value, json};
 use shared_fate::mcp::types::Json;
 use shared_fate::mcp::{
-    Builder, CallOptions, Client, Delivery, Driver, ElicitForm, ElicitUrl, Elicited, Error, ErrorKind,
+    Builder, CallOptions, Client, Delivery, Driver, ElicitForm, ElicitUrl, Elicited, Error, ErrorKind, Limits,
 };
 
 fn page(name: &str) -> Value {
@@ -83,6 +83,31 @@ fn rev_05_the_call_is_repeated_once_when_its_pages_were_visited() {
         })
         .await;
         assert_eq!(calls(&server), 4);
+    });
+}
+
+#[test]
+fn rev_05_sec_08_how_many_pages_are_to_be_visited_is_bounded() {
+    everywhere(async |run| {
+        for (count, fits) in [(2, true), (3, false)] {
+            let (mut limits, log) = (Limits::default(), Log::default());
+            limits.server_requests = 2;
+            let pages: Value = ["a", "b", "c"][..count].iter().map(|name| page(name)).collect();
+            let builder = visiting(&log, on(&Clock::new()).limits(limits));
+            let (client, driver, _server) = connect(builder, pages).await;
+            run.drive(driver, async {
+                match client.call_tool("first", ()).await {
+                    Ok(_) => assert!(fits),
+                    Err(error) => {
+                        assert!(!fits);
+                        assert_eq!(limit(&error), ("requests for input at a time", 2));
+                    }
+                }
+                assert_eq!(log.lines().len(), if fits { 2 } else { 0 });
+                client.close().await;
+            })
+            .await;
+        }
     });
 }
 

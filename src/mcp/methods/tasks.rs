@@ -7,7 +7,7 @@ use crate::mcp::inbox::Inbox;
 use crate::mcp::modern::Budget;
 use crate::mcp::options::CallOptions;
 use crate::mcp::protocol::object::Object;
-use crate::mcp::task::{Abandoned, FAILURES, by_id, interval};
+use crate::mcp::task::{Abandoned, by_id, interval};
 use crate::mcp::types::{CallToolResult, CreateTaskResult, Json, ListTasksResult, Task, TaskStatus, decode};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -162,7 +162,8 @@ impl Client {
     /// # Errors
     ///
     /// After `limit` the last answer is returned, whatever its status; if there was none, it is a timeout
-    /// (TSK-09). When asking failed in a passing way four times in a row.
+    /// (TSK-09). When asking failed more often in a row than
+    /// [`Limits::task_failures`](crate::mcp::Limits::task_failures) says, in ways that may pass.
     pub async fn wait_task(&self, id: &str, limit: Duration) -> Result<Task, Error> {
         let mut last = None;
         match self.in_time(Some(limit), self.settled(id, &mut last)).await {
@@ -173,7 +174,7 @@ impl Client {
 
     /// Waits until a task has ended or needs input. `last` is its last state before that.
     async fn settled(&self, id: &str, last: &mut Option<Task>) -> Result<Task, Error> {
-        let mut failures = 0;
+        let (mut failures, limit) = (0, self.limits().task_failures);
         loop {
             match self.get_task(id).await {
                 Ok(task) if task.status.is_terminal() || task.status == TaskStatus::InputRequired => {
@@ -183,7 +184,7 @@ impl Client {
                     failures = 0;
                     *last = Some(task);
                 }
-                Err(error) if error.is_retryable() && failures < FAILURES => failures += 1,
+                Err(error) if error.is_retryable() && failures < limit => failures += 1,
                 Err(error) => return Err(error),
             }
             self.pause_for(last.as_ref()).await?;
@@ -192,7 +193,7 @@ impl Client {
 
     /// Waits for a task's result, whatever it takes.
     async fn finish(&self, id: &str, abandoned: &mut Abandoned<'_>) -> Result<Json, Error> {
-        let mut failures = 0;
+        let (mut failures, limit) = (0, self.limits().task_failures);
         loop {
             let mut last = None;
             let task = self.settled(id, &mut last).await?;
@@ -207,7 +208,7 @@ impl Client {
             }
             match self.task_result(id).await {
                 // Also where the server needs more time than silence may last.
-                Err(error) if error.is_retryable() && failures < FAILURES => failures += 1,
+                Err(error) if error.is_retryable() && failures < limit => failures += 1,
                 result => {
                     if is_answer(&result) {
                         abandoned.disarm();

@@ -5,7 +5,7 @@ use super::{Budget, Client, Modern};
 use crate::mcp::error::{Delivery, Error, ErrorKind, TimeoutError, Violation};
 use crate::mcp::protocol::message::RpcError;
 use crate::mcp::protocol::modern::{TaskState, task_state, with_input};
-use crate::mcp::task::{Abandoned, FAILURES, by_id, interval};
+use crate::mcp::task::{Abandoned, by_id, interval};
 use serde_json::value::RawValue;
 use std::collections::HashSet;
 use std::time::Duration;
@@ -23,7 +23,7 @@ impl Client {
         let begun = inbox.clock();
         // Each key is answered once (TSK-06).
         let mut answered = HashSet::new();
-        let mut failures = 0;
+        let (mut failures, limit) = (0, self.limits().task_failures);
         let mut abandoned = Abandoned::new(self.shared(), &params);
         loop {
             match &*task.status {
@@ -69,7 +69,7 @@ impl Client {
                     failures = 0;
                     task = task_state(state.get()).ok_or_else(|| Error::protocol(Violation::Result))?;
                 }
-                Err(error) if error.is_retryable() && failures < FAILURES => failures += 1,
+                Err(error) if error.is_retryable() && failures < limit => failures += 1,
                 Err(error) => return Err(error.of_answered()),
             }
         }

@@ -2,14 +2,16 @@
 //!
 //! - getters: [`len`](Exchange::len);
 //! - `handle_*`: what arrived; each returns what the caller must do with the lock released;
-//! - commands: [`begin`](Exchange::begin), [`forget`](Exchange::forget);
+//!   [`count_stray`](Exchange::count_stray): it is nobody's;
+//! - commands: [`begin`](Exchange::begin), [`forget`](Exchange::forget), [`give_up`](Exchange::give_up);
 //! - `poll_*`: what a call asks.
 //!
 //! Invariants:
 //!
 //! 1. An id is never used twice (M-03, M-04): one counter, never reset.
 //! 2. An entry lives from `begin` to `forget`, and is settled at most once; a later reply is stray
-//!    (M-15).
+//!    (M-15). For each call that was given up the server may owe one: so many late replies to calls of
+//!    ours do not count towards a flood, however many calls there were.
 //! 3. No waker is cloned, woken or dropped in here: wakers come in by value and go out by value.
 
 use super::message::{Malformed, MalformedReason, Message, ResponseId, RpcError};
@@ -33,8 +35,11 @@ pub(crate) struct Exchange {
     next: u64,
     calls: HashMap<u64, Call>,
     limit: usize,
-    /// Messages in a row that belonged to nobody.
+    /// Calls that were given up, less the late replies since: nothing need be kept of each of them.
+    owed: u64,
+    /// Messages in a row that belonged to nobody, and when the first of them came.
     stray: usize,
+    stray_since: u64,
     stray_limit: usize,
 }
 
@@ -44,9 +49,14 @@ struct Call {
     /// It has got its reply, fetched or not.
     settled: bool,
     waker: Option<Waker>,
+    /// When it is to be woken, whatever happens, on the caller's clock.
+    due: u64,
     /// When there was last a sign of life, on the caller's clock.
     news: Option<u64>,
 }
+
+/// How long messages that belong to nobody are counted together, in milliseconds.
+const STRAY_PERIOD: u64 = 60_000;
 
 /// What became of something that arrived.
 #[derive(Debug)]
@@ -54,10 +64,10 @@ struct Call {
 pub(crate) enum Handled {
     /// It settled a call: wake it.
     Settled(Option<Waker>),
-    /// It belongs to nobody.
+    /// A late reply to a call that was given up.
+    Late,
+    /// It belongs to nobody: count it.
     Stray,
-    /// It belongs to nobody, like too many before it.
-    Flood,
 }
 
 /// What a call's poll found.
@@ -72,7 +82,7 @@ pub(crate) enum Polled {
 
 impl Exchange {
     pub(crate) fn new(limit: usize, stray_limit: usize) -> Self {
-        Self { next: 1, calls: HashMap::new(), limit, stray: 0, stray_limit }
+        Self { next: 1, calls: HashMap::new(), limit, owed: 0, stray: 0, stray_since: 0, stray_limit }
     }
 
     /// A new call's id; `None` where the limit is reached.
@@ -91,6 +101,11 @@ impl Exchange {
         self.calls.remove(&id)?.waker
     }
 
+    /// A call has been forgotten that the server may be at work on.
+    pub(crate) fn give_up(&mut self) {
+        self.owed += 1;
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.calls.len()
     }
@@ -107,9 +122,11 @@ impl Exchange {
     }
 
     /// The second half of [`poll_reply`](Self::poll_reply), after the waker was cloned with the lock
-    /// released: so it looks again. Returns the waker that is left over, too.
-    pub(crate) fn register(&mut self, id: u64, waker: Waker) -> (Polled, Option<Waker>) {
+    /// released: so it looks again. The call is `due` to be woken then. Returns the waker that is left over,
+    /// too.
+    pub(crate) fn register(&mut self, id: u64, due: u64, waker: Waker) -> (Polled, Option<Waker>) {
         let Some(call) = self.calls.get_mut(&id) else { return (Polled::Pending, Some(waker)) };
+        call.due = due;
         match call.reply.take() {
             Some(reply) => (Polled::Ready(reply), Some(waker)),
             None => (Polled::Pending, call.waker.replace(waker)),
@@ -140,27 +157,38 @@ impl Exchange {
     ) -> Handled {
         match id {
             ResponseId::Ours(id) => self.settle(id, outcome.map_err(ReplyError::Rpc)),
-            ResponseId::Foreign | ResponseId::Null | ResponseId::Absent => self.stray(),
+            ResponseId::Foreign | ResponseId::Null | ResponseId::Absent => Handled::Stray,
         }
     }
 
     pub(crate) fn handle_malformed(&mut self, malformed: Malformed) -> Handled {
         match malformed.id {
             Some(id) => self.settle(id, Err(ReplyError::Malformed(malformed.reason))),
-            None => self.stray(),
+            None => Handled::Stray,
         }
     }
 
     pub(crate) fn handle_too_long(&mut self, id: Option<u64>, limit: usize) -> Handled {
         match id {
             Some(id) => self.settle(id, Err(ReplyError::TooLong(limit))),
-            None => self.stray(),
+            None => Handled::Stray,
         }
     }
 
-    /// A request or a notification from the server: no reply, but not stray either.
+    /// A request or a known notification from the server: no reply, but not stray either.
     pub(crate) fn handle_other(&mut self) {
         self.stray = 0;
+    }
+
+    /// Something that belongs to nobody has come; `false` if there were too many in too short a time. What
+    /// comes now and then for days is no flood. `now` is in milliseconds.
+    #[must_use]
+    pub(crate) fn count_stray(&mut self, now: u64) -> bool {
+        if self.stray == 0 || now.saturating_sub(self.stray_since) >= STRAY_PERIOD {
+            (self.stray, self.stray_since) = (0, now);
+        }
+        self.stray += 1;
+        self.stray <= self.stray_limit
     }
 
     /// The only call there is, if there is just one. During the handshake an error that names nobody
@@ -172,9 +200,39 @@ impl Exchange {
         }
     }
 
-    /// Every waker, out of its entry: the calls will look at the clock and register anew.
-    pub(crate) fn take_wakers(&mut self) -> Vec<Waker> {
-        self.calls.values_mut().filter_map(|call| call.waker.take()).collect()
+    /// A call that waits is due at another time than it thought.
+    pub(crate) fn put_off(&mut self, id: u64, due: u64) {
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.due = due;
+        }
+    }
+
+    /// When the first of the calls that wait is due.
+    pub(crate) fn earliest(&self) -> Option<u64> {
+        self.calls.values().filter(|call| call.waker.is_some()).map(|call| call.due).min()
+    }
+
+    /// The wakers of the calls that are due by `until`, out of their entries: the calls will look at the
+    /// clock and register anew. If none of the rest is due before `covered`, the first of them is woken, to see
+    /// to the others; otherwise they all are.
+    pub(crate) fn take_due(&mut self, until: u64, covered: u64) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        let mut rest: Option<(u64, u64)> = None;
+        for (id, call) in &mut self.calls {
+            if call.due <= until {
+                wakers.extend(call.waker.take());
+            } else if call.waker.is_some() && rest.is_none_or(|(due, _)| call.due < due) {
+                rest = Some((call.due, *id));
+            }
+        }
+        match rest {
+            Some((due, first)) if due >= covered => {
+                wakers.extend(self.calls.get_mut(&first).and_then(|call| call.waker.take()));
+                wakers
+            }
+            Some(_) => self.calls.values_mut().filter_map(|call| call.waker.take()).chain(wakers).collect(),
+            None => wakers,
+        }
     }
 
     fn settle(&mut self, id: u64, reply: Reply) -> Handled {
@@ -186,13 +244,12 @@ impl Exchange {
                 self.stray = 0;
                 Handled::Settled(waker)
             }
-            _ => self.stray(),
+            None if id < self.next && self.owed > 0 => {
+                self.owed -= 1;
+                Handled::Late
+            }
+            _ => Handled::Stray,
         }
-    }
-
-    fn stray(&mut self) -> Handled {
-        self.stray += 1;
-        if self.stray > self.stray_limit { Handled::Flood } else { Handled::Stray }
     }
 }
 

@@ -8,8 +8,9 @@
 //! 4. An outbound message contains no line break and never a null `params`.
 //!
 //! Parsing a response allocates its result and nothing else; a request allocates its id, its method
-//! and its parameters. While it scans nested values the parser keeps one byte per level.
+//! and its parameters; a batch allocates a copy of its text, and its members one at a time. While it scans nested values the parser keeps one byte per level.
 
+mod batch;
 mod encode;
 mod id;
 mod members;
@@ -19,21 +20,18 @@ mod tests;
 
 use std::fmt;
 
-use serde::Deserializer as _;
-use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::bytes::BOM;
 use super::salvage::recover_response_id;
 use members::members;
 
+pub(crate) use batch::Batch;
 pub(crate) use encode::{encode_error, encode_notification, encode_request, encode_result};
 pub(super) use id::own_id;
 pub(crate) use id::{RequestId, ResponseId};
 pub use rpc_error::RpcError;
-
-/// Members of a batch beyond this number are dropped and reported as one malformed message.
-pub(crate) const MAX_BATCH: usize = 1000;
 
 /// One message of the peer.
 #[derive(Debug)]
@@ -48,7 +46,7 @@ pub(crate) enum Message {
 pub(crate) enum Inbound {
     One(Message),
     /// An array of messages, each judged by itself; never empty.
-    Batch(Vec<Result<Message, Malformed>>),
+    Batch(Batch),
 }
 
 /// Input that is no message.
@@ -65,7 +63,6 @@ pub(crate) enum MalformedReason {
     NotJson,
     NotAnObject,
     EmptyBatch,
-    BatchTooLong,
     BadMethod,
     BadRequestId,
     MethodAndOutcome,
@@ -81,7 +78,7 @@ pub(crate) fn parse(text: &[u8]) -> Result<Inbound, Malformed> {
     };
     match json.bytes().find(|byte| !b" \t\r\n".contains(byte)) {
         Some(b'{') => parse_object(json).map(Inbound::One),
-        Some(b'[') => parse_batch(json).map(Inbound::Batch),
+        Some(b'[') => Batch::new(json).map(Inbound::Batch),
         _ if serde_json::from_str::<IgnoredAny>(json).is_ok() => Err(MalformedReason::NotAnObject.into()),
         _ => Err(MalformedReason::NotJson.into()),
     }
@@ -118,7 +115,6 @@ impl MalformedReason {
             Self::NotJson => "message is not valid JSON",
             Self::NotAnObject => "message is not an object",
             Self::EmptyBatch => "batch is empty",
-            Self::BatchTooLong => "batch has too many members",
             Self::BadMethod => "method is not a string",
             Self::BadRequestId => "request id is neither a string nor a number",
             Self::MethodAndOutcome => "message has both a method and a result or error",
@@ -187,54 +183,10 @@ fn present(member: Option<&RawValue>) -> Option<&RawValue> {
     member.filter(|raw| raw.get() != "null")
 }
 
-fn parse_batch(json: &str) -> Result<Vec<Result<Message, Malformed>>, Malformed> {
-    let mut parser = serde_json::Deserializer::from_str(json);
-    let parsed = parser.deserialize_seq(BatchMembers { max: MAX_BATCH });
-    let (Ok((raw, overflow)), Ok(())) = (parsed, parser.end()) else {
-        return Err(MalformedReason::NotJson.into());
-    };
-    if raw.is_empty() {
-        return Err(MalformedReason::EmptyBatch.into());
-    }
-    let mut batch: Vec<_> = raw.into_iter().map(parse_batch_member).collect();
-    if overflow {
-        batch.push(Err(MalformedReason::BatchTooLong.into()));
-    }
-    Ok(batch)
-}
-
 fn parse_batch_member(raw: &RawValue) -> Result<Message, Malformed> {
     if raw.get().starts_with('{') {
         parse_object(raw.get())
     } else {
         Err(MalformedReason::NotAnObject.into())
-    }
-}
-
-/// Splits an array into its first `max` members, and tells whether there were more.
-struct BatchMembers {
-    max: usize,
-}
-
-impl<'de> Visitor<'de> for BatchMembers {
-    type Value = (Vec<&'de RawValue>, bool);
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let mut members = Vec::new();
-        while members.len() < self.max {
-            match seq.next_element()? {
-                Some(member) => members.push(member),
-                None => return Ok((members, false)),
-            }
-        }
-        let mut overflow = false;
-        while seq.next_element::<IgnoredAny>()?.is_some() {
-            overflow = true;
-        }
-        Ok((members, overflow))
     }
 }

@@ -29,7 +29,7 @@ fn reply(exchange: &mut Exchange, id: u64) -> Handled {
 fn poll(exchange: &mut Exchange, id: u64, waker: &Waker) -> Option<Reply> {
     let mut polled = exchange.poll_reply(id, waker);
     if matches!(polled, Polled::NeedsWaker) {
-        polled = exchange.register(id, waker.clone()).0;
+        polled = exchange.register(id, 0, waker.clone()).0;
     }
     match polled {
         Polled::Ready(reply) => Some(reply),
@@ -83,14 +83,14 @@ fn a_waker_is_registered_again_only_if_it_is_another() {
     let id = exchange.begin().unwrap();
     let (one, two) = (Waker::from(Arc::new(Count::default())), Waker::from(Arc::new(Count::default())));
     assert!(matches!(exchange.poll_reply(id, &one), Polled::NeedsWaker));
-    assert!(matches!(exchange.register(id, one.clone()), (Polled::Pending, None)));
+    assert!(matches!(exchange.register(id, 0, one.clone()), (Polled::Pending, None)));
     assert!(matches!(exchange.poll_reply(id, &one), Polled::Pending));
     assert!(matches!(exchange.poll_reply(id, &two), Polled::NeedsWaker));
-    let (_, left_over) = exchange.register(id, two.clone());
+    let (_, left_over) = exchange.register(id, 0, two.clone());
     assert!(left_over.unwrap().will_wake(&one));
-    let [woken] = &exchange.take_wakers()[..] else { panic!("one call, one waker") };
+    let [woken] = &exchange.take_due(0, 0)[..] else { panic!("one call, one waker") };
     assert!(woken.will_wake(&two));
-    assert!(exchange.take_wakers().is_empty());
+    assert!(exchange.take_due(0, 0).is_empty());
     assert!(matches!(exchange.poll_reply(id, &two), Polled::NeedsWaker));
 }
 
@@ -100,7 +100,7 @@ fn a_reply_between_poll_and_registration_is_not_missed() {
     let id = exchange.begin().unwrap();
     assert!(matches!(exchange.poll_reply(id, Waker::noop()), Polled::NeedsWaker));
     assert!(matches!(reply(&mut exchange, id), Handled::Settled(None)));
-    assert!(matches!(exchange.register(id, Waker::noop().clone()), (Polled::Ready(Ok(_)), Some(_))));
+    assert!(matches!(exchange.register(id, 0, Waker::noop().clone()), (Polled::Ready(Ok(_)), Some(_))));
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_forgotten_call_gives_its_waker_back_and_waits_for_ever() {
     assert!(poll(&mut exchange, id, Waker::noop()).is_none());
     assert!(exchange.forget(id).is_some());
     assert!(matches!(exchange.poll_reply(id, Waker::noop()), Polled::Pending));
-    assert!(matches!(exchange.register(id, Waker::noop().clone()), (Polled::Pending, Some(_))));
+    assert!(matches!(exchange.register(id, 0, Waker::noop().clone()), (Polled::Pending, Some(_))));
     assert!(is_stray(&reply(&mut exchange, id)));
     assert_eq!(exchange.len(), 0);
 }
@@ -125,18 +125,59 @@ fn of_two_replies_the_first_counts() {
 }
 
 #[test]
-fn what_names_nobody_is_stray_and_too_many_are_a_flood() {
+fn what_names_nobody_is_stray() {
     let mut exchange = exchange();
-    let id = exchange.begin().unwrap();
     let ok = || Ok(json("1"));
     assert!(is_stray(&exchange.handle_reply(ResponseId::Foreign, ok())));
     assert!(is_stray(&exchange.handle_reply(ResponseId::Null, ok())));
-    exchange.handle_other();
     assert!(is_stray(&exchange.handle_reply(ResponseId::Absent, ok())));
     assert!(is_stray(&exchange.handle_malformed(MalformedReason::NotJson.into())));
-    assert!(matches!(exchange.handle_too_long(None, 5), Handled::Flood));
-    assert!(matches!(reply(&mut exchange, 99), Handled::Flood));
+    assert!(is_stray(&exchange.handle_too_long(None, 5)));
+    assert!(is_stray(&reply(&mut exchange, 99)));
+}
+
+#[test]
+fn too_many_strays_in_a_row_are_a_flood() {
+    let mut exchange = exchange();
+    let id = exchange.begin().unwrap();
+    assert_eq!([0; 3].map(|now| exchange.count_stray(now)), [true, true, false]);
+    exchange.handle_other();
+    assert_eq!([0; 3].map(|now| exchange.count_stray(now)), [true, true, false]);
     // A reply is no stray: the count begins anew.
+    assert!(matches!(reply(&mut exchange, id), Handled::Settled(_)));
+    assert_eq!([0; 3].map(|now| exchange.count_stray(now)), [true, true, false]);
+}
+
+#[test]
+fn strays_that_come_now_and_then_are_no_flood() {
+    let mut exchange = exchange();
+    assert!((0..100).all(|turn| exchange.count_stray(turn * STRAY_PERIOD / 2)));
+    let last = 100 * STRAY_PERIOD / 2;
+    assert!(exchange.count_stray(last) && exchange.count_stray(last + STRAY_PERIOD - 1));
+    assert!(!exchange.count_stray(last + STRAY_PERIOD - 1));
+}
+
+#[test]
+fn m_15_late_replies_to_calls_that_were_given_up_are_no_flood() {
+    let mut exchange = exchange();
+    for _ in 0..5 {
+        let id = exchange.begin().unwrap();
+        assert!(exchange.forget(id).is_none());
+        exchange.give_up();
+    }
+    assert!(is_stray(&reply(&mut exchange, 6)), "there was no such call");
+    for id in 1..=5 {
+        assert!(matches!(reply(&mut exchange, id), Handled::Late));
+    }
+    // As many as were given up, and one more is as stray as any other.
+    assert!(is_stray(&reply(&mut exchange, 1)));
+}
+
+#[test]
+fn m_15_a_second_reply_to_a_call_that_has_got_one_counts() {
+    let mut exchange = exchange();
+    let id = exchange.begin().unwrap();
+    exchange.give_up();
     assert!(matches!(reply(&mut exchange, id), Handled::Settled(_)));
     assert!(is_stray(&reply(&mut exchange, id)));
 }
@@ -174,4 +215,46 @@ fn news_are_kept_for_calls_that_are_there() {
     assert!(!exchange.handle_news(99, 5));
     assert!(exchange.forget(id).is_none());
     assert_eq!(exchange.news(id), None);
+}
+
+/// Calls that wait, due at these times.
+fn due_at<const N: usize>(times: [u64; N]) -> (Exchange, [Waker; N]) {
+    let mut exchange = Exchange::new(N, 0);
+    let wakers = times.map(|due| {
+        let id = exchange.begin().unwrap();
+        let waker = Waker::from(Arc::new(Count::default()));
+        assert!(matches!(exchange.register(id, due, waker.clone()), (Polled::Pending, None)));
+        waker
+    });
+    (exchange, wakers)
+}
+
+/// Which of the wakers these are, by their places.
+fn places(taken: &[Waker], wakers: &[Waker]) -> Vec<usize> {
+    let place = |taken: &Waker| wakers.iter().position(|waker| waker.will_wake(taken)).unwrap();
+    let mut places: Vec<_> = taken.iter().map(place).collect();
+    places.sort_unstable();
+    places
+}
+
+#[test]
+fn who_is_due_is_woken_and_the_next_one() {
+    let (mut exchange, wakers) = due_at([10, 30, 20, 40, 10]);
+    assert_eq!(exchange.earliest(), Some(10));
+    assert_eq!(places(&exchange.take_due(10, 20), &wakers), [0, 2, 4]);
+    // Those that were woken have not come back; who has come back is due at another time.
+    assert_eq!(exchange.earliest(), Some(30));
+    exchange.put_off(2, 50);
+    assert_eq!(exchange.earliest(), Some(40));
+    assert_eq!(places(&exchange.take_due(40, 50), &wakers), [1, 3]);
+    assert_eq!(exchange.earliest(), None);
+    assert!(exchange.take_due(u64::MAX, u64::MAX).is_empty());
+}
+
+#[test]
+fn where_nobody_sees_to_the_rest_all_are_woken() {
+    let (mut exchange, wakers) = due_at([10, 30, 20]);
+    assert_eq!(places(&exchange.take_due(10, 21), &wakers), [0, 1, 2]);
+    let (mut exchange, wakers) = due_at([10, u64::MAX]);
+    assert_eq!(places(&exchange.take_due(u64::MAX, u64::MAX), &wakers), [0, 1]);
 }

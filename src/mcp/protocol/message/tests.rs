@@ -11,7 +11,7 @@ fn one(text: &str) -> Message {
 
 fn batch(text: &str) -> Vec<Result<Message, Malformed>> {
     match parse(text.as_bytes()) {
-        Ok(Inbound::Batch(members)) => members,
+        Ok(Inbound::Batch(members)) => members.collect(),
         other => panic!("{text}: {other:?}"),
     }
 }
@@ -272,14 +272,22 @@ fn m_11_a_batch_is_not_empty_and_is_valid_json() {
 }
 
 #[test]
-fn m_11_a_batch_has_a_limit() {
-    for (len, expected) in [(MAX_BATCH, None), (MAX_BATCH + 1, Some(MalformedReason::BatchTooLong))] {
-        let members = batch(&format!("[{}]", vec![r#"{"id":1,"result":1}"#; len].join(",")));
-        assert!(members[..MAX_BATCH].iter().all(Result::is_ok));
-        let rest: Vec<_> = members[MAX_BATCH..].iter().collect();
-        assert_eq!(rest.len(), usize::from(expected.is_some()));
-        assert_eq!(rest.first().and_then(|r| r.as_ref().err()).map(|m| m.reason), expected);
+fn m_11_a_batch_is_read_to_its_end_however_it_is_written() {
+    for (text, count) in [
+        (format!("[{}]", vec![r#"{"id":1,"result":1}"#; 5000].join(",")), 5000),
+        (format!(" \t[ {} ] \n", [r#"{"id":1,"result":"],["}"#; 3].join(" \n,\t")), 3),
+        (r#"[{"id":1,"result":[1,[2]]}]"#.to_owned(), 1),
+    ] {
+        let members = batch(&text);
+        assert_eq!(members.len(), count);
+        for member in members {
+            assert!(matches!(member, Ok(Message::Response { id: ResponseId::Ours(1), .. })), "{member:?}");
+        }
     }
+    let reasons = batch(r#"[1,null,"],",[ ],{},true,-1e5]"#).into_iter().map(|it| it.unwrap_err().reason);
+    let mut expected = [MalformedReason::NotAnObject; 7];
+    expected[4] = MalformedReason::NoMethodNoOutcome;
+    assert_eq!(reasons.collect::<Vec<_>>(), expected);
 }
 
 #[test]

@@ -294,7 +294,7 @@ fn sort(id: u64, inbound: Inbound, inbox: &Inbox) -> Option<Reply> {
                     Err(malformed) if malformed.id == Some(id) => {
                         reply = Some(Err(ReplyError::Malformed(malformed.reason)));
                     }
-                    Err(malformed) => inbox.accept(Inbound::Batch(vec![Err(malformed)])),
+                    Err(malformed) => inbox.accept_in_batch(malformed),
                 }
             }
             reply

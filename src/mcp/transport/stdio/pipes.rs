@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 /// How much is read or written at a time.
 const CHUNK: usize = 64 * 1024;
 
-/// How many chunks are taken in one poll, before others get their turn.
+/// How many chunks are read or written in one poll, before others get their turn.
 const TURN: usize = 16;
 
 pub(super) struct Pipes {
@@ -81,7 +81,7 @@ impl Pipes {
 
     /// Writes what is queued. `Ok` means that there is nothing to do until the task is woken.
     pub(super) fn poll_write(&mut self, queue: &Queue, cx: &mut Context<'_>) -> io::Result<()> {
-        loop {
+        for _ in 0..TURN {
             if self.written == self.unwritten.len() {
                 self.unwritten.clear();
                 self.unwritten.shrink_to(CHUNK);
@@ -101,6 +101,8 @@ impl Pipes {
                 return Ok(());
             }
         }
+        cx.waker().wake_by_ref();
+        Ok(())
     }
 
     /// Writes the lines that were begun and what else was accepted, closes the writer, and forgets it.

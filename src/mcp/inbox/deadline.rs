@@ -1,0 +1,116 @@
+//! [`Deadline`]: when a call gives up, and how it comes to be polled then.
+
+use super::Inbox;
+use crate::contain::contain;
+use crate::mcp::timer::millis;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::task::{Poll, Wake, Waker};
+use std::time::Duration;
+
+/// How long a request of the server's is answered at most before calls count silence again, where
+/// `Timeouts::total` does not say.
+const LONGEST_ANSWER: Duration = Duration::from_secs(600);
+
+impl Inbox {
+    /// Looks whether a call's time is up; if not, sees to it that it is polled in time. To be called
+    /// after [`poll_reply`](Self::poll_reply) has registered the waker.
+    pub(crate) fn poll_deadline(&self, id: u64, deadline: &mut Deadline) -> Poll<()> {
+        let rung = self.alarm.rung();
+        if deadline.seen != rung {
+            let now = self.alarm.now();
+            if let Some(silence) = deadline.silence {
+                let news = self.exchange.lock().news(id).unwrap_or(0).max(self.last_asked(now));
+                deadline.silent_at = deadline.silent_at.max(news.saturating_add(millis(silence)));
+            }
+            if now >= deadline.at() {
+                return Poll::Ready(());
+            }
+            deadline.seen = rung;
+            self.go_on(id, deadline.at());
+        }
+        if deadline.at() != u64::MAX {
+            self.alarm.arm(deadline.at(), || self.ring(false));
+        }
+        Poll::Pending
+    }
+
+    /// After the alarm: a call that goes on sees to those that were not woken, if nobody else has.
+    fn go_on(&self, id: u64, due: u64) {
+        let mut exchange = self.exchange.lock();
+        exchange.put_off(id, due);
+        let others = if self.alarm.is_armed() { None } else { exchange.earliest() };
+        drop(exchange);
+        let first = others.map_or(due, |others| others.min(due));
+        if first != u64::MAX {
+            self.alarm.arm(first, || self.ring(false));
+            self.alarm.arm_backup(first, || self.ring(true));
+        }
+    }
+
+    fn ring(&self, everybody: bool) -> Waker {
+        Waker::from(Arc::new(Ring { inbox: self.this.clone(), everybody }))
+    }
+
+    /// When the server last had a request answered, or now while one is; but one that is never answered, because
+    /// its handler hangs, counts for no longer than a call may take.
+    fn last_asked(&self, now: u64) -> u64 {
+        let served = self.served_at.load(Ordering::Relaxed);
+        if self.serving.load(Ordering::Relaxed) == 0 {
+            return served;
+        }
+        let patience = millis(self.timeouts().total.unwrap_or(LONGEST_ANSWER));
+        let until = self.asked_at.load(Ordering::Relaxed).saturating_add(patience);
+        served.max(until.min(now))
+    }
+}
+
+/// When a call gives up, on the alarm's clock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline {
+    silence: Option<Duration>,
+    silent_at: u64,
+    total_at: u64,
+    seen: u64,
+}
+
+impl Deadline {
+    pub(crate) fn new(inbox: &Inbox, silence: Option<Duration>, total: Option<Duration>) -> Self {
+        let now = if silence.is_some() || total.is_some() { inbox.clock() } else { 0 };
+        let at = |limit: Option<Duration>| limit.map_or(u64::MAX, |limit| now.saturating_add(millis(limit)));
+        Self { silence, silent_at: at(silence), total_at: at(total), seen: inbox.alarm.rung() }
+    }
+
+    pub(crate) fn at(&self) -> u64 {
+        self.silent_at.min(self.total_at)
+    }
+
+    /// Whether it was the limit for the whole call that ran out.
+    pub(crate) fn is_total(&self) -> bool {
+        self.total_at <= self.silent_at
+    }
+}
+
+/// The alarm's waker: wakes pending calls, whoever polls them.
+struct Ring {
+    inbox: Weak<Inbox>,
+    everybody: bool,
+}
+
+impl Wake for Ring {
+    fn wake(self: Arc<Self>) {
+        if let Some(inbox) = self.inbox.upgrade() {
+            let (until, covered) = match self.everybody {
+                false => inbox.alarm.ring(),
+                true => {
+                    inbox.alarm.ring_backup();
+                    (u64::MAX, u64::MAX)
+                }
+            };
+            let wakers = inbox.exchange.lock().take_due(until, covered);
+            for waker in wakers {
+                contain(|| waker.wake());
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The one alarm for the deadlines of all calls: it wakes whose time is up, and hardly anybody else; and
+//! nobody's deadline depends on another call's task.
+
+use crate::check::on;
+use crate::fault::clock::Clock;
+use crate::fault::lines::{normal, pair};
+use crate::fault::run::once;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use shared_fate::mcp::{CallOptions, Client, Error};
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// A call that is never answered, with a limit.
+fn held(client: &Client, limit: Duration) -> Pin<Box<dyn Future<Output = Result<(), Error>>>> {
+    let client = client.with_options(CallOptions::timeout(limit));
+    Box::pin(async move { client.call_tool("held", ()).await.map(drop) })
+}
+
+#[test]
+fn liv_23_deadlines_one_after_the_other_wake_no_crowd() {
+    const MANY: usize = 1000;
+    once(async |_| {
+        let (stdio, _server) = pair(normal);
+        let clock = Clock::new();
+        let (client, _driver) = on(&clock).connect(stdio).await.unwrap();
+        let polls = AtomicUsize::new(0);
+        let mut calls: FuturesUnordered<_> = (1..=MANY)
+            .map(|n| {
+                let mut call = held(&client, millis(10 * n as u64));
+                let polls = &polls;
+                poll_fn(move |cx| {
+                    polls.fetch_add(1, Ordering::SeqCst);
+                    call.as_mut().poll(cx)
+                })
+            })
+            .collect();
+        assert!(calls.next().now_or_never().is_none());
+        assert_eq!(polls.swap(0, Ordering::SeqCst), MANY);
+        for n in 0..MANY {
+            clock.advance(millis(10));
+            // A timer may take a millisecond more.
+            clock.advance(millis(u64::from(n == 0)));
+            assert!(calls.next().now_or_never().unwrap().unwrap().unwrap_err().is_timeout());
+            assert!(calls.next().now_or_never().is_none_or(|next| next.is_none()));
+        }
+        // Two for each deadline, and everybody now and then; it was everybody each time.
+        let polls = polls.load(Ordering::SeqCst);
+        assert!(polls < 30 * MANY, "{polls}");
+    });
+}
+
+/// Remembers that it was woken.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A call in a task of its own.
+struct Task {
+    call: Pin<Box<dyn Future<Output = Result<(), Error>>>>,
+    woken: Arc<Woken>,
+}
+
+impl Task {
+    fn new(client: &Client, limit: Duration) -> Self {
+        let woken = Arc::new(Woken(AtomicUsize::new(1)));
+        Self { call: held(client, limit), woken }
+    }
+
+    /// Polls it if it was woken. Whether it has timed out.
+    fn run(&mut self) -> bool {
+        if self.woken.0.swap(0, Ordering::SeqCst) == 0 {
+            return false;
+        }
+        let waker = Waker::from(Arc::clone(&self.woken));
+        match self.call.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Pending => false,
+            Poll::Ready(result) => result.unwrap_err().is_timeout(),
+        }
+    }
+}
+
+/// Runs calls with limits of 1 s, 2 s and so on, and returns when each has timed out, in milliseconds. Those that
+/// are `stuck` are woken in vain from the first deadline of all on, which is earlier; and dropped at their own, or
+/// kept.
+async fn times_beside(stuck: &[usize], dropped: bool) -> [Option<u64>; 5] {
+    let (stdio, _server) = pair(normal);
+    let clock = Clock::new();
+    let (client, _driver) = on(&clock).connect(stdio).await.unwrap();
+    let mut first = Task::new(&client, millis(500));
+    let limits = [1000, 2000, 3000, 4000, 5000];
+    let mut tasks = limits.map(|limit| Some(Task::new(&client, millis(limit))));
+    let mut ended = [None; 5];
+    for now in (0..=5500).step_by(50) {
+        clock.advance(millis(if now == 0 { 1 } else { 50 }));
+        first.run();
+        for (n, slot) in tasks.iter_mut().enumerate() {
+            let Some(task) = slot else { continue };
+            if now >= 600 && stuck.contains(&n) {
+                if dropped && now >= limits[n] {
+                    *slot = None;
+                }
+            } else if task.run() {
+                ended[n] = Some(now);
+                *slot = None;
+            }
+        }
+    }
+    ended
+}
+
+#[test]
+fn liv_23_a_task_that_is_stuck_keeps_no_other_call_from_its_deadline() {
+    once(async |_| {
+        // Each may be the one that the others rely upon.
+        for stuck in [[0, 1], [0, 2], [1, 2], [1, 3], [2, 3]] {
+            for dropped in [false, true] {
+                let times = times_beside(&stuck, dropped).await;
+                for (n, time) in times.iter().enumerate().filter(|(n, _)| !stuck.contains(n)) {
+                    let limit = 1000 * (n as u64 + 1);
+                    let in_time = time.is_some_and(|time| (limit..=limit + 300).contains(&time));
+                    assert!(in_time, "{limit}: {time:?} beside {stuck:?}, dropped: {dropped}");
+                }
+            }
+        }
+    });
+}
