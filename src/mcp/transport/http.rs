@@ -40,6 +40,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 pub(crate) use failure::Failure;
+#[cfg(feature = "tokio")]
+pub use net::TokioNet;
 pub use net::{AsyncIo, ConnectError, Connecting, Net, Stream};
 pub use sse::Sse;
 
@@ -146,6 +148,7 @@ macro_rules! endpoint_options {
         }
 
         /// Where sockets come from. Default: [`AsyncIo`](crate::mcp::AsyncIo), which works on every executor.
+        /// Of tokio's: `TokioNet`, with the feature `tokio`.
         pub fn net(mut self, net: impl Net) -> Self {
             self.endpoint.config.net = Arc::new(net);
             self

@@ -12,3 +12,5 @@ mod kit;
 mod reuse;
 #[cfg(feature = "mcp-tls")]
 mod tls;
+#[cfg(feature = "tokio")]
+mod tokio;
