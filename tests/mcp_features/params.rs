@@ -7,7 +7,7 @@ use crate::fault::run::{everywhere, once};
 use crate::kit::{Log, refusal, reply, seconds};
 use crate::modern::{connect, modern};
 use futures::future::join;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use shared_fate::mcp::{CallOptions, Delivery, ErrorKind, InvalidInput};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -175,6 +175,30 @@ fn to_03_par_09_the_list_of_tools_counts_towards_the_calls_time() {
             assert!(!server.requests().iter().any(|it| it.tool() == "t"));
             client.close().await;
             server.deserted().await;
+        })
+        .await;
+    });
+}
+
+/// It would take minutes if each header were looked for among all the others.
+#[test]
+fn par_03_many_headers_take_no_longer_than_they_are() {
+    once(async |run| {
+        let annotated =
+            |n: u32| (n.to_string(), json!({ "type": "string", "x-mcp-header": format!("h{n}") }));
+        let properties: Map<_, _> = (0..100_000).map(annotated).collect();
+        let list = tools(&[("t", json!({ "properties": properties }))]);
+        let server = Server::start(move |call| match call.request.rpc() {
+            "tools/list" => {
+                let reply = reply(&call.request.body["id"], list.clone());
+                call.json(&[], &reply.to_string());
+            }
+            _ => modern(call),
+        });
+        let (client, driver) = connect(on(&Clock::new()), &server).await;
+        run.drive(driver, async {
+            assert_eq!(client.list_tools().await.unwrap().len(), 1);
+            client.close().await;
         })
         .await;
     });

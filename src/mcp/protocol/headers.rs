@@ -3,6 +3,7 @@
 use super::object::Object;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 /// The parameter that `Mcp-Name` repeats (MOD-05, MOD-06).
 pub(crate) fn name_of(method: &str, params: Option<&RawValue>) -> Option<String> {
@@ -63,10 +64,9 @@ pub(crate) fn mirrored(schema: &str) -> Result<Vec<Mirrored>, &'static str> {
     if annotations(&schema, 0) > found.len() {
         return Err("x-mcp-header is not reached through properties alone");
     }
-    for (index, mirrored) in found.iter().enumerate() {
-        if found[..index].iter().any(|other| other.header.eq_ignore_ascii_case(&mirrored.header)) {
-            return Err("two arguments have the same x-mcp-header");
-        }
+    let mut headers = HashSet::new();
+    if !found.iter().all(|mirrored| headers.insert(mirrored.header.to_ascii_lowercase())) {
+        return Err("two arguments have the same x-mcp-header");
     }
     Ok(found)
 }
