@@ -63,6 +63,9 @@ pub use limits::{Limits, Timeouts};
 pub use protocol::challenge::Challenge;
 pub use protocol::handshake::Revision;
 pub use protocol::message::RpcError;
+#[cfg(shared_fate_fuzz)]
+#[doc(hidden)]
+pub use protocol::properties;
 pub use reconnect::{Reconnecting, ReconnectingDriver};
 pub use subscription::{Change, Interest, Subscription};
 pub use timer::{AsyncIoTimer, BoxFuture, Timer};

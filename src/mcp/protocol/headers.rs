@@ -49,7 +49,7 @@ fn base64(bytes: &[u8]) -> String {
 pub(crate) struct Mirrored {
     /// Without `Mcp-Param-`.
     pub(crate) header: String,
-    path: Vec<String>,
+    pub(super) path: Vec<String>,
 }
 
 /// How deep annotations are looked for. Deeper schemas are taken to have none there.
