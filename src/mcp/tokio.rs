@@ -28,7 +28,7 @@ use tokio::runtime::Handle;
 
 /// Timers of the tokio runtime in which a call is polled.
 ///
-/// They need no thread of their own, where [`AsyncIoTimer`](super::AsyncIoTimer) has one. A call that
+/// They need no thread of their own, where [`AsyncIoTimer`] has one. A call that
 /// is polled outside a runtime takes its timer from there all the same, so that its deadline holds. Under
 /// tokio's paused clock (`start_paused`) deadlines are on that clock.
 ///
