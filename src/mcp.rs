@@ -21,7 +21,8 @@
 //!
 //! It runs on any executor and spawns nothing. The only threads are those of the default timer and
 //! sockets (`async-io`, one for the process), one small one per child process, and those that
-//! `getaddrinfo` needs.
+//! `getaddrinfo` needs. On tokio the first can be spared: `TokioTimer`, `TokioNet` and
+//! `Stdio::spawn_on_tokio`, with the feature `tokio`.
 
 mod builder;
 mod call;
@@ -45,12 +46,16 @@ mod reconnect;
 mod subscription;
 mod task;
 mod timer;
+#[cfg(feature = "tokio")]
+mod tokio;
 mod transport;
 pub mod types;
 mod visits;
 mod watched;
 mod work;
 
+#[cfg(feature = "tokio")]
+pub use self::tokio::{TokioIo, TokioTimer};
 pub use builder::Builder;
 pub use client::{Client, WeakClient};
 pub use connect::Mode;
@@ -68,9 +73,14 @@ pub use options::CallOptions;
 pub use protocol::challenge::Challenge;
 pub use protocol::handshake::Revision;
 pub use protocol::message::RpcError;
+#[cfg(shared_fate_fuzz)]
+#[doc(hidden)]
+pub use protocol::properties;
 pub use reconnect::{Reconnecting, ReconnectingDriver};
 pub use subscription::{Change, Interest, Subscription};
 pub use timer::{AsyncIoTimer, BoxFuture, Timer};
+#[cfg(all(feature = "mcp-http", feature = "tokio"))]
+pub use transport::http::TokioNet;
 #[cfg(feature = "mcp-http")]
 pub use transport::http::{AsyncIo, ConnectError, Connecting, Http, Net, Sse, Stream, TokenProvider};
 pub use transport::memory::{Memory, MemoryServer};

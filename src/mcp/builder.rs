@@ -92,7 +92,8 @@ impl Builder {
         self
     }
 
-    /// Where deadlines come from. Default: [`AsyncIoTimer`].
+    /// Where deadlines come from. Default: [`AsyncIoTimer`]. Of tokio's: `TokioTimer`, with the feature
+    /// `tokio`.
     pub fn timer(mut self, timer: impl Timer) -> Self {
         self.config.timer = Arc::new(timer);
         self

@@ -232,8 +232,10 @@ impl Error {
     /// `false` here.
     pub fn is_retryable(&self) -> bool {
         match self.kind() {
+            // What is not supported here will not be.
             ErrorKind::Io(error) => {
                 !matches!(error.stage, IoStage::Spawn | IoStage::Tls | IoStage::Credentials)
+                    && self.io_kind() != Some(io::ErrorKind::Unsupported)
             }
             ErrorKind::Http(error) => matches!(error.status, 408 | 425 | 429 | 500 | 502 | 503 | 504),
             ErrorKind::Timeout(_) => true,

@@ -13,4 +13,6 @@ pub(crate) mod message;
 pub(crate) mod meta;
 pub(crate) mod modern;
 pub(crate) mod object;
+#[cfg(any(test, shared_fate_fuzz))]
+pub mod properties;
 pub(crate) mod salvage;

@@ -14,6 +14,9 @@
 //!    goes off, one timer is all there is.
 //! 4. A call registers its waker *before* it reads `rung`, and arms *after*: if the alarm goes off in
 //!    between, the call has been woken, or finds nothing armed.
+//! 5. A timer counts only in its scope ([`Timer::scope`]), so there may be one in each: calls in another
+//!    do not rely on it. Where several are armed, the first to go off wakes everybody, and each call sees
+//!    to itself again.
 //!
 //! Waking everybody each time would cost the square of the number of calls where their deadlines come one
 //! after the other.
@@ -31,8 +34,9 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Where a client's deadlines come from.
 ///
-/// The default, [`AsyncIoTimer`], works on every executor and on none. Implement this for a runtime's
-/// own timers, or for a clock that a test controls.
+/// The default, [`AsyncIoTimer`], works on every executor and on none. `TokioTimer` (feature `tokio`)
+/// is for tokio's own timers. Implement this for those of another runtime, or for a clock that a test
+/// controls.
 pub trait Timer: Send + Sync + 'static {
     /// Resolves after `duration`, whoever polls it.
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
@@ -40,6 +44,14 @@ pub trait Timer: Send + Sync + 'static {
     /// The time now. Monotonic (LIV-30).
     fn now(&self) -> Instant {
         Instant::now()
+    }
+
+    /// Where a timer made now belongs: calls that are polled in other scopes do not rely on it.
+    ///
+    /// A timer that goes off only while the runtime that it was made in runs needs a number for each
+    /// such runtime. Timers that go off everywhere share the scope 0.
+    fn scope(&self) -> u64 {
+        0
     }
 }
 
@@ -71,13 +83,22 @@ pub(crate) struct Alarm {
     backup: Bell,
 }
 
-/// One timer of the alarm's.
+/// A timer of the alarm's; one in each scope.
 struct Bell {
-    /// When it goes off, in milliseconds since the alarm's start.
+    /// When the one of scope 0 goes off, in milliseconds since the alarm's start. Changed with the lock held.
     armed: AtomicU64,
-    /// How often it has gone off.
+    /// How often one has gone off.
     rung: AtomicU64,
-    sleeping: Mutex<Option<BoxFuture<'static, ()>>>,
+    sleeping: Mutex<Vec<Sleeping>>,
+}
+
+/// An armed timer.
+struct Sleeping {
+    scope: u64,
+    /// When it goes off; [`NEVER`] once one has gone off, in whatever scope.
+    at: u64,
+    /// Kept, not polled: it has the waker that rings.
+    _sleep: BoxFuture<'static, ()>,
 }
 
 impl Alarm {
@@ -101,7 +122,7 @@ impl Alarm {
     }
 
     pub(crate) fn is_armed(&self) -> bool {
-        self.first.armed.load(Ordering::SeqCst) != NEVER
+        self.first.sleeping.lock().iter().any(|timer| timer.at != NEVER)
     }
 
     /// Sees to it that the alarm goes off at `deadline` or before. To be called by who has registered
@@ -118,8 +139,8 @@ impl Alarm {
     /// The armed timer has gone off: whose time is up, and from which deadline on calls need not be
     /// woken, since the backup will.
     pub(crate) fn ring(&self) -> (u64, u64) {
-        let until = self.first.ring();
-        let covered = match self.backup.armed.load(Ordering::SeqCst) {
+        let Some((scope, until)) = self.first.ring() else { return (NEVER, NEVER) };
+        let covered = match armed_in(scope, &self.backup.sleeping.lock()) {
             NEVER => NEVER,
             backup => backup.saturating_sub(GRACE),
         };
@@ -138,7 +159,8 @@ impl Bell {
     }
 
     fn arm(&self, alarm: &Alarm, at: u64, ring: impl Fn() -> Waker) {
-        while self.armed.load(Ordering::SeqCst) > at {
+        let scope = alarm.timer.scope();
+        while self.armed_in(scope) > at {
             let rung = self.rung.load(Ordering::SeqCst);
             // Made and polled without the lock: it is foreign code. One millisecond more, so that a timer
             // that rounds down does not go off before the deadline.
@@ -149,27 +171,52 @@ impl Bell {
                 waker.wake();
                 return;
             }
-            let replaced = {
+            let new = Sleeping { scope, at, _sleep: sleep };
+            let left_over: Vec<_> = {
                 let mut sleeping = self.sleeping.lock();
-                // If it has gone off meanwhile, perhaps this one did: it must not be taken for one to come.
-                if self.rung.load(Ordering::SeqCst) != rung || self.armed.load(Ordering::SeqCst) <= at {
-                    Some(sleep)
+                // If one has gone off meanwhile, perhaps this one did: it must not be taken for one to come.
+                if self.rung.load(Ordering::SeqCst) != rung || armed_in(scope, &sleeping) <= at {
+                    vec![new]
                 } else {
-                    self.armed.store(at, Ordering::SeqCst);
-                    sleeping.replace(sleep)
+                    if scope == 0 {
+                        self.armed.store(at, Ordering::SeqCst);
+                    }
+                    let replaced =
+                        sleeping.extract_if(.., |old| old.scope == scope || old.at == NEVER).collect();
+                    sleeping.push(new);
+                    replaced
                 }
             };
-            drop(replaced);
+            drop(left_over);
         }
     }
 
-    /// Called from the timer's waker: touches no timer, the next [`arm`](Self::arm) replaces it. Returns
-    /// when it was to go off.
-    fn ring(&self) -> u64 {
-        let _sleeping = self.sleeping.lock();
-        self.rung.fetch_add(1, Ordering::SeqCst);
-        self.armed.swap(NEVER, Ordering::SeqCst)
+    fn armed_in(&self, scope: u64) -> u64 {
+        match scope {
+            0 => self.armed.load(Ordering::SeqCst),
+            _ => armed_in(scope, &self.sleeping.lock()),
+        }
     }
+
+    /// Called from a timer's waker: touches no timer, the next [`arm`](Self::arm) replaces it. Returns
+    /// its scope and when it was to go off, unless there were several.
+    fn ring(&self) -> Option<(u64, u64)> {
+        let mut sleeping = self.sleeping.lock();
+        self.rung.fetch_add(1, Ordering::SeqCst);
+        self.armed.store(NEVER, Ordering::SeqCst);
+        let mut armed = sleeping.iter_mut().filter(|timer| timer.at != NEVER);
+        let first = armed.next().map(|timer| (timer.scope, std::mem::replace(&mut timer.at, NEVER)));
+        let mut alone = true;
+        for other in armed {
+            other.at = NEVER;
+            alone = false;
+        }
+        first.filter(|_| alone)
+    }
+}
+
+fn armed_in(scope: u64, sleeping: &[Sleeping]) -> u64 {
+    sleeping.iter().find(|timer| timer.scope == scope).map_or(NEVER, |timer| timer.at)
 }
 
 impl fmt::Debug for Alarm {

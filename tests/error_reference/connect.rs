@@ -4,7 +4,9 @@ use crate::fault::answer;
 use crate::fault::http::Call;
 use crate::kit::{connect_to, in_memory, legacy, over_http};
 use crate::page::Page;
-use shared_fate::mcp::{BoxFuture, ConnectError, Connecting, Http, HttpError, Net, Stdio, TokenProvider};
+use shared_fate::mcp::{
+    BoxFuture, ConnectError, Connecting, Http, HttpError, Net, Stdio, TokenProvider, TokioNet,
+};
 use std::io::{self, Read, Write as _};
 use std::net::TcpListener;
 use std::pin::Pin;
@@ -112,6 +114,10 @@ pub(crate) async fn connecting(page: &mut Page) {
     page.section("Connecting");
     page.add("Command not found", &Stdio::spawn(Command::new("/no/such/server")).unwrap_err());
     page.add("Command not executable", &Stdio::spawn(Command::new("/etc/passwd")).unwrap_err());
+    let outside = Stdio::spawn_on_tokio(Command::new("my-server")).unwrap_err();
+    page.add("`Stdio::spawn_on_tokio` outside a tokio runtime", &outside);
+    let http = Http::new("http://localhost/mcp").unwrap().net(TokioNet);
+    page.add("`TokioNet` outside a tokio runtime", &legacy().connect(http).await.map(drop).unwrap_err());
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     page.add("Connection refused", &connect_to(&format!("http://{gone}/mcp")).await);
     let http = Http::new("http://server.invalid/mcp").unwrap().net(NoNames);

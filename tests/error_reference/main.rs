@@ -1,6 +1,12 @@
 //! `docs/errors.md`: every failure is provoked, and what the caller sees is compared with the page, word for
 //! word. With `ERROR_REFERENCE=write` the page is written anew.
-#![cfg(all(target_os = "linux", feature = "mcp-stdio", feature = "mcp-http", feature = "mcp-tls"))]
+#![cfg(all(
+    target_os = "linux",
+    feature = "mcp-stdio",
+    feature = "mcp-http",
+    feature = "mcp-tls",
+    feature = "tokio"
+))]
 
 #[path = "../fault/mod.rs"]
 mod fault;

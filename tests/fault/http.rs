@@ -5,8 +5,9 @@
 //! connection, which is the only way to send an RST that the standard library knows.
 
 use super::answer;
-use super::run::PATIENCE;
+use super::run::{PATIENCE, on_tokio_io};
 use serde_json::Value;
+use shared_fate::mcp::Http;
 use smol::channel::{self, Receiver, Sender};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -106,6 +107,11 @@ impl Server {
         format!("http://{}/mcp", self.address)
     }
 
+    /// A client's end, with the sockets of this run.
+    pub(crate) fn transport(&self) -> Http {
+        transport(&self.url())
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
@@ -142,6 +148,17 @@ impl Server {
             self.closings.recv().await.unwrap();
         }
     }
+}
+
+/// [`Server::transport`], for a URL.
+pub(crate) fn transport(url: &str) -> Http {
+    let http = Http::new(url).unwrap();
+    #[cfg(feature = "tokio")]
+    if on_tokio_io() {
+        return http.net(shared_fate::mcp::TokioNet);
+    }
+    assert!(!on_tokio_io());
+    http
 }
 
 impl Drop for Server {

@@ -2,6 +2,7 @@
 
 use super::answer;
 use super::child::{self, receive};
+use super::run::on_tokio_io;
 use serde_json::Value;
 use shared_fate::mcp::Stdio;
 use smol::Async;
@@ -197,6 +198,16 @@ pub(crate) fn pair(handler: impl FnMut(&Peer, &Value) + Send + 'static) -> (Stdi
     (stdio, server)
 }
 
+/// [`Stdio::spawn`], with the pipes of this run.
+pub(crate) fn spawn(command: Command) -> Stdio {
+    #[cfg(feature = "tokio")]
+    if on_tokio_io() {
+        return Stdio::spawn_on_tokio(command).unwrap();
+    }
+    assert!(!on_tokio_io());
+    Stdio::spawn(command).unwrap()
+}
+
 /// A server in a process.
 pub(crate) fn process(handler: impl FnMut(&Peer, &Value) + Send + 'static) -> (Stdio, Server) {
     process_as(child::command(), handler)
@@ -220,7 +231,7 @@ pub(crate) fn process_as(
 ) -> (Stdio, Server) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     command.env(child::CONTROL, listener.local_addr().unwrap().to_string());
-    let stdio = Stdio::spawn(command).unwrap();
+    let stdio = spawn(command);
     let (mut control, _) = listener.accept().unwrap();
     control.set_nodelay(true).unwrap();
     let peer = Peer { to: Arc::new(To::Process(control.try_clone().unwrap())) };

@@ -1,6 +1,7 @@
 //! One test body, every executor, both ways of driving.
 
 use shared_fate::mcp::Driver;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -15,6 +16,17 @@ pub(crate) struct Run {
     executor: Executor,
     /// The driver is spawned; else it is polled beside the body.
     spawned: bool,
+    /// Sockets and pipes are tokio's.
+    tokio_io: bool,
+}
+
+thread_local! {
+    static TOKIO_IO: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the body that runs on this thread is to use sockets and pipes of tokio's.
+pub(crate) fn on_tokio_io() -> bool {
+    TOKIO_IO.get()
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,16 +39,24 @@ enum Executor {
 }
 
 impl Run {
-    const ALL: [Self; 8] = [
-        Self { executor: Executor::TokioMulti, spawned: true },
-        Self { executor: Executor::TokioMulti, spawned: false },
-        Self { executor: Executor::TokioCurrent, spawned: true },
-        Self { executor: Executor::TokioCurrent, spawned: false },
-        Self { executor: Executor::Smol, spawned: true },
-        Self { executor: Executor::Smol, spawned: false },
-        Self { executor: Executor::Futures, spawned: false },
-        Self { executor: Executor::Pollster, spawned: false },
+    const ALL: &'static [Self] = &[
+        Self::new(Executor::TokioMulti, true),
+        Self::new(Executor::TokioMulti, false),
+        Self::new(Executor::TokioCurrent, true),
+        Self::new(Executor::TokioCurrent, false),
+        Self::new(Executor::Smol, true),
+        Self::new(Executor::Smol, false),
+        Self::new(Executor::Futures, false),
+        Self::new(Executor::Pollster, false),
+        #[cfg(feature = "tokio")]
+        Self { tokio_io: true, ..Self::new(Executor::TokioMulti, true) },
+        #[cfg(feature = "tokio")]
+        Self { tokio_io: true, ..Self::new(Executor::TokioCurrent, false) },
     ];
+
+    const fn new(executor: Executor, spawned: bool) -> Self {
+        Self { executor, spawned, tokio_io: false }
+    }
 
     /// Runs `app` and the driver. A spawned driver must come to its end after `app`.
     pub(crate) async fn drive<T>(self, driver: Driver, app: impl Future<Output = T>) -> T {
@@ -58,15 +78,17 @@ impl Run {
     }
 
     fn block_on(self, body: impl Future<Output = ()>) {
+        TOKIO_IO.set(self.tokio_io);
+        let tokio = |mut builder: tokio::runtime::Builder| {
+            // Otherwise without I/O and timers: nothing here needs them.
+            if self.tokio_io {
+                builder.enable_all();
+            }
+            builder.worker_threads(2).build().unwrap()
+        };
         match self.executor {
-            // Without tokio's I/O and timers: nothing here needs them.
-            Executor::TokioMulti => {
-                let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build();
-                runtime.unwrap().block_on(body);
-            }
-            Executor::TokioCurrent => {
-                tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(body);
-            }
+            Executor::TokioMulti => tokio(tokio::runtime::Builder::new_multi_thread()).block_on(body),
+            Executor::TokioCurrent => tokio(tokio::runtime::Builder::new_current_thread()).block_on(body),
             Executor::Smol => smol::block_on(body),
             Executor::Futures => futures::executor::block_on(body),
             Executor::Pollster => pollster::block_on(body),
@@ -76,17 +98,17 @@ impl Run {
 
 /// Runs `body` on every executor, the driver spawned where that is possible and beside it.
 pub(crate) fn everywhere(body: impl AsyncFn(Run) + Send + 'static) {
-    on(&Run::ALL, body);
+    on(Run::ALL, body);
 }
 
 /// Runs `body` once, on an executor without features.
 pub(crate) fn once(body: impl AsyncFn(Run) + Send + 'static) {
-    on(&[Run { executor: Executor::Pollster, spawned: false }], body);
+    on(&const { [Run::new(Executor::Pollster, false)] }, body);
 }
 
 /// Runs `body` on tokio's thread pool, the driver spawned: drivers and calls in different threads.
 pub(crate) fn in_parallel(body: impl AsyncFn(Run) + Send + 'static) {
-    on(&[Run { executor: Executor::TokioMulti, spawned: true }], body);
+    on(&const { [Run::new(Executor::TokioMulti, true)] }, body);
 }
 
 fn on(runs: &'static [Run], body: impl AsyncFn(Run) + Send + 'static) {

@@ -7,7 +7,6 @@ use crate::fault::run::everywhere;
 use crate::fault::{Gate, http, tool};
 use futures::future::{join_all, select};
 use serde_json::json;
-use shared_fate::mcp::Http;
 use std::pin::pin;
 
 #[test]
@@ -46,7 +45,7 @@ fn liv_18_a_dropped_call_over_http_closes_its_connection_and_is_cancelled() {
             }
             _ => call.normal(),
         });
-        let (client, driver) = on(&Clock::new()).connect(Http::new(&server.url()).unwrap()).await.unwrap();
+        let (client, driver) = on(&Clock::new()).connect(server.transport()).await.unwrap();
         run.drive(driver, async {
             for (tool, id) in [("held", 2), ("stream", 3)] {
                 {

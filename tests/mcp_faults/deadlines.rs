@@ -10,7 +10,7 @@ use futures::FutureExt;
 use futures::future::join;
 use futures::stream::{FuturesUnordered, StreamExt};
 use serde_json::{Value, json};
-use shared_fate::mcp::{BoxFuture, CallOptions, Client, Error, ErrorKind, Http, Mode, Timer};
+use shared_fate::mcp::{BoxFuture, CallOptions, Client, Error, ErrorKind, Mode, Timer};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -48,7 +48,7 @@ fn liv_06_a_stream_of_comments_ends_at_the_silence_limit_and_is_cancelled() {
             _ => call.normal(),
         });
         let clock = Clock::new();
-        let (client, driver) = on(&clock).connect(Http::new(&server.url()).unwrap()).await.unwrap();
+        let (client, driver) = on(&clock).connect(server.transport()).await.unwrap();
         run.drive(driver, async {
             let waiting = async {
                 server.arrival(|request| request.tool() == "held").await;
@@ -212,7 +212,7 @@ fn a_thousand_calls_over_http_arm_the_timer_once() {
     in_parallel(async |run| {
         let server = http::Server::start(http::Call::normal);
         let clock = Clock::new();
-        let (client, driver) = on(&clock).connect(Http::new(&server.url()).unwrap()).await.unwrap();
+        let (client, driver) = on(&clock).connect(server.transport()).await.unwrap();
         run.drive(driver, async {
             let before = clock.begun();
             for _ in 0..1000 {

@@ -9,8 +9,7 @@ use futures::future::join;
 use serde_json::Value;
 use shared_fate::Cause;
 use shared_fate::mcp::{
-    BoxFuture, Client, Delivery, Driver, Error, ErrorKind, Event, Http, Inbox, IoStage, Outgoing, Sent,
-    Transport,
+    BoxFuture, Client, Delivery, Driver, Error, ErrorKind, Event, Inbox, IoStage, Outgoing, Sent, Transport,
 };
 use std::future::poll_fn;
 use std::io;
@@ -42,7 +41,7 @@ fn liv_17_a_driver_that_is_never_polled_keeps_no_call_from_its_deadline() {
 fn liv_17_calls_over_http_need_no_driver() {
     everywhere(async |_| {
         let server = http::Server::start(http::Call::normal);
-        let (client, driver) = on(&Clock::new()).connect(Http::new(&server.url()).unwrap()).await.unwrap();
+        let (client, driver) = on(&Clock::new()).connect(server.transport()).await.unwrap();
         client.ping().await.unwrap();
         drop(driver);
         client.close().await;
@@ -100,7 +99,7 @@ fn liv_17_dropping_the_driver_fails_calls_over_http_at_once() {
             "held" => call.hold(),
             _ => call.normal(),
         });
-        let (client, driver) = on(&Clock::new()).connect(Http::new(&server.url()).unwrap()).await.unwrap();
+        let (client, driver) = on(&Clock::new()).connect(server.transport()).await.unwrap();
         let dropping = async {
             server.arrival(|request| request.tool() == "held").await;
             drop(driver);

@@ -2,12 +2,12 @@
 
 use crate::check::{SECRETS, on, story, violation};
 use crate::fault::clock::Clock;
-use crate::fault::http::{Call, SESSION, Server};
+use crate::fault::http::{Call, SESSION, Server, transport};
 use crate::fault::run::{everywhere, once};
 use crate::fault::{Gate, text_result};
 use futures::future::join;
 use serde_json::json;
-use shared_fate::mcp::{Delivery, Error, ErrorKind, Http, HttpError, Violation};
+use shared_fate::mcp::{Delivery, Error, ErrorKind, HttpError, Violation};
 use std::io;
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ async fn meet(run: crate::fault::run::Run, fault: fn(&mut Call), check: fn(&Erro
         }
         _ => call.normal(),
     });
-    let http = Http::new(&(server.url() + "?qu3ry")).unwrap().bearer("t0ken").unwrap();
+    let http = transport(&(server.url() + "?qu3ry")).bearer("t0ken").unwrap();
     let (client, driver) = on(&Clock::new()).connect(http).await.unwrap();
     run.drive(driver, async {
         let broken = async {
@@ -366,7 +366,7 @@ fn liv_02_a_status_whose_body_never_comes_is_told_soon() {
             _ => call.normal(),
         });
         let clock = Clock::new();
-        let (client, driver) = on(&clock).connect(Http::new(&server.url()).unwrap()).await.unwrap();
+        let (client, driver) = on(&clock).connect(server.transport()).await.unwrap();
         run.drive(driver, async {
             let patience = clock.pass(Duration::from_millis(500));
             let (error, ()) = join(client.call_tool("broken", ()), patience).await;
@@ -383,7 +383,7 @@ fn liv_02_a_status_whose_body_never_comes_is_told_soon() {
 fn no_secret_is_in_any_debug_output() {
     once(async |run| {
         let server = Server::start(Call::normal);
-        let http = Http::new(&(server.url() + "?qu3ry=5ecre7")).unwrap().bearer("t0ken").unwrap();
+        let http = transport(&(server.url() + "?qu3ry=5ecre7")).bearer("t0ken").unwrap();
         let mut texts = vec![format!("{http:?}")];
         let builder = on(&Clock::new());
         texts.push(format!("{builder:?}"));

@@ -2,7 +2,7 @@
 
 use crate::check::{limit, on, story, violation};
 use crate::fault::clock::Clock;
-use crate::fault::http::{Call, SESSION, Server};
+use crate::fault::http::{Call, SESSION, Server, transport};
 use crate::fault::run::{Run, everywhere};
 use futures::future::join;
 use serde_json::json;
@@ -18,7 +18,7 @@ use std::time::Duration;
 const MINUTE: Duration = Duration::from_secs(60);
 
 async fn connect(server: &Server, clock: &Clock) -> Result<(Client, Driver), Error> {
-    on(clock).connect(Http::new(&server.url()).unwrap()).await
+    on(clock).connect(server.transport()).await
 }
 
 /// The server does `fault` to `method` while the client connects.
@@ -182,7 +182,7 @@ fn liv_27_dropping_the_connect_future_closes_the_connection() {
 fn st_21_a_refused_connection_says_so() {
     everywhere(async |_| {
         let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let http = Http::new(&format!("http://{closed}/?qu3ry")).unwrap().bearer("t0ken").unwrap();
+        let http = transport(&format!("http://{closed}/?qu3ry")).bearer("t0ken").unwrap();
         let error = on(&Clock::new()).connect(http).await.unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::Io(io) if io.stage() == IoStage::Connect));
         assert_eq!(error.io_kind(), Some(io::ErrorKind::ConnectionRefused));
@@ -324,7 +324,7 @@ fn limits_redirects_at_the_limit_and_one_past_it() {
         });
         let mut limits = Limits::default();
         limits.redirects = 2;
-        let http = Http::new(&server.url()).unwrap();
+        let http = server.transport();
         let (client, driver) = Client::builder()
             .mode(Mode::Legacy)
             .mode(Mode::Legacy)
@@ -351,7 +351,7 @@ fn sec_02_a_redirect_elsewhere_is_refused_and_gets_nothing() {
             [elsewhere, "https://127.0.0.1/mcp", "//127.0.0.1/mcp", "http://me:passw0rd@127.0.0.1/", "::", ""]
         {
             let server = redirecting("307 X", location);
-            let http = Http::new(&server.url()).unwrap().bearer("t0ken").unwrap();
+            let http = server.transport().bearer("t0ken").unwrap();
             let (client, driver) = on(&Clock::new()).connect(http).await.unwrap();
             run.drive(driver, async {
                 let error = client.ping().await.unwrap_err();
@@ -373,7 +373,7 @@ fn timeouts_can_be_switched_off() {
         let clock = Clock::new();
         let mut timeouts = Timeouts::default();
         (timeouts.silence, timeouts.total, timeouts.handshake) = (None, None, None);
-        let http = Http::new(&server.url()).unwrap();
+        let http = server.transport();
         let (client, driver) = on(&clock).timeouts(timeouts).connect(http).await.unwrap();
         run.drive(driver, async {
             let before = clock.begun();

@@ -8,12 +8,12 @@ use crate::fault::run::{everywhere, once};
 use futures::future::{join, join_all, join3};
 use serde_json::json;
 use shared_fate::Cause;
-use shared_fate::mcp::{Client, Delivery, Driver, ErrorKind, Event, Http, Timeouts};
+use shared_fate::mcp::{Client, Delivery, Driver, ErrorKind, Event, Timeouts};
 use smol::channel;
 use std::time::Duration;
 
 async fn connect(server: &Server, clock: &Clock) -> (Client, Driver) {
-    on(clock).connect(Http::new(&server.url()).unwrap()).await.unwrap()
+    on(clock).connect(server.transport()).await.unwrap()
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn liv_26_a_delete_that_hangs_does_not_hold_up_close() {
         let clock = Clock::new();
         let mut timeouts = Timeouts::default();
         timeouts.close = Duration::from_secs(3);
-        let http = Http::new(&server.url()).unwrap();
+        let http = server.transport();
         let (client, driver) = on(&clock).timeouts(timeouts).connect(http).await.unwrap();
         run.drive(driver, async {
             join(client.close(), clock.pass(Duration::from_secs(3))).await;
@@ -242,7 +242,7 @@ fn liv_21_an_answer_that_cannot_be_delivered_is_reported_and_costs_nothing() {
             }
         });
         let (hook, reports) = undelivered();
-        let http = Http::new(&server.url()).unwrap();
+        let http = server.transport();
         let (client, driver) = on(&Clock::new()).on_event(hook).connect(http).await.unwrap();
         run.drive(driver, async {
             client.call_tool("asks", ()).await.unwrap();
@@ -274,7 +274,7 @@ fn liv_21_answers_that_hang_hold_up_nobody_and_time_out() {
         });
         let (hook, reports) = undelivered();
         let clock = Clock::new();
-        let http = Http::new(&server.url()).unwrap();
+        let http = server.transport();
         let (client, driver) = on(&clock).on_event(hook).connect(http).await.unwrap();
         run.drive(driver, async {
             for _ in 0..5 {
@@ -374,7 +374,7 @@ fn ini_11_ses_08_a_handshake_that_fails_deletes_the_session_it_was_given() {
             "notifications/initialized" => call.respond("503 Busy", &[], ""),
             _ => call.normal(),
         });
-        let error = on(&Clock::new()).connect(Http::new(&server.url()).unwrap()).await.unwrap_err();
+        let error = on(&Clock::new()).connect(server.transport()).await.unwrap_err();
         assert_eq!(error.http().unwrap().status(), 503);
         server.deserted().await;
         let deletes = server.requests().into_iter().filter(|request| request.method == "DELETE");

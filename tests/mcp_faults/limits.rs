@@ -8,9 +8,7 @@ use crate::fault::run::everywhere;
 use crate::fault::{Gate, text_result, tool};
 use futures::future::{join, join_all};
 use serde_json::{Value, json};
-use shared_fate::mcp::{
-    Builder, Client, Delivery, Driver, ErrorKind, Event, Http, HttpError, Limits, Violation,
-};
+use shared_fate::mcp::{Builder, Client, Delivery, Driver, ErrorKind, Event, HttpError, Limits, Violation};
 use smol::channel;
 use std::pin::pin;
 use std::sync::Barrier;
@@ -23,7 +21,7 @@ fn with(set: impl FnOnce(&mut Limits)) -> Builder {
 }
 
 async fn over_http(builder: Builder, server: &http::Server) -> (Client, Driver) {
-    builder.connect(Http::new(&server.url()).unwrap()).await.unwrap()
+    builder.connect(server.transport()).await.unwrap()
 }
 
 const SIZE: usize = 1000;

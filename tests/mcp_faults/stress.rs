@@ -7,7 +7,7 @@ use crate::fault::lines::{normal, process};
 use crate::fault::run::everywhere;
 use crate::fault::tool;
 use futures::future::{join, join_all};
-use shared_fate::mcp::{Delivery, ErrorKind, Http};
+use shared_fate::mcp::{Delivery, ErrorKind};
 
 #[test]
 fn a_thousand_calls_share_the_fate_of_a_killed_child() {
@@ -46,7 +46,7 @@ fn a_hundred_calls_over_http_meet_a_session_that_is_gone() {
             "ping" => call.respond("404 Not Found", &[], ""),
             _ => call.normal(),
         });
-        let (client, driver) = on(&Clock::new()).connect(Http::new(&server.url()).unwrap()).await.unwrap();
+        let (client, driver) = on(&Clock::new()).connect(server.transport()).await.unwrap();
         run.drive(driver, async {
             let results = join_all((0..100).map(|_| client.ping())).await;
             for result in results {

@@ -11,7 +11,7 @@ use crate::kit::{Log, ask, is_answer, refusal, reply, seconds, tell};
 use futures::future::{join, join3};
 use serde_json::{Value, json};
 use shared_fate::mcp::types::CompletionTarget;
-use shared_fate::mcp::{CallOptions, Client, Driver, ErrorKind, Http, Limits, Progress};
+use shared_fate::mcp::{CallOptions, Client, Driver, ErrorKind, Limits, Progress};
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -322,7 +322,7 @@ fn m_11_m_14_batches_over_http_in_a_body_and_in_an_event() {
                 _ => call.normal(),
             }
         });
-        let (client, driver) = on(&Clock::new()).connect(Http::new(&server.url()).unwrap()).await.unwrap();
+        let (client, driver) = on(&Clock::new()).connect(server.transport()).await.unwrap();
         run.drive(driver, async {
             for kind in ["body", "event"] {
                 assert_eq!(client.call_tool(kind, ()).await.unwrap().text(), kind);

@@ -3,11 +3,12 @@
 use crate::check::on;
 use crate::fault::clock::Clock;
 use crate::fault::lines::{Server, normal, pair};
-use crate::fault::run::everywhere;
+use crate::fault::run::{everywhere, once};
 use crate::kit::{ask, is_answer};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use shared_fate::mcp::types::Json;
 use shared_fate::mcp::{Builder, Client, Driver, ElicitForm, ElicitUrl, Elicited};
+use std::thread;
 
 async fn connect(builder: Builder) -> (Client, Driver, Server) {
     let (stdio, server) = pair(normal);
@@ -126,6 +127,26 @@ fn ini_15_rev_03_both_modes_side_by_side() {
                 elicited(&server, "2", form("decline")).await["result"],
                 json!({ "action": "decline" })
             );
+            client.close().await;
+        })
+        .await;
+    });
+}
+
+/// It would take minutes if each field were looked for among all the others.
+#[test]
+fn rev_04_many_fields_take_no_longer_than_they_are() {
+    once(async |run| {
+        let (client, driver, server) = connect(forms(on(&Clock::new()))).await;
+        run.drive(driver, async {
+            let fields: Map<_, _> = (0..100_000).map(|n| (n.to_string(), json!({ "default": n }))).collect();
+            let form = json!({ "message": "nothing", "requestedSchema": { "properties": fields } });
+            let peer = server.peer.clone();
+            // It is longer than the socket takes in one go.
+            let asking = thread::spawn(move || peer.say(&ask("1", "elicitation/create", form)));
+            let answer = server.arrival(|message| is_answer(message, "1")).await;
+            asking.join().unwrap();
+            assert_eq!(answer["result"]["content"].as_object().unwrap().len(), 100_000);
             client.close().await;
         })
         .await;

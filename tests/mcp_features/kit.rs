@@ -14,7 +14,7 @@ pub(crate) async fn connect(server: &Server, clock: &Clock) -> (Client, Driver) 
 }
 
 pub(crate) fn http(server: &Server) -> Http {
-    Http::new(&server.url()).unwrap()
+    server.transport()
 }
 
 pub(crate) const fn seconds(seconds: u64) -> Duration {

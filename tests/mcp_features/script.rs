@@ -1,5 +1,6 @@
 //! A server that is a shell script, so that it can be started again: it notes what it reads.
 
+use crate::fault::lines::spawn;
 use serde_json::Value;
 use shared_fate::mcp::Stdio;
 use std::fs;
@@ -65,5 +66,5 @@ pub(crate) fn script(branches: &str) -> (Stdio, Notes) {
     );
     let mut command = Command::new("sh");
     command.arg("-c").arg(script).env("NOTES", notes.path());
-    (Stdio::spawn(command).unwrap(), notes)
+    (spawn(command), notes)
 }

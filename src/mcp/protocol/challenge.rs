@@ -3,9 +3,9 @@
 /// What a server wants before it answers: one challenge of a `WWW-Authenticate` header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Challenge {
-    scheme: String,
+    pub(super) scheme: String,
     /// A value without a name, which some schemes have in place of parameters, has an empty one.
-    params: Vec<(String, String)>,
+    pub(super) params: Vec<(String, String)>,
 }
 
 impl Challenge {

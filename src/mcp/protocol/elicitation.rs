@@ -2,6 +2,7 @@
 
 use super::object::Object;
 use serde_json::value::RawValue;
+use std::collections::{HashMap, HashSet};
 
 /// `content` with the schema's defaults for what it leaves out; `None` if `content` is no object.
 pub(crate) fn with_defaults(schema: &str, content: &RawValue) -> Option<Box<RawValue>> {
@@ -9,13 +10,20 @@ pub(crate) fn with_defaults(schema: &str, content: &RawValue) -> Option<Box<RawV
     let schema = Object::read(schema).unwrap_or_default();
     let properties = schema.get("properties").and_then(|properties| Object::read(properties.get()));
     let properties = properties.unwrap_or_default();
-    for (name, property) in properties.iter() {
-        let property = Object::read(property.get()).unwrap_or_default();
-        if filled.get(name).is_none()
+    // Of duplicates the last one, as everywhere.
+    let last: HashMap<_, _> = properties.iter().collect();
+    let mut known: HashSet<_> = filled.iter().map(|(name, _)| name).collect();
+    let mut missing = Vec::new();
+    for (name, _) in properties.iter() {
+        let property = Object::read(last[name].get()).unwrap_or_default();
+        if known.insert(name)
             && let Some(default) = property.get("default")
         {
-            filled.push(name, default.to_owned());
+            missing.push((name, default.to_owned()));
         }
+    }
+    for (name, default) in missing {
+        filled.push(name, default);
     }
     Some(filled.write())
 }

@@ -52,7 +52,7 @@ fn base64(bytes: &[u8]) -> String {
 pub(crate) struct Mirrored {
     /// Without `Mcp-Param-`.
     pub(crate) header: String,
-    path: Vec<String>,
+    pub(super) path: Vec<String>,
 }
 
 /// RFC 9110, 5.6.2.

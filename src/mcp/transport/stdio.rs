@@ -20,6 +20,8 @@ mod queue;
 
 use super::{BoxFuture, Inbox, Outgoing, Sent, Tracking, Transport};
 use crate::mcp::error::{Delivery, Error, ErrorKind, ExitStatus, IoStage, ServerExited};
+#[cfg(feature = "mcp-stdio")]
+use child::{Child, Reactor};
 use futures_io::{AsyncRead, AsyncWrite};
 use pipes::{End, Flow, Guard, Pipes, Slot};
 use queue::Queue;
@@ -49,10 +51,10 @@ pub struct Stdio {
     queue: Queue,
     slot: Slot,
     #[cfg(feature = "mcp-stdio")]
-    child: crate::sync::Mutex<Option<child::Child>>,
+    child: crate::sync::Mutex<Option<Child>>,
     /// To start it again for a new session, as often as it takes: shared with those started so.
     #[cfg(feature = "mcp-stdio")]
-    command: Option<Arc<crate::sync::Mutex<Command>>>,
+    command: Option<(Arc<crate::sync::Mutex<Command>>, Reactor)>,
 }
 
 impl Stdio {
@@ -74,7 +76,31 @@ impl Stdio {
     /// ```
     #[cfg(feature = "mcp-stdio")]
     pub fn spawn(command: Command) -> Result<Self, Error> {
-        Self::start(Arc::new(crate::sync::Mutex::new(command)))
+        Self::start(Arc::new(crate::sync::Mutex::new(command)), Reactor::AsyncIo)
+    }
+
+    /// [`spawn`](Self::spawn), with the pipes on the reactor of the tokio runtime at hand: they work as long
+    /// as it runs. The small thread that waits for the child's exit is the same. On windows it is `spawn`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `spawn`; and outside a runtime, where nothing is started: [`Error::io_kind`] is then
+    /// [`Unsupported`](io::ErrorKind::Unsupported).
+    ///
+    /// ```
+    /// use shared_fate::mcp::Stdio;
+    /// use std::{io, process::Command};
+    ///
+    /// let error = Stdio::spawn_on_tokio(Command::new("my-server")).unwrap_err();
+    /// assert_eq!(error.io_kind(), Some(io::ErrorKind::Unsupported));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// In a runtime without I/O (`enable_io`).
+    #[cfg(all(feature = "mcp-stdio", feature = "tokio"))]
+    pub fn spawn_on_tokio(command: Command) -> Result<Self, Error> {
+        Self::start(Arc::new(crate::sync::Mutex::new(command)), Reactor::Tokio)
     }
 
     /// The few variables of this process's environment that a program needs as a rule: where its home, its
@@ -111,18 +137,23 @@ impl Stdio {
     }
 
     #[cfg(feature = "mcp-stdio")]
-    fn start(command: Arc<crate::sync::Mutex<Command>>) -> Result<Self, Error> {
+    fn start(command: Arc<crate::sync::Mutex<Command>>, reactor: Reactor) -> Result<Self, Error> {
         let failed = |error| Error::io(IoStage::Spawn, error, Delivery::NotSent);
-        let (child, pipes) = child::Child::spawn(&mut command.lock()).map_err(failed)?;
+        #[cfg(feature = "tokio")]
+        if let Reactor::Tokio = reactor {
+            crate::mcp::tokio::here().map_err(failed)?;
+        }
+        let (child, pipes) = Child::spawn(&mut command.lock(), reactor).map_err(failed)?;
         let child::Pipes { stdin, stdout, stderr } = pipes;
         Ok(Self {
             child: crate::sync::Mutex::new(Some(child)),
-            command: Some(command),
-            ..Self::with_pipes(Pipes::new(Box::new(stdout), Box::new(stdin), Some(Box::new(stderr))))
+            command: Some((command, reactor)),
+            ..Self::with_pipes(Pipes::new(stdout, stdin, Some(stderr)))
         })
     }
 
-    /// Talks over any pair of byte streams (IO-22).
+    /// Talks over any pair of byte streams (IO-22). Those of tokio's go into a `TokioIo` each (feature
+    /// `tokio`).
     pub fn over(
         reader: impl AsyncRead + Send + Unpin + 'static,
         writer: impl AsyncWrite + Send + Unpin + 'static,
@@ -142,7 +173,7 @@ impl Stdio {
     }
 
     #[cfg(feature = "mcp-stdio")]
-    fn child(&self) -> Option<child::Child> {
+    fn child(&self) -> Option<Child> {
         self.child.lock().clone()
     }
 
@@ -309,8 +340,8 @@ impl Transport for Stdio {
     /// Starts the command again.
     #[cfg(feature = "mcp-stdio")]
     fn renew(&self) -> Option<Result<Box<dyn Transport>, Error>> {
-        let command = Arc::clone(self.command.as_ref()?);
-        Some(Self::start(command).map(|stdio| Box::new(stdio) as _))
+        let (command, reactor) = self.command.clone()?;
+        Some(Self::start(command, reactor).map(|stdio| Box::new(stdio) as _))
     }
 
     fn abort(&self) {

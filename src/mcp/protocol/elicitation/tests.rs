@@ -35,3 +35,9 @@ fn rev_04_a_schema_without_defaults_or_form_changes_nothing() {
 fn rev_04_content_must_be_an_object() {
     assert_eq!(filled(SCHEMA, "[]"), None);
 }
+
+#[test]
+fn rev_04_of_duplicate_properties_the_last_counts() {
+    let schema = r#"{"properties":{"a":{"default":1},"b":{},"a":{},"b":{"default":2}}}"#;
+    assert_eq!(filled(schema, "{}").unwrap(), r#"{"b":2}"#);
+}

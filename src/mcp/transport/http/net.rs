@@ -9,13 +9,21 @@ use std::task::Poll;
 use std::time::Duration;
 use std::{fmt, io, mem};
 
-use async_io::{Async, Timer};
+use crate::mcp::{AsyncIoTimer, BoxFuture, Timer as _};
+use async_io::Async;
 use futures_io::{AsyncRead, AsyncWrite};
+
+#[cfg(feature = "tokio")]
+mod tokio;
+
+#[cfg(feature = "tokio")]
+pub use self::tokio::TokioNet;
 
 /// Opens sockets and waits: all that HTTP needs from a runtime.
 ///
-/// The default, [`AsyncIo`], works on every executor. Another implementation can save its helper
-/// thread, send the traffic through a tunnel, or put a test in charge of the network and the clock.
+/// The default, [`AsyncIo`], works on every executor. `TokioNet` (feature `tokio`) does without its
+/// helper thread; an implementation of one's own can send the traffic through a tunnel, or put a test in
+/// charge of the network and the clock.
 pub trait Net: Send + Sync + 'static {
     /// Opens a connection. `host` is a name or an IP address, an IPv6 address without its brackets.
     ///
@@ -78,10 +86,14 @@ pub struct AsyncIo;
 impl Net for AsyncIo {
     fn connect<'a>(&'a self, host: &'a str, port: u16) -> Connecting<'a> {
         Box::pin(async move {
-            let addresses = resolve(host, port).await.map_err(ConnectError::Dns)?;
+            // getaddrinfo cannot be cancelled: if the caller gives up, its thread is left behind until it
+            // returns.
+            let lookup = |host: String| blocking::unblock(move || (host, port).to_socket_addrs());
+            let addresses = resolve(host, port, lookup).await.map_err(ConnectError::Dns)?;
             let connect =
                 |address| Box::pin(Async::<TcpStream>::connect(address)) as Attempt<Async<TcpStream>>;
-            let socket = race(addresses, HEAD_START, connect).await.map_err(ConnectError::Connect)?;
+            let socket = race(addresses, HEAD_START, |time| self.sleep(time), connect);
+            let socket = socket.await.map_err(ConnectError::Connect)?;
             // Only a wish: a socket that cannot take it any more says why at the first read or write.
             let _ = socket.get_ref().set_nodelay(true);
             Ok(Box::new(socket) as Box<dyn Stream>)
@@ -89,21 +101,20 @@ impl Net for AsyncIo {
     }
 
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(async move {
-            Timer::after(duration).await;
-        })
+        AsyncIoTimer.sleep(duration)
     }
 }
 
-/// Never empty.
-async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+/// The addresses of a host, never none. `lookup` is asked for names only.
+async fn resolve<F, I>(host: &str, port: u16, lookup: impl FnOnce(String) -> F) -> io::Result<Vec<SocketAddr>>
+where
+    F: Future<Output = io::Result<I>>,
+    I: Iterator<Item = SocketAddr>,
+{
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
-    let host = host.to_owned();
-    // getaddrinfo cannot be cancelled: if the caller gives up, its thread is left behind until it returns.
-    let found = blocking::unblock(move || (host, port).to_socket_addrs()).await?;
-    let addresses = alternate_families(found);
+    let addresses = alternate_families(lookup(host.to_owned()).await?);
     if addresses.is_empty() {
         return Err(io::Error::new(io::ErrorKind::NotFound, "the host name has no address"));
     }
@@ -135,16 +146,17 @@ const HEAD_START: Duration = Duration::from_millis(250);
 pub(super) type Attempt<T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send>>;
 
 /// Connects to the first address that answers. The next attempt starts when all before it have failed
-/// or the last of them has had its head start; when one wins, the others are dropped. If all fail, the
-/// error is that of the last to fail.
+/// or the last of them has had its head start, by `sleep`; when one wins, the others are dropped. If all
+/// fail, the error is that of the last to fail.
 pub(super) async fn race<T>(
     addresses: Vec<SocketAddr>,
     head_start: Duration,
+    sleep: impl Fn(Duration) -> BoxFuture<'static, ()>,
     attempt: impl Fn(SocketAddr) -> Attempt<T>,
 ) -> io::Result<T> {
     let mut waiting = addresses.into_iter();
     let mut running: Vec<Attempt<T>> = Vec::new();
-    let mut timer: Option<Timer> = None;
+    let mut timer: Option<BoxFuture<'static, ()>> = None;
     let mut last_error = None;
     poll_fn(|cx| {
         loop {
@@ -160,7 +172,7 @@ pub(super) async fn race<T>(
                 }
             }
             let next_is_due = match &mut timer {
-                Some(timer) => Pin::new(timer).poll(cx).is_ready(),
+                Some(timer) => timer.as_mut().poll(cx).is_ready(),
                 None => false,
             };
             if !running.is_empty() && !next_is_due {
@@ -175,7 +187,7 @@ pub(super) async fn race<T>(
                 None => {}
             }
             let more = !waiting.as_slice().is_empty();
-            timer = more.then(|| Timer::after(head_start));
+            timer = more.then(|| sleep(head_start));
         }
     })
     .await

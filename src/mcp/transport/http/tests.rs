@@ -13,3 +13,5 @@ mod reuse;
 #[cfg(feature = "mcp-tls")]
 mod tls;
 mod tokens;
+#[cfg(feature = "tokio")]
+mod tokio;

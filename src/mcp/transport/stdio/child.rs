@@ -42,6 +42,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread::{self, JoinHandle};
 
+use futures_io::{AsyncRead, AsyncWrite};
+
 #[cfg(all(test, unix))]
 mod tests;
 #[cfg(unix)]
@@ -56,7 +58,6 @@ use windows as system;
 
 use crate::mcp::error::ExitStatus as Exit;
 use system::{Process, Watch};
-pub(crate) use system::{Stderr, Stdin, Stdout};
 
 /// Measured: 64 KiB holds a waker that panics, backtrace and all. The rest is for the wakers of
 /// executors we do not know; a page that is never touched costs address space only.
@@ -73,9 +74,18 @@ pub(crate) struct Child {
 
 /// Our ends of the process's standard streams. They do not keep the process alive.
 pub(crate) struct Pipes {
-    pub(crate) stdin: Stdin,
-    pub(crate) stdout: Stdout,
-    pub(crate) stderr: Stderr,
+    pub(crate) stdin: Box<dyn AsyncWrite + Send + Sync + Unpin>,
+    pub(crate) stdout: Box<dyn AsyncRead + Send + Sync + Unpin>,
+    pub(crate) stderr: Box<dyn AsyncRead + Send + Sync + Unpin>,
+}
+
+/// Who says that a pipe is ready. (On windows nobody does: there it makes no difference.)
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Reactor {
+    AsyncIo,
+    /// Of the runtime at hand; there must be one.
+    #[cfg(feature = "tokio")]
+    Tokio,
 }
 
 impl Child {
@@ -87,14 +97,18 @@ impl Child {
     ///
     /// What the system said, its [`io::ErrorKind`] kept: `NotFound`, `PermissionDenied` and so on.
     /// If the failure came after the start, the process has been killed and reaped.
-    pub(crate) fn spawn(command: &mut Command) -> io::Result<(Self, Pipes)> {
-        let (child, pipes, _detached) = Self::spawn_watched(command, STACK)?;
+    pub(crate) fn spawn(command: &mut Command, reactor: Reactor) -> io::Result<(Self, Pipes)> {
+        let (child, pipes, _detached) = Self::spawn_watched(command, reactor, STACK)?;
         Ok((child, pipes))
     }
 
     /// `spawn`, with the thread's stack to choose and its handle to join.
-    fn spawn_watched(command: &mut Command, stack: usize) -> io::Result<(Self, Pipes, JoinHandle<()>)> {
-        let (process, watch, pipes) = Process::spawn(command)?;
+    fn spawn_watched(
+        command: &mut Command,
+        reactor: Reactor,
+        stack: usize,
+    ) -> io::Result<(Self, Pipes, JoinHandle<()>)> {
+        let (process, watch, pipes) = Process::spawn(command, reactor)?;
         let shared = Arc::new(Shared {
             id: process.id(),
             state: Mutex::new(State {

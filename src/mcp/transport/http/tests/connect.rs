@@ -1,6 +1,6 @@
 //! Names, addresses, and time.
 
-use std::future::{Future, pending};
+use std::future::{Future, pending, ready};
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::pin::Pin;
@@ -15,6 +15,7 @@ use super::super::engine::{Engine, EngineConfig};
 use super::super::failure::Stage;
 use super::super::net::{ConnectError, Connecting, Net, alternate_families, race};
 use super::kit::{Server, call, engine, engine_on, post, run};
+use crate::mcp::BoxFuture;
 
 fn echoes(url: &str) {
     assert_eq!(run(call(&engine(), post(url, "{}"))).unwrap(), b"{}", "{url}");
@@ -66,11 +67,16 @@ fn address_families_alternate() {
     assert_eq!(order(vec![]), []);
 }
 
-/// What happens at addresses 1, 2, 3, … of a host, and which of them wins.
-fn winner(head_start: Duration, outcomes: &'static [Outcome]) -> io::Result<usize> {
+/// What happens at addresses 1, 2, 3, … of a host, and which of them wins. `sleep` makes the head starts.
+fn winner(sleep: fn() -> BoxFuture<'static, ()>, outcomes: &'static [Outcome]) -> io::Result<usize> {
     let address = |n| SocketAddr::from((Ipv4Addr::LOCALHOST, n));
     let addresses = (1..).map(address).take(outcomes.len()).collect();
-    run(race(addresses, head_start, |address| {
+    let head_start = Duration::from_secs(7);
+    let sleep = |duration| {
+        assert_eq!(duration, head_start);
+        sleep()
+    };
+    run(race(addresses, head_start, sleep, |address| {
         Box::pin(async move {
             let at = usize::from(address.port()) - 1;
             match outcomes[at] {
@@ -94,12 +100,12 @@ fn an_address_that_says_nothing_does_not_stop_the_others() {
     use Outcome::{Answers, Fails, Silent};
     const REFUSED: Outcome = Fails(ErrorKind::ConnectionRefused);
 
-    let soon = Duration::from_millis(1);
+    let soon = || Box::pin(ready(())) as BoxFuture<'static, ()>;
     assert_eq!(winner(soon, &[Silent, Answers]).unwrap(), 2);
     assert_eq!(winner(soon, &[Silent, REFUSED, Silent, Answers, Answers]).unwrap(), 4);
 
     // After a failure nobody waits for the timer.
-    let never = Duration::MAX;
+    let never = || Box::pin(pending()) as BoxFuture<'static, ()>;
     assert_eq!(winner(never, &[Answers, Answers]).unwrap(), 1);
     assert_eq!(winner(never, &[REFUSED, REFUSED, Answers]).unwrap(), 3);
 

@@ -4,8 +4,9 @@ use std::future::Future;
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
-use super::super::engine::Engine;
+use super::super::engine::{Engine, EngineConfig};
 use super::super::failure::Stage;
+use super::super::net::{AsyncIo, Net};
 use super::kit::{Event, Happened, Server, call, engine, event, patiently, post};
 
 const STREAM: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n";
@@ -28,9 +29,9 @@ fn server() -> (Server, Event) {
     (server, go_on)
 }
 
-async fn scenario() {
+async fn scenario(net: Arc<dyn Net>) {
     let (server, go_on) = server();
-    let engine = engine();
+    let engine = Engine::new(EngineConfig { net: net.clone(), ..EngineConfig::default() }).unwrap();
     for _ in 0..3 {
         assert_eq!(call(&engine, post(&server.url("/"), "{}")).await.unwrap(), b"{}");
     }
@@ -45,7 +46,7 @@ async fn scenario() {
     assert_eq!(call(&engine, post(&localhost, "{}")).await.unwrap(), b"{}");
     refused(&engine).await;
     #[cfg(feature = "mcp-tls")]
-    super::tls::round_trip().await;
+    super::tls::round_trip(net).await;
 }
 
 async fn refused(engine: &Engine) {
@@ -55,7 +56,7 @@ async fn refused(engine: &Engine) {
 }
 
 fn test() -> impl Future<Output = ()> + Send {
-    patiently(scenario())
+    patiently(scenario(Arc::new(AsyncIo)))
 }
 
 #[test]
@@ -94,6 +95,17 @@ fn tokio_multi_thread() {
 fn tokio_without_io_and_time() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(test());
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn tokio_with_its_own_sockets() {
+    use super::super::net::TokioNet;
+    let test = || patiently(scenario(Arc::new(TokioNet)));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(test());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async { tokio::spawn(test()).await.unwrap() });
 }
 
 /// The socket that one executor opened serves the next, also when the first is gone.

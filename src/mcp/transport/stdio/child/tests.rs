@@ -27,7 +27,7 @@ fn sh(script: &str) -> Command {
 }
 
 fn spawn(script: &str) -> (Child, Pipes, JoinHandle<()>) {
-    Child::spawn_watched(&mut sh(script), STACK).expect("sh starts")
+    Child::spawn_watched(&mut sh(script), Reactor::AsyncIo, STACK).expect("sh starts")
 }
 
 async fn soon<F: Future>(future: F) -> F::Output {
@@ -38,7 +38,7 @@ async fn soon<F: Future>(future: F) -> F::Output {
     }
 }
 
-async fn line(stdout: &mut Stdout) -> String {
+async fn line(stdout: &mut (impl AsyncRead + Unpin)) -> String {
     let mut line = Vec::new();
     while !line.ends_with(b"\n") {
         let mut byte = [0];
@@ -48,13 +48,13 @@ async fn line(stdout: &mut Stdout) -> String {
     String::from_utf8(line).expect("utf-8").trim_end().into()
 }
 
-async fn rest(stdout: &mut Stdout) -> String {
+async fn rest(stdout: &mut (impl AsyncRead + Unpin)) -> String {
     let mut rest = String::new();
     soon(stdout.read_to_string(&mut rest)).await.expect("eof");
     rest
 }
 
-fn is_silent_but_open(stdout: &mut Stdout) -> bool {
+fn is_silent_but_open(stdout: &mut (impl AsyncRead + Unpin)) -> bool {
     let mut cx = Context::from_waker(Waker::noop());
     let read = Pin::new(stdout).poll_read(&mut cx, &mut [0]);
     read.is_pending()
@@ -114,9 +114,9 @@ fn ran_alone(test: &str, setup: &[&str]) -> bool {
 
 #[test]
 fn spawn_keeps_the_kind_of_failure() {
-    let missing = Child::spawn(&mut Command::new("/no/such/server")).expect_err("missing");
+    let missing = Child::spawn(&mut Command::new("/no/such/server"), Reactor::AsyncIo).expect_err("missing");
     assert_eq!(missing.kind(), io::ErrorKind::NotFound);
-    let directory = Child::spawn(&mut Command::new("/")).expect_err("a directory");
+    let directory = Child::spawn(&mut Command::new("/"), Reactor::AsyncIo).expect_err("a directory");
     assert_eq!(directory.kind(), io::ErrorKind::PermissionDenied);
 }
 
@@ -129,7 +129,7 @@ fn nothing_is_left_when_the_thread_does_not_start() {
     std::os::unix::fs::symlink("/bin/sh", &path).expect("a link");
     let mut command = Command::new(&path);
     command.args(["-c", "read x"]);
-    let failed = Child::spawn_watched(&mut command, 1 << 60);
+    let failed = Child::spawn_watched(&mut command, Reactor::AsyncIo, 1 << 60);
     fs::remove_file(&path).expect("removed");
     failed.expect_err("no system has a stack that large");
     for entry in fs::read_dir("/proc").expect("proc").flatten() {
@@ -385,22 +385,51 @@ fn works_when_the_host_ignores_sigchld() {
 
 #[test]
 fn works_on_every_executor() {
-    async fn session() {
-        let (child, mut pipes) = Child::spawn(&mut sh("cat; exit 3")).expect("sh starts");
+    async fn session(reactor: Reactor) {
+        let (child, mut pipes) = Child::spawn(&mut sh("cat; exit 3"), reactor).expect("sh starts");
         pipes.stdin.write_all(b"hello\n").await.expect("written");
         assert_eq!(line(&mut pipes.stdout).await, "hello");
         drop(pipes.stdin);
         assert_eq!(soon(child.exited()).await.code(), Some(3));
     }
-    block_on(session());
-    pollster::block_on(session());
-    smol::block_on(session());
+    use Reactor::AsyncIo;
+    block_on(session(AsyncIo));
+    pollster::block_on(session(AsyncIo));
+    smol::block_on(session(AsyncIo));
     let mut tokio = tokio::runtime::Builder::new_current_thread();
-    tokio.build().expect("a runtime").block_on(session());
+    tokio.build().expect("a runtime").block_on(session(AsyncIo));
     let mut tokio = tokio::runtime::Builder::new_multi_thread();
     let tokio = tokio.worker_threads(2).build().expect("a runtime");
-    let task = tokio.spawn(session());
+    let task = tokio.spawn(session(AsyncIo));
     tokio.block_on(task).expect("no panic");
+    #[cfg(feature = "tokio")]
+    {
+        let mut tokio = tokio::runtime::Builder::new_current_thread();
+        tokio.enable_io().build().expect("a runtime").block_on(session(Reactor::Tokio));
+    }
+}
+
+/// The reactor has had no turn since, so tokio knows of no byte.
+#[test]
+#[cfg(feature = "tokio")]
+fn last_words_are_read_before_tokios_reactor_has_its_turn() {
+    let mut tokio = tokio::runtime::Builder::new_current_thread();
+    tokio.enable_io().build().expect("a runtime").block_on(async {
+        let command = &mut sh("echo out; echo words >&2; exit 3");
+        let (child, pipes, thread) = Child::spawn_watched(command, Reactor::Tokio, STACK).expect("sh starts");
+        thread.join().expect("no panic");
+        assert_eq!(child.try_exit().and_then(|exit| exit.code()), Some(3));
+        let mut cx = Context::from_waker(Waker::noop());
+        for (mut pipe, expected) in [(pipes.stdout, "out\n"), (pipes.stderr, "words\n")] {
+            for expected in [expected, ""] {
+                let mut bytes = [0; 16];
+                let Poll::Ready(Ok(read)) = Pin::new(&mut pipe).poll_read(&mut cx, &mut bytes) else {
+                    panic!("not yet")
+                };
+                assert_eq!(str::from_utf8(&bytes[..read]), Ok(expected));
+            }
+        }
+    });
 }
 
 #[test]

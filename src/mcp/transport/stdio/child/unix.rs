@@ -18,17 +18,17 @@
 
 use std::io;
 use std::os::unix::process::CommandExt;
-use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use async_io::Async;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, waitid};
+#[cfg(feature = "tokio")]
+use tokio::net::unix::pipe;
 
-use super::{Exit, Pipes};
-
-pub(crate) type Stdin = Async<ChildStdin>;
-pub(crate) type Stdout = Async<ChildStdout>;
-pub(crate) type Stderr = Async<ChildStderr>;
+use super::{Exit, Pipes, Reactor};
+#[cfg(feature = "tokio")]
+use crate::mcp::tokio::{Direct, TokioIo};
 
 /// The leader of a process group.
 ///
@@ -48,16 +48,31 @@ pub(super) struct Watch {
 }
 
 impl Process {
-    pub(super) fn spawn(command: &mut Command) -> io::Result<(Self, Watch, Pipes)> {
+    pub(super) fn spawn(command: &mut Command, reactor: Reactor) -> io::Result<(Self, Watch, Pipes)> {
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         let leader = Pid::from_child(&child);
         // Owns the process from here on: whatever fails or panics below, it is reaped.
         let process = Self { leader, gone: false };
-        let pipes = Pipes {
-            stdin: Async::new(piped(child.stdin.take())?)?,
-            stdout: Async::new(piped(child.stdout.take())?)?,
-            stderr: Async::new(piped(child.stderr.take())?)?,
+        let (stdin, stdout) = (piped(child.stdin.take())?, piped(child.stdout.take())?);
+        let stderr = piped(child.stderr.take())?;
+        let pipes = match reactor {
+            Reactor::AsyncIo => Pipes {
+                stdin: Box::new(Async::new(stdin)?),
+                stdout: Box::new(Async::new(stdout)?),
+                stderr: Box::new(Async::new(stderr)?),
+            },
+            #[cfg(feature = "tokio")]
+            Reactor::Tokio => {
+                let read_now = |pipe: &pipe::Receiver, bytes: &mut [u8]| Ok(rustix::io::read(pipe, bytes)?);
+                let read =
+                    |end| Ok::<_, io::Error>(Direct::new(pipe::Receiver::from_owned_fd(end)?, read_now));
+                Pipes {
+                    stdin: Box::new(TokioIo::new(pipe::Sender::from_owned_fd(stdin.into())?)),
+                    stdout: Box::new(read(stdout.into())?),
+                    stderr: Box::new(read(stderr.into())?),
+                }
+            }
         };
         Ok((process, Watch { leader }, pipes))
     }

@@ -11,7 +11,7 @@ use std::io;
 use std::os::windows::io::{AsHandle, OwnedHandle};
 use std::os::windows::process::CommandExt;
 use std::pin::pin;
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 use std::thread::{self, Thread};
@@ -19,11 +19,7 @@ use std::thread::{self, Thread};
 use async_io::os::windows::Waitable;
 use blocking::Unblock;
 
-use super::{Exit, Pipes};
-
-pub(crate) type Stdin = Unblock<ChildStdin>;
-pub(crate) type Stdout = Unblock<ChildStdout>;
-pub(crate) type Stderr = Unblock<ChildStderr>;
+use super::{Exit, Pipes, Reactor};
 
 /// From the windows API: a console program opens no window.
 const CREATE_NO_WINDOW: u32 = 0x0800_0000;
@@ -39,7 +35,7 @@ pub(super) struct Watch {
 }
 
 impl Process {
-    pub(super) fn spawn(command: &mut Command) -> io::Result<(Self, Watch, Pipes)> {
+    pub(super) fn spawn(command: &mut Command, _: Reactor) -> io::Result<(Self, Watch, Pipes)> {
         command
             .creation_flags(CREATE_NO_WINDOW)
             .stdin(Stdio::piped())
@@ -51,9 +47,9 @@ impl Process {
         let handle = process.child.as_handle().try_clone_to_owned()?;
         let watch = Watch { handle: Waitable::new(handle)? };
         let pipes = Pipes {
-            stdin: Unblock::new(piped(process.child.stdin.take())?),
-            stdout: Unblock::new(piped(process.child.stdout.take())?),
-            stderr: Unblock::new(piped(process.child.stderr.take())?),
+            stdin: Box::new(Unblock::new(piped(process.child.stdin.take())?)),
+            stdout: Box::new(Unblock::new(piped(process.child.stdout.take())?)),
+            stderr: Box::new(Unblock::new(piped(process.child.stderr.take())?)),
         };
         Ok((process, watch, pipes))
     }

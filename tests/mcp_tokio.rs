@@ -1,0 +1,285 @@
+//! Timers, sockets and pipes of tokio's: what they save, and what there is where no runtime is. (That
+//! they do as well as the others is shown by the tests that run everywhere: `fault::run`.)
+#![cfg(all(target_os = "linux", feature = "mcp-stdio", feature = "mcp-http", feature = "tokio"))]
+
+mod fault;
+
+use fault::http::Server;
+use fault::lines::{normal, pair};
+use fault::run::PATIENCE;
+use futures::future::join;
+use shared_fate::Cause;
+use shared_fate::mcp::{
+    CallOptions, Client, Delivery, ErrorKind, Http, IoStage, Memory, Mode, Stdio, TokioIo, TokioNet,
+    TokioTimer,
+};
+use std::io;
+use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+use tokio::runtime::{Builder, Runtime};
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// Runs `test` in a thread, and fails if it hangs.
+fn in_time(test: impl FnOnce() + Send + 'static) {
+    let (done, is_done) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        test();
+        let _ = done.send(());
+    });
+    match is_done.recv_timeout(PATIENCE) {
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("it hangs"),
+        _ => thread.join().unwrap(),
+    }
+}
+
+fn threads() -> Vec<String> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    // One that has ended meanwhile has no name.
+    tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok()).collect()
+}
+
+const SHELL: &str = r#"
+    while read -r line; do
+        id=${line#*\"id\":}; id=${id%%,*}
+        case "$line" in
+            *'"initialize"'*) result='{"protocolVersion":"2025-11-25","capabilities":{}}' ;;
+            *'"ping"'*) result='{}' ;;
+            *'"tools/call"'*) echo 'disk full' >&2; exit 7 ;;
+            *) continue ;;
+        esac
+        printf '{"jsonrpc":"2.0","id":%s,"result":%s}\n' "$id" "$result"
+    done
+"#;
+
+fn shell() -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", SHELL]);
+    command
+}
+
+/// A session over HTTP and one with a process, with calls that succeed, fail and time out.
+async fn sessions(tokio: bool) {
+    let server = Server::start(|call| match call.request.tool() {
+        "held" => call.hold(),
+        _ => call.normal(),
+    });
+    let http = Http::new(&format!("http://localhost:{}/mcp", server.address().port())).unwrap();
+    let builder = Client::builder().mode(Mode::Legacy);
+    let (http, stdio, builder) = match tokio {
+        true => (http.net(TokioNet), Stdio::spawn_on_tokio(shell()), builder.timer(TokioTimer)),
+        false => (http, Stdio::spawn(shell()), builder),
+    };
+
+    let (client, driver) = builder.clone().connect(http).await.unwrap();
+    let app = async {
+        client.ping().await.unwrap();
+        let hasty = client.with_options(CallOptions::timeout(Duration::from_millis(5)));
+        assert!(hasty.call_tool("held", ()).await.unwrap_err().is_timeout());
+        client.close().await;
+    };
+    driver.with(app).await;
+
+    let (client, driver) = builder.connect(stdio.unwrap()).await.unwrap();
+    let app = async {
+        client.ping().await.unwrap();
+        client.call_tool("die", ()).await.unwrap_err()
+    };
+    let error = driver.with(app).await;
+    let Some(Cause::Failed(cause)) = error.session_cause() else { panic!("{error:#}") };
+    let ErrorKind::ServerExited(exited) = cause.kind() else { panic!("{error:#}") };
+    assert_eq!(exited.status().unwrap().code(), Some(7));
+    assert_eq!(exited.stderr(), "disk full\n");
+}
+
+const ALONE: &str = "SHARED_FATE_TEST_ALONE";
+
+/// In a process of its own: the thread of `async-io` never ends once it is there.
+#[test]
+fn no_thread_of_async_io_is_started() {
+    let test = "no_thread_of_async_io_is_started";
+    if std::env::var_os(ALONE).is_none() {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let output = command.args([test, "--exact", "--nocapture"]).env(ALONE, "1").output().unwrap();
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+        assert!(text(&output.stdout).contains("1 passed"));
+        return;
+    }
+    in_time(|| {
+        let helpers =
+            || threads().iter().any(|name| name.starts_with("async-io") || name.starts_with("blocking"));
+        runtime().block_on(sessions(true));
+        assert!(!helpers(), "{:?}", threads());
+        // The instrument itself.
+        runtime().block_on(sessions(false));
+        assert!(helpers(), "{:?}", threads());
+    });
+}
+
+/// The timer that one runtime armed does not go off while it does not run. A call elsewhere must not
+/// rely on it, or its deadline is lost.
+#[test]
+fn a_deadline_holds_whichever_runtime_armed_a_timer_before() {
+    in_time(|| {
+        let (stdio, _server) = pair(normal);
+        let builder = Client::builder().mode(Mode::Legacy).timer(TokioTimer);
+        let (client, driver) = pollster::block_on(builder.connect(stdio)).unwrap();
+        let driving = thread::spawn(|| pollster::block_on(driver));
+        let (one, two) = (runtime(), runtime());
+        let within = |limit| client.with_options(CallOptions::timeout(Duration::from_millis(limit)));
+        // A call in each that goes well, and leaves a timer behind.
+        one.block_on(within(100).ping()).unwrap();
+        two.block_on(within(101).ping()).unwrap();
+        pollster::block_on(within(102).ping()).unwrap();
+        for _ in 0..2 {
+            let held = async || within(103).call_tool("held", ()).await;
+            assert!(pollster::block_on(held()).unwrap_err().is_timeout());
+            assert!(two.block_on(held()).unwrap_err().is_timeout());
+            assert!(one.block_on(held()).unwrap_err().is_timeout());
+        }
+        drop((one, two));
+        assert!(pollster::block_on(within(1).call_tool("held", ())).unwrap_err().is_timeout());
+        pollster::block_on(client.close());
+        driving.join().unwrap();
+    });
+}
+
+/// Calls of two runtimes wait at the same time; that of the one that dies is gone with it.
+#[test]
+fn a_runtime_that_dies_takes_no_deadline_with_it() {
+    in_time(|| {
+        let (stdio, server) = pair(normal);
+        let builder = Client::builder().mode(Mode::Legacy).timer(TokioTimer);
+        let (client, driver) = pollster::block_on(builder.connect(stdio)).unwrap();
+        let driving = thread::spawn(|| pollster::block_on(driver));
+        let within = |limit| client.with_options(CallOptions::timeout(Duration::from_millis(limit)));
+        let dying = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let held = within(600_000);
+        dying.spawn(async move { held.call_tool("held", ()).await });
+        pollster::block_on(server.arrival(|message| fault::tool(message) == "held"));
+        let living = runtime();
+        let held = within(50);
+        living.block_on(async {
+            let dies = async {
+                server.arrival(|message| fault::tool(message) == "held").await;
+                dying.shutdown_background();
+            };
+            let (result, ()) = join(held.call_tool("held", ()), dies).await;
+            assert!(result.unwrap_err().is_timeout());
+        });
+        pollster::block_on(client.close());
+        driving.join().unwrap();
+    });
+}
+
+/// Fails by hanging, or by taking a minute.
+#[test]
+fn deadlines_are_on_tokios_paused_clock() {
+    in_time(|| {
+        let start = Instant::now();
+        let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let (memory, server) = Memory::pair();
+            let serve = async {
+                while let Some(message) = server.receive().await {
+                    let message = serde_json::from_slice(&message).unwrap();
+                    if fault::tool(&message) != "held"
+                        && let Some(answer) = fault::answer(&message)
+                    {
+                        server.send(answer.to_string()).await.unwrap();
+                    }
+                }
+            };
+            let app = async {
+                let builder = Client::builder().mode(Mode::Legacy).timer(TokioTimer);
+                let (client, driver) = builder.connect(memory).await.unwrap();
+                let begun = tokio::time::Instant::now();
+                let error = driver.with(client.call_tool("held", ())).await.unwrap_err();
+                assert!(error.is_timeout());
+                assert!(begun.elapsed() >= Duration::from_secs(60));
+            };
+            join(serve, app).await;
+        });
+        assert!(start.elapsed() < Duration::from_secs(20));
+    });
+}
+
+#[test]
+fn outside_a_runtime_http_fails_and_says_so() {
+    let server = Server::start(fault::http::Call::normal);
+    let http = Http::new(&server.url()).unwrap().net(TokioNet);
+    let error = pollster::block_on(Client::builder().timer(TokioTimer).connect(http)).unwrap_err();
+    let ErrorKind::Io(io) = error.kind() else { panic!("{error:#}") };
+    assert_eq!(io.stage(), IoStage::Connect);
+    assert_eq!(error.io_kind(), Some(io::ErrorKind::Unsupported));
+    assert_eq!(error.delivery(), Delivery::NotSent);
+    assert!(!error.is_retryable());
+    assert!(format!("{error:#}").ends_with(": there is no tokio runtime here"), "{error:#}");
+    assert!(server.requests().is_empty());
+}
+
+#[test]
+fn outside_a_runtime_no_process_is_started() {
+    let error = Stdio::spawn_on_tokio(Command::new("/no/such/server")).unwrap_err();
+    assert_eq!(error.io_kind(), Some(io::ErrorKind::Unsupported));
+    assert_eq!(error.delivery(), Delivery::NotSent);
+    assert!(!error.is_retryable());
+
+    let error = runtime().block_on(async { Stdio::spawn_on_tokio(Command::new("/no/such/server")) });
+    assert_eq!(error.unwrap_err().io_kind(), Some(io::ErrorKind::NotFound));
+}
+
+/// A process that is started again is so in the same way: where there is no runtime, it is an error.
+#[test]
+fn reconnecting_needs_a_runtime_too() {
+    in_time(|| {
+        let runtime = runtime();
+        let stdio = runtime.block_on(async { Stdio::spawn_on_tokio(shell()).unwrap() });
+        let builder = Client::builder().mode(Mode::Legacy).timer(TokioTimer);
+        let (client, driver) = runtime.block_on(builder.connect(stdio)).unwrap();
+        runtime.block_on(driver.with(client.ping())).unwrap();
+        let error = pollster::block_on(client.reconnect()).map(drop).unwrap_err();
+        assert_eq!(error.io_kind(), Some(io::ErrorKind::Unsupported), "{error:#}");
+        let (client, driver) = runtime.block_on(client.reconnect()).unwrap();
+        runtime.block_on(driver.with(client.ping())).unwrap();
+    });
+}
+
+async fn serve(stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin) {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    let mut stream = BufReader::new(stream);
+    let mut line = String::new();
+    while stream.read_line(&mut line).await.unwrap() > 0 {
+        if let Some(answer) = fault::answer(&serde_json::from_str(&line).unwrap()) {
+            stream.write_all(format!("{answer}\n").as_bytes()).await.unwrap();
+        }
+        line.clear();
+    }
+}
+
+#[test]
+fn io_22_any_pair_of_tokio_streams_is_a_transport() {
+    in_time(|| {
+        runtime().block_on(async {
+            // So narrow that nothing fits in one go.
+            let (ours, theirs) = tokio::io::duplex(16);
+            let (reader, writer) = tokio::io::split(ours);
+            let stdio = Stdio::over(TokioIo::new(reader), TokioIo::new(writer));
+            let app = async {
+                let (client, driver) = Client::builder().timer(TokioTimer).connect(stdio).await.unwrap();
+                let app = async {
+                    assert_eq!(client.call_tool("echo", ()).await.unwrap().text(), "fine");
+                    client.close().await;
+                };
+                driver.with(app).await;
+            };
+            // Its end is what `close` does: the stream is shut down.
+            join(serve(theirs), app).await;
+        });
+    });
+}
