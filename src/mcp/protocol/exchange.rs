@@ -12,9 +12,9 @@
 //!    (M-15).
 //! 3. No waker is cloned, woken or dropped in here: wakers come in by value and go out by value.
 
+use super::by_id::ById;
 use super::message::{Malformed, MalformedReason, Message, ResponseId, RpcError};
 use serde_json::value::RawValue;
-use std::collections::HashMap;
 use std::task::Waker;
 
 /// A call's reply, or why the thing that came cannot be one.
@@ -31,7 +31,7 @@ pub(crate) enum ReplyError {
 #[derive(Debug)]
 pub(crate) struct Exchange {
     next: u64,
-    calls: HashMap<u64, Call>,
+    calls: ById<Call>,
     limit: usize,
     /// Messages in a row that belonged to nobody.
     stray: usize,
@@ -72,7 +72,7 @@ pub(crate) enum Polled {
 
 impl Exchange {
     pub(crate) fn new(limit: usize, stray_limit: usize) -> Self {
-        Self { next: 1, calls: HashMap::new(), limit, stray: 0, stray_limit }
+        Self { next: 1, calls: ById::default(), limit, stray: 0, stray_limit }
     }
 
     /// A new call's id; `None` where the limit is reached.

@@ -1,7 +1,8 @@
 //! What is to be written, in order. Requests can be taken back until they are begun.
 
+use crate::mcp::protocol::by_id::ById;
 use crate::sync::Mutex;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 
 #[derive(Debug, Default)]
@@ -13,7 +14,7 @@ pub(super) struct Queue {
 struct State {
     order: VecDeque<Entry>,
     /// The requests among them. One that was taken back is in `order` only.
-    requests: HashMap<u64, Vec<u8>>,
+    requests: ById<Vec<u8>>,
     writer: Option<Waker>,
     /// How many other messages there are, and who waits for room for more.
     others: usize,
