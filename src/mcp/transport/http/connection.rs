@@ -1,5 +1,6 @@
 //! One HTTP/1.1 connection, polled by whoever uses it.
 
+use std::cell::Cell;
 use std::error::Error as _;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -38,8 +39,17 @@ pub(super) struct Connection {
     /// closes the socket, and what makes hyper hand back a request it had not begun to write.
     driver: Option<http1::Connection<Io, Full<Bytes>>>,
     ended_by: Option<hyper::Error>,
-    /// Shared with [`Io`].
-    unflushed: Arc<AtomicBool>,
+    state: Arc<State>,
+}
+
+/// What a connection knows of its [`Io`].
+#[derive(Debug, Default)]
+struct State {
+    /// Something was written, or was to be, since the last flush. hyper always flushes in the end.
+    unflushed: AtomicBool,
+    /// Nothing was there to be read, and the task that is being polled is registered. hyper asks several
+    /// times in one poll, and each time would be a system call. Must be `false` when a poll begins.
+    drained: AtomicBool,
 }
 
 /// No response head came.
@@ -54,24 +64,29 @@ impl Connection {
     ///
     /// hyper's limits hold: a response head has at most 100 fields and about 400 KiB.
     pub(super) async fn new(key: Key, stream: Box<dyn Stream>) -> hyper::Result<Self> {
-        let unflushed = Arc::new(AtomicBool::new(false));
-        let io = Io { stream, scratch: vec![0; SCRATCH].into_boxed_slice(), unflushed: unflushed.clone() };
+        let state = Arc::new(State::default());
+        let io = Io { stream, state: state.clone() };
         let (requests, driver) = http1::Builder::new().handshake(io).await?;
         let driver = Some(driver);
-        Ok(Self { key, idle_since: Instant::now(), requests, driver, ended_by: None, unflushed })
+        Ok(Self { key, idle_since: Instant::now(), requests, driver, ended_by: None, state })
     }
 
     /// Sends a request and waits for the head of the response. The future must not be dropped before
-    /// its end unless the connection is dropped as well.
+    /// its end unless the connection is dropped as well. Its first poll goes on with the poll that began
+    /// with [`begin_poll`](Self::begin_poll).
     pub(super) async fn exchange(
         &mut self,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, Unanswered> {
         let mut response = pin!(self.requests.try_send_request(request));
-        let (driver, ended_by) = (&mut self.driver, &mut self.ended_by);
+        let (driver, ended_by, state) = (&mut self.driver, &mut self.ended_by, &self.state);
         let result = poll_fn(|cx| {
             drive(driver, ended_by, cx);
-            response.as_mut().poll(cx)
+            let poll = response.as_mut().poll(cx);
+            if poll.is_pending() {
+                state.forget_drained();
+            }
+            poll
         });
         result.await.map_err(|mut error| match error.take_message() {
             Some(request) => Unanswered {
@@ -87,10 +102,16 @@ impl Connection {
         drive(&mut self.driver, &mut self.ended_by, cx);
     }
 
+    /// To be called where a task's poll of this connection begins: what is there to be read is another
+    /// matter then, and the task may be another one.
+    pub(super) fn begin_poll(&self) {
+        self.state.forget_drained();
+    }
+
     /// Whether a part of the request waits to be written. hyper does not say; to it, a request is done
     /// when it is in the buffer.
     pub(super) fn is_sending(&self) -> bool {
-        self.driver.is_some() && self.unflushed.load(Ordering::Relaxed)
+        self.driver.is_some() && self.state.unflushed.load(Ordering::Relaxed)
     }
 
     /// Whether another request can be sent. Notices a peer that has closed the connection.
@@ -102,6 +123,12 @@ impl Connection {
     /// The error that ended the connection, if nobody has been told of it.
     pub(super) fn take_error(&mut self) -> Option<hyper::Error> {
         self.ended_by.take()
+    }
+}
+
+impl State {
+    fn forget_drained(&self) {
+        self.drained.store(false, Ordering::Relaxed);
     }
 }
 
@@ -136,10 +163,13 @@ fn why_unsent(error: hyper::Error) -> Cause {
 /// Shows a stream to hyper.
 struct Io {
     stream: Box<dyn Stream>,
-    /// hyper's buffer may be uninitialised, so reading straight into it would take unsafe code.
-    scratch: Box<[u8]>,
-    /// Something was written, or was to be, since the last flush. hyper always flushes in the end.
-    unflushed: Arc<AtomicBool>,
+    state: Arc<State>,
+}
+
+thread_local! {
+    /// hyper's buffer may be uninitialised, so reading straight into it would take unsafe code. Not each
+    /// connection has one of these: most only wait.
+    static SCRATCH_BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// As long as the longest TLS record.
@@ -151,24 +181,33 @@ impl hyper::rt::Read for Io {
         cx: &mut Context<'_>,
         mut buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { stream, scratch, .. } = &mut *self;
-        let room = scratch.len().min(buffer.remaining());
-        let read = ready!(Pin::new(stream).poll_read(cx, &mut scratch[..room]))?;
-        buffer.put_slice(&scratch[..room][..read]);
-        Poll::Ready(Ok(()))
+        if self.state.drained.load(Ordering::Relaxed) {
+            return Poll::Pending;
+        }
+        // A stream that is read in the course of reading another one finds none and makes its own.
+        let mut scratch = SCRATCH_BUFFER.try_with(Cell::take).unwrap_or_default();
+        scratch.resize(SCRATCH, 0);
+        let room = SCRATCH.min(buffer.remaining());
+        let poll = Pin::new(&mut self.stream).poll_read(cx, &mut scratch[..room]);
+        if let Poll::Ready(Ok(read)) = poll {
+            buffer.put_slice(&scratch[..room][..read]);
+        }
+        self.state.drained.store(poll.is_pending(), Ordering::Relaxed);
+        let _ = SCRATCH_BUFFER.try_with(|buffer| buffer.set(scratch));
+        poll.map_ok(|_| ())
     }
 }
 
 /// Not vectored: hyper then joins head and body, and a small request is one write and one TLS record.
 impl hyper::rt::Write for Io {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.unflushed.store(true, Ordering::Relaxed);
+        self.state.unflushed.store(true, Ordering::Relaxed);
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        self.unflushed.store(false, Ordering::Relaxed);
+        self.state.unflushed.store(false, Ordering::Relaxed);
         Poll::Ready(Ok(()))
     }
 

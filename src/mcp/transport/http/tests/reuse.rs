@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use async_io::Async;
+use futures::future::join_all;
 
 use super::super::engine::{Engine, EngineConfig};
 use super::super::failure::Stage;
@@ -167,6 +168,23 @@ fn no_more_connections_are_kept_than_allowed() {
         });
         assert_eq!(server.connections(), connections, "{max_idle_per_host}");
     }
+}
+
+#[test]
+fn each_host_has_as_many_connections_as_are_allowed() {
+    let (one, two) = (Server::echo(), Server::echo());
+    let config = EngineConfig { max_idle_per_host: 2, ..EngineConfig::default() };
+    run(async {
+        let engine = Engine::new(config).unwrap();
+        for _ in 0..2 {
+            call(&engine, post(&one.url("/"), "{}")).await.unwrap();
+            let pair = [(); 2].map(|()| engine.send(post(&two.url("/"), "{}")));
+            for response in join_all(pair).await {
+                read(response.unwrap()).await.unwrap();
+            }
+        }
+    });
+    assert_eq!((one.connections(), two.connections()), (1, 2));
 }
 
 #[test]
