@@ -29,7 +29,7 @@ use std::task::Poll;
 /// [`Driver::with`]. When the last clone is dropped, the session is closed.
 ///
 /// **Every call ends.** With its reply; with an error of its own; at once with the session's cause
-/// when the session ends; or at its deadline ([`Timeouts`](super::Timeouts)). A failed call does not
+/// when the session ends; or at its deadline ([`Timeouts`]). A failed call does not
 /// hurt others.
 ///
 /// **Cancel safety:** dropping a call's future forgets the call and, if the server may have seen it,

@@ -1,5 +1,6 @@
 //! The protocol as plain functions and tables: no `async`, no clock, no I/O below this line.
 
+pub(crate) mod by_id;
 mod bytes;
 pub(crate) mod challenge;
 pub(crate) mod elicitation;

@@ -14,9 +14,9 @@
 //!    ours do not count towards a flood, however many calls there were.
 //! 3. No waker is cloned, woken or dropped in here: wakers come in by value and go out by value.
 
+use super::by_id::ById;
 use super::message::{Malformed, MalformedReason, Message, ResponseId, RpcError};
 use serde_json::value::RawValue;
-use std::collections::HashMap;
 use std::task::Waker;
 
 /// A call's reply, or why the thing that came cannot be one.
@@ -33,7 +33,7 @@ pub(crate) enum ReplyError {
 #[derive(Debug)]
 pub(crate) struct Exchange {
     next: u64,
-    calls: HashMap<u64, Call>,
+    calls: ById<Call>,
     limit: usize,
     /// Calls that were given up, less the late replies since: nothing need be kept of each of them.
     owed: u64,
@@ -82,7 +82,7 @@ pub(crate) enum Polled {
 
 impl Exchange {
     pub(crate) fn new(limit: usize, stray_limit: usize) -> Self {
-        Self { next: 1, calls: HashMap::new(), limit, owed: 0, stray: 0, stray_since: 0, stray_limit }
+        Self { next: 1, calls: ById::default(), limit, owed: 0, stray: 0, stray_since: 0, stray_limit }
     }
 
     /// A new call's id; `None` where the limit is reached.

@@ -62,6 +62,19 @@ impl<'a> Object<'a> {
         }
     }
 
+    /// Adds the members that `map` still has.
+    pub(crate) fn extend<'de: 'a, A: MapAccess<'de>>(&mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some((key, value)) = map.next_entry()? {
+            self.add(key, value);
+        }
+        Ok(())
+    }
+
+    /// Adds one more member.
+    pub(crate) fn add(&mut self, key: Key<'a>, value: &'a RawValue) {
+        self.0.push((key, Cow::Borrowed(value)));
+    }
+
     /// Adds a member that is not there yet.
     pub(crate) fn push(&mut self, name: &str, value: Box<RawValue>) {
         self.0.push((Key(Cow::Owned(name.to_owned())), Cow::Owned(value)));
@@ -77,22 +90,20 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
         struct ObjectVisitor;
 
         impl<'de> Visitor<'de> for ObjectVisitor {
-            type Value = Vec<(Key<'de>, Cow<'de, RawValue>)>;
+            type Value = Object<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some((key, value)) = map.next_entry::<Key<'de>, &'de RawValue>()? {
-                    members.push((key, Cow::Borrowed(value)));
-                }
-                Ok(members)
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                let mut object = Object::default();
+                object.extend(map)?;
+                Ok(object)
             }
         }
 
-        deserializer.deserialize_map(ObjectVisitor).map(Self)
+        deserializer.deserialize_map(ObjectVisitor)
     }
 }
 

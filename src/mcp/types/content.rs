@@ -1,6 +1,8 @@
 //! Content blocks: what tools and prompts are made of.
 
 use super::*;
+use crate::mcp::protocol::object::{Key, Object};
+use serde::de::value::MapDeserializer;
 
 object! {
     /// Text.
@@ -106,32 +108,64 @@ pub enum Content {
     ResourceLink(ResourceLink),
     /// A resource, with its contents.
     Resource(EmbeddedResource),
-    /// A kind of block that this crate does not know.
+    /// A kind of block that this crate does not know: its members as they came.
     Other(Json),
 }
 
+impl Content {
+    /// The block of this kind, if it is a known one. `extra` are the members that were read already.
+    fn read<'de, A: MapAccess<'de>>(kind: &str, map: A, extra: Extra) -> Result<Option<Self>, A::Error> {
+        Ok(Some(match kind {
+            "text" => Self::Text(TextContent::read(map, extra)?),
+            "image" => Self::Image(ImageContent::read(map, extra)?),
+            "audio" => Self::Audio(AudioContent::read(map, extra)?),
+            "resource_link" => Self::ResourceLink(ResourceLink::read(map, extra)?),
+            "resource" => Self::Resource(EmbeddedResource::read(map, extra)?),
+            _ => return Ok(None),
+        }))
+    }
+
+    /// The block with these members, the type wherever it is among them.
+    fn from_members(members: &Object<'_>) -> serde_json::Result<Self> {
+        let kind = members.get("type").map(|kind| serde_json::from_str::<Cow<'_, str>>(kind.get()));
+        let kind = kind.transpose()?.unwrap_or_default();
+        let map = MapDeserializer::new(members.iter());
+        let known = Self::read(&kind, map, Extra::default())?;
+        Ok(known.unwrap_or_else(|| Self::Other(Json(members.write()))))
+    }
+}
+
 impl<'de> Deserialize<'de> for Content {
+    /// In one pass where the type comes first, as it nearly always does: a text may be long.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        struct Kind<'a> {
-            #[serde(borrow, rename = "type", default)]
-            kind: Cow<'a, str>,
-        }
-        fn block<'de, T: Deserialize<'de>, E: de::Error>(text: &'de str) -> Result<T, E> {
-            serde_json::from_str(text).map_err(E::custom)
+        struct ContentVisitor;
+
+        impl<'de> Visitor<'de> for ContentVisitor {
+            type Value = Content;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a content block")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Content, A::Error> {
+                let mut members = Object::default();
+                if let Some((key, value)) = map.next_entry::<Key<'de>, &'de RawValue>()? {
+                    if key.0 == "type" {
+                        let mut extra = Extra::default();
+                        extra.push("type", Json(value.to_owned()));
+                        let kind = value.get().trim_matches('"');
+                        if let Some(known) = Content::read(kind, &mut map, extra)? {
+                            return Ok(known);
+                        }
+                    }
+                    members.add(key, value);
+                }
+                members.extend(map)?;
+                Content::from_members(&members).map_err(de::Error::custom)
+            }
         }
 
-        let raw = <&RawValue>::deserialize(deserializer)?;
-        let text = raw.get();
-        let Kind { kind } = block(text)?;
-        Ok(match &*kind {
-            "text" => Self::Text(block(text)?),
-            "image" => Self::Image(block(text)?),
-            "audio" => Self::Audio(block(text)?),
-            "resource_link" => Self::ResourceLink(block(text)?),
-            "resource" => Self::Resource(block(text)?),
-            _ => Self::Other(Json(raw.to_owned())),
-        })
+        deserializer.deserialize_map(ContentVisitor)
     }
 }
 

@@ -116,6 +116,26 @@ macro_rules! object {
             pub extra: Extra,
         }
 
+        impl $name {
+            /// Reads the members that `map` still has to those that are in `extra` already.
+            fn read<'de, A: MapAccess<'de>>(mut map: A, mut extra: Extra) -> Result<Self, A::Error> {
+                $(let mut $member: Option<$type> = None;)*
+                while let Some(key) = map.next_key::<$crate::mcp::protocol::object::Key<'de>>()? {
+                    match &*key.0 {
+                        $($json => $member = Some(map.next_value()?),)*
+                        key => extra.push(key, map.next_value()?),
+                    }
+                }
+                Ok(Self {
+                    $($member: match $member {
+                        Some(value) => value,
+                        None => $crate::mcp::types::object::Member::absent($json)?,
+                    },)*
+                    extra,
+                })
+            }
+        }
+
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 struct ObjectVisitor;
@@ -127,22 +147,8 @@ macro_rules! object {
                         f.write_str(concat!("an object (", stringify!($name), ")"))
                     }
 
-                    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<$name, A::Error> {
-                        $(let mut $member: Option<$type> = None;)*
-                        let mut extra = Extra::default();
-                        while let Some(key) = map.next_key::<$crate::mcp::protocol::object::Key<'de>>()? {
-                            match &*key.0 {
-                                $($json => $member = Some(map.next_value()?),)*
-                                key => extra.push(key, map.next_value()?),
-                            }
-                        }
-                        Ok($name {
-                            $($member: match $member {
-                                Some(value) => value,
-                                None => $crate::mcp::types::object::Member::absent($json)?,
-                            },)*
-                            extra,
-                        })
+                    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<$name, A::Error> {
+                        $name::read(map, Extra::default())
                     }
                 }
 

@@ -102,7 +102,35 @@ fn content_is_told_apart_by_its_type() {
 }
 
 #[test]
+fn the_type_of_content_may_be_written_in_any_way() {
+    for json in [
+        r#"{"type":"text","text":"a"}"#,
+        r#"{ "type" : "text", "text" : "a" }"#,
+        r#"{"\u0074ype":"text","text":"a"}"#,
+        r#"{"type":"\u0074ext","text":"a"}"#,
+        r#"{"text":"a","type":"text"}"#,
+        r#"{"text":"a","\u0074ype":"\u0074ext"}"#,
+    ] {
+        let Content::Text(text) = read(json) else { panic!("{json}") };
+        assert_eq!(text.text, "a", "{json}");
+        assert_eq!(text.extra.iter().map(|(key, _)| key).collect::<Vec<_>>(), ["type"], "{json}");
+    }
+    refused::<Content>(r#"{"type":7}"#);
+    refused::<Content>(r#"{"text":"a","type":7}"#);
+    refused::<Content>(r#"{"type":"image","data":7}"#);
+    refused::<Content>(r#"{"data":7,"type":"image"}"#);
+    for json in ["{}", r#"{"type":"\"text"}"#, r#"{"type":""}"#] {
+        let Content::Other(other) = read(json) else { panic!("{json}") };
+        assert_eq!(other.as_str(), json);
+    }
+}
+
+#[test]
 fn content_is_kept() {
+    round_trip::<Content>(
+        r#"{ "type" : "hologram", "x" : [1, 2], "x":3 }"#,
+        r#"{"type":"hologram","x":[1, 2],"x":3}"#,
+    );
     unchanged::<Content>(r#"{"type":"hologram","x":[1, 2]}"#);
     unchanged::<Content>(r#"{"text":"a","_meta":{"b":1},"type":"text","lang":"de"}"#);
     round_trip::<Content>(r#"{"type":"text","text":"a"}"#, r#"{"text":"a","type":"text"}"#);

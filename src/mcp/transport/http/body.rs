@@ -71,6 +71,9 @@ impl Body {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        if let Some(connection) = &self.connection {
+            connection.begin_poll();
+        }
         let chunk = self.poll_next(cx);
         self.in_a_row = if chunk.is_ready() { self.in_a_row + 1 } else { 0 };
         chunk

@@ -1,5 +1,6 @@
 //! One HTTP/1.1 connection, polled by whoever uses it.
 
+use std::cell::Cell;
 use std::error::Error as _;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -50,6 +51,9 @@ struct Watch {
     reads: AtomicUsize,
     /// Writing has failed.
     broken: AtomicBool,
+    /// Nothing was there to be read, and the task that is being polled is registered. hyper asks several
+    /// times in one poll, and each time would be a system call. Must be `false` when a poll begins.
+    drained: AtomicBool,
 }
 
 /// How often a stream is read in one poll. hyper skips interim answers (1xx) for as long as they come,
@@ -69,15 +73,15 @@ impl Connection {
     /// hyper's limits hold: a response head has at most 100 fields and about 400 KiB.
     pub(super) async fn new(key: Key, stream: Box<dyn Stream>) -> hyper::Result<Self> {
         let watch = Arc::<Watch>::default();
-        let scratch = vec![0; SCRATCH].into_boxed_slice();
-        let io = Io { stream, scratch, watch: watch.clone(), unwritten: None };
+        let io = Io { stream, watch: watch.clone(), unwritten: None };
         let (requests, driver) = http1::Builder::new().handshake(io).await?;
         let driver = Some(driver);
         Ok(Self { key, idle_since: Instant::now(), requests, driver, ended_by: None, watch })
     }
 
     /// Sends a request and waits for the head of the response. The future must not be dropped before
-    /// its end unless the connection is dropped as well.
+    /// its end unless the connection is dropped as well. Its first poll goes on with the poll that began
+    /// with [`begin_poll`](Self::begin_poll).
     pub(super) async fn exchange(
         &mut self,
         request: Request<Full<Bytes>>,
@@ -86,7 +90,11 @@ impl Connection {
         let (driver, ended_by, watch) = (&mut self.driver, &mut self.ended_by, &self.watch);
         let result = poll_fn(|cx| {
             drive(driver, ended_by, watch, cx);
-            response.as_mut().poll(cx)
+            let poll = response.as_mut().poll(cx);
+            if poll.is_pending() {
+                watch.forget_drained();
+            }
+            poll
         });
         result.await.map_err(|mut error| match error.take_message() {
             Some(request) => Unanswered {
@@ -100,6 +108,12 @@ impl Connection {
     /// Moves bytes in both directions as far as the socket allows.
     pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
         drive(&mut self.driver, &mut self.ended_by, &self.watch, cx);
+    }
+
+    /// To be called where a task's poll of this connection begins: what is there to be read is another
+    /// matter then, and the task may be another one.
+    pub(super) fn begin_poll(&self) {
+        self.watch.forget_drained();
     }
 
     /// Whether a part of the request waits to be written. hyper does not say; to it, a request is done
@@ -118,6 +132,12 @@ impl Connection {
     /// The error that ended the connection, if nobody has been told of it.
     pub(super) fn take_error(&mut self) -> Option<hyper::Error> {
         self.ended_by.take()
+    }
+}
+
+impl Watch {
+    fn forget_drained(&self) {
+        self.drained.store(false, Ordering::Relaxed);
     }
 }
 
@@ -154,8 +174,6 @@ fn why_unsent(error: hyper::Error) -> Cause {
 /// Shows a stream to hyper.
 struct Io {
     stream: Box<dyn Stream>,
-    /// hyper's buffer may be uninitialised, so reading straight into it would take unsafe code.
-    scratch: Box<[u8]>,
     watch: Arc<Watch>,
     /// Why writing failed. A peer may refuse a request that it has not read, and reset the connection:
     /// its answer is looked for first (ST-16), and only if there is none this is told.
@@ -166,10 +184,18 @@ impl Io {
     fn broken(&mut self, error: io::Error, cx: &mut Context<'_>) {
         self.watch.broken.store(true, Ordering::Relaxed);
         self.watch.unflushed.store(false, Ordering::Relaxed);
+        // An answer may have come since there was nothing to read.
+        self.watch.forget_drained();
         self.unwritten = Some(error);
         // hyper takes the request for written, and has not yet begun to read.
         cx.waker().wake_by_ref();
     }
+}
+
+thread_local! {
+    /// hyper's buffer may be uninitialised, so reading straight into it would take unsafe code. Not each
+    /// connection has one of these: most only wait.
+    static SCRATCH_BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// As long as the longest TLS record.
@@ -181,22 +207,30 @@ impl hyper::rt::Read for Io {
         cx: &mut Context<'_>,
         mut buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { stream, scratch, watch, unwritten } = &mut *self;
-        if watch.reads.fetch_add(1, Ordering::Relaxed) >= READS_PER_POLL {
+        if self.watch.drained.load(Ordering::Relaxed) {
+            return Poll::Pending;
+        }
+        if self.watch.reads.fetch_add(1, Ordering::Relaxed) >= READS_PER_POLL {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let room = scratch.len().min(buffer.remaining());
-        let read = Pin::new(stream).poll_read(cx, &mut scratch[..room]);
+        // A stream that is read in the course of reading another one finds none and makes its own.
+        let mut scratch = SCRATCH_BUFFER.try_with(Cell::take).unwrap_or_default();
+        scratch.resize(SCRATCH, 0);
+        let room = SCRATCH.min(buffer.remaining());
+        let poll = Pin::new(&mut self.stream).poll_read(cx, &mut scratch[..room]);
+        if let Poll::Ready(Ok(read)) = poll {
+            buffer.put_slice(&scratch[..room][..read]);
+        }
+        self.watch.drained.store(poll.is_pending(), Ordering::Relaxed);
+        let _ = SCRATCH_BUFFER.try_with(|buffer| buffer.set(scratch));
         // What has not arrived by now never will.
-        if !matches!(read, Poll::Ready(Ok(1..)))
-            && let Some(error) = unwritten.take()
+        if !matches!(poll, Poll::Ready(Ok(1..)))
+            && let Some(error) = self.unwritten.take()
         {
             return Poll::Ready(Err(error));
         }
-        let read = ready!(read)?;
-        buffer.put_slice(&scratch[..room][..read]);
-        Poll::Ready(Ok(()))
+        poll.map_ok(|_| ())
     }
 }
 

@@ -132,11 +132,14 @@ impl Endpoint {
                 let mut request = Request::new(body.clone());
                 *request.method_mut() = method.clone();
                 *request.uri_mut() = uri.clone();
-                request.headers_mut().clone_from(&self.headers);
+                // Room for the three that are added here and further on, too.
+                request.headers_mut().reserve(self.headers.len() + headers.len() + 3);
+                for (name, value) in self.headers.iter().chain(headers) {
+                    request.headers_mut().append(name, value.clone());
+                }
                 // A compressed answer would have to be undone, and an event stream could not be read as it
                 // comes.
                 request.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-                request.headers_mut().extend(headers.clone());
                 if let Some(token) = &token {
                     request.headers_mut().insert(header::AUTHORIZATION, token.value.clone());
                 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use super::body::Body;
 use super::connection::{Connection, Key, Unanswered};
 use super::failure::{Failure, Stage};
 use super::net::{AsyncIo, ConnectError, Net, Stream};
-use super::pool::Pool;
-use super::target;
+use super::pool::{Claim, Pool};
+use super::target::Target;
 #[cfg(feature = "mcp-tls")]
 use super::tls::{Connector, TlsConfig};
 
@@ -38,6 +38,8 @@ pub(crate) struct EngineConfig {
     /// A connection that has been idle for so long is not used again.
     pub(crate) idle_timeout: Duration,
     pub(crate) max_idle_per_host: usize,
+    /// How many connections are opened at a time.
+    pub(crate) max_opening: usize,
     #[cfg(feature = "mcp-tls")]
     pub(crate) tls: TlsConfig,
 }
@@ -49,6 +51,7 @@ impl Default for EngineConfig {
             connect_timeout: Some(Duration::from_secs(10)),
             idle_timeout: Duration::from_secs(60),
             max_idle_per_host: 32,
+            max_opening: 64,
             #[cfg(feature = "mcp-tls")]
             tls: TlsConfig::default(),
         }
@@ -57,6 +60,8 @@ impl Default for EngineConfig {
 
 struct Shared {
     net: Arc<dyn Net>,
+    /// Nearly always that of the next request.
+    last_target: Mutex<Option<Arc<Target>>>,
     connect_timeout: Option<Duration>,
     /// Bodies know it too, but do not keep it alive: with the last engine go the idle connections.
     pool: Arc<Pool>,
@@ -70,8 +75,9 @@ impl Engine {
         Ok(Self {
             shared: Arc::new(Shared {
                 net: config.net,
+                last_target: Mutex::default(),
                 connect_timeout: config.connect_timeout,
-                pool: Arc::new(Pool::new(config.idle_timeout, config.max_idle_per_host)),
+                pool: Arc::new(Pool::new(config.idle_timeout, config.max_idle_per_host, config.max_opening)),
                 #[cfg(feature = "mcp-tls")]
                 tls: Connector::new(config.tls).map_err(|error| Failure::unsent(Stage::Tls, error))?,
             }),
@@ -81,7 +87,7 @@ impl Engine {
     /// Sends one request to its absolute `http` or `https` URL and waits for the head of the response.
     ///
     /// A request is never sent twice. Only if an idle connection turns out to be closed before a byte
-    /// of the request was written, the request goes out on a new connection instead. `begun` is told when
+    /// of the request was written, the request goes out on another connection instead. `begun` is told when
     /// the request is about to be written, and when it was not after all.
     ///
     /// # Cancel safety
@@ -92,19 +98,21 @@ impl Engine {
         request: Request<Bytes>,
         begun: impl Fn(bool),
     ) -> Result<Response<Body>, Failure> {
-        let (key, mut request) = target::split(request, self.shared.net.scope())
-            .map_err(|reason| Failure::unsent(Stage::BadUrl, reason))?;
-        if let Some(connection) = self.shared.pool.take(&key).await {
+        let target = self.target(request.uri())?;
+        let mut request = target.address(request);
+        loop {
+            let (connection, was_idle) = match self.shared.pool.take(&target.key).await {
+                Some(connection) => (connection, true),
+                // Boxed: it is large, and not often needed.
+                None => Box::pin(self.claim(&target.key)).await?,
+            };
             begun(true);
             match self.exchange(connection, request).await {
-                Err(Unanswered { unsent: Some(unsent), .. }) => request = *unsent,
+                Err(Unanswered { unsent: Some(unsent), .. }) if was_idle => request = *unsent,
                 result => return result.map_err(|unanswered| unanswered.failure),
             }
             begun(false);
         }
-        let connection = self.open(key).await?;
-        begun(true);
-        self.exchange(connection, request).await.map_err(|unanswered| unanswered.failure)
     }
 
     #[cfg(test)]
@@ -114,10 +122,8 @@ impl Engine {
 
     /// Whether nobody listens there: connects, and sends nothing.
     pub(crate) async fn refusal(&self, url: &Uri) -> Option<Failure> {
-        let mut request = Request::new(Bytes::new());
-        *request.uri_mut() = url.clone();
-        let (key, _) = target::split(request, self.shared.net.scope()).ok()?;
-        let failure = self.within_connect_timeout(self.shared.connect(&key)).await.err()?;
+        let target = self.target(url).ok()?;
+        let failure = self.within_connect_timeout(self.shared.connect(&target.key)).await.err()?;
         (failure.io_kind() == Some(io::ErrorKind::ConnectionRefused)).then_some(failure)
     }
 
@@ -130,6 +136,18 @@ impl Engine {
     #[cfg(test)]
     pub(crate) fn drop_idle(&self) {
         self.shared.pool.clear();
+    }
+
+    fn target(&self, url: &Uri) -> Result<Arc<Target>, Failure> {
+        let scope = self.shared.net.scope();
+        let last = || self.shared.last_target.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(target) = last().as_ref().filter(|target| target.is_of(url, scope)) {
+            return Ok(Arc::clone(target));
+        }
+        let target = Target::new(url, scope).map_err(|reason| Failure::unsent(Stage::BadUrl, reason))?;
+        let target = Arc::new(target);
+        *last() = Some(Arc::clone(&target));
+        Ok(target)
     }
 
     async fn exchange(
@@ -147,10 +165,21 @@ impl Engine {
         Ok(response)
     }
 
-    async fn open(&self, key: Key) -> Result<Box<Connection>, Failure> {
-        let stream = self.within_connect_timeout(self.shared.dial(&key)).await?;
-        let connection = Connection::new(key, stream).await;
-        connection.map(Box::new).map_err(|error| Failure::unsent(Stage::Send, error))
+    /// A new connection, or one that became idle while this one waited for its turn to open one: then
+    /// `true`.
+    async fn claim(&self, key: &Key) -> Result<(Box<Connection>, bool), Failure> {
+        let claim = async {
+            let opening = match self.shared.pool.claim(key).await {
+                Claim::Idle(connection) => return Ok((connection, true)),
+                Claim::Open(opening) => opening,
+            };
+            let stream = self.shared.dial(key).await?;
+            drop(opening);
+            let connection = Connection::new(key.clone(), stream).await;
+            let connection = connection.map_err(|error| Failure::unsent(Stage::Send, error))?;
+            Ok((Box::new(connection), false))
+        };
+        self.within_connect_timeout(claim).await
     }
 
     async fn within_connect_timeout<T>(

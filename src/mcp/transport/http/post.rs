@@ -105,7 +105,9 @@ impl Http {
                 }
             }
             Some(EVENT_STREAM) => {
-                self.reply_in_events(id, Events::new(body, limits.event), resumption, inbox).await
+                // Boxed: a call that is answered otherwise need not have room for it.
+                let events = Events::new(body, limits.event);
+                Box::pin(self.reply_in_events(id, events, resumption, inbox)).await
             }
             Some(other) => Err(Error::protocol(Violation::ContentType(Some(excerpt(other.as_bytes(), 100))))),
             None if content_length(&head.headers) == Some(0) => Err(no_reply()),

@@ -9,6 +9,7 @@ mod exchange;
 mod executors;
 mod failures;
 mod kit;
+mod opening;
 mod reuse;
 #[cfg(feature = "mcp-tls")]
 mod tls;

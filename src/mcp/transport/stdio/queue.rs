@@ -1,7 +1,8 @@
 //! What is to be written, in order. Requests can be taken back until they are begun.
 
+use crate::mcp::protocol::by_id::ById;
 use crate::mcp::watched::Watched;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
@@ -15,7 +16,7 @@ pub(super) struct Queue {
 struct State {
     order: VecDeque<Entry>,
     /// The requests among them. One that was taken back is in `order` only.
-    requests: HashMap<u64, Vec<u8>>,
+    requests: ById<Vec<u8>>,
     /// How many other messages there are, and who waits for room for more, in the order of arrival.
     others: usize,
     waiting: BTreeMap<u64, Waker>,

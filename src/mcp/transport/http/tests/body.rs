@@ -1,9 +1,10 @@
 //! Streaming, and what dropping does.
 
+use std::collections::VecDeque;
 use std::future::Future as _;
 use std::io::ErrorKind;
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 use std::thread;
@@ -40,6 +41,61 @@ fn chunks_arrive_as_they_are_sent() {
         assert!(body.chunk().await.is_none());
         assert!(body.chunk().await.is_none());
     });
+}
+
+/// What comes while the reader waits for something else is there when it goes on.
+#[test]
+fn a_reader_may_rest_between_two_chunks() {
+    run(async {
+        let (engine, rested) = in_two_parts();
+        let mut body = engine.send(post("http://a/", "{}")).await.unwrap().into_body();
+        assert_eq!(body.chunk().await.unwrap().unwrap(), "one");
+        // It is woken for the second one, and has not looked yet.
+        futures::pending!();
+        rested.store(true, Ordering::SeqCst);
+        assert_eq!(body.chunk().await.unwrap().unwrap(), "two");
+    });
+}
+
+#[test]
+fn a_body_whose_rest_has_arrived_before_it_is_dropped_keeps_the_connection() {
+    run(async {
+        let (engine, rested) = in_two_parts();
+        let mut body = engine.send(post("http://a/", "{}")).await.unwrap().into_body();
+        assert_eq!(body.chunk().await.unwrap().unwrap(), "one");
+        rested.store(true, Ordering::SeqCst);
+        drop(body);
+        // There is only the one.
+        engine.send(post("http://a/", "{}")).await.unwrap();
+    });
+}
+
+/// One connection to a server whose answers come in two parts, the second when it is told to go on.
+fn in_two_parts() -> (Engine, Arc<AtomicBool>) {
+    struct Peer {
+        due: VecDeque<&'static str>,
+        go_on: Arc<AtomicBool>,
+    }
+
+    let go_on = Arc::new(AtomicBool::new(false));
+    let net = Scripted::new({
+        let go_on = Arc::clone(&go_on);
+        move |nth| -> Box<dyn Stream> {
+            assert_eq!(nth, 0, "another connection");
+            Box::new(Fake {
+                state: Peer { due: VecDeque::new(), go_on: Arc::clone(&go_on) },
+                read: |peer, buffer| match peer.due.len() {
+                    1 if !peer.go_on.load(Ordering::SeqCst) => None,
+                    _ => give(buffer, peer.due.pop_front()?),
+                },
+                write: |peer, bytes| {
+                    peer.due.extend(["HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\none", "two"]);
+                    Some(Ok(bytes.len()))
+                },
+            })
+        }
+    });
+    (engine_on(net), go_on)
 }
 
 #[test]

@@ -1,0 +1,112 @@
+//! From the fault to the caller's error. The call that asks for the fault is timed, so what is shown is
+//! the fault's way to the caller and the request's way to the server, too.
+
+use crate::client::{Client, Way, ours, rmcp};
+use crate::load::runtime;
+use crate::server::Process;
+use crate::table::Table;
+use futures_util::future::join_all;
+use std::time::{Duration, Instant};
+use tokio::time::timeout;
+
+/// After this it is taken to be for ever.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+struct Fault {
+    name: &'static str,
+    http: bool,
+    /// What brings it about.
+    tool: &'static str,
+    /// Calls that wait for something else when it happens, and are to fail with it.
+    others: usize,
+    runs: usize,
+}
+
+const FAULTS: [Fault; 6] = [
+    Fault { name: "stdio: the server exits, 1 call pending", http: false, tool: "die", others: 0, runs: 200 },
+    Fault {
+        name: "stdio: the server exits, 64 calls pending, the last",
+        http: false,
+        tool: "die",
+        others: 63,
+        runs: 200,
+    },
+    Fault { name: "stdio: the reply is malformed", http: false, tool: "malformed", others: 0, runs: 50 },
+    Fault { name: "HTTP: status 500", http: true, tool: "failed", others: 0, runs: 1000 },
+    Fault { name: "HTTP: the connection is closed", http: true, tool: "die", others: 0, runs: 1000 },
+    Fault { name: "HTTP: 202 and no reply", http: true, tool: "accepted", others: 0, runs: 200 },
+];
+
+impl Fault {
+    /// Until the last of the calls has failed; `None` if one does not.
+    async fn strike(&self, client: &impl Client) -> Option<Duration> {
+        client.call("echo").await.expect("all is well");
+        let others: Vec<_> = (0..self.others)
+            .map(|_| {
+                let client = client.clone();
+                tokio::spawn(async move { client.call("held").await })
+            })
+            .collect();
+        // Sent after them, so they are pending when it is answered.
+        tokio::task::yield_now().await;
+        let start = Instant::now();
+        let all = async {
+            client.call(self.tool).await.expect_err("a fault");
+            for other in join_all(others).await {
+                other.expect("no panic").expect_err("a fault");
+            }
+            start.elapsed()
+        };
+        timeout(PATIENCE, all).await.ok()
+    }
+
+    async fn run(&self, port: u16) -> [String; 2] {
+        let way = if self.http { Way::Http(port) } else { Way::Stdio };
+        let (mut ours, mut theirs) = (ours(way, false).await, rmcp(way, true).await);
+        let (mut our_times, mut their_times) = (Times::default(), Times::default());
+        for run in 0..self.runs {
+            if run > 0 && !self.http {
+                (ours, theirs) = (crate::client::ours(way, false).await, rmcp(way, true).await);
+            }
+            our_times.add(self.strike(&ours).await);
+            if !their_times.hangs {
+                their_times.add(self.strike(&theirs).await);
+            }
+        }
+        [our_times.show(), their_times.show()]
+    }
+}
+
+#[derive(Default)]
+struct Times {
+    all: Vec<Duration>,
+    hangs: bool,
+}
+
+impl Times {
+    fn add(&mut self, time: Option<Duration>) {
+        self.hangs |= time.is_none();
+        self.all.extend(time);
+    }
+
+    fn show(mut self) -> String {
+        if self.hangs {
+            return format!("none within {} s", PATIENCE.as_secs());
+        }
+        self.all.sort_unstable();
+        let at = |percent: usize| self.all[(self.all.len() - 1) * percent / 100].as_secs_f64() * 1000.0;
+        format!("{:.2} / {:.2} / {:.2}", at(50), at(99), at(100))
+    }
+}
+
+pub(crate) fn print() {
+    let server = Process::http();
+    let port = server.port.parse().expect("a port");
+    println!("From the fault to the error: milliseconds, median / p99 / worst\n");
+    let mut table = Table::new(["fault", "ours", "rmcp"]);
+    for fault in &FAULTS {
+        let [ours, theirs] = runtime(2).block_on(fault.run(port));
+        table.row([fault.name.to_owned(), ours, theirs]);
+    }
+    table.print();
+}
