@@ -104,12 +104,12 @@ impl Pool {
         let expired = self.remove_expired(&mut state);
         let waiting = state.waiting.iter().position(|waiting| waiting.key == connection.key);
         let waiting = waiting.and_then(|at| state.waiting.remove(at));
-        let same_host = |other: &Box<Connection>| other.key == connection.key;
+        let same_host = |other: &Connection| other.key == connection.key;
         let mut surplus = None;
         if state.idle.len() >= self.max_per_host
             && state.idle.iter().filter(|other| same_host(other)).count() >= self.max_per_host
         {
-            let oldest = state.idle.iter().position(same_host);
+            let oldest = state.idle.iter().position(|other| same_host(other));
             surplus = oldest.and_then(|at| state.idle.remove(at));
         }
         state.idle.push_back(connection);
@@ -147,13 +147,9 @@ impl Pool {
         connection
     }
 
-    fn remove_expired(&self, state: &mut State) -> Vec<Box<Connection>> {
-        let expired = |connection: &Box<Connection>| connection.idle_since.elapsed() >= self.timeout;
-        let mut removed = Vec::new();
-        while state.idle.front().is_some_and(expired) {
-            removed.extend(state.idle.pop_front());
-        }
-        removed
+    fn remove_expired(&self, state: &mut State) -> VecDeque<Box<Connection>> {
+        let count = state.idle.partition_point(|connection| connection.idle_since.elapsed() >= self.timeout);
+        state.idle.drain(..count).collect()
     }
 
     /// Whoever waits longest looks again.
