@@ -120,11 +120,13 @@ impl Engine {
         self.send_noting(request, |_| ()).await
     }
 
-    /// Whether nobody listens there: connects, and sends nothing.
+    /// Whether nobody listens there: connects, and sends nothing. A connection that is reset was in the queue
+    /// of one who has just gone.
     pub(crate) async fn refusal(&self, url: &Uri) -> Option<Failure> {
         let target = self.target(url).ok()?;
         let failure = self.within_connect_timeout(self.shared.connect(&target.key)).await.err()?;
-        (failure.io_kind() == Some(io::ErrorKind::ConnectionRefused)).then_some(failure)
+        let gone = [io::ErrorKind::ConnectionRefused, io::ErrorKind::ConnectionReset];
+        failure.io_kind().is_some_and(|kind| gone.contains(&kind)).then_some(failure)
     }
 
     /// Closes the idle connections, and from now on each as soon as it is no longer used.
