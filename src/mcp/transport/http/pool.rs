@@ -19,6 +19,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Key};
+use crate::contain::contain;
 
 pub(super) struct Pool {
     state: Mutex<State>,
@@ -116,7 +117,8 @@ impl Pool {
         drop(state);
         drop((expired, surplus));
         if let Some(waiting) = waiting {
-            waiting.waker.wake();
+            // One whose waker panics harms nobody else.
+            contain(|| waiting.waker.wake());
         }
     }
 
@@ -156,7 +158,7 @@ impl Pool {
     fn wake_first(&self) {
         let first = self.lock().waiting.pop_front();
         if let Some(first) = first {
-            first.waker.wake();
+            contain(|| first.waker.wake());
         }
     }
 

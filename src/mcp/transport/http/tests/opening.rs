@@ -258,6 +258,28 @@ fn a_waker_that_changes_is_the_one_that_is_woken() {
 }
 
 #[test]
+fn a_waker_that_panics_harms_nobody_else() {
+    struct Panics;
+
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("as the test wants it");
+        }
+    }
+
+    let net = Gate::default();
+    let mut requests = requests(&engine(&net, 1), 3);
+    let waker = Waker::from(Arc::new(Panics));
+    assert!(requests[1].future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    drop(requests.remove(0));
+    // Whatever becomes of that one, the next has its turn after it.
+    drop(requests.remove(0));
+    assert_eq!(requests[0].wakes(), 1);
+    assert!(requests[0].poll().is_pending());
+    assert_eq!(net.begun(), 2);
+}
+
+#[test]
 fn waiting_for_a_turn_counts_as_connecting() {
     let net = Gate::default();
     let mut requests = requests(&engine(&net, 1), 2);
