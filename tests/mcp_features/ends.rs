@@ -8,7 +8,7 @@ use crate::fault::lines::{normal, pair, process, process_as};
 use crate::fault::run::once;
 use crate::fault::{Gate, tool};
 use crate::kit::{http, seconds};
-use futures::future::join;
+use futures::future::{join, select};
 use shared_fate::mcp::{Client, Delivery, Limits, Mode, Reconnecting};
 use std::path::Path;
 use std::pin::{Pin, pin};
@@ -111,9 +111,11 @@ fn liv_19_a_driver_resolves_when_the_transport_is_released() {
         // Nobody polls `close`: the driver carries it on.
         let turning = async {
             clock.pass(seconds(2)).await;
+            // The process may be gone before anybody begins to wait for that.
             clock.pass(seconds(2)).await;
+            std::future::pending::<()>().await;
         };
-        join(driver, turning).await;
+        select(driver, pin!(turning)).await;
         assert!(!Path::new(&format!("/proc/{}", server_process.id)).exists());
         close.await;
     });
