@@ -474,10 +474,12 @@ async fn tasks(client: &Client, list: bool, cancel: bool, report: &mut Report) {
         let result = client.task_result(&task.id).await.and_then(|it| it.parse::<CallToolResult>());
         report.note("task_result", says(good(result), "shared fate"));
     }
-    if cancel && let Ok(task) = client.call_tool_as_task(NAME, &topic, ttl).await {
-        let cancelled = client.cancel_task(&task.id).await;
-        let done = cancelled.as_ref().is_ok_and(|it| it.status == TaskStatus::Cancelled);
-        report.claim("cancel_task", done, format!("{cancelled:?}"));
+    if cancel {
+        if let Ok(task) = client.call_tool_as_task(NAME, &topic, ttl).await {
+            let cancelled = client.cancel_task(&task.id).await;
+            let done = cancelled.as_ref().is_ok_and(|it| it.status == TaskStatus::Cancelled);
+            report.claim("cancel_task", done, format!("{cancelled:?}"));
+        }
     }
 }
 

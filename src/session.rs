@@ -311,11 +311,10 @@ impl<E> Inner<E> {
         if wait.is_none() {
             *wait = Wait::new(&self.rounds, concerns).map(Box::new);
         }
-        if let Some(wait) = wait
-            && wait.poll_over(concerns, cx).is_pending()
-            && self.poll_ended(seat, cx).is_pending()
-        {
-            return Poll::Pending;
+        if let Some(wait) = wait {
+            if wait.poll_over(concerns, cx).is_pending() && self.poll_ended(seat, cx).is_pending() {
+                return Poll::Pending;
+            }
         }
         self.inherit();
         Poll::Ready(())

@@ -286,8 +286,10 @@ fn conclude<F: Future, V: View>(
 ) -> Result<F::Output, SessionEnded<V::Cause>> {
     let request_started = *V::started(seat);
     let mut poll = Poll::Pending;
-    if request_started && let Some(request) = request.as_mut().as_pin_mut() {
-        poll = request.poll(cx);
+    if request_started {
+        if let Some(request) = request.as_mut().as_pin_mut() {
+            poll = request.poll(cx);
+        }
     }
     session.leave(seat);
     request.set(None);

@@ -49,11 +49,11 @@ impl Future for Connection {
         if let Some(pending) = &self.pending {
             pending.meet();
         }
-        if self.answers
-            && let Some(pending) = self.pending.take()
-        {
-            // The caller may have been told already, by nobody: it has not.
-            pending.reply.send(7).expect("the caller waits");
+        if self.answers {
+            if let Some(pending) = self.pending.take() {
+                // The caller may have been told already, by nobody: it has not.
+                pending.reply.send(7).expect("the caller waits");
+            }
         }
         Poll::Ready(Err("500 Internal Server Error"))
     }

@@ -188,10 +188,10 @@ fn deadlines_are_on_tokios_paused_clock() {
             let serve = async {
                 while let Some(message) = server.receive().await {
                     let message = serde_json::from_slice(&message).unwrap();
-                    if fault::tool(&message) != "held"
-                        && let Some(answer) = fault::answer(&message)
-                    {
-                        server.send(answer.to_string()).await.unwrap();
+                    if fault::tool(&message) != "held" {
+                        if let Some(answer) = fault::answer(&message) {
+                            server.send(answer.to_string()).await.unwrap();
+                        }
                     }
                 }
             };

@@ -85,12 +85,12 @@ impl Client {
             let message = Outgoing { id: Some(call.id), method: Some(method.to_owned()), body, routing };
             let mut sending = Some(shared.transport.send_tracked(message, &call.tracking, inbox));
             let result = poll_fn(|cx| {
-                if let Some(send) = &mut sending
-                    && let Poll::Ready(sent) = send.as_mut().poll(cx)
-                {
-                    sending = None;
-                    if let Some(reply) = sent.inspect_err(|error| call.failed(error))?.reply {
-                        return Poll::Ready(call.settle(reply));
+                if let Some(send) = &mut sending {
+                    if let Poll::Ready(sent) = send.as_mut().poll(cx) {
+                        sending = None;
+                        if let Some(reply) = sent.inspect_err(|error| call.failed(error))?.reply {
+                            return Poll::Ready(call.settle(reply));
+                        }
                     }
                 }
                 if let Poll::Ready(reply) = inbox.poll_reply(call.id, deadline.at(), cx) {

@@ -212,11 +212,11 @@ impl Inbox {
                     #[serde(rename = "requestId", borrow)]
                     id: &'a RawValue,
                 }
-                if let Some(Ok(Cancelled { id })) = params_text.map(serde_json::from_str)
-                    && let Some(id) = RequestId::new(id)
-                {
-                    // Without room it is answered all the same, which is allowed (CAN-03).
-                    self.work.push(Work::Forget(id));
+                if let Some(Ok(Cancelled { id })) = params_text.map(serde_json::from_str) {
+                    if let Some(id) = RequestId::new(id) {
+                        // Without room it is answered all the same, which is allowed (CAN-03).
+                        self.work.push(Work::Forget(id));
+                    }
                 }
             }
             _ => {}
@@ -226,11 +226,11 @@ impl Inbox {
 
     fn accept_event(&self, method: &str, params: Option<&str>) {
         // A hint that may come or not (TSK-03); a task that has ended reports no more.
-        if method == TASK_STATUS
-            && let Some(Ok(task)) = params.map(serde_json::from_str::<Task>)
-        {
-            self.note_task(&task);
-            return self.emit(&Event::Task(&task));
+        if method == TASK_STATUS {
+            if let Some(Ok(task)) = params.map(serde_json::from_str::<Task>) {
+                self.note_task(&task);
+                return self.emit(&Event::Task(&task));
+            }
         }
         if self.config.on_event.is_some() {
             of_notification(method, params, |event| self.emit(event));
@@ -253,11 +253,11 @@ impl Inbox {
         let Some(Ok(Token { token })) = params.map(serde_json::from_str) else { return };
         let now = self.alarm.now();
         let pending = self.exchange.lock().handle_news(token, now);
-        if let Some(handler) = self.reporters.get(token, pending)
-            && let Some(Ok(progress)) = params.map(serde_json::from_str::<Progress>)
-        {
-            // It is the caller's own; the panic hook has reported it (PRG-03).
-            contain(|| handler(&progress));
+        if let Some(handler) = self.reporters.get(token, pending) {
+            if let Some(Ok(progress)) = params.map(serde_json::from_str::<Progress>) {
+                // It is the caller's own; the panic hook has reported it (PRG-03).
+                contain(|| handler(&progress));
+            }
         }
     }
 

@@ -66,14 +66,14 @@ async fn ping(shared: &Shared) -> Result<(), Error> {
     let message = Outgoing { id: Some(id), method: Some(METHOD.to_owned()), body, routing: None };
     let mut sending = Some(shared.transport.send(message, inbox));
     poll_fn(|cx| {
-        if let Some(send) = &mut sending
-            && let Poll::Ready(sent) = send.as_mut().poll(cx)
-        {
-            sending = None;
-            match sent {
-                Ok(sent) if sent.reply.is_none() => {}
-                Err(error) if !is_answer(&error) => return Poll::Ready(Err(error)),
-                Ok(_) | Err(_) => return Poll::Ready(Ok(())),
+        if let Some(send) = &mut sending {
+            if let Poll::Ready(sent) = send.as_mut().poll(cx) {
+                sending = None;
+                match sent {
+                    Ok(sent) if sent.reply.is_none() => {}
+                    Err(error) if !is_answer(&error) => return Poll::Ready(Err(error)),
+                    Ok(_) | Err(_) => return Poll::Ready(Ok(())),
+                }
             }
         }
         inbox.poll_reply(id, u64::MAX, cx).map(|_| Ok(()))

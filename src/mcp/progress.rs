@@ -72,7 +72,12 @@ impl Reporters {
 
     pub(crate) fn task_ended(&self, task: &str) {
         let of_task = |it: &Reporter| matches!(&it.until, Until::TaskEnds(id) if id == task);
-        let gone: Vec<_> = self.0.lock().extract_if(|_, it| of_task(it)).collect();
+        let gone: Vec<_> = {
+            let mut reporters = self.0.lock();
+            let ended = reporters.iter().filter(|(_, it)| of_task(it));
+            let tokens: Vec<u64> = ended.map(|(token, _)| *token).collect();
+            tokens.iter().filter_map(|token| reporters.remove(token)).collect()
+        };
         drop(gone);
     }
 

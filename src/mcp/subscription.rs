@@ -252,11 +252,11 @@ impl Subscription {
     }
 
     fn poll_call(&mut self, cx: &mut Context<'_>) {
-        if let Some(call) = &mut self.call
-            && let Poll::Ready(result) = call.as_mut().poll(cx)
-        {
-            self.call = None;
-            self.lost = result.err();
+        if let Some(call) = &mut self.call {
+            if let Poll::Ready(result) = call.as_mut().poll(cx) {
+                self.call = None;
+                self.lost = result.err();
+            }
         }
     }
 }

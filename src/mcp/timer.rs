@@ -181,8 +181,9 @@ impl Bell {
                     if scope == 0 {
                         self.armed.store(at, Ordering::SeqCst);
                     }
-                    let replaced =
-                        sleeping.extract_if(.., |old| old.scope == scope || old.at == NEVER).collect();
+                    let (replaced, kept): (_, Vec<_>) =
+                        sleeping.drain(..).partition(|old| old.scope == scope || old.at == NEVER);
+                    sleeping.extend(kept);
                     sleeping.push(new);
                     replaced
                 }

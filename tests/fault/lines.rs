@@ -319,7 +319,7 @@ impl<H: FnMut(&Peer, &Value)> Sink<H> {
 }
 
 fn hello(hellos: &Sender<Hello>, payload: &[u8]) -> Sender<()> {
-    let text = str::from_utf8(payload).unwrap();
+    let text = std::str::from_utf8(payload).unwrap();
     let (id, parent) = text.split_once(' ').unwrap();
     let (life, alive) = channel::unbounded();
     let _ = hellos.try_send(Hello { id: id.parse().unwrap(), parent: parent.parse().unwrap(), alive });

@@ -186,11 +186,10 @@ impl Transport for Scripted {
             if tool(&message) == "unplugged" {
                 return Err(Error::io(IoStage::Connect, "no cable", Delivery::NotSent));
             }
-            if tool(&message) != "held"
-                && !self.silent.load(Ordering::SeqCst)
-                && let Some(answer) = answer(&message)
-            {
-                inbox.deliver(answer.to_string().as_bytes());
+            if tool(&message) != "held" && !self.silent.load(Ordering::SeqCst) {
+                if let Some(answer) = answer(&message) {
+                    inbox.deliver(answer.to_string().as_bytes());
+                }
             }
             Ok(Sent::accepted())
         })

@@ -314,10 +314,10 @@ struct Greedy {
 
 impl AsyncWrite for Greedy {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if self.writes.fetch_add(1, Ordering::SeqCst) < 100_000
-            && let Some(client) = self.client.get()
-        {
-            client.notify("x", ()).now_or_never();
+        if self.writes.fetch_add(1, Ordering::SeqCst) < 100_000 {
+            if let Some(client) = self.client.get() {
+                client.notify("x", ()).now_or_never();
+            }
         }
         Poll::Ready(Ok(bytes.len()))
     }

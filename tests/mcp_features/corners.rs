@@ -214,7 +214,7 @@ fn era_06_era_11_era_13_era_14_odd_answers_to_the_probe() {
 /// Calls that succeed and calls that run out of time, until the session ends.
 async fn call_until_the_end(client: Client, made: Arc<AtomicUsize>) {
     loop {
-        let tool = if made.fetch_add(1, Ordering::Relaxed).is_multiple_of(7) { "held" } else { "fast" };
+        let tool = if made.fetch_add(1, Ordering::Relaxed) % 7 == 0 { "held" } else { "fast" };
         let hasty = client.with_options(CallOptions::timeout(millis(5)));
         match hasty.call_tool(tool, ()).await {
             Err(error) if !error.is_timeout() => {

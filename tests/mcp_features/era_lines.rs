@@ -15,10 +15,10 @@ use shared_fate::mcp::{CallOptions, Delivery, ErrorKind, Mode, Revision, Timeout
 use std::pin::pin;
 
 fn modern(peer: &Peer, message: &Value) {
-    if tool(message) != "held"
-        && let Some(answer) = modern_answer(message)
-    {
-        peer.say(&answer);
+    if tool(message) != "held" {
+        if let Some(answer) = modern_answer(message) {
+            peer.say(&answer);
+        }
     }
 }
 

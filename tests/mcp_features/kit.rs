@@ -82,9 +82,10 @@ impl Feed {
     /// Answers with an event stream that lasts until the end, or until an empty text.
     pub(crate) fn serve(&self, call: &mut Call) {
         call.events();
-        while let Ok(text) = self.taken.recv_blocking()
-            && !text.is_empty()
-        {
+        while let Ok(text) = self.taken.recv_blocking() {
+            if text.is_empty() {
+                break;
+            }
             call.write(text);
         }
     }

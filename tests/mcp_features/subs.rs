@@ -41,11 +41,10 @@ fn interest() -> Interest {
 /// A server over a pipe that leaves subscriptions and the tool `held` to the test.
 async fn lines(clock: &Clock, limits: Limits, log: &Log) -> (Client, Driver, Server) {
     let (stdio, server) = pair(|peer: &Peer, message: &Value| {
-        if message["method"] != LISTEN
-            && tool(message) != "held"
-            && let Some(answer) = modern_answer(message)
-        {
-            peer.say(&answer);
+        if message["method"] != LISTEN && tool(message) != "held" {
+            if let Some(answer) = modern_answer(message) {
+                peer.say(&answer);
+            }
         }
     });
     let builder = log.events(on(clock)).limits(limits).mode(Mode::Modern);

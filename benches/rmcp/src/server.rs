@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 fn answer_lines(input: &mut Vec<u8>, output: &mut Vec<u8>) -> Option<()> {
     let mut done = 0;
     while let Some(len) = input[done..].iter().position(|byte| *byte == b'\n') {
-        match answer(str::from_utf8(&input[done..done + len]).expect("UTF-8")) {
+        match answer(std::str::from_utf8(&input[done..done + len]).expect("UTF-8")) {
             Answer::Reply(line) => {
                 output.extend_from_slice(line.as_bytes());
                 output.push(b'\n');
@@ -123,7 +123,7 @@ async fn connection(mut stream: TcpStream) -> Option<()> {
         let (head, length) = loop {
             let found = input.windows(4).position(|window| window == b"\r\n\r\n");
             if let Some(head) = found {
-                let text = str::from_utf8(&input[..head]).ok()?;
+                let text = std::str::from_utf8(&input[..head]).ok()?;
                 let length = text.lines().find_map(|line| {
                     let (name, value) = line.split_once(':')?;
                     name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
@@ -138,7 +138,7 @@ async fn connection(mut stream: TcpStream) -> Option<()> {
             }
         };
         let answer = match input.starts_with(b"POST") {
-            true => answer(str::from_utf8(&input[head..head + length]).ok()?),
+            true => answer(std::str::from_utf8(&input[head..head + length]).ok()?),
             false => Answer::Status("405 Method Not Allowed"),
         };
         let is_request = input[head..head + length].windows(5).any(|window| window == br#""id":"#);

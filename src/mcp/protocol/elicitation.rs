@@ -16,10 +16,10 @@ pub(crate) fn with_defaults(schema: &str, content: &RawValue) -> Option<Box<RawV
     let mut missing = Vec::new();
     for (name, _) in properties.iter() {
         let property = Object::read(last[name].get()).unwrap_or_default();
-        if known.insert(name)
-            && let Some(default) = property.get("default")
-        {
-            missing.push((name, default.to_owned()));
+        if known.insert(name) {
+            if let Some(default) = property.get("default") {
+                missing.push((name, default.to_owned()));
+            }
         }
     }
     for (name, default) in missing {

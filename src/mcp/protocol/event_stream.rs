@@ -228,7 +228,7 @@ impl EventDecoder {
 /// because a repaired id would be a different one.
 fn read_id(value: &[u8]) -> Option<&str> {
     let legal = |byte: &u8| *byte == b'\t' || !byte.is_ascii_control();
-    str::from_utf8(value).ok().filter(|_| value.iter().all(legal))
+    std::str::from_utf8(value).ok().filter(|_| value.iter().all(legal))
 }
 
 /// Digits only; a number too large for us is the largest we believe.

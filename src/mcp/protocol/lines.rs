@@ -100,12 +100,12 @@ impl LineDecoder {
                 self.skipping = Skipping::Unreported(scan);
             }
         }
-        if let Skipping::Unreported(scan) = &self.skipping
-            && scan.is_done()
-        {
-            on_line(Line::Oversized { id: scan.id(), prefix: &self.partial });
-            self.partial.clear();
-            self.skipping = Skipping::Reported;
+        if let Skipping::Unreported(scan) = &self.skipping {
+            if scan.is_done() {
+                on_line(Line::Oversized { id: scan.id(), prefix: &self.partial });
+                self.partial.clear();
+                self.skipping = Skipping::Reported;
+            }
         }
     }
 

@@ -73,7 +73,7 @@ pub(crate) enum MalformedReason {
 /// Reads one message or one batch.
 pub(crate) fn parse(text: &[u8]) -> Result<Inbound, Malformed> {
     let text = text.strip_prefix(BOM).unwrap_or(text);
-    let Ok(json) = str::from_utf8(text) else {
+    let Ok(json) = std::str::from_utf8(text) else {
         return Err(Malformed::damaged(MalformedReason::NotUtf8, text));
     };
     match json.bytes().find(|byte| !b" \t\r\n".contains(byte)) {

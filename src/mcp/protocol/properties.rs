@@ -56,7 +56,7 @@ impl<'a> Input<'a> {
 
     /// Texts that are separated by a zero byte, which JSON and headers do not have.
     fn texts(&self) -> Option<Vec<&'a str>> {
-        self.0.split(|byte| *byte == 0).map(|text| str::from_utf8(text).ok()).collect()
+        self.0.split(|byte| *byte == 0).map(|text| std::str::from_utf8(text).ok()).collect()
     }
 }
 

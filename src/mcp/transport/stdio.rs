@@ -299,11 +299,11 @@ impl Transport for Stdio {
             let mut pipes = None;
             let mut given_up = false;
             let mut closing = |cx: &mut Context<'_>| {
-                if pipes.is_none()
-                    && let Poll::Ready(taken) = self.slot.poll_take(cx)
-                {
-                    given_up = taken.is_none();
-                    pipes = taken;
+                if pipes.is_none() {
+                    if let Poll::Ready(taken) = self.slot.poll_take(cx) {
+                        given_up = taken.is_none();
+                        pipes = taken;
+                    }
                 }
                 let stdin_closed = match &mut pipes {
                     None => given_up,

@@ -6,7 +6,7 @@ use super::Input;
 
 /// A header's value.
 pub fn challenge(input: &[u8]) {
-    let Ok(header) = str::from_utf8(Input(input).0) else { return };
+    let Ok(header) = std::str::from_utf8(Input(input).0) else { return };
     let found = challenges(header);
     for challenge in &found {
         assert!(!challenge.scheme().is_empty() && challenge.scheme().chars().all(is_token));

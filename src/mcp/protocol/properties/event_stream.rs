@@ -86,7 +86,7 @@ fn dispatch(decoded: &mut Decoded, fields: Vec<Vec<u8>>) {
     let (mut event, mut data, mut news) = (Event { name: None, data: Vec::new() }, Vec::new(), false);
     for line in &fields {
         let (name, value) = field(line);
-        let text = str::from_utf8(value)
+        let text = std::str::from_utf8(value)
             .ok()
             .filter(|text| text.chars().all(|c| c == '\t' || !c.is_ascii_control()));
         match (name, text) {
@@ -111,12 +111,12 @@ fn dispatch(decoded: &mut Decoded, fields: Vec<Vec<u8>>) {
 fn field(line: &[u8]) -> (&str, &[u8]) {
     let mut parts = line.splitn(2, |byte| *byte == b':');
     let (name, value) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    (str::from_utf8(name).unwrap_or_default(), value.strip_prefix(b" ").unwrap_or(value))
+    (std::str::from_utf8(name).unwrap_or_default(), value.strip_prefix(b" ").unwrap_or(value))
 }
 
 /// Digits, and at most 49 days.
 fn retry(value: &[u8]) -> Option<u64> {
-    let text = str::from_utf8(value).ok()?;
+    let text = std::str::from_utf8(value).ok()?;
     if text.is_empty() || !text.chars().all(|c| c.is_ascii_digit()) {
         return None;
     }

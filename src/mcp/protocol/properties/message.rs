@@ -40,7 +40,7 @@ pub fn message(input: &[u8]) {
 
 /// How many ids a message has.
 fn ids(text: &[u8]) -> usize {
-    let json = str::from_utf8(text.strip_prefix(BOM).unwrap_or(text)).expect("it was read");
+    let json = std::str::from_utf8(text.strip_prefix(BOM).unwrap_or(text)).expect("it was read");
     let members = Object::read(json).expect("it was read");
     members.iter().filter(|(name, _)| *name == "id").count()
 }
@@ -150,7 +150,7 @@ fn on_one_line(raw: &RawValue) -> String {
 fn agrees(text: &[u8], parsed: &Result<Inbound, Malformed>) {
     let text = text.strip_prefix(BOM).unwrap_or(text);
     let reason = parsed.as_ref().err().map(|malformed| malformed.reason);
-    let Ok(json) = str::from_utf8(text) else {
+    let Ok(json) = std::str::from_utf8(text) else {
         return assert_eq!(reason, Some(MalformedReason::NotUtf8));
     };
     if serde_json::from_str::<IgnoredAny>(json).is_err() {

@@ -89,11 +89,11 @@ fn meanings(text: &str) {
         let named = value["supportedVersions"].as_array();
         assert!(value.is_null() || named.is_some_and(|named| named.contains(&revision.as_str().into())));
     }
-    if let Some(id) = subscription_of(text)
-        && value.is_object()
-    {
-        let named = &value["_meta"]["io.modelcontextprotocol/subscriptionId"];
-        assert_eq!(named.as_u64().or_else(|| named.as_str()?.parse().ok()), Some(id));
+    if let Some(id) = subscription_of(text) {
+        if value.is_object() {
+            let named = &value["_meta"]["io.modelcontextprotocol/subscriptionId"];
+            assert_eq!(named.as_u64().or_else(|| named.as_str()?.parse().ok()), Some(id));
+        }
     }
     let _ = task_state(text);
     let kind = value.get("resultType");

@@ -225,10 +225,10 @@ impl hyper::rt::Read for Io {
         self.watch.drained.store(poll.is_pending(), Ordering::Relaxed);
         let _ = SCRATCH_BUFFER.try_with(|buffer| buffer.set(scratch));
         // What has not arrived by now never will.
-        if !matches!(poll, Poll::Ready(Ok(1..)))
-            && let Some(error) = self.unwritten.take()
-        {
-            return Poll::Ready(Err(error));
+        if !matches!(poll, Poll::Ready(Ok(1..))) {
+            if let Some(error) = self.unwritten.take() {
+                return Poll::Ready(Err(error));
+            }
         }
         poll.map_ok(|_| ())
     }

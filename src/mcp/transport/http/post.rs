@@ -149,9 +149,11 @@ impl Http {
             tracking.lost(broke);
             // A stream that broke, other than one that ended, may have broken with its server. That needs no
             // waiting, and no request, to find out.
-            if has_broken && let Some(refused) = self.endpoint.refusal(inbox).await {
-                tracking.not_resumed(refused);
-                return Err(tracking.ended());
+            if has_broken {
+                if let Some(refused) = self.endpoint.refusal(inbox).await {
+                    tracking.not_resumed(refused);
+                    return Err(tracking.ended());
+                }
             }
             events = loop {
                 rounds += 1;

@@ -117,10 +117,10 @@ impl Pipes {
             self.written = 0;
             queue.fill_last(&mut self.unwritten, CHUNK);
             if self.unwritten.is_empty() {
-                if let Some(writer) = &mut self.writer
-                    && Pin::new(writer).poll_close(cx).is_pending()
-                {
-                    return Poll::Pending;
+                if let Some(writer) = &mut self.writer {
+                    if Pin::new(writer).poll_close(cx).is_pending() {
+                        return Poll::Pending;
+                    }
                 }
                 break;
             }
@@ -227,17 +227,19 @@ impl Pipes {
         let Self { reader, stderr, chunk, output_ended, .. } = self;
         for _ in 0..TURN {
             let mut idle = true;
-            if !*output_ended && let Poll::Ready(read) = Pin::new(&mut *reader).poll_read(cx, chunk) {
-                *output_ended = !matches!(read, Ok(1..));
-                idle = false;
-            }
-            if let Some(open) = stderr
-                && let Poll::Ready(read) = Pin::new(open).poll_read(cx, chunk)
-            {
-                if !matches!(read, Ok(1..)) {
-                    *stderr = None;
+            if !*output_ended {
+                if let Poll::Ready(read) = Pin::new(&mut *reader).poll_read(cx, chunk) {
+                    *output_ended = !matches!(read, Ok(1..));
+                    idle = false;
                 }
-                idle = false;
+            }
+            if let Some(open) = stderr {
+                if let Poll::Ready(read) = Pin::new(open).poll_read(cx, chunk) {
+                    if !matches!(read, Ok(1..)) {
+                        *stderr = None;
+                    }
+                    idle = false;
+                }
             }
             if idle {
                 return;

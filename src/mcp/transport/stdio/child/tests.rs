@@ -344,7 +344,7 @@ fn a_number_that_is_no_longer_ours_is_not_signalled() {
     let (child, mut pipes, _) = spawn("{ cat <&3 & } 3<&0; exit 5");
     block_on(async {
         assert_eq!(soon(child.exited()).await.code(), Some(5));
-        let leader = Pid::from_raw(child.id().cast_signed());
+        let leader = Pid::from_raw(child.id().try_into().expect("a process id"));
         waitpid(leader, WaitOptions::empty()).expect("stolen");
         child.kill();
         drop(child);
@@ -426,7 +426,7 @@ fn last_words_are_read_before_tokios_reactor_has_its_turn() {
                 let Poll::Ready(Ok(read)) = Pin::new(&mut pipe).poll_read(&mut cx, &mut bytes) else {
                     panic!("not yet")
                 };
-                assert_eq!(str::from_utf8(&bytes[..read]), Ok(expected));
+                assert_eq!(std::str::from_utf8(&bytes[..read]), Ok(expected));
             }
         }
     });
