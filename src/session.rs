@@ -10,27 +10,27 @@
 //!    waker in the table is all there is, and it leaves with the waiter.
 
 mod family;
-mod rounds;
+mod turns;
 mod slab;
 #[cfg(all(test, not(any(shared_fate_loom, shared_fate_shuttle))))]
 mod tests;
-mod waiters;
+mod registrations;
 
 use crate::driver::{Driver, DriverOutput};
 use crate::sync::{Latch, Mutex};
 use family::Parent;
 use futures_core::FusedFuture;
-use rounds::Rounds;
+use turns::Rounds;
 use slab::Slab;
 use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
-use waiters::Waiters;
+use registrations::Waiters;
 
-pub(crate) use rounds::Wait;
-pub(crate) use waiters::Seat;
+pub(crate) use turns::Wait;
+pub(crate) use registrations::Seat;
 
 /// Why a session ended: its first cause, the same for everybody who asks. There are these four and no others, so it may be matched without a wildcard.
 ///

@@ -10,8 +10,8 @@
 //! 4. Between a parent's verdict and its child's there is a moment. Who must not miss it looks upwards
 //!    ([`Inner::inherit`]).
 
-use super::rounds::Address;
-use super::waiters::Waiters;
+use super::turns::Address;
+use super::registrations::Waiters;
 use super::{Inner, Session};
 use crate::contain::contain;
 use crate::sync::{Latch, Mutex};
