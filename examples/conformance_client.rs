@@ -31,7 +31,7 @@ async fn run(url: &str, scenario: &str) -> Result<(), Error> {
     // A mock that never answers must not hold the suite up.
     let client = client.with_options(CallOptions::timeout(Duration::from_secs(20)));
     driver
-        .with(async {
+        .run_until(async {
             let result = act(&client, scenario).await;
             client.close().await;
             result

@@ -42,7 +42,7 @@ fn main() -> ExitCode {
                     client.close().await;
                     result
                 };
-                driver.with(run).await.unwrap_or_else(|error| fail("the call failed", &error, 4))
+                driver.run_until(run).await.unwrap_or_else(|error| fail("the call failed", &error, 4))
             }
         }
     })

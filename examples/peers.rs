@@ -170,7 +170,7 @@ async fn run(peer: &Peer, mode: Mode, resume: bool, report: &mut Report) -> Opti
     let revision = client.revision().to_string();
     eprintln!("    agreed on {revision}");
     let row = driver
-        .with(async {
+        .run_until(async {
             exercise(&client, &seen, report).await;
             kill(&client, &server, peer, report).await
         })

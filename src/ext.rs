@@ -1,13 +1,15 @@
-//! [`SupervisedExt`]: the two methods.
+//! [`SupervisedExt`]: `supervised`, `try_supervised` and `try_supervised_if`.
 
-use crate::supervised::{Supervised, Supervisor, TrySupervised};
+use crate::supervised::{Supervised, Supervisor};
+use crate::try_supervised::{EveryError, TrySupervised};
+use futures_core::TryFuture;
 
 /// Puts a request under a session's supervision. Implemented for every future.
 pub trait SupervisedExt: Future {
     /// Resolves to this future's output, or at once to the session's cause if the session ends first.
     ///
     /// ```
-    /// use shared_fate::{Cause, Session, SupervisedExt};
+    /// use shared_fate::{Session, SupervisedExt};
     ///
     /// let session = Session::<std::io::Error>::new();
     /// let reply = pollster::block_on(async { 7 }.supervised(&session));
@@ -30,23 +32,49 @@ pub trait SupervisedExt: Future {
     /// the session has ended, the session's cause is not lost behind the request's own error.
     ///
     /// ```
-    /// use shared_fate::{RequestFailed, Session, SupervisedExt};
+    /// use shared_fate::{Session, SupervisedExt};
+    /// use std::io;
     ///
     /// let session = Session::new();
     /// let request = async {
-    ///     session.fail("500 Internal Server Error"); // the driver's verdict
-    ///     Err::<(), _>("channel closed") // and what its library makes of it
+    ///     session.fail(io::Error::other("status 500")); // the driver's verdict
+    ///     Err::<(), _>(io::Error::other("channel closed")) // and what its library makes of it
     /// };
     /// let error = pollster::block_on(request.try_supervised(&session)).unwrap_err();
-    /// assert_eq!(error.cause().unwrap().error(), Some(&"500 Internal Server Error"));
-    /// assert_eq!(error.request_error(), Some(&"channel closed"));
+    /// assert_eq!(error.cause().unwrap().error().unwrap().to_string(), "status 500");
+    /// assert_eq!(error.request_error().unwrap().to_string(), "channel closed");
     /// ```
-    fn try_supervised<S, T, R>(self, supervisor: S) -> TrySupervised<Self, S>
+    fn try_supervised<S>(self, supervisor: S) -> TrySupervised<Self, S>
     where
-        Self: Future<Output = Result<T, R>> + Sized,
+        Self: TryFuture + Sized,
         S: Supervisor,
     {
-        assert_future::<Result<T, _>, _>(TrySupervised::new(self, supervisor))
+        TrySupervised::new(self, supervisor, EveryError)
+    }
+
+    /// [`try_supervised`](Self::try_supervised) where the caller knows which errors may be echoes of the
+    /// session's end.
+    ///
+    /// An error for which `is_echo` says `false` is the request's own. It waits for no driver and leads;
+    /// if the session has ended by then, the cause goes along.
+    ///
+    /// ```
+    /// use shared_fate::{Session, SupervisedExt};
+    /// use std::io;
+    ///
+    /// let session = Session::<io::Error>::new();
+    /// let request = async { Err::<(), _>(io::Error::from(io::ErrorKind::NotFound)) };
+    /// let request = request.try_supervised_if(&session, |error| error.kind() == io::ErrorKind::BrokenPipe);
+    /// let error = pollster::block_on(request).unwrap_err();
+    /// assert_eq!(error.request_error().unwrap().kind(), io::ErrorKind::NotFound);
+    /// ```
+    fn try_supervised_if<S, P>(self, supervisor: S, is_echo: P) -> TrySupervised<Self, S, P>
+    where
+        Self: TryFuture + Sized,
+        S: Supervisor,
+        P: FnMut(&Self::Error) -> bool,
+    {
+        TrySupervised::new(self, supervisor, is_echo)
     }
 }
 

@@ -1,6 +1,7 @@
 //! A tap on a connection: the first I/O error reaches the session even where the driver flattens or
 //! swallows it.
 
+use crate::cause::Cause;
 use crate::session::Session;
 use futures_io::{AsyncRead, AsyncWrite};
 use pin_project_lite::pin_project;
@@ -10,7 +11,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 pin_project! {
-    /// An [`AsyncRead`] + [`AsyncWrite`] that reports its first I/O error to a session.
+    /// A connection that reports its first I/O error to a session.
     ///
     /// Some drivers resolve to `()`, turn an [`io::Error`] into a string, or say "broken pipe" to all
     /// requests but one. Give such a driver its connection through a tap, and the session's cause is
@@ -35,30 +36,67 @@ pin_project! {
     /// assert_eq!(session.cause().unwrap().error().unwrap().kind(), io::ErrorKind::ConnectionReset);
     /// ```
     ///
-    /// The session gets the original value. The driver gets an error of the same kind and, where there
-    /// was one, the same system error code; otherwise with the same text. `WouldBlock` and
-    /// `Interrupted` are not failures and pass unreported, as does the end of a stream.
+    /// It has the traits of its connection: those of `futures-io`, and with the feature `tokio` those of
+    /// tokio. Vectored writes are passed on.
     ///
-    /// **Cancel safety, drop:** those of the connection; a tap keeps no state of its own.
-    pub struct Tap<T, E> {
+    /// The session gets the original value. The driver gets an error of the same kind and, where there
+    /// was one, the same system error code; otherwise with the same text.
+    ///
+    /// What is not reported: `WouldBlock` and `Interrupted`, which are no failures; errors of closing or shutting
+    /// down, the usual answer to which is that the peer has gone first; and the end of the stream, unless
+    /// [`report_eof`](Self::report_eof) asks for it.
+    ///
+    /// **Cancel safety, ties, drop:** those of the connection; a tap adds nothing to them.
+    pub struct Tap<T, E, M = fn(io::Error) -> Cause<E>>
+    where
+        E: ?Sized,
+    {
         #[pin]
         io: T,
         session: Session<E>,
+        map: M,
+        reports_eof: bool,
     }
 }
 
-impl<T: fmt::Debug, E> fmt::Debug for Tap<T, E> {
+impl<T: fmt::Debug, E: ?Sized, M> fmt::Debug for Tap<T, E, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tap").field("io", &self.io).field("session", &self.session).finish()
+        f.debug_struct("Tap").field("io", &self.io).field("session", &self.session).finish_non_exhaustive()
     }
 }
 
-impl<T, E> Tap<T, E> {
+impl<T, E: From<io::Error>> Tap<T, E> {
     /// Reports to `session` the first error of `io`.
     pub fn new(io: T, session: Session<E>) -> Self {
-        Self { io, session }
+        Self::with(io, session, |error| Cause::from(E::from(error)))
+    }
+}
+
+impl<T, E: ?Sized, M: FnMut(io::Error) -> Cause<E>> Tap<T, E, M> {
+    /// Reports to `session` the first error of `io`, as `map` says it: for a session whose error type is not made
+    /// from an [`io::Error`].
+    ///
+    /// ```
+    /// # let connection = futures::io::empty();
+    /// use shared_fate::{AnyError, Cause, Session, io::Tap};
+    ///
+    /// let session = Session::<AnyError>::new();
+    /// let tap = Tap::with(connection, session, Cause::any);
+    /// ```
+    pub fn with(io: T, session: Session<E>, map: M) -> Self {
+        Self { io, session, map, reports_eof: false }
     }
 
+    /// Reports the end of the stream, too, as [`ErrorKind::UnexpectedEof`]: for a protocol in which the peer
+    /// never hangs up unasked.
+    #[must_use]
+    pub fn report_eof(mut self) -> Self {
+        self.reports_eof = true;
+        self
+    }
+}
+
+impl<T, E: ?Sized, M> Tap<T, E, M> {
     /// The connection.
     pub fn get_ref(&self) -> &T {
         &self.io
@@ -70,24 +108,51 @@ impl<T, E> Tap<T, E> {
     }
 }
 
-fn report<E: From<io::Error>, V>(session: &Session<E>, result: io::Result<V>) -> io::Result<V> {
-    result.map_err(|error| {
-        if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) || session.is_ended() {
-            return error;
-        }
-        let echo = match error.raw_os_error() {
-            Some(code) => io::Error::from_raw_os_error(code),
-            None => io::Error::new(error.kind(), error.to_string()),
-        };
-        session.fail(E::from(error));
-        echo
-    })
+/// Where errors go.
+struct Reports<'a, E: ?Sized, M> {
+    session: &'a Session<E>,
+    map: &'a mut M,
 }
 
-impl<T: AsyncRead, E: From<io::Error>> AsyncRead for Tap<T, E> {
+impl<E: ?Sized, M: FnMut(io::Error) -> Cause<E>> Reports<'_, E, M> {
+    /// Reports an error. The driver gets a copy.
+    fn check<V>(&mut self, result: io::Result<V>) -> io::Result<V> {
+        result.map_err(|error| {
+            let is_failure = !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted);
+            if !is_failure || self.session.is_ended() {
+                return error;
+            }
+            let copy = match error.raw_os_error() {
+                Some(code) => io::Error::from_raw_os_error(code),
+                None => io::Error::new(error.kind(), error.to_string()),
+            };
+            self.session.end((self.map)(error));
+            copy
+        })
+    }
+
+    fn eof(&mut self) {
+        if !self.session.is_ended() {
+            let error = io::Error::new(ErrorKind::UnexpectedEof, "the peer closed the connection");
+            self.session.end((self.map)(error));
+        }
+    }
+}
+
+impl<T, E, M> AsyncRead for Tap<T, E, M>
+where
+    T: AsyncRead,
+    E: ?Sized,
+    M: FnMut(io::Error) -> Cause<E>,
+{
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        let this = self.project();
-        this.io.poll_read(cx, buf).map(|result| report(this.session, result))
+        let reports_eof = self.reports_eof && !buf.is_empty();
+        let (io, mut reports) = self.parts();
+        let poll = io.poll_read(cx, buf).map(|result| reports.check(result));
+        if reports_eof && matches!(poll, Poll::Ready(Ok(0))) {
+            reports.eof();
+        }
+        poll
     }
 
     fn poll_read_vectored(
@@ -95,15 +160,32 @@ impl<T: AsyncRead, E: From<io::Error>> AsyncRead for Tap<T, E> {
         cx: &mut Context<'_>,
         bufs: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        let this = self.project();
-        this.io.poll_read_vectored(cx, bufs).map(|result| report(this.session, result))
+        let reports_eof = self.reports_eof && bufs.iter().any(|buf| !buf.is_empty());
+        let (io, mut reports) = self.parts();
+        let poll = io.poll_read_vectored(cx, bufs).map(|result| reports.check(result));
+        if reports_eof && matches!(poll, Poll::Ready(Ok(0))) {
+            reports.eof();
+        }
+        poll
     }
 }
 
-impl<T: AsyncWrite, E: From<io::Error>> AsyncWrite for Tap<T, E> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+impl<T, E: ?Sized, M> Tap<T, E, M> {
+    fn parts(self: Pin<&mut Self>) -> (Pin<&mut T>, Reports<'_, E, M>) {
         let this = self.project();
-        this.io.poll_write(cx, buf).map(|result| report(this.session, result))
+        (this.io, Reports { session: this.session, map: this.map })
+    }
+}
+
+impl<T, E, M> AsyncWrite for Tap<T, E, M>
+where
+    T: AsyncWrite,
+    E: ?Sized,
+    M: FnMut(io::Error) -> Cause<E>,
+{
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let (io, mut reports) = self.parts();
+        io.poll_write(cx, buf).map(|result| reports.check(result))
     }
 
     fn poll_write_vectored(
@@ -111,17 +193,78 @@ impl<T: AsyncWrite, E: From<io::Error>> AsyncWrite for Tap<T, E> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let this = self.project();
-        this.io.poll_write_vectored(cx, bufs).map(|result| report(this.session, result))
+        let (io, mut reports) = self.parts();
+        io.poll_write_vectored(cx, bufs).map(|result| reports.check(result))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.project();
-        this.io.poll_flush(cx).map(|result| report(this.session, result))
+        let (io, mut reports) = self.parts();
+        io.poll_flush(cx).map(|result| reports.check(result))
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.project();
-        this.io.poll_close(cx).map(|result| report(this.session, result))
+        self.project().io.poll_close(cx)
+    }
+}
+
+#[cfg(feature = "tokio")]
+mod tokio {
+    use super::{Cause, Context, IoSlice, Pin, Poll, Tap, io};
+    use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+    impl<T, E, M> AsyncRead for Tap<T, E, M>
+    where
+        T: AsyncRead,
+        E: ?Sized,
+        M: FnMut(io::Error) -> Cause<E>,
+    {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let (filled, has_room) = (buf.filled().len(), buf.remaining() > 0);
+            let reports_eof = self.reports_eof && has_room;
+            let (io, mut reports) = self.parts();
+            let poll = io.poll_read(cx, buf).map(|result| reports.check(result));
+            if reports_eof && matches!(poll, Poll::Ready(Ok(()))) && buf.filled().len() == filled {
+                reports.eof();
+            }
+            poll
+        }
+    }
+
+    impl<T, E, M> AsyncWrite for Tap<T, E, M>
+    where
+        T: AsyncWrite,
+        E: ?Sized,
+        M: FnMut(io::Error) -> Cause<E>,
+    {
+        fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            let (io, mut reports) = self.parts();
+            io.poll_write(cx, buf).map(|result| reports.check(result))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            let (io, mut reports) = self.parts();
+            io.poll_flush(cx).map(|result| reports.check(result))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.project().io.poll_shutdown(cx)
+        }
+
+        fn poll_write_vectored(
+            self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            bufs: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            let (io, mut reports) = self.parts();
+            io.poll_write_vectored(cx, bufs).map(|result| reports.check(result))
+        }
+
+        fn is_write_vectored(&self) -> bool {
+            self.io.is_write_vectored()
+        }
     }
 }

@@ -22,7 +22,7 @@
 //! It runs on any executor and spawns nothing. The only threads are those of the default timer and
 //! sockets (`async-io`, one for the process), one small one per child process, and those that
 //! `getaddrinfo` needs. On tokio the first can be spared: `TokioTimer`, `TokioNet` and
-//! `Stdio::spawn_on_tokio`, with the feature `tokio`.
+//! `Stdio::spawn_on_tokio`, with the feature `mcp-tokio`.
 
 mod builder;
 mod call;
@@ -46,7 +46,7 @@ mod reconnect;
 mod subscription;
 mod task;
 mod timer;
-#[cfg(feature = "tokio")]
+#[cfg(feature = "mcp-tokio")]
 mod tokio;
 mod transport;
 pub mod types;
@@ -54,12 +54,12 @@ mod visits;
 mod watched;
 mod work;
 
-#[cfg(feature = "tokio")]
+#[cfg(feature = "mcp-tokio")]
 pub use self::tokio::{TokioIo, TokioTimer};
 pub use builder::Builder;
 pub use client::{Client, WeakClient};
 pub use connect::Mode;
-pub use driver::{Driver, With};
+pub use driver::{Driver, RunUntil};
 pub use era::EraCache;
 pub use error::{
     Delivery, Error, ErrorKind, ExitStatus, HttpError, InvalidInput, IoError, IoStage, LimitError,
@@ -79,7 +79,7 @@ pub use protocol::properties;
 pub use reconnect::{Reconnecting, ReconnectingDriver};
 pub use subscription::{Change, Interest, Subscription};
 pub use timer::{AsyncIoTimer, BoxFuture, Timer};
-#[cfg(all(feature = "mcp-http", feature = "tokio"))]
+#[cfg(all(feature = "mcp-http", feature = "mcp-tokio"))]
 pub use transport::http::TokioNet;
 #[cfg(feature = "mcp-http")]
 pub use transport::http::{AsyncIo, ConnectError, Connecting, Http, Net, Sse, Stream, TokenProvider};

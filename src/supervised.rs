@@ -1,20 +1,23 @@
-//! [`Supervised`] and [`TrySupervised`]: a request that ends with its session.
+//! [`Supervised`]: a request that ends with its session.
 //!
 //! One poll, in this order, is the whole semantics:
 //!
 //! 1. Has the session ended? If the request was not polled yet, it never is (R3); otherwise this is the
 //!    last time.
-//! 2. The request. If it is ready, that is the answer, whatever has become of the session (R2);
-//!    unless it is an error and the caller asked for the cause behind it (R4).
+//! 2. The request. If it is ready, that is the answer, whatever has become of the session (R2).
 //! 3. The session. If it lives, the task is registered, once, and again only when it brings another
 //!    waker. If registering shows that it has ended since step 1, the request is asked once more: a reply
 //!    may have come before the end (R2). Then the request is dropped here and now (R9). A task that is
 //!    registered does not look a second time: an end since step 1 wakes it, and the next poll is the last.
+//!
+//! When the request is asked a last time, a cooperative budget that is spent counts for nothing (see `budget`).
 
-use crate::session::{Cause, Inner, Seat, Session, Wait};
-use futures_core::{FusedFuture, TryFuture};
+use crate::budget::poll_unbudgeted;
+use crate::cause::Cause;
+use crate::errors::SessionEnded;
+use crate::session::{Registration, Session};
+use futures_core::FusedFuture;
 use pin_project_lite::pin_project;
-use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -25,84 +28,123 @@ use std::task::{Context, Poll, ready};
 ///
 /// A session is preferable where there is a choice: it is cheaper, it is asked without being
 /// polled, and its [`Driver`](crate::Driver) publishes before it drops.
+///
+/// Code that is generic over `S: Supervisor` can send and spawn what it supervises: nothing that a request keeps
+/// beside `S` is in the way of `Send`, `Sync` or `Unpin`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot supervise a request",
-    note = "pass a `&Session<E>`, a `Session<E>`, a `&mut Lane<E>`, or a future that resolves when the session ends"
+    note = "pass a `&Session<E>`, a `Session<E>`, a `&mut Lane<E>`, or a future that resolves when the session ends",
+    note = "from an `Arc<Session<E>>` pass `&*session`; a `Session` is a cheap handle and needs no `Arc`"
 )]
-pub trait Supervisor: Sealed<SealedCause = Self::Cause> {
+pub trait Supervisor: Sealed<End = Self::Cause> {
     /// What a request gets when the supervisor ends: [`Cause<E>`](Cause) from a session, the output
     /// of a future.
     type Cause;
 }
 
 pub(crate) mod sealed {
-    use crate::session::Wait;
+    use crate::session::UnderWay;
+    use std::panic::{RefUnwindSafe, UnwindSafe};
     use std::pin::Pin;
     use std::task::{Context, Poll};
 
     #[allow(unnameable_types, reason = "sealed: supervisors are sessions, lanes and futures")]
     pub trait Sealed {
         /// Under a name of its own, so that `S::Cause` means the public one.
-        type SealedCause;
-        /// What a waiting request keeps between its polls.
-        type Seat: Default;
-        /// The supervisor for the time of one poll, with all pointers to it followed.
-        type View<'a>: View<Cause = Self::SealedCause, Seat = Self::Seat>
-        where
-            Self: 'a;
+        type End;
+        /// What a request that waits keeps between its polls.
+        type Registration: Default + Send + Sync + Unpin + UnwindSafe + RefUnwindSafe;
 
-        fn view(self: Pin<&mut Self>) -> Self::View<'_>;
-    }
+        /// Whether the request was polled.
+        fn started(registration: &mut Self::Registration) -> &mut bool;
 
-    #[allow(unnameable_types, reason = "a part of the sealed trait")]
-    pub trait View {
-        type Cause;
-        type Seat;
-
-        /// Whether the request has been polled.
-        fn started(seat: &mut Self::Seat) -> &mut bool;
-        /// Waits out what may be about to end this supervisor. The seat and `wait` are to be left afterwards.
-        fn poll_settled(
-            &mut self,
-            seat: &mut Self::Seat,
-            wait: &mut Option<Box<Wait>>,
+        /// The end, if it can be seen without asking the request first. A session always can be asked. A future
+        /// is polled for it, so only before the request is started.
+        fn end_before(
+            self: Pin<&mut Self>,
+            registration: &mut Self::Registration,
             cx: &mut Context<'_>,
-        ) -> Poll<()>;
-        /// The cause if it is there, without waiting for it. A future has to be polled for that, and will
-        /// be anyway when the request has been `started`.
-        fn look(&mut self, started: bool, cx: &mut Context<'_>) -> Option<Self::Cause>;
-        fn poll_ended(&mut self, seat: &mut Self::Seat, cx: &mut Context<'_>) -> Poll<Self::Cause>;
-        /// The same, after a [`look`](Self::look) in the same poll that found nothing.
-        fn poll_wait(&mut self, seat: &mut Self::Seat, cx: &mut Context<'_>) -> Poll<Self::Cause> {
-            self.poll_ended(seat, cx)
+        ) -> Option<Self::End>;
+
+        /// Waits for the end. Comes after an `end_before` in the same poll that found nothing. When it is ready,
+        /// the supervisor must not be asked again.
+        fn poll_end(
+            self: Pin<&mut Self>,
+            registration: &mut Self::Registration,
+            cx: &mut Context<'_>,
+        ) -> Poll<Self::End>;
+
+        /// The end, after the request has failed and the polls that were under way are over.
+        fn end_after(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<Self::End>;
+
+        /// The polls of drivers that may be about to end this.
+        fn under_way(self: Pin<&mut Self>) -> Vec<UnderWay> {
+            Vec::new()
         }
-        fn leave(&mut self, seat: &mut Self::Seat);
+
+        fn deregister(self: Pin<&mut Self>, registration: &mut Self::Registration);
+
+        /// Whether this end says nothing of why a single request failed.
+        fn is_orderly(_: &Self::End) -> bool {
+            false
+        }
     }
 }
-use sealed::{Sealed, View};
+pub(crate) use sealed::Sealed;
 
-/// A place among a session's waiters.
+/// What a request keeps between its polls, under a session.
 #[derive(Debug, Default)]
 #[allow(unnameable_types, reason = "a part of the sealed trait")]
-pub struct SessionSeat(Seat);
+pub struct SessionRegistration(Registration);
 
 macro_rules! supervised_by_session {
     ($session:ty) => {
-        impl<E> Supervisor for $session {
+        impl<E: ?Sized> Supervisor for $session {
             type Cause = Cause<E>;
         }
 
-        impl<E> Sealed for $session {
-            type SealedCause = Cause<E>;
-            type Seat = SessionSeat;
-            type View<'a>
-                = &'a Inner<E>
-            where
-                Self: 'a;
+        impl<E: ?Sized> Sealed for $session {
+            type End = Cause<E>;
+            type Registration = SessionRegistration;
 
             #[inline]
-            fn view(self: Pin<&mut Self>) -> &Inner<E> {
-                self.into_ref().get_ref().inner()
+            fn started(registration: &mut SessionRegistration) -> &mut bool {
+                &mut registration.0.started
+            }
+
+            #[inline]
+            fn end_before(
+                self: Pin<&mut Self>,
+                _: &mut SessionRegistration,
+                _: &mut Context<'_>,
+            ) -> Option<Cause<E>> {
+                self.cause()
+            }
+
+            #[inline]
+            fn poll_end(
+                self: Pin<&mut Self>,
+                registration: &mut SessionRegistration,
+                cx: &mut Context<'_>,
+            ) -> Poll<Cause<E>> {
+                Session::poll_end(&self, &mut registration.0, cx)
+            }
+
+            fn end_after(self: Pin<&mut Self>, _: &mut Context<'_>) -> Option<Cause<E>> {
+                self.cause()
+            }
+
+            fn under_way(self: Pin<&mut Self>) -> Vec<crate::session::UnderWay> {
+                Session::under_way(&self)
+            }
+
+            #[inline]
+            fn deregister(self: Pin<&mut Self>, registration: &mut SessionRegistration) {
+                Session::deregister(&self, &mut registration.0);
+            }
+
+            fn is_orderly(cause: &Cause<E>) -> bool {
+                cause.is_orderly()
             }
         }
     };
@@ -110,102 +152,73 @@ macro_rules! supervised_by_session {
 supervised_by_session!(&Session<E>);
 supervised_by_session!(Session<E>);
 
-impl<E> View for &Inner<E> {
-    type Cause = Cause<E>;
-    type Seat = SessionSeat;
-
-    #[inline]
-    fn started(seat: &mut SessionSeat) -> &mut bool {
-        &mut seat.0.started
-    }
-
-    fn poll_settled(
-        &mut self,
-        seat: &mut SessionSeat,
-        wait: &mut Option<Box<Wait>>,
-        cx: &mut Context<'_>,
-    ) -> Poll<()> {
-        Inner::poll_settled(self, &mut seat.0, wait, cx)
-    }
-
-    #[inline]
-    fn look(&mut self, _: bool, _: &mut Context<'_>) -> Option<Cause<E>> {
-        self.cause()
-    }
-
-    #[inline]
-    fn poll_ended(&mut self, seat: &mut SessionSeat, cx: &mut Context<'_>) -> Poll<Cause<E>> {
-        Inner::poll_ended(self, &mut seat.0, cx)
-    }
-
-    #[inline]
-    fn poll_wait(&mut self, seat: &mut SessionSeat, cx: &mut Context<'_>) -> Poll<Cause<E>> {
-        Inner::poll_wait(self, &mut seat.0, cx)
-    }
-
-    #[inline]
-    fn leave(&mut self, seat: &mut SessionSeat) {
-        self.vacate(&mut seat.0);
-    }
-}
-
 impl<S: Future> Supervisor for S {
     type Cause = S::Output;
 }
 
-impl<S: Future> Sealed for S {
-    type SealedCause = S::Output;
-    type Seat = bool;
-    type View<'a>
-        = Pin<&'a mut S>
-    where
-        S: 'a;
-
-    fn view(self: Pin<&mut Self>) -> Pin<&mut S> {
-        self
+fn ready<T>(poll: Poll<T>) -> Option<T> {
+    match poll {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => None,
     }
 }
 
-impl<S: Future> View for Pin<&mut S> {
-    type Cause = S::Output;
-    type Seat = bool;
+/// What a request keeps between its polls, under a future.
+#[derive(Debug, Default)]
+#[allow(unnameable_types, reason = "a part of the sealed trait")]
+pub struct FutureRegistration {
+    started: bool,
+    /// Whether the supervisor was polled in this poll, so that its wakers are registered.
+    polled: bool,
+}
 
-    fn started(seat: &mut bool) -> &mut bool {
-        seat
+impl<S: Future> Sealed for S {
+    type End = S::Output;
+    type Registration = FutureRegistration;
+
+    fn started(registration: &mut FutureRegistration) -> &mut bool {
+        &mut registration.started
     }
 
-    fn poll_settled(&mut self, _: &mut bool, _: &mut Option<Box<Wait>>, _: &mut Context<'_>) -> Poll<()> {
-        Poll::Ready(())
-    }
-
-    fn look(&mut self, started: bool, cx: &mut Context<'_>) -> Option<S::Output> {
-        if started {
+    fn end_before(
+        self: Pin<&mut Self>,
+        registration: &mut FutureRegistration,
+        cx: &mut Context<'_>,
+    ) -> Option<S::Output> {
+        if registration.started {
             return None;
         }
-        match self.as_mut().poll(cx) {
-            Poll::Ready(cause) => Some(cause),
-            Poll::Pending => None,
-        }
+        registration.polled = true;
+        ready(self.poll(cx))
     }
 
-    fn poll_ended(&mut self, _: &mut bool, cx: &mut Context<'_>) -> Poll<S::Output> {
-        self.as_mut().poll(cx)
+    fn poll_end(
+        self: Pin<&mut Self>,
+        registration: &mut FutureRegistration,
+        cx: &mut Context<'_>,
+    ) -> Poll<S::Output> {
+        if std::mem::take(&mut registration.polled) { Poll::Pending } else { self.poll(cx) }
     }
 
-    fn leave(&mut self, _: &mut bool) {}
+    fn end_after(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<S::Output> {
+        ready(poll_unbudgeted(cx, |cx| self.as_mut().poll(cx)))
+    }
+
+    fn deregister(self: Pin<&mut Self>, _: &mut FutureRegistration) {}
 }
 
 pin_project! {
     /// Future for [`supervised`](crate::SupervisedExt::supervised): the request's output, or the
     /// session's cause.
     ///
-    /// **Fairness/ties:** the request is polled before the session, so a reply that has arrived is
-    /// never discarded. Only the first poll asks the session first: on a session that has already
-    /// ended the request is not polled at all.
+    /// **Ties:** the request is polled before the session, so a reply that has arrived is
+    /// never discarded. The exception is the first poll: it checks the session first, and does not start the
+    /// request if the session has already ended. On tokio a reply can be missed in a task that has spent its
+    /// budget, unless the feature `tokio` is on; see the [crate page](crate#on-tokio).
     ///
-    /// **Cancel safety:** dropping this drops the request and unregisters it; the session and other
+    /// **Cancel safety:** dropping this drops the request and deregisters it; the session and other
     /// requests are unaffected. When the session ends, the request is dropped in the same way, inside
-    /// the poll that says so; so wrap requests that tolerate being dropped.
+    /// the poll that says so; so supervise only requests that tolerate being dropped.
     ///
     /// **Drop:** synchronous; needs no runtime.
     ///
@@ -220,7 +233,7 @@ pin_project! {
         request: Option<F>,
         #[pin]
         supervisor: S,
-        seat: <S as Sealed>::Seat,
+        registration: <S as Sealed>::Registration,
     }
 
     impl<F, S> PinnedDrop for Supervised<F, S>
@@ -229,14 +242,57 @@ pin_project! {
     {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            this.supervisor.view().leave(this.seat);
+            this.supervisor.deregister(this.registration);
         }
     }
 }
 
+/// How a request ends.
+pub(crate) enum Outcome<T, C> {
+    /// The session was alive when it was last looked at.
+    Answered(T),
+    /// The session has ended, and the request had an answer when it was asked a last time.
+    AnsweredAtTheEnd(T, C),
+    Ended(SessionEnded<C>),
+}
+
 impl<F, S: Supervisor> Supervised<F, S> {
     pub(crate) fn new(request: F, supervisor: S) -> Self {
-        Self { request: Some(request), supervisor, seat: Default::default() }
+        Self { request: Some(request), supervisor, registration: Default::default() }
+    }
+
+    pub(crate) fn is_resolved(&self) -> bool {
+        self.request.is_none()
+    }
+
+    /// What waits under the same supervisor, after the request has resolved.
+    pub(crate) fn supervision(self: Pin<&mut Self>) -> (Pin<&mut S>, &mut S::Registration) {
+        let this = self.project();
+        (this.supervisor, this.registration)
+    }
+}
+
+impl<F: Future, S: Supervisor> Supervised<F, S> {
+    /// One poll, with everything that it finds out.
+    #[inline(always)]
+    pub(crate) fn poll_outcome(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Outcome<F::Output, S::Cause>> {
+        let mut this = self.project();
+        let Some(request) = this.request.as_mut().as_pin_mut() else { polled_after_completion() };
+        if let Some(cause) = this.supervisor.as_mut().end_before(this.registration, cx) {
+            return Poll::Ready(conclude(this.request, this.supervisor, this.registration, cause, cx));
+        }
+        // Before the request runs: it may panic, and so may the clone of a waker after it.
+        *S::started(this.registration) = true;
+        if let Poll::Ready(output) = request.poll(cx) {
+            this.supervisor.deregister(this.registration);
+            this.request.set(None);
+            return Poll::Ready(Outcome::Answered(output));
+        }
+        let cause = ready!(this.supervisor.as_mut().poll_end(this.registration, cx));
+        Poll::Ready(conclude(this.request, this.supervisor, this.registration, cause, cx))
     }
 }
 
@@ -247,27 +303,11 @@ impl<F: Future, S: Supervisor> Future for Supervised<F, S> {
     // waits and is answered is inlined there; locking and ends are calls.
     #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        let mut session = this.supervisor.view();
-        let Some(request) = this.request.as_mut().as_pin_mut() else { polled_after_completion() };
-        if let Some(cause) = session.look(*started::<S>(this.seat), cx) {
-            return Poll::Ready(conclude(this.request, session, this.seat, cause, cx));
-        }
-        // Before the request runs: it may panic, and so may the clone of a waker after it.
-        *started::<S>(this.seat) = true;
-        if let Poll::Ready(output) = request.poll(cx) {
-            session.leave(this.seat);
-            this.request.set(None);
-            return Poll::Ready(Ok(output));
-        }
-        let cause = ready!(session.poll_wait(this.seat, cx));
-        Poll::Ready(conclude(this.request, session, this.seat, cause, cx))
+        self.poll_outcome(cx).map(|outcome| match outcome {
+            Outcome::Answered(output) | Outcome::AnsweredAtTheEnd(output, _) => Ok(output),
+            Outcome::Ended(ended) => Err(ended),
+        })
     }
-}
-
-#[inline]
-fn started<S: Sealed>(seat: &mut S::Seat) -> &mut bool {
-    <S::View<'_> as View>::started(seat)
 }
 
 #[cold]
@@ -277,250 +317,34 @@ fn polled_after_completion() -> ! {
 
 /// The session has ended. A request that was started is asked a last time, and what it says is the answer.
 #[cold]
-fn conclude<F: Future, V: View>(
+fn conclude<F: Future, S: Supervisor>(
     mut request: Pin<&mut Option<F>>,
-    mut session: V,
-    seat: &mut V::Seat,
-    cause: V::Cause,
+    supervisor: Pin<&mut S>,
+    registration: &mut S::Registration,
+    cause: S::Cause,
     cx: &mut Context<'_>,
-) -> Result<F::Output, SessionEnded<V::Cause>> {
-    let request_started = *V::started(seat);
-    let mut poll = Poll::Pending;
-    if request_started {
-        if let Some(request) = request.as_mut().as_pin_mut() {
-            poll = request.poll(cx);
-        }
-    }
-    session.leave(seat);
+) -> Outcome<F::Output, S::Cause> {
+    let request_started = *S::started(registration);
+    let poll = match request.as_mut().as_pin_mut() {
+        Some(mut request) if request_started => poll_unbudgeted(cx, |cx| request.as_mut().poll(cx)),
+        _ => Poll::Pending,
+    };
+    supervisor.deregister(registration);
     request.set(None);
     match poll {
-        Poll::Ready(output) => Ok(output),
-        Poll::Pending => Err(SessionEnded { cause, request_started }),
+        Poll::Ready(output) => Outcome::AnsweredAtTheEnd(output, cause),
+        Poll::Pending => Outcome::Ended(SessionEnded::new(cause, request_started)),
     }
 }
 
 impl<F: Future, S: Supervisor> FusedFuture for Supervised<F, S> {
     fn is_terminated(&self) -> bool {
-        self.request.is_none()
+        self.is_resolved()
     }
 }
 
 impl<F, S: Supervisor> fmt::Debug for Supervised<F, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Supervised").field("resolved", &self.request.is_none()).finish_non_exhaustive()
-    }
-}
-
-pin_project! {
-    /// Future for [`try_supervised`](crate::SupervisedExt::try_supervised): like [`Supervised`], and
-    /// a request's own error does not hide the session's cause.
-    ///
-    /// When a driver dies, its library usually fails the pending requests too, with an echo such as
-    /// "channel closed" that may arrive before the news of the session. So a request that resolves to
-    /// `Err` looks at the session once more: if that has ended, the caller gets the session's cause
-    /// *and* the request's error beside it.
-    ///
-    /// An echo may even come from inside the driver's last poll (an async block drops its locals before
-    /// it returns, a panic on its way out). So where a driver that can end the session is being polled by
-    /// another thread at that moment, the error is kept until that one poll is over, or the session has ended.
-    /// A driver that blocks in its poll keeps it back for as long.
-    ///
-    /// **Fairness/ties, cancel safety, drop, panics:** as for [`Supervised`].
-    #[must_use = "futures do nothing unless polled"]
-    pub struct TrySupervised<F, S>
-    where
-        F: TryFuture,
-        S: Supervisor,
-    {
-        #[pin]
-        inner: Supervised<F, S>,
-        // The request's error, while a driver that may be the reason is being polled.
-        echo: Option<F::Error>,
-        wait: Option<Box<Wait>>,
-    }
-}
-
-impl<F: TryFuture, S: Supervisor> TrySupervised<F, S> {
-    pub(crate) fn new(request: F, supervisor: S) -> Self {
-        Self { inner: Supervised::new(request, supervisor), echo: None, wait: None }
-    }
-}
-
-impl<F, S, T, R> Future for TrySupervised<F, S>
-where
-    F: Future<Output = Result<T, R>>,
-    S: Supervisor,
-{
-    type Output = Result<T, RequestFailed<R, S::Cause>>;
-
-    #[inline(always)]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.as_mut().project();
-        if this.echo.is_none() {
-            match ready!(this.inner.poll(cx)) {
-                Ok(Ok(output)) => return Poll::Ready(Ok(output)),
-                Ok(Err(echo)) => *this.echo = Some(echo),
-                Err(ended) => {
-                    return Poll::Ready(Err(RequestFailed::SessionEnded { ended, request: None }));
-                }
-            }
-        }
-        self.poll_echo(cx)
-    }
-}
-
-impl<F, S, T, R> TrySupervised<F, S>
-where
-    F: Future<Output = Result<T, R>>,
-    S: Supervisor,
-{
-    /// The request has failed: is there a cause behind it?
-    #[cold]
-    fn poll_echo(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
-        let this = self.project();
-        let inner = this.inner.project();
-        let mut session = inner.supervisor.view();
-        ready!(session.poll_settled(inner.seat, this.wait, cx));
-        let Some(request) = this.echo.take() else { unreachable!("set before") };
-        let cause = session.look(false, cx);
-        *this.wait = None;
-        session.leave(inner.seat);
-        Poll::Ready(Err(match cause {
-            None => RequestFailed::Request(request),
-            Some(cause) => RequestFailed::SessionEnded {
-                ended: SessionEnded { cause, request_started: true },
-                request: Some(request),
-            },
-        }))
-    }
-}
-
-impl<F, S, T, R> FusedFuture for TrySupervised<F, S>
-where
-    F: Future<Output = Result<T, R>>,
-    S: Supervisor,
-{
-    fn is_terminated(&self) -> bool {
-        self.inner.is_terminated() && self.echo.is_none()
-    }
-}
-
-impl<F: TryFuture, S: Supervisor> fmt::Debug for TrySupervised<F, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("TrySupervised").field(&self.inner).finish()
-    }
-}
-
-/// The session ended before the request resolved.
-///
-/// `C` is [`Cause<E>`](Cause) for a [`Session<E>`](Session), and the output of any other supervisor
-/// future. [`Error::source`] is the cause.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SessionEnded<C> {
-    cause: C,
-    request_started: bool,
-}
-
-impl<C> SessionEnded<C> {
-    /// Why the session ended.
-    pub fn cause(&self) -> &C {
-        &self.cause
-    }
-
-    pub(crate) fn after_start(cause: C) -> Self {
-        Self { cause, request_started: true }
-    }
-
-    /// Why the session ended, by value.
-    pub fn into_cause(self) -> C {
-        self.cause
-    }
-
-    /// Whether the request was polled at all. If not, nothing that it does when it is polled can have reached
-    /// the peer, and it is safe to repeat elsewhere. If it was, its outcome is unknown.
-    ///
-    /// What was done *before* it was supervised does not count: where the request is only the receiving end of
-    /// a reply channel, the message may be on its way already. Put sending and waiting into one `async` block,
-    /// and supervise that.
-    pub fn request_started(&self) -> bool {
-        self.request_started
-    }
-}
-
-impl<C> fmt::Display for SessionEnded<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.request_started {
-            "the session ended before the request resolved"
-        } else {
-            "the session had ended before the request was started"
-        })
-    }
-}
-
-impl<C: Error + 'static> Error for SessionEnded<C> {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.cause)
-    }
-}
-
-/// Why a [`TrySupervised`] request failed: its own error, the session's cause, or both.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(
-    clippy::exhaustive_enums,
-    reason = "a request fails by itself or with its session; there is no third way"
-)]
-pub enum RequestFailed<R, C> {
-    /// The request failed, and the session lives.
-    Request(R),
-    /// The session has ended.
-    SessionEnded {
-        /// Why, and whether the request had been started.
-        ended: SessionEnded<C>,
-        /// The request's own error, if it had one: most often the library's echo of the end.
-        request: Option<R>,
-    },
-}
-
-impl<R, C> RequestFailed<R, C> {
-    /// Why the session ended, if it has.
-    pub fn cause(&self) -> Option<&C> {
-        match self {
-            Self::Request(_) => None,
-            Self::SessionEnded { ended, .. } => Some(ended.cause()),
-        }
-    }
-
-    /// The request's own error, if it had one.
-    pub fn request_error(&self) -> Option<&R> {
-        match self {
-            Self::Request(request) => Some(request),
-            Self::SessionEnded { request, .. } => request.as_ref(),
-        }
-    }
-
-    /// Whether the request was polled at all; see [`SessionEnded::request_started`].
-    pub fn request_started(&self) -> bool {
-        match self {
-            Self::Request(_) => true,
-            Self::SessionEnded { ended, .. } => ended.request_started(),
-        }
-    }
-}
-
-impl<R, C> fmt::Display for RequestFailed<R, C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Request(_) => f.write_str("the request failed"),
-            Self::SessionEnded { ended, .. } => ended.fmt(f),
-        }
-    }
-}
-
-impl<R: Error + 'static, C: Error + 'static> Error for RequestFailed<R, C> {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Request(request) => Some(request),
-            Self::SessionEnded { ended, .. } => ended.source(),
-        }
+        f.debug_struct("Supervised").field("resolved", &self.is_resolved()).finish_non_exhaustive()
     }
 }

@@ -1,12 +1,15 @@
 //! Auto traits and sizes are API: what is, and what must not be.
 
 use shared_fate::io::Tap;
-use shared_fate::stream::SupervisedStream;
+use shared_fate::stream::{SupervisedStream, SupervisedStreamExt, TrySupervisedStream};
 use shared_fate::{
-    Cause, Driver, Ended, MapOutput, PanicMessage, RequestFailed, Session, SessionEnded, Supervised,
-    TrySupervised, With,
+    Cause, DrainUntil, Driver, DriversGone, DropGuard, Ended, EveryError, Gate, Lane, PanicMessage,
+    RequestFailed, RunDuring, RunUntil, Session, SessionEnded, Supervised, SupervisedExt, Supervisor,
+    TrySupervised, WeakSession,
 };
 use std::cell::Cell;
+use std::error::Error;
+use std::fmt;
 use std::future::Ready;
 use std::io;
 use std::marker::{PhantomData, PhantomPinned};
@@ -74,6 +77,10 @@ impl<T> std::future::Future for Request<T> {
 }
 
 type Stream = futures::stream::Empty<u8>;
+type Rows = futures::stream::Empty<Result<u8, u8>>;
+type AnyError = dyn Error + Send + Sync;
+/// A mapping of what a driver resolves to.
+type Map = fn(()) -> Option<Cause<u8>>;
 
 #[test]
 fn r17_auto_traits_follow_from_the_parts() {
@@ -102,23 +109,77 @@ fn r17_auto_traits_follow_from_the_parts() {
         Cause<Unshared> => "--+--",
         Cause<Local> => "--+++",
         PanicMessage => "+++++",
+        Session<AnyError> => "+++--",
+        Session<dyn Error> => "--+--",
+        Cause<AnyError> => "+++--",
     }
-    // A driver is its future and a session.
+    // What is a handle of a session, or holds one, is as the session is.
     table! {
-        Driver<Ready<()>, u8> => "+++++",
-        Driver<Future, Good> => "+++--",
-        Driver<Local, u8> => "--+++",
-        Driver<Unshared, u8> => "+-++-",
-        Driver<PhantomPinned, u8> => "++-++",
-        Driver<Ready<()>, Local> => "--+++",
-        MapOutput<Ready<u8>, fn(u8)> => "+++++",
-        MapOutput<Ready<u8>, Local> => "--+++",
-        MapOutput<PhantomPinned, u8> => "++-++",
-        With<Ready<()>, u8, Ready<u8>> => "+++++",
-        With<Ready<()>, u8, Local> => "--+++",
-        With<Ready<()>, u8, PhantomPinned> => "++-++",
-        With<PhantomPinned, u8, u8> => "++-++",
-        With<Ready<()>, Unshared, u8> => "--+--",
+        Lane<u8> => "+++++",
+        Lane<Good> => "+++--",
+        Lane<Unshared> => "--+--",
+        Lane<Local> => "--+++",
+        Lane<PhantomPinned> => "+++++",
+        Lane<AnyError> => "+++--",
+        DriversGone<u8> => "+++++",
+        DriversGone<Good> => "+++--",
+        DriversGone<Unshared> => "--+--",
+        DriversGone<Local> => "--+++",
+        DriversGone<PhantomPinned> => "+++++",
+        DropGuard<u8> => "+++++",
+        DropGuard<Good> => "+++--",
+        DropGuard<Unshared> => "--+--",
+        DropGuard<Local> => "--+++",
+        DropGuard<PhantomPinned> => "+++++",
+        WeakSession<u8> => "+++++",
+        WeakSession<Good> => "+++--",
+        WeakSession<Unshared> => "--+--",
+        WeakSession<Local> => "--+++",
+        WeakSession<PhantomPinned> => "+++++",
+        // It may hold a request's error.
+        Gate<u8, u8> => "+++++",
+        Gate<Good, u8> => "+++--",
+        Gate<Local, u8> => "--+++",
+        Gate<Unshared, u8> => "+-++-",
+        Gate<PhantomPinned, u8> => "+++++",
+        Gate<u8, Good> => "+++--",
+        Gate<u8, Local> => "--+++",
+        Gate<u8, Unshared> => "--+--",
+    }
+    // A driver is its future, its mapping and a session.
+    table! {
+        Driver<Ready<()>, u8, Map> => "+++++",
+        Driver<Future, Good, fn(Result<(), Good>) -> Option<Cause<Good>>> => "+++--",
+        Driver<Local, u8, Map> => "--+++",
+        Driver<Unshared, u8, Map> => "+-++-",
+        Driver<PhantomPinned, u8, Map> => "++-++",
+        Driver<Ready<()>, Local, Map> => "--+++",
+        Driver<Ready<()>, u8, Local> => "--+++",
+        Driver<Ready<()>, u8, Unshared> => "+-++-",
+        Driver<Ready<()>, u8, PhantomPinned> => "+++++",
+        Driver<Ready<()>, AnyError, Map> => "+++--",
+        RunUntil<Ready<()>, u8, Map, Ready<u8>> => "+++++",
+        RunUntil<Ready<()>, u8, Map, Local> => "--+++",
+        RunUntil<Ready<()>, u8, Map, PhantomPinned> => "++-++",
+        RunUntil<PhantomPinned, u8, Map, u8> => "++-++",
+        RunUntil<Ready<()>, Unshared, Map, u8> => "--+--",
+        RunUntil<Ready<()>, u8, Local, u8> => "--+++",
+        // It borrows its driver.
+        RunDuring<'static, Ready<()>, u8, Map, Ready<u8>> => "+++-+",
+        RunDuring<'static, Ready<()>, u8, Map, Local> => "--+-+",
+        RunDuring<'static, Ready<()>, u8, Map, PhantomPinned> => "++--+",
+        RunDuring<'static, PhantomPinned, u8, Map, u8> => "+++-+",
+        RunDuring<'static, Local, u8, Map, u8> => "--+-+",
+        RunDuring<'static, Ready<()>, Unshared, Map, u8> => "--+--",
+        // It may hold its application's output.
+        DrainUntil<Ready<()>, u8, Map, Ready<u8>, Ready<()>> => "+++++",
+        DrainUntil<Ready<()>, u8, Map, Ready<Local>, Ready<()>> => "--+++",
+        DrainUntil<Ready<()>, u8, Map, Request<u8>, Local> => "--+++",
+        DrainUntil<Ready<()>, u8, Map, Request<Local>, Ready<()>> => "--+++",
+        DrainUntil<Ready<()>, u8, Map, Request<PhantomPinned>, Ready<()>> => "++-++",
+        DrainUntil<Ready<()>, u8, Map, Ready<u8>, PhantomPinned> => "++-++",
+        DrainUntil<PhantomPinned, u8, Map, Ready<u8>, Ready<()>> => "++-++",
+        DrainUntil<Ready<()>, Unshared, Map, Ready<u8>, Ready<()>> => "--+--",
     }
     // A request is its future and its supervisor.
     table! {
@@ -139,6 +200,17 @@ fn r17_auto_traits_follow_from_the_parts() {
         SupervisedStream<Stream, Session<Local>> => "--+++",
         SupervisedStream<Local, &'static Session<u8>> => "--+++",
         SupervisedStream<PhantomPinned, &'static Session<u8>> => "++-++",
+        TrySupervisedStream<Rows, &'static Session<u8>> => "+++++",
+        TrySupervisedStream<Rows, &'static Session<u8>, EveryError> => "+++++",
+        TrySupervisedStream<Rows, &'static Session<u8>, Local> => "--+++",
+        TrySupervisedStream<Rows, &'static Session<u8>, PhantomPinned> => "+++++",
+        TrySupervisedStream<Rows, Session<Local>> => "--+++",
+        TrySupervisedStream<futures::stream::Empty<Result<u8, Local>>, &'static Session<u8>> => "--+++",
+        TrySupervised<Request<u8>, &'static Session<u8>, Local> => "--+++",
+        // A lane is borrowed for a call.
+        Supervised<Ready<u8>, &'static mut Lane<u8>> => "+++-+",
+        Supervised<Ready<u8>, &'static mut Lane<Local>> => "--+-+",
+        TrySupervised<Request<u8>, &'static mut Lane<u8>> => "+++-+",
     }
     // Errors and the tap.
     table! {
@@ -152,16 +224,59 @@ fn r17_auto_traits_follow_from_the_parts() {
         Tap<Local, u8> => "--+++",
         Tap<PhantomPinned, u8> => "++-++",
         Tap<u8, Local> => "--+++",
+        Tap<u8, u8, Local> => "--+++",
+        Tap<u8, u8, PhantomPinned> => "+++++",
+        Tap<u8, AnyError> => "+++--",
     }
+}
+
+fn send_sync_unpin<T: Send + Sync + Unpin>(_: &T) {}
+
+/// Code that is generic over its supervisor can send, share and move what it supervises. No bound on the cause is
+/// needed: a request does not keep it.
+fn supervises<S: Supervisor + Send + Sync + Unpin + 'static>(request: S, fallible: S, chosen: S) {
+    send_sync_unpin(&std::future::ready(7).supervised(request));
+    send_sync_unpin(&Request::<u8>(PhantomData).try_supervised(fallible));
+    send_sync_unpin(&Request::<u8>(PhantomData).try_supervised_if(chosen, |_| true));
+}
+
+/// A stream keeps the cause until its items are delivered.
+fn supervises_streams<S: Supervisor + Send + Sync + Unpin + 'static>(items: S, rows: S, chosen: S)
+where
+    S::Cause: Send + Sync,
+{
+    send_sync_unpin(&SupervisedStreamExt::supervised(futures::stream::empty::<u8>(), items));
+    send_sync_unpin(&futures::stream::empty::<Result<u8, u8>>().try_supervised(rows));
+    send_sync_unpin(&futures::stream::empty::<Result<u8, u8>>().try_supervised_if(chosen, |_| true));
+}
+
+#[test]
+fn r17_code_that_is_generic_over_its_supervisor_can_spawn() {
+    let session = || Session::<io::Error>::new();
+    supervises(session(), session(), session());
+    supervises_streams(session(), session(), session());
+    supervises(session().ended(), session().ended(), session().ended());
+    supervises_streams(session().ended(), session().ended(), session().ended());
+    let ready = std::future::ready::<u8>;
+    supervises(ready(1), ready(2), ready(3));
+    supervises_streams(ready(1), ready(2), ready(3));
 }
 
 #[test]
 fn r17_what_cannot_be_shared_may_wait_on_its_own_thread() {
     // `!Send` is no obstacle: no bound asks for it.
-    let session = Session::<Rc<Cell<u8>>>::new();
+    #[derive(Debug)]
+    struct Shared(Rc<Cell<u8>>);
+    impl fmt::Display for Shared {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "{}", self.0.get())
+        }
+    }
+    impl Error for Shared {}
+    let session = Session::<Shared>::new();
     let local = Rc::new(Cell::new(7));
-    session.fail(Rc::clone(&local));
-    session.cause().unwrap().error().unwrap().set(8);
+    session.fail(Shared(Rc::clone(&local)));
+    session.cause().unwrap().error().unwrap().0.set(8);
     assert_eq!(local.get(), 8);
 }
 

@@ -6,31 +6,30 @@ use futures::future::FusedFuture;
 use shared_fate::{Cause, Ended, Session, SupervisedExt};
 use std::panic::panic_any;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
-use support::{Script, TestWaker, panic_of, script};
+use support::{Outcome, Script, TestWaker, Why, panic_of, script};
 
-type Text = Session<&'static str>;
-type Outcome = Result<(), &'static str>;
+type Text = Session<Why>;
 
 /// A waiter with a task of its own.
-fn waiter(session: &Text) -> (TestWaker, Pin<Box<Ended<&'static str>>>) {
+fn waiter(session: &Text) -> (TestWaker, Pin<Box<Ended<Why>>>) {
     let (task, mut ended) = (TestWaker::new(), Box::pin(session.ended()));
     task.pending(&mut ended);
     (task, ended)
 }
 
 #[test]
-fn r12_a_panic_is_published_and_raised_again_exactly_once() {
+fn r12_a_panic_is_published_and_unwinds_nowhere() {
     type Payload = fn();
-    let payloads: [(Payload, &str, &str); 4] = [
-        (|| panic!("a literal"), "a literal", "a literal"),
-        (|| panic!("number {}", 7), "number 7", "number 7"),
-        (|| panic_any(String::from("a string")), "a string", "a string"),
-        (|| panic_any(7_u8), "a value that is not a string", ""),
+    let payloads: [(Payload, &str); 4] = [
+        (|| panic!("a literal"), "a literal"),
+        (|| panic!("number {}", 7), "number 7"),
+        (|| panic_any(String::from("a string")), "a string"),
+        (|| panic_any(7_u8), "a value that is not a string"),
     ];
-    for (payload, published, raised) in payloads {
+    for (payload, published) in payloads {
         let session = Text::new();
         let script = script![Pending::<Outcome>].then(move |_| {
             payload();
@@ -41,66 +40,72 @@ fn r12_a_panic_is_published_and_raised_again_exactly_once() {
         let own = TestWaker::new();
         let mut driver = pin!(session.drive(script));
         own.pending(&mut driver);
-        assert_eq!(panic_of(|| own.poll(&mut driver)), raised, "the payload itself goes on");
-        assert_eq!((log.polls(), log.drops()), (2, 1), "nobody polls what has panicked");
+        let cause = own.ready(&mut driver);
+        assert_eq!(cause.panic_message().unwrap().as_str(), published);
+        assert_eq!((log.polls(), log.drops()), (2, 1), "nothing polls what has panicked");
         assert!(driver.is_terminated());
-        own.ready(&mut driver);
+        assert_eq!(own.ready(&mut driver), cause);
         assert_eq!(task.wakes(), 1);
-        let cause = task.ready(&mut ended);
-        assert!(matches!(cause, Cause::Panicked(message) if message.as_str() == published));
+        assert_eq!(task.ready(&mut ended), cause);
     }
 }
 
 #[test]
-fn r12_a_panic_after_the_end_is_raised_and_the_first_cause_stays() {
+fn r12_a_panic_after_the_end_leaves_the_first_cause_in_place() {
     let session = Text::new();
     let inside = session.clone();
-    let script = Script::<()>::each(move |_| {
-        inside.fail("first");
+    let script = Script::<Outcome>::each(move |_| {
+        inside.fail(Why("first"));
         panic!("second");
     });
-    assert_eq!(panic_of(|| TestWaker::new().poll(&mut pin!(session.drive(script)))), "second");
-    assert_eq!(session.cause().unwrap().error(), Some(&"first"));
+    let cause = TestWaker::new().ready(&mut pin!(session.drive(script)));
+    assert_eq!(cause.error(), Some(&Why("first")), "the driver's output is the session's cause");
+    assert_eq!(session.cause(), Some(cause));
 }
 
 #[test]
 fn r12_the_drop_of_the_inner_future_panics() {
-    // Raised in the driver's own task, once; the verdict is out and the waiters are woken.
+    // It goes no further; the verdict is out and the waiters are woken.
     let session = Text::new();
     let (task, mut ended) = waiter(&session);
-    let mut driver = pin!(session.drive(script![Ready(Outcome::Err("reset"))].on_drop(|| panic!("in drop"))));
-    assert_eq!(panic_of(|| TestWaker::new().poll(&mut driver)), "in drop");
-    assert_eq!(task.ready(&mut ended).error(), Some(&"reset"));
+    let mut driver = pin!(session.drive(script![Ready(Err(Why("reset")))].on_drop(|| panic!("in drop"))));
+    assert_eq!(TestWaker::new().ready(&mut driver).error(), Some(&Why("reset")));
+    assert_eq!(task.ready(&mut ended).error(), Some(&Why("reset")));
     assert_eq!(task.wakes(), 1);
-    TestWaker::new().ready(&mut driver);
-    // Both panic: the first one is the one that is told.
+    assert!(driver.is_terminated());
+    // Both panic: the poll's is the cause.
     let session = Text::new();
     let script = Script::<Outcome>::each(|_| panic!("in poll")).on_drop(|| panic!("in drop"));
-    assert_eq!(panic_of(|| TestWaker::new().poll(&mut pin!(session.drive(script)))), "in poll");
+    let cause = TestWaker::new().ready(&mut pin!(session.drive(script)));
+    assert_eq!(cause.panic_message().unwrap().as_str(), "in poll");
     // A driver that is dropped.
     let session = Text::new();
     let (task, mut ended) = waiter(&session);
-    let driver = session.drive(Script::<Outcome>::never().on_drop(|| panic!("in drop")));
-    assert_eq!(panic_of(|| drop(driver)), "in drop");
+    drop(session.drive(Script::<Outcome>::never().on_drop(|| panic!("in drop"))));
     assert!(matches!(task.ready(&mut ended), Cause::Dropped));
+    // A driver that is done.
+    let session = Text::new();
+    let script = script![Ready(Ok(()))].on_drop(|| panic!("in drop"));
+    assert!(TestWaker::new().ready(&mut pin!(session.monitor(script))).is_finished());
+    assert!(!session.is_ended(), "what its drop does is no end");
 }
 
 #[test]
-fn r12_neither_a_panic_nor_a_panicking_drop_unwinds_from_with() {
-    let polls = |outcome: fn() -> Script<Outcome>, app: fn(Text) -> Script<Option<Cause<&'static str>>>| {
+fn r12_neither_a_panic_nor_a_panicking_drop_unwinds_from_run_until() {
+    let polls = |outcome: fn() -> Script<Outcome>, app: fn(Text) -> Script<Option<Cause<Why>>>| {
         let session = Text::new();
         let task = TestWaker::new();
-        let mut with = pin!(session.drive(outcome()).with(app(session.clone())));
-        task.pending(&mut with);
-        task.ready(&mut with)
+        let mut run = pin!(session.drive(outcome()).run_until(app(session.clone())));
+        task.pending(&mut run);
+        task.ready(&mut run)
     };
     let app: fn(Text) -> _ = |session| script![Pending].then(move |_| Poll::Ready(session.cause()));
     let cause = polls(|| Script::each(|_| panic!("oh")), app);
     assert!(matches!(cause, Some(Cause::Panicked(message)) if message.as_str() == "oh"));
     let cause = polls(|| Script::each(|_| panic!("oh")).on_drop(|| panic!("in drop")), app);
     assert!(matches!(cause, Some(Cause::Panicked(message)) if message.as_str() == "oh"));
-    let cause = polls(|| script![Ready(Err("reset"))].on_drop(|| panic!("in drop")), app);
-    assert_eq!(cause.unwrap().error(), Some(&"reset"));
+    let cause = polls(|| script![Ready(Err(Why("reset")))].on_drop(|| panic!("in drop")), app);
+    assert_eq!(cause.unwrap().error(), Some(&Why("reset")));
     // The application is done first: its result is not lost to a driver that goes badly.
     let cause = polls(|| Script::never().on_drop(|| panic!("in drop")), app);
     assert!(cause.is_none());
@@ -127,7 +132,7 @@ fn r11_a_waker_whose_drop_panics_does_not_keep_a_verdict_back() {
         let (task, mut ended) = waiter(&session);
         let armed = Arc::new(AtomicBool::new(true));
         let own = panicking_drop(&armed);
-        let mut driver = Box::pin(session.drive(script![Pending, Ready(Outcome::Err("reset"))]));
+        let mut driver = Box::pin(session.drive(script![Pending, Ready(Outcome::Err(Why("reset")))]));
         own.pending(&mut driver);
         // Nor does it unwind from there: it is no failure of the driver's.
         if resolves {
@@ -136,12 +141,76 @@ fn r11_a_waker_whose_drop_panics_does_not_keep_a_verdict_back() {
             drop(driver);
         }
         assert_eq!((task.wakes(), armed.load(SeqCst)), (1, false));
-        assert_eq!(task.ready(&mut ended).error(), resolves.then_some(&"reset"));
+        assert_eq!(task.ready(&mut ended).error(), resolves.then_some(&Why("reset")));
     }
 }
 
 #[test]
-fn r14_with_polls_the_application_first_and_keeps_no_result_back() {
+fn r14_run_until_polls_the_application_first_and_then_in_turns() {
+    let session = Text::new();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let note = |name: &'static str| {
+        let order = Arc::clone(&order);
+        move || order.lock().unwrap().push(name)
+    };
+    let (in_app, in_driver) = (note("app"), note("driver"));
+    let app = Script::<u8>::each(move |_| {
+        in_app();
+        Poll::Pending
+    });
+    let driver = Script::<Outcome>::each(move |_| {
+        in_driver();
+        Poll::Pending
+    });
+    let task = TestWaker::new();
+    let mut run = pin!(session.drive(driver).run_until(app));
+    for _ in 0..3 {
+        task.pending(&mut run);
+    }
+    assert_eq!(*order.lock().unwrap(), ["app", "driver", "driver", "app", "app", "driver"]);
+
+    // `run_during` does the same with a driver that is only lent.
+    order.lock().unwrap().clear();
+    let (in_app, in_driver) = (note("app"), note("driver"));
+    let mut driver = Box::pin(session.drive(Script::<Outcome>::each(move |_| {
+        in_driver();
+        Poll::Pending
+    })));
+    let app = script![Pending, Pending].then(move |_| {
+        in_app();
+        Poll::Ready(7)
+    });
+    let log = app.log();
+    let mut run = pin!(driver.as_mut().run_during(app));
+    task.pending(&mut run);
+    task.pending(&mut run);
+    assert!(!run.is_terminated());
+    assert_eq!(task.ready(&mut run), 7);
+    assert!(run.is_terminated());
+    assert_eq!(
+        *order.lock().unwrap(),
+        ["driver", "driver", "app"],
+        "the third poll begins with the application"
+    );
+    assert_eq!((log.polls(), log.drops()), (3, 1));
+    assert!(!session.is_ended());
+    task.pending(&mut driver);
+    drop(driver);
+    assert!(session.cause().unwrap().is_dropped());
+}
+
+#[test]
+fn r14_run_until_keeps_no_result_back() {
+    // Where the application goes first: in the first poll, the third, and so on.
+    let session = Text::new();
+    let (app, driver) = (script![Ready(7)], Script::<Outcome>::untouched());
+    let log = driver.log();
+    let task = TestWaker::new();
+    let mut run = pin!(session.drive(driver).run_until(app));
+    assert_eq!(task.ready(&mut run), 7);
+    assert_eq!((log.polls(), log.drops()), (0, 1));
+    assert!(session.cause().unwrap().is_closed());
+    // Where the driver does.
     let session = Text::new();
     let (app, driver) = (script![Pending, Ready(7)], script![Pending::<Outcome>]);
     let (app_log, driver_log) = (app.log(), driver.log());
@@ -151,20 +220,20 @@ fn r14_with_polls_the_application_first_and_keeps_no_result_back() {
         move || at_drop.store(session.is_ended(), SeqCst)
     });
     let task = TestWaker::new();
-    let mut with = pin!(session.drive(driver).with(app));
-    task.pending(&mut with);
-    assert!(!with.is_terminated());
+    let mut run = pin!(session.drive(driver).run_until(app));
+    task.pending(&mut run);
+    assert!(!run.is_terminated());
     assert_eq!((app_log.polls(), driver_log.polls()), (1, 1));
-    assert_eq!(task.ready(&mut with), 7);
-    assert_eq!((app_log.polls(), driver_log.polls(), driver_log.drops()), (2, 1, 1));
+    assert_eq!(task.ready(&mut run), 7);
+    assert_eq!((app_log.polls(), driver_log.polls(), driver_log.drops()), (2, 2, 1));
     assert!(at_drop.load(SeqCst), "the session was closed before the driver was dropped");
     assert!(session.cause().unwrap().is_closed());
-    assert!(with.is_terminated());
-    assert_eq!((task.registered(), task.wakes()), (0, 0), "who is done wakes nobody, least of all itself");
+    assert!(run.is_terminated());
+    assert_eq!((task.registered(), task.wakes()), (0, 0), "what is done wakes nothing, least of all itself");
 }
 
 #[test]
-fn r14_with_goes_on_after_the_driver_and_its_requests_get_the_cause() {
+fn r14_run_until_goes_on_after_the_driver_and_its_requests_get_the_cause() {
     let session = Text::new();
     let task = TestWaker::new();
     let request = Script::<u8>::never();
@@ -177,22 +246,22 @@ fn r14_with_goes_on_after_the_driver_and_its_requests_get_the_cause() {
             (first, second)
         }
     };
-    let mut with = pin!(session.drive(script![Ready(Outcome::Err("reset"))]).with(app));
-    task.pending(&mut with);
+    let mut run = pin!(session.drive(script![Ready(Err(Why("reset")))]).run_until(app));
+    task.pending(&mut run);
     assert_eq!(task.wakes(), 1, "the application's task is woken by the driver's end");
-    let (first, second) = task.ready(&mut with);
-    assert_eq!(first.cause().error(), Some(&"reset"));
+    let (first, second) = task.ready(&mut run);
+    assert_eq!(first.cause().error(), Some(&Why("reset")));
     assert!(first.request_started() && !second.request_started());
     assert_eq!((log.polls(), log.drops(), task.wakes(), task.registered()), (2, 1, 1, 0));
 }
 
 #[test]
-fn r14_with_dropped_ends_the_session() {
+fn r14_run_until_dropped_ends_the_session() {
     let session = Text::new();
     let (task, mut ended) = waiter(&session);
-    let (app, driver) = (Script::<u8>::never(), Script::<()>::never());
+    let (app, driver) = (Script::<u8>::never(), Script::<Outcome>::never());
     let (app_log, driver_log) = (app.log(), driver.log());
-    drop(session.drive(driver).with(app));
+    drop(session.drive(driver).run_until(app));
     assert_eq!((app_log.drops(), driver_log.drops(), task.wakes()), (1, 1, 1));
     assert!(matches!(task.ready(&mut ended), Cause::Dropped));
 }
@@ -200,9 +269,10 @@ fn r14_with_dropped_ends_the_session() {
 #[test]
 fn r14_the_applications_panic_is_its_own() {
     let session = Text::new();
-    let mut with = Box::pin(session.drive(Script::<()>::never()).with(Script::<u8>::each(|_| panic!("app"))));
-    assert_eq!(panic_of(|| TestWaker::new().poll(&mut with)), "app");
-    drop(with);
+    let mut run =
+        Box::pin(session.drive(Script::<Outcome>::never()).run_until(Script::<u8>::each(|_| panic!("app"))));
+    assert_eq!(panic_of(|| TestWaker::new().poll(&mut run)), "app");
+    drop(run);
     assert!(matches!(session.cause(), Some(Cause::Dropped)));
 }
 
@@ -210,7 +280,11 @@ fn r14_the_applications_panic_is_its_own() {
 fn r17_a_driver_need_not_be_send() {
     let session = Text::new();
     let local = std::rc::Rc::new(7);
-    let answer = session.drive(async move { drop(local) }).with(async { std::rc::Rc::new(1) });
+    let driver = session.drive(async move {
+        drop(local);
+        Ok(())
+    });
+    let answer = driver.run_until(async { std::rc::Rc::new(1) });
     assert_eq!(*pollster::block_on(answer), 1);
     assert!(session.cause().unwrap().is_closed());
 }

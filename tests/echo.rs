@@ -3,19 +3,22 @@
 //!
 //! `SHARED_FATE_ECHO_RUNS` sets how many runs, for a longer look.
 
+mod support;
+
 use futures::channel::oneshot;
-use shared_fate::{Cause, RequestFailed, Session, SupervisedExt};
+use shared_fate::{Cause, Failed, Session, SupervisedExt};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::task::{Context, Poll};
 use std::thread;
+use support::{Outcome, Why};
 
 fn runs() -> usize {
     std::env::var("SHARED_FATE_ECHO_RUNS").map_or(300, |runs| runs.parse().expect("a number"))
 }
 
-type Outcome = Result<u8, RequestFailed<oneshot::Canceled, Cause<&'static str>>>;
+type Answer = Result<u8, Failed<oneshot::Canceled, Why>>;
 
 /// What one run hands to its driver.
 struct Pending {
@@ -43,7 +46,7 @@ struct Connection {
 }
 
 impl Future for Connection {
-    type Output = Result<(), &'static str>;
+    type Output = Outcome;
 
     fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
         if let Some(pending) = &self.pending {
@@ -51,17 +54,17 @@ impl Future for Connection {
         }
         if self.answers {
             if let Some(pending) = self.pending.take() {
-                // The caller may have been told already, by nobody: it has not.
+                // Nothing has ended yet, so the caller still waits.
                 pending.reply.send(7).expect("the caller waits");
             }
         }
-        Poll::Ready(Err("500 Internal Server Error"))
+        Poll::Ready(Err(Why("500 Internal Server Error")))
     }
 }
 
-fn run<D>(run: usize, driver: impl FnOnce(Pending) -> D) -> Outcome
+fn run<D>(run: usize, driver: impl FnOnce(Pending) -> D) -> Answer
 where
-    D: Future<Output = Result<(), &'static str>> + Send + 'static,
+    D: Future<Output = Outcome> + Send + 'static,
 {
     let session = Session::new();
     let (reply, answer) = oneshot::channel();
@@ -83,7 +86,7 @@ fn r01_the_caller_gets_the_cause_in_every_run() {
     for at in 0..runs() {
         let error = run(at, |pending| Connection { pending: Some(pending), answers: false }).unwrap_err();
         let cause = error.cause().expect("the echo without its cause");
-        assert_eq!(cause.error(), Some(&"500 Internal Server Error"));
+        assert_eq!(cause.error(), Some(&Why("500 Internal Server Error")));
         echoes += usize::from(error.request_error().is_some());
     }
     println!("{} runs, {echoes} with the echo beside the cause", runs());
@@ -105,11 +108,11 @@ fn r04_the_cause_beats_an_echo_from_inside_the_drivers_last_poll() {
     for at in 0..runs() {
         let error = run(at, |pending| async move {
             pending.meet();
-            Err("500 Internal Server Error")
+            Err(Why("500 Internal Server Error"))
         })
         .unwrap_err();
         let cause = error.cause().expect("the echo without its cause");
-        assert_eq!(cause.error(), Some(&"500 Internal Server Error"));
+        assert_eq!(cause.error(), Some(&Why("500 Internal Server Error")));
         echoes += usize::from(error.request_error().is_some());
     }
     println!("an async block as the driver: {} runs, {echoes} with the echo beside the cause", runs());
@@ -118,7 +121,7 @@ fn r04_the_cause_beats_an_echo_from_inside_the_drivers_last_poll() {
 #[test]
 fn r12_the_cause_beats_the_echo_of_an_unwinding() {
     for at in 0..runs().min(300) {
-        let session = Session::<&str>::new();
+        let session = Session::<Why>::new();
         let (reply, answer) = oneshot::channel::<u8>();
         let started = Arc::new(AtomicBool::new(false));
         let pending = Pending { reply, started: Arc::clone(&started), run: at };
@@ -135,7 +138,7 @@ fn r12_the_cause_beats_the_echo_of_an_unwinding() {
             answer.await
         };
         let error = pollster::block_on(request.try_supervised(&session)).unwrap_err();
-        driver.join().unwrap_err();
+        assert!(driver.join().unwrap().is_panicked());
         assert!(matches!(error.cause(), Some(Cause::Panicked(message)) if message.as_str() == "oh"));
     }
 }

@@ -5,15 +5,14 @@ mod support;
 use futures::StreamExt;
 use futures::channel::{mpsc, oneshot};
 use futures::executor::{LocalPool, block_on};
-use futures::future::{self, AbortHandle, Abortable, FutureExt, join_all};
+use futures::future::{self, AbortHandle, Abortable, Aborted, FutureExt, join_all};
 use futures::task::SpawnExt;
 use shared_fate::{Cause, Session, SupervisedExt};
-use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
-use support::no_deadlock;
+use support::{Outcome, Why, no_deadlock};
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -27,17 +26,17 @@ enum End {
     Fails,
     Panics,
     Dropped,
-    Closes,
+    Finishes,
 }
 
-const ENDS: [End; 4] = [End::Fails, End::Panics, End::Dropped, End::Closes];
+const ENDS: [End; 4] = [End::Fails, End::Panics, End::Dropped, End::Finishes];
 
 /// Waits until every request is there, answers every other one, and comes to its end.
 async fn connection(
     mut queue: mpsc::UnboundedReceiver<oneshot::Sender<usize>>,
     end: End,
     abort: AbortHandle,
-) -> Result<(), String> {
+) -> Outcome {
     let mut pending = Vec::new();
     while pending.len() < REQUESTS {
         pending.push(queue.next().await.expect("the requests are there"));
@@ -51,22 +50,22 @@ async fn connection(
         }
     }
     match end {
-        End::Fails => Err("connection reset".to_owned()),
+        End::Fails => Err(Why("connection reset")),
         End::Panics => panic!("a bad driver"),
         End::Dropped => {
             abort.abort();
             future::pending().await
         }
-        End::Closes => Ok(()),
+        End::Finishes => Ok(()),
     }
 }
 
-fn is(cause: &Cause<String>, end: End) -> bool {
-    match cause {
-        Cause::Failed(error) => end == End::Fails && **error == "connection reset",
-        Cause::Panicked(message) => end == End::Panics && message.as_str() == "a bad driver",
-        Cause::Dropped => end == End::Dropped,
-        Cause::Closed => end == End::Closes,
+fn is(cause: &Cause<Why>, end: End) -> bool {
+    match end {
+        End::Fails => cause.error() == Some(&Why("connection reset")),
+        End::Panics => cause.panic_message().is_some_and(|message| message.as_str() == "a bad driver"),
+        End::Dropped => cause.is_dropped(),
+        End::Finishes => cause.is_finished(),
     }
 }
 
@@ -77,7 +76,7 @@ struct Counts {
 }
 
 fn request(
-    session: Session<String>,
+    session: Session<Why>,
     queue: mpsc::UnboundedSender<oneshot::Sender<usize>>,
     counts: Arc<Counts>,
     end: End,
@@ -93,7 +92,7 @@ fn request(
                 assert_eq!(number % 2, 0);
                 counts.answered.fetch_add(1, SeqCst);
             }
-            // An async block drops its locals, and so echoes, before it resolves; `supervised` hands
+            // An async block drops its locals, and so echoes, before it resolves; `supervised` passes
             // on what the request says. Then the verdict follows.
             Ok(Err(oneshot::Canceled)) => {
                 assert!(is(&session.ended().await, end));
@@ -115,8 +114,11 @@ fn body(executor: Executor) {
             let (abort, registration) = AbortHandle::new_pair();
             let driver = session.drive(connection(receive, end, abort));
             let driver: Task = Box::pin(async move {
-                let driver = Abortable::new(driver, registration);
-                let _: Result<_, _> = AssertUnwindSafe(driver).catch_unwind().await;
+                // Nothing unwinds here: an aborted driver is dropped, and any other gives its cause.
+                match Abortable::new(driver, registration).await {
+                    Ok(cause) => assert!(is(&cause, end)),
+                    Err(Aborted) => assert_eq!(end, End::Dropped),
+                }
             });
             let counts = Arc::new(Counts::default());
             let requests = (0..REQUESTS)
@@ -209,13 +211,13 @@ fn r14_on_no_executor_with_the_driver_in_the_same_task() {
             let (queue, receive) = mpsc::unbounded();
             let (abort, registration) = AbortHandle::new_pair();
             let driver = Abortable::new(connection(receive, end, abort), registration);
-            // Inside `with` nobody else can drop the driver; an aborted connection is a closed one.
+            // Nothing outside can drop a driver that runs inline, so the abort is a way to finish here.
             let driver = session.drive(driver.map(|result| result.unwrap_or(Ok(()))));
             let counts = Arc::new(Counts::default());
-            let seen = if end == End::Dropped { End::Closes } else { end };
+            let seen = if end == End::Dropped { End::Finishes } else { end };
             let requests =
                 (0..REQUESTS).map(|_| request(session.clone(), queue.clone(), Arc::clone(&counts), seen));
-            pollster::block_on(driver.with(join_all(requests)));
+            pollster::block_on(driver.run_until(join_all(requests)));
             assert_eq!(counts.answered.load(SeqCst), REQUESTS / 2);
             assert_eq!(counts.ended.load(SeqCst), REQUESTS / 2);
         });

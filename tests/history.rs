@@ -10,9 +10,9 @@ use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
-use support::{Script, TestWaker, no_deadlock, panic_of, script};
+use support::{Outcome, Script, TestWaker, Why, no_deadlock, panic_of, script};
 
-type Text = Session<&'static str>;
+type Text = Session<Why>;
 
 #[test]
 fn futures_rs_2706_a_wake_during_one_waiters_poll_is_not_spent_on_it() {
@@ -32,7 +32,7 @@ fn futures_rs_2706_a_wake_during_one_waiters_poll_is_not_spent_on_it() {
             // Inside A's poll: B polls and waits, then the end comes.
             b_task.pending(b);
             b_polls.fetch_add(1, SeqCst);
-            ending.fail("reset");
+            ending.fail(Why("reset"));
             std::future::pending::<u8>().await
         };
         let mut a = Box::pin(a);
@@ -40,19 +40,19 @@ fn futures_rs_2706_a_wake_during_one_waiters_poll_is_not_spent_on_it() {
         drop(a);
     }
     assert_eq!((b_polls.load(SeqCst), b_task.wakes()), (1, 1));
-    assert_eq!(b_task.ready(&mut b).unwrap_err().cause().error(), Some(&"reset"));
+    assert_eq!(b_task.ready(&mut b).unwrap_err().cause().error(), Some(&Why("reset")));
 }
 
 #[test]
 fn futures_rs_2706_a_lost_branch_beside_a_driver_polled_inline() {
     // The same with the driver in the picture: the application drops the branch that was woken (a
     // timeout, a lost `select`), in the task that also polls the driver.
-    // Ours: `with` polls the driver whatever branch the application takes.
+    // Ours: `run_until` polls the driver whatever branch the application takes.
     let session = Text::new();
     let (reply, answer) = oneshot::channel::<u8>();
     let mut reply = Some(reply);
     let mut polls = 0;
-    let driver = session.drive(Script::<()>::each(move |cx| {
+    let driver = session.drive(Script::<Outcome>::each(move |cx| {
         polls += 1;
         match polls {
             1 => cx.waker().wake_by_ref(),
@@ -70,12 +70,12 @@ fn futures_rs_2706_a_lost_branch_beside_a_driver_polled_inline() {
         answer.supervised(&session).await
     };
     let task = TestWaker::new();
-    let mut with = pin!(driver.with(app));
-    task.pending(&mut with);
+    let mut run = pin!(driver.run_until(app));
+    task.pending(&mut run);
     assert_eq!(task.wakes(), 1, "the driver's own");
-    task.pending(&mut with);
+    // Now it is the driver's turn to go first, so this poll finds the reply that it brings.
+    assert_eq!(task.ready(&mut run).unwrap().unwrap(), 7);
     assert_eq!(task.wakes(), 2, "the reply");
-    assert_eq!(task.ready(&mut with).unwrap().unwrap(), 7);
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn futures_rs_304_and_339_the_waiter_that_polled_last_is_dropped() {
     let driver_task = TestWaker::new();
     let mut driver = pin!(session.drive(async move {
         while futures::StreamExt::next(&mut receive).await.is_some() {}
-        Err("end of input")
+        Err(Why("end of input"))
     }));
     driver_task.pending(&mut driver);
     let tasks = [TestWaker::new(), TestWaker::new(), TestWaker::new()];
@@ -103,7 +103,7 @@ fn futures_rs_304_and_339_the_waiter_that_polled_last_is_dropped() {
     driver_task.ready(&mut driver);
     assert_eq!(tasks.each_ref().map(TestWaker::wakes), [1, 1, 0]);
     for (task, mut request) in tasks.iter().zip([first, second]) {
-        assert_eq!(task.ready(&mut request).unwrap_err().cause().error(), Some(&"end of input"));
+        assert_eq!(task.ready(&mut request).unwrap_err().cause().error(), Some(&Why("end of input")));
     }
 }
 
@@ -118,7 +118,7 @@ fn futures_rs_330_a_waiter_that_is_held_but_not_polled_starves_nobody() {
     let mut request = pin!(Script::<u8>::never().supervised(&session));
     idle_task.pending(&mut idle);
     task.pending(&mut request);
-    TestWaker::new().ready(&mut pin!(session.drive(script![Ready(Err("reset"))])));
+    TestWaker::new().ready(&mut pin!(session.drive(script![Ready(Err(Why("reset")))])));
     assert_eq!((idle_task.wakes(), task.wakes()), (1, 1));
     assert!(task.ready(&mut request).is_err());
     drop(idle);
@@ -128,10 +128,10 @@ fn futures_rs_330_a_waiter_that_is_held_but_not_polled_starves_nobody() {
 fn futures_rs_2136_a_driver_that_always_wakes_itself_yields() {
     // Shared (#2130, #2136): the inner future wakes itself in every poll; `Shared::poll` polled again
     // at once, and again, and never returned to the executor.
-    // Ours: one poll of `Driver` or `with` is one poll of the inner future, and of the application.
+    // Ours: one poll of `Driver` or `run_until` is one poll of the inner future, and of the application.
     let session = Text::new();
     let busy = || {
-        Script::<()>::each(|cx| {
+        Script::<Outcome>::each(|cx| {
             cx.waker().wake_by_ref();
             Poll::Pending
         })
@@ -147,11 +147,11 @@ fn futures_rs_2136_a_driver_that_always_wakes_itself_yields() {
     let session = Text::new();
     let (script, app) = (busy(), script![Pending, Pending, Ready(7)]);
     let (log, app_log) = (script.log(), app.log());
-    let mut with = pin!(session.drive(script).with(app));
-    task.pending(&mut with);
-    task.pending(&mut with);
+    let mut run = pin!(session.drive(script).run_until(app));
+    task.pending(&mut run);
+    task.pending(&mut run);
     assert_eq!((log.polls(), app_log.polls()), (2, 2));
-    assert_eq!(task.ready(&mut with), 7);
+    assert_eq!(task.ready(&mut run), 7);
     // A request that always wakes itself neither spins nor hides the end.
     let session = Text::new();
     let mut request = pin!(busy().supervised(&session));
@@ -161,11 +161,11 @@ fn futures_rs_2136_a_driver_that_always_wakes_itself_yields() {
 }
 
 #[test]
-fn futures_rs_2852_who_returns_ready_does_not_wake_itself() {
+fn futures_rs_2852_what_returns_ready_does_not_wake_itself() {
     // Shared: the poll that completes the inner future wakes every registered waiter, the poller's own
     // task too, which is then polled after it is done.
     // Ours: a driver that resolves has left the table before the end is published.
-    for outcome in [Ok(()), Err("reset")] {
+    for outcome in [Ok(()), Err(Why("reset"))] {
         let session = Text::new();
         let (own, other) = (TestWaker::new(), TestWaker::new());
         let mut ended = pin!(session.ended());
@@ -177,17 +177,17 @@ fn futures_rs_2852_who_returns_ready_does_not_wake_itself() {
         assert_eq!((own.wakes(), other.wakes()), (0, 1));
         assert_eq!((own.registered(), own.clones()), (0, 1));
     }
-    // By panic, and by `with`, whose application finishes while the driver waits.
+    // By panic, and by `run_until`, whose application is done while the driver waits.
     let session = Text::new();
     let own = TestWaker::new();
-    let mut driver = pin!(session.drive(script![Pending::<()>].then(|_| panic!("oh"))));
+    let mut driver = pin!(session.drive(script![Pending::<Outcome>].then(|_| panic!("oh"))));
     own.pending(&mut driver);
-    panic_of(|| own.poll(&mut driver));
+    assert!(own.ready(&mut driver).is_panicked());
     assert_eq!(own.wakes(), 0);
     let session = Text::new();
-    let mut with = pin!(session.drive(Script::<()>::never()).with(script![Pending, Ready(7)]));
-    own.pending(&mut with);
-    assert_eq!(own.ready(&mut with), 7);
+    let mut run = pin!(session.drive(Script::<Outcome>::never()).run_until(script![Pending, Ready(7)]));
+    own.pending(&mut run);
+    assert_eq!(own.ready(&mut run), 7);
     assert_eq!((own.wakes(), own.registered()), (0, 0));
 }
 
@@ -212,7 +212,7 @@ fn futures_rs_2261_a_waiter_made_polled_and_dropped_within_one_poll() {
     }));
     task.pending(&mut both);
     assert_eq!((task.clones(), task.registered()), (2, 1));
-    session.fail("reset");
+    session.fail(Why("reset"));
     assert_eq!(task.wakes(), 1);
     assert!(task.ready(&mut both).is_err());
 }
@@ -234,7 +234,7 @@ fn future_shared_rs_a_waiter_dropped_from_inside_the_drivers_poll() {
         let inside = Arc::clone(&slot);
         let mut driver = pin!(session.drive(Script::each(move |_| {
             *inside.lock().unwrap() = None;
-            Poll::Ready(Err("reset"))
+            Poll::Ready(Err(Why("reset")))
         })));
         TestWaker::new().ready(&mut driver);
         assert_eq!((task.wakes(), task.registered(), sibling_task.wakes()), (0, 0, 1));
@@ -253,7 +253,7 @@ fn tokio_5429_a_waker_whose_drop_calls_back_is_replaced() {
             TestWaker::on_drop({
                 let session = session.clone();
                 move || {
-                    session.fail("from a waker's drop");
+                    session.fail(Why("from a waker's drop"));
                 }
             }),
             TestWaker::new(),
@@ -262,7 +262,7 @@ fn tokio_5429_a_waker_whose_drop_calls_back_is_replaced() {
         first.pending(&mut ended);
         second.pending(&mut ended);
         assert_eq!((first.registered(), second.wakes()), (0, 1));
-        assert_eq!(second.ready(&mut ended).error(), Some(&"from a waker's drop"));
+        assert_eq!(second.ready(&mut ended).error(), Some(&Why("from a waker's drop")));
     });
 }
 
@@ -270,12 +270,12 @@ fn tokio_5429_a_waker_whose_drop_calls_back_is_replaced() {
 fn m01_a_driver_bound_to_a_name_and_never_polled() {
     // tokio-postgres: `let (client, _connection) = …`: the query hangs for ever, `is_closed()` says
     // false. No library can poll for its user; what we can do is `#[must_use]`, an end as soon as the
-    // name goes out of scope, and `with`, which leaves nothing to forget.
+    // name goes out of scope, and `run_until`, which leaves nothing to forget.
     let session = Text::new();
     let task = TestWaker::new();
     let mut request = pin!(Script::<u8>::never().supervised(&session));
     {
-        let _driver = session.drive(Script::<()>::untouched());
+        let _driver = session.drive(Script::<Outcome>::untouched());
         task.pending(&mut request);
     }
     assert_eq!(task.wakes(), 1);
@@ -289,7 +289,7 @@ fn m11_a_request_stranded_in_a_queue_whose_receiver_is_gone() {
     let (send, receive) = tokio::sync::mpsc::channel::<oneshot::Sender<u8>>(1);
     let permit = send.clone().try_reserve_owned().unwrap();
     let session = Text::new();
-    let driver = session.drive(Script::<()>::never().on_drop(move || drop(receive)));
+    let driver = session.drive(Script::<Outcome>::never().on_drop(move || drop(receive)));
     let (reply, answer) = oneshot::channel();
     drop(driver);
     permit.send(reply);
@@ -304,7 +304,7 @@ fn m11_a_request_stranded_in_a_queue_whose_receiver_is_gone() {
     let (send, receive) = tokio::sync::mpsc::channel::<oneshot::Sender<u8>>(1);
     let permit = send.clone().try_reserve_owned().unwrap();
     let session = Text::new();
-    let driver = session.drive(Script::<()>::never().on_drop(move || drop(receive)));
+    let driver = session.drive(Script::<Outcome>::never().on_drop(move || drop(receive)));
     let (reply, answer) = oneshot::channel();
     let task = TestWaker::new();
     let mut request = pin!(answer.try_supervised(&session));
@@ -332,8 +332,8 @@ fn m13_panic_of_the_driver_wakes_the_other_waiter_and_unwinds_in_no_caller() {
         (pin!(Script::<u8>::never().supervised(&session)), pin!(Script::<u8>::never().supervised(&session)));
     tasks[0].pending(&mut a);
     tasks[1].pending(&mut b);
-    let mut driver = pin!(session.drive(Script::<()>::each(|_| panic!("the peer sent garbage"))));
-    assert_eq!(panic_of(|| TestWaker::new().poll(&mut driver)), "the peer sent garbage");
+    let mut driver = pin!(session.drive(Script::<Outcome>::each(|_| panic!("the peer sent garbage"))));
+    assert!(TestWaker::new().ready(&mut driver).is_panicked());
     assert_eq!(tasks.each_ref().map(TestWaker::wakes), [1, 1]);
     for (task, ended) in [(&tasks[0], tasks[0].ready(&mut a)), (&tasks[1], tasks[1].ready(&mut b))] {
         let Cause::Panicked(message) = ended.unwrap_err().into_cause() else { panic!("another cause") };
@@ -345,8 +345,8 @@ fn m13_panic_of_the_driver_wakes_the_other_waiter_and_unwinds_in_no_caller() {
     let mut b = pin!(Script::<u8>::never().supervised(&session));
     tasks[1].pending(&mut b);
     let app = Script::<u8>::never().supervised(&session);
-    let driver = session.drive(Script::<()>::each(|_| panic!("the peer sent garbage")));
-    let mut a = pin!(driver.with(app));
+    let driver = session.drive(Script::<Outcome>::each(|_| panic!("the peer sent garbage")));
+    let mut a = pin!(driver.run_until(app));
     tasks[0].pending(&mut a);
     assert_eq!(tasks.each_ref().map(TestWaker::wakes), [2, 2]);
     assert!(matches!(tasks[0].ready(&mut a).unwrap_err().cause(), Cause::Panicked(_)));

@@ -6,19 +6,19 @@ use futures::StreamExt;
 use futures::channel::{mpsc, oneshot};
 use futures::future::FusedFuture;
 use shared_fate::stream::SupervisedStreamExt;
-use shared_fate::{Cause, Lane, RequestFailed, Session, Supervised, SupervisedExt};
+use shared_fate::{Cause, Lane, Session, Supervised, SupervisedExt};
 use std::future::Ready;
 use std::mem::ManuallyDrop;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::{io, thread};
-use support::{Script, TestWaker, no_deadlock, panic_of, script};
+use support::{Script, TestWaker, Why, no_deadlock, panic_of, script};
 
-type Text = Session<&'static str>;
+type Text = Session<Why>;
 
 /// One call that pends once.
-fn call(task: &TestWaker, lane: &mut Lane<&'static str>) {
+fn call(task: &TestWaker, lane: &mut Lane<Why>) {
     let mut call = pin!(script![Pending, Ready(7)].supervised(lane));
     task.pending(&mut call);
     assert_eq!(task.ready(&mut call).unwrap(), 7);
@@ -52,7 +52,7 @@ fn a_call_that_never_waits_registers_nothing() {
 }
 
 #[test]
-fn another_waker_takes_the_seat_over() {
+fn another_waker_takes_the_registration_over() {
     let session = Text::new();
     let mut lane = session.lane();
     let (first, second) = (TestWaker::new(), TestWaker::new());
@@ -65,9 +65,9 @@ fn another_waker_takes_the_seat_over() {
     second.pending(&mut waiting);
     first.pending(&mut waiting);
     assert_eq!((first.registered(), second.registered()), (1, 0));
-    session.fail("reset");
+    session.fail(Why("reset"));
     assert_eq!((first.wakes(), second.wakes()), (1, 0));
-    assert_eq!(first.ready(&mut waiting).unwrap_err().into_cause().error(), Some(&"reset"));
+    assert_eq!(first.ready(&mut waiting).unwrap_err().into_cause().error(), Some(&Why("reset")));
 }
 
 #[test]
@@ -76,13 +76,13 @@ fn the_end_wakes_an_idle_lane_once() {
     let mut lane = session.lane();
     let task = TestWaker::new();
     call(&task, &mut lane);
-    session.fail("reset");
+    session.fail(Why("reset"));
     assert_eq!((task.wakes(), task.registered()), (1, 0), "spurious, as documented");
-    // A lane that has lost its place says what a session says, and takes no other.
+    // A lane that is registered no more says what a session says, and does not register again.
     let request = Script::<()>::untouched();
     let log = request.log();
     let ended = task.ready(&mut pin!(request.supervised(&mut lane))).unwrap_err();
-    assert_eq!((ended.cause().error(), ended.request_started()), (Some(&"reset"), false));
+    assert_eq!((ended.cause().error(), ended.request_started()), (Some(&Why("reset")), false));
     assert_eq!((log.polls(), log.drops()), (0, 1));
     drop(lane);
     assert_eq!((task.wakes(), task.registered(), task.clones()), (1, 0, 1));
@@ -122,7 +122,7 @@ fn r02_a_reply_that_arrives_with_the_end_is_delivered() {
     let (reply, request) = oneshot::channel();
     let mut request = pin!(request.supervised(&mut lane));
     task.pending(&mut request);
-    session.fail("reset");
+    session.fail(Why("reset"));
     reply.send(7).unwrap();
     assert_eq!(task.ready(&mut request).unwrap(), Ok(7));
 }
@@ -138,7 +138,7 @@ fn r02_a_reply_that_arrives_while_the_request_is_polled_and_before_the_end() {
         let request = Script::each(move |_| {
             polls += 1;
             if polls == 1 {
-                inside.fail("reset");
+                inside.fail(Why("reset"));
                 return Poll::Pending;
             }
             Poll::Ready(7)
@@ -159,7 +159,7 @@ fn r02_a_reply_that_arrives_while_the_request_is_polled_and_before_the_end() {
 fn r03_on_a_dead_session_the_request_is_never_polled() {
     let session = Text::new();
     let mut lane = session.lane();
-    session.fail("reset");
+    session.fail(Why("reset"));
     let task = TestWaker::new();
     for _ in 0..2 {
         let request = Script::<()>::untouched();
@@ -191,16 +191,16 @@ fn r04_the_cause_beats_its_echo() {
     call(&task, &mut lane);
     let mut request = pin!(script![Pending, Ready(Err::<(), _>("echo"))].try_supervised(&mut lane));
     task.pending(&mut request);
-    session.fail("reset");
+    session.fail(Why("reset"));
     let failed = task.ready(&mut request).unwrap_err();
-    assert_eq!(failed.cause().and_then(Cause::error), Some(&"reset"));
+    assert_eq!(failed.cause().and_then(Cause::error), Some(&Why("reset")));
     assert_eq!(failed.request_error(), Some(&"echo"));
 
     let session = Text::new();
     let mut lane = session.lane();
     let mut request = pin!(script![Ready(Err::<(), _>("its own"))].try_supervised(&mut lane));
-    let RequestFailed::Request(error) = task.ready(&mut request).unwrap_err() else { panic!("it lives") };
-    assert_eq!(error, "its own");
+    let failed = task.ready(&mut request).unwrap_err();
+    assert_eq!(failed.into_parts(), (Some("its own"), None), "it lives");
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn r09_the_loser_is_dropped_inside_the_poll_that_decides() {
     let log = request.log();
     let mut request = pin!(request.supervised(&mut lane));
     task.pending(&mut request);
-    session.fail("reset");
+    session.fail(Why("reset"));
     assert_eq!(log.drops(), 0);
     assert!(task.ready(&mut request).unwrap_err().request_started());
     assert_eq!((log.polls(), log.drops()), (2, 1));
@@ -268,8 +268,8 @@ fn r11_a_waker_whose_drop_drops_the_lane_and_one_that_calls_back() {
         call(&TestWaker::new(), &mut lane);
         assert_eq!(calls_back.registered(), 0);
         drop(calls_back);
-        // Woken by the end, it drops the lane whose seat it is in: an executor that is gone.
-        let shelf = Arc::new(Mutex::new(None::<Lane<&'static str>>));
+        // Woken by the end, it drops the lane that is registered with it: an executor that is gone.
+        let shelf = Arc::new(Mutex::new(None::<Lane<Why>>));
         let theirs = Arc::clone(&shelf);
         let drops_lane = TestWaker::on_wake(move || {
             let lane = theirs.lock().unwrap().take();
@@ -285,14 +285,14 @@ fn r11_a_waker_whose_drop_drops_the_lane_and_one_that_calls_back() {
 }
 
 #[test]
-fn r11_a_waker_whose_clone_panics_leaves_the_seat_as_it_is() {
+fn r11_a_waker_whose_clone_panics_leaves_the_registration_as_it_is() {
     let session = Text::new();
     let mut lane = session.lane();
     let (good, bad) = (TestWaker::new(), TestWaker::on_clone(|| panic!("this clone panics")));
     call(&good, &mut lane);
     let mut request = pin!(Script::<()>::never().supervised(&mut lane));
     assert!(panic_of(|| bad.poll(&mut request)).contains("this clone panics"));
-    session.fail("reset");
+    session.fail(Why("reset"));
     assert_eq!((good.wakes(), bad.wakes()), (1, 0));
     assert!(good.ready(&mut request).unwrap_err().request_started());
 }
@@ -310,11 +310,11 @@ fn r13_a_stream_over_a_lane() {
         assert_eq!(task.ready(&mut Box::pin(stream.next())).unwrap().unwrap(), 7);
     }
     assert_eq!((task.clones(), task.registered()), (3, 1), "each channel took one, the lane one for both");
-    session.fail("reset");
+    session.fail(Why("reset"));
     let (_items, stream) = mpsc::unbounded::<u8>();
     let mut stream = stream.supervised(&mut lane);
     let ended = task.ready(&mut Box::pin(stream.next())).unwrap().unwrap_err();
-    assert_eq!(ended.cause().error(), Some(&"reset"));
+    assert_eq!(ended.cause().error(), Some(&Why("reset")));
     assert!(task.ready(&mut Box::pin(stream.next())).is_none());
 }
 
@@ -329,9 +329,9 @@ fn r16_lanes_nest_and_belong_to_children() {
     task.pending(&mut request);
     task.pending(&mut request);
     assert_eq!(task.clones(), 2);
-    outer.fail("outer");
+    outer.fail(Why("outer"));
     assert_eq!(task.wakes(), 1);
-    assert_eq!(task.ready(&mut request).unwrap_err().cause().error(), Some(&"outer"));
+    assert_eq!(task.ready(&mut request).unwrap_err().cause().error(), Some(&Why("outer")));
 }
 
 #[test]
@@ -350,14 +350,14 @@ fn r17_a_lane_may_change_threads() {
     assert_eq!((task.clones(), task.registered()), (1, 0));
 }
 
-/// Ends the session at every moment of a task that makes calls: nothing hangs, nobody is left registered.
+/// Ends the session at every moment of a task that makes calls: nothing hangs, nothing is left registered.
 #[test]
 fn the_end_comes_at_any_time() {
     for _ in 0..200 {
         let session = Text::new();
         let reporter = session.clone();
         let task = TestWaker::new();
-        let end = thread::spawn(move || reporter.fail("reset"));
+        let end = thread::spawn(move || reporter.fail(Why("reset")));
         let mut lane = session.lane();
         let mut calls = 0;
         let ended = loop {
@@ -376,7 +376,7 @@ fn the_end_comes_at_any_time() {
                 thread::yield_now();
             }
         };
-        assert_eq!(ended.cause().error(), Some(&"reset"));
+        assert_eq!(ended.cause().error(), Some(&Why("reset")));
         assert!(end.join().unwrap());
         assert!(task.wakes() <= 1 && task.clones() <= 1);
         drop(lane);
@@ -398,6 +398,6 @@ fn a_lane_knows_its_session() {
     let session = Text::new();
     let lane = session.lane();
     assert!(!lane.session().is_ended());
-    session.fail("reset");
-    assert_eq!(lane.session().cause().unwrap().error(), Some(&"reset"));
+    session.fail(Why("reset"));
+    assert_eq!(lane.session().cause().unwrap().error(), Some(&Why("reset")));
 }

@@ -73,7 +73,7 @@ fn call(builder: Builder, state: fn(usize) -> Value) -> Result<CallToolResult, E
     pollster::block_on(async {
         let app = async {
             let (client, driver) = builder.connect(transport).await?;
-            driver.with(client.call_tool("slow", json!({}))).await
+            driver.run_until(client.call_tool("slow", json!({}))).await
         };
         match select(pin!(app), pin!(server.serve("none"))).await {
             Either::Left((result, _)) => result,
@@ -130,7 +130,7 @@ fn tsk_05_tsk_06_input_is_given_once_and_the_extension_is_declared_with_every_re
     pollster::block_on(async {
         let app = async {
             let (client, driver) = builder.connect(transport).await.unwrap();
-            driver.with(client.call_tool("slow", json!({}))).await.unwrap();
+            driver.run_until(client.call_tool("slow", json!({}))).await.unwrap();
         };
         let serve = async {
             let call = server.serve("tools/call").await;
@@ -174,7 +174,7 @@ fn tsk_07_tsk_09_a_call_that_is_given_up_or_out_of_time_cancels_its_task() {
                 assert_eq!(cancelled["taskId"], "t");
                 assert_eq!(client.pending_calls(), 0);
             };
-            driver.with(app).await;
+            driver.run_until(app).await;
         });
     }
 }

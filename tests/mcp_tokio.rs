@@ -1,6 +1,6 @@
 //! Timers, sockets and pipes of tokio's: what they save, and what there is where no runtime is. (That
 //! they do as well as the others is shown by the tests that run everywhere: `fault::run`.)
-#![cfg(all(target_os = "linux", feature = "mcp-stdio", feature = "mcp-http", feature = "tokio"))]
+#![cfg(all(target_os = "linux", feature = "mcp-stdio", feature = "mcp-http", feature = "mcp-tokio"))]
 
 mod fault;
 
@@ -13,7 +13,7 @@ use shared_fate::mcp::{
     CallOptions, Client, Delivery, ErrorKind, Http, IoStage, Memory, Mode, Stdio, TokioIo, TokioNet,
     TokioTimer,
 };
-use std::io;
+use std::io::{self, BufRead, BufReader, Write};
 use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
@@ -82,14 +82,14 @@ async fn sessions(tokio: bool) {
         assert!(hasty.call_tool("held", ()).await.unwrap_err().is_timeout());
         client.close().await;
     };
-    driver.with(app).await;
+    driver.run_until(app).await;
 
     let (client, driver) = builder.connect(stdio.unwrap()).await.unwrap();
     let app = async {
         client.ping().await.unwrap();
         client.call_tool("die", ()).await.unwrap_err()
     };
-    let error = driver.with(app).await;
+    let error = driver.run_until(app).await;
     let Some(Cause::Failed(cause)) = error.session_cause() else { panic!("{error:#}") };
     let ErrorKind::ServerExited(exited) = cause.kind() else { panic!("{error:#}") };
     assert_eq!(exited.status().unwrap().code(), Some(7));
@@ -199,7 +199,7 @@ fn deadlines_are_on_tokios_paused_clock() {
                 let builder = Client::builder().mode(Mode::Legacy).timer(TokioTimer);
                 let (client, driver) = builder.connect(memory).await.unwrap();
                 let begun = tokio::time::Instant::now();
-                let error = driver.with(client.call_tool("held", ())).await.unwrap_err();
+                let error = driver.run_until(client.call_tool("held", ())).await.unwrap_err();
                 assert!(error.is_timeout());
                 assert!(begun.elapsed() >= Duration::from_secs(60));
             };
@@ -242,11 +242,11 @@ fn reconnecting_needs_a_runtime_too() {
         let stdio = runtime.block_on(async { Stdio::spawn_on_tokio(shell()).unwrap() });
         let builder = Client::builder().mode(Mode::Legacy).timer(TokioTimer);
         let (client, driver) = runtime.block_on(builder.connect(stdio)).unwrap();
-        runtime.block_on(driver.with(client.ping())).unwrap();
+        runtime.block_on(driver.run_until(client.ping())).unwrap();
         let error = pollster::block_on(client.reconnect()).map(drop).unwrap_err();
         assert_eq!(error.io_kind(), Some(io::ErrorKind::Unsupported), "{error:#}");
         let (client, driver) = runtime.block_on(client.reconnect()).unwrap();
-        runtime.block_on(driver.with(client.ping())).unwrap();
+        runtime.block_on(driver.run_until(client.ping())).unwrap();
     });
 }
 
@@ -276,10 +276,86 @@ fn io_22_any_pair_of_tokio_streams_is_a_transport() {
                     assert_eq!(client.call_tool("echo", ()).await.unwrap().text(), "fine");
                     client.close().await;
                 };
-                driver.with(app).await;
+                driver.run_until(app).await;
             };
             // Its end is what `close` does: the stream is shut down.
             join(serve(theirs), app).await;
         });
     });
+}
+
+const MANY: usize = 300;
+
+/// 300 calls in one task, more than a task of tokio's may do in one poll. The server answers all and hangs up.
+#[test]
+fn a_server_that_answers_300_calls_and_hangs_up_loses_none_over_a_socket() {
+    for spawned in [false, true] {
+        in_time(move || {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            let server = thread::spawn(move || {
+                let (mut socket, _) = listener.accept().unwrap();
+                let mut replies = String::new();
+                let mut calls = 0;
+                for line in BufReader::new(socket.try_clone().unwrap()).lines() {
+                    let message = serde_json::from_str(&line.unwrap()).unwrap();
+                    let Some(answer) = fault::answer(&message) else { continue };
+                    if message["method"] != "tools/call" {
+                        writeln!(socket, "{answer}").unwrap();
+                        continue;
+                    }
+                    replies += &format!("{answer}\n");
+                    calls += 1;
+                    if calls == MANY {
+                        break;
+                    }
+                }
+                socket.write_all(replies.as_bytes()).unwrap();
+            });
+            let lost = runtime().block_on(async {
+                let socket = tokio::net::TcpStream::connect(address).await.unwrap();
+                let (reader, writer) = socket.into_split();
+                let stdio = Stdio::over(TokioIo::new(reader), TokioIo::new(writer));
+                let builder = Client::builder().mode(Mode::Legacy).timer(TokioTimer);
+                let (client, driver) = builder.connect(stdio).await.unwrap();
+                let app = lost_of_many(&client);
+                if !spawned {
+                    return driver.run_until(app).await;
+                }
+                let driver = tokio::spawn(driver);
+                let lost = app.await;
+                driver.await.unwrap();
+                lost
+            });
+            assert_eq!(lost, 0, "of {MANY}; the driver is spawned: {spawned}");
+            server.join().unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_server_that_answers_300_calls_and_hangs_up_loses_none_over_http() {
+    in_time(|| {
+        let all = std::sync::Barrier::new(MANY);
+        let server = Server::start(move |call| {
+            if call.request.rpc() == "tools/call" {
+                all.wait();
+            }
+            call.normal();
+            call.finish();
+        });
+        let http = Http::new(&server.url()).unwrap().net(TokioNet);
+        let lost = runtime().block_on(async {
+            let builder = Client::builder().mode(Mode::Legacy).timer(TokioTimer);
+            let (client, driver) = builder.connect(http).await.unwrap();
+            driver.run_until(lost_of_many(&client)).await
+        });
+        assert_eq!(lost, 0, "of {MANY}");
+    });
+}
+
+async fn lost_of_many(client: &Client) -> usize {
+    let calls = (0..MANY).map(|_| client.call_tool("hello", ()));
+    let replies = futures::future::join_all(calls).await;
+    replies.iter().filter(|reply| reply.is_err()).count()
 }

@@ -1,52 +1,65 @@
-//! `Session`: one cause, latched; everybody who waits is told; nobody else is affected.
+//! `Session`: one cause, latched; everything that waits is told; nothing else is affected.
 
 mod support;
 
 use futures::future::FusedFuture;
 use shared_fate::{Cause, Session, SessionEnded, SupervisedExt};
 use std::error::Error;
+use std::fmt;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier};
 use std::thread;
-use support::{Script, TestWaker, script};
+use support::{Script, TestWaker, Why, script};
 
-type Text = Session<&'static str>;
+type Text = Session<Why>;
 
 #[test]
 fn r05_the_first_cause_stays_and_later_reports_say_so() {
     let session = Text::new();
     assert!(!session.is_ended());
     assert!(session.cause().is_none());
-    assert!(session.fail("first"));
-    assert!(!session.fail("second"));
+    assert!(session.fail(Why("first")));
+    assert!(!session.fail(Why("second")));
     assert!(!session.close());
     assert!(!session.end(Cause::Dropped));
     for _ in 0..2 {
         assert!(session.is_ended());
-        assert_eq!(session.cause().unwrap().error(), Some(&"first"));
+        assert_eq!(session.cause().unwrap().error(), Some(&Why("first")));
     }
-    assert_eq!(session.clone().cause().unwrap().error(), Some(&"first"), "clones are the same session");
+    assert_eq!(session.clone().cause().unwrap().error(), Some(&Why("first")), "clones are the same session");
 }
 
 #[test]
 fn r05_late_callers_get_the_same_cause_without_waiting() {
     let session = Text::new();
-    session.fail("first");
+    session.fail(Why("first"));
     let task = TestWaker::new();
     let mut ended = pin!(session.ended());
     assert!(!ended.is_terminated());
-    assert_eq!(task.ready(&mut ended).error(), Some(&"first"));
+    assert_eq!(task.ready(&mut ended).error(), Some(&Why("first")));
     assert!(ended.is_terminated());
-    assert_eq!(task.ready(&mut ended).error(), Some(&"first"), "asked again, it says the same");
+    assert_eq!(task.ready(&mut ended).error(), Some(&Why("first")), "asked again, it says the same");
     assert_eq!((task.clones(), task.wakes()), (0, 0), "nothing was registered");
 }
+
+/// An error that says which thread reported it.
+#[derive(Debug, PartialEq)]
+struct Reporter(usize);
+
+impl fmt::Display for Reporter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "reported by {}", self.0)
+    }
+}
+
+impl Error for Reporter {}
 
 #[test]
 fn r05_of_many_reporters_exactly_one_is_first_and_all_see_its_cause() {
     for _ in 0..200 {
-        let session = Session::<usize>::new();
+        let session = Session::<Reporter>::new();
         let task = TestWaker::new();
         let mut ended = pin!(session.ended());
         task.pending(&mut ended);
@@ -57,51 +70,65 @@ fn r05_of_many_reporters_exactly_one_is_first_and_all_see_its_cause() {
                 let (session, start, first) = (&session, &start, &first);
                 scope.spawn(move || {
                     start.wait();
-                    if session.fail(id) {
+                    if session.fail(Reporter(id)) {
                         assert_eq!(first.swap(id, SeqCst), usize::MAX, "two were first");
                     }
-                    // Whoever reported can read a verdict at once, the winner's or another's.
+                    // A reporter can read a verdict at once, its own or another's.
                     assert!(session.is_ended());
                     assert!(session.cause().is_some());
                 });
             }
         });
         let first = first.load(SeqCst);
-        assert_eq!(session.cause().unwrap().error(), Some(&first));
-        assert_eq!(task.ready(&mut ended).error(), Some(&first));
+        assert_eq!(session.cause().unwrap().error(), Some(&Reporter(first)));
+        assert_eq!(task.ready(&mut ended).error(), Some(&Reporter(first)));
         assert_eq!(task.wakes(), 1);
     }
 }
 
 #[test]
-fn r06_four_ends_are_told_apart() {
+fn r06_five_ends_are_told_apart() {
     let failed = Text::new();
-    failed.fail("why");
+    failed.fail(Why("why"));
     let dropped = Text::new();
-    drop(dropped.drive(Script::<()>::never()));
+    drop(dropped.drive(Script::never()));
+    let finished = Text::new();
+    TestWaker::new().ready(&mut pin!(finished.drive(script![Ready(Ok(()))])));
     let closed = Text::new();
     closed.close();
     let panicked = Text::new();
-    {
-        let mut driver = pin!(panicked.drive(Script::<()>::each(|_| panic!("at the disco"))));
-        support::panic_of(|| TestWaker::new().poll(&mut driver));
-    }
+    TestWaker::new().ready(&mut pin!(panicked.drive(Script::each(|_| panic!("at the disco")))));
     let cause = |session: &Text| session.cause().unwrap();
-    assert!(matches!(cause(&failed), Cause::Failed(error) if *error == "why"));
+    assert!(matches!(cause(&failed), Cause::Failed(error) if *error == Why("why")));
     assert!(matches!(cause(&panicked), Cause::Panicked(message) if message.as_str() == "at the disco"));
     assert!(matches!(cause(&dropped), Cause::Dropped));
+    assert!(matches!(cause(&finished), Cause::Finished));
     assert!(matches!(cause(&closed), Cause::Closed));
-    for (session, normal) in [(&failed, false), (&panicked, false), (&dropped, false), (&closed, true)] {
-        assert_eq!(cause(session).is_closed(), normal);
+    let all = [&failed, &panicked, &dropped, &finished, &closed];
+    for (number, session) in all.into_iter().enumerate() {
+        let cause = cause(session);
+        let is = [
+            cause.is_failed(),
+            cause.is_panicked(),
+            cause.is_dropped(),
+            cause.is_finished(),
+            cause.is_closed(),
+        ];
+        assert_eq!(is, std::array::from_fn(|end| end == number), "{cause:?}");
+        assert_eq!(cause.is_orderly(), number >= 3, "{cause:?}");
+        assert_eq!((cause.error().is_some(), cause.panic_message().is_some()), (number == 0, number == 1));
+        for (other, session) in all.into_iter().enumerate() {
+            assert_eq!(cause == session.cause().unwrap(), other == number, "equal to itself alone");
+        }
     }
-    let said: Vec<_> =
-        [&failed, &panicked, &dropped, &closed].map(|session| cause(session).to_string()).into();
+    let said = all.map(|session| cause(session).to_string());
     assert_eq!(
         said,
         [
             "the session failed",
             "the session's driver panicked: at the disco",
             "the session's driver was dropped",
+            "the session's driver finished",
             "the session was closed"
         ]
     );
@@ -115,9 +142,9 @@ fn r07_anyone_may_report_from_any_thread() {
     task.pending(&mut ended);
     assert_eq!((task.registered(), task.wakes()), (1, 0));
     let reader_half = session.clone();
-    assert!(thread::spawn(move || reader_half.fail("end of file")).join().unwrap());
+    assert!(thread::spawn(move || reader_half.fail(Why("end of file"))).join().unwrap());
     assert_eq!((task.registered(), task.wakes()), (0, 1));
-    assert_eq!(task.ready(&mut ended).error(), Some(&"end of file"));
+    assert_eq!(task.ready(&mut ended).error(), Some(&Why("end of file")));
     assert_eq!(task.wakes(), 1);
 }
 
@@ -147,14 +174,43 @@ fn r08_a_cause_is_shared_and_its_source_is_the_original_value() {
 }
 
 #[test]
-fn r08_an_error_type_needs_nothing() {
-    struct Opaque;
+fn r08_an_error_type_is_an_error_and_needs_nothing_more() {
+    // Neither `Clone` nor `PartialEq`, and what it holds need not be `Send`.
+    #[derive(Debug)]
+    struct Opaque(std::rc::Rc<u8>);
+    impl fmt::Display for Opaque {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "opaque {}", self.0)
+        }
+    }
+    impl Error for Opaque {}
     let session = Session::new();
-    session.fail(Opaque);
+    session.fail(Opaque(std::rc::Rc::new(7)));
     let cause: Cause<Opaque> = session.cause().unwrap().clone();
     assert!(cause.error().is_some());
-    assert!(cause.to_string().contains("failed"));
+    assert_eq!(cause.to_string(), "the session failed");
+    assert_eq!(format!("{cause:#}"), "the session failed: opaque 7");
     assert!(format!("{session:?}").contains("ended: true"));
+}
+
+#[test]
+fn r08_an_error_type_need_not_be_sized() {
+    type Any = dyn Error + Send + Sync;
+    let session = Session::<Any>::new();
+    let mut request = pin!(Script::<u8>::never().supervised(&session));
+    let task = TestWaker::new();
+    task.pending(&mut request);
+    let connection = script![Ready(Err::<(), _>(io::Error::from_raw_os_error(104)))];
+    let mut driver = pin!(session.drive_map(connection, |output| output.err().map(Cause::any)));
+    TestWaker::new().ready(&mut driver);
+    let through = |ended: SessionEnded<Cause<Any>>| -> Result<(), Box<Any>> { Err(ended)? };
+    let boxed = through(task.ready(&mut request).unwrap_err()).unwrap_err();
+    let original = boxed.source().unwrap().source().unwrap();
+    assert_eq!(original.downcast_ref::<io::Error>().unwrap().raw_os_error(), Some(104));
+    // From a box at hand, too.
+    let session = Session::<Any>::new();
+    assert!(session.end(Cause::from(Box::<Any>::from("why"))));
+    assert_eq!(session.cause().unwrap().error().unwrap().to_string(), "why");
 }
 
 #[test]
@@ -217,12 +273,12 @@ fn r11_a_hundred_thousand_waiters_are_each_woken_once() {
         *ended = None;
     }
     let reporter = session.clone();
-    assert!(thread::spawn(move || reporter.fail("all at once")).join().unwrap());
+    assert!(thread::spawn(move || reporter.fail(Why("all at once"))).join().unwrap());
     for (number, (task, ended)) in tasks.iter().zip(&mut waiting).enumerate() {
         assert_eq!(task.wakes(), number % 2);
         assert_eq!(task.registered(), 0);
         if let Some(ended) = ended {
-            assert_eq!(task.ready(ended).error(), Some(&"all at once"));
+            assert_eq!(task.ready(ended).error(), Some(&Why("all at once")));
         }
     }
 }
@@ -245,7 +301,7 @@ fn r11_ended_while_half_of_the_waiters_are_being_dropped() {
                 drop(waiting);
             });
             start.wait();
-            session.fail("meanwhile");
+            session.fail(Why("meanwhile"));
         });
         assert!(tasks.iter().all(|task| task.registered() == 0));
         for (task, mut ended) in tasks.iter().skip(WAITERS / 2).zip(rest) {
@@ -263,37 +319,37 @@ fn r16_a_child_ends_with_its_parent_and_its_waiters_are_woken_once() {
     let task = TestWaker::new();
     let mut ended = pin!(grandchild.ended());
     task.pending(&mut ended);
-    parent.fail("the connection");
+    parent.fail(Why("the connection"));
     assert_eq!(task.wakes(), 1);
-    assert_eq!(task.ready(&mut ended).error(), Some(&"the connection"));
-    assert_eq!(child.cause().unwrap().error(), Some(&"the connection"));
+    assert_eq!(task.ready(&mut ended).error(), Some(&Why("the connection")));
+    assert_eq!(child.cause().unwrap().error(), Some(&Why("the connection")));
 }
 
 #[test]
 fn r16_a_child_never_ends_its_parent() {
     let parent = Text::new();
     let (child, sibling) = (parent.child(), parent.child());
-    assert!(child.fail("one stream"));
+    assert!(child.fail(Why("one stream")));
     assert!(!parent.is_ended() && !sibling.is_ended());
-    parent.fail("the connection");
-    assert_eq!(child.cause().unwrap().error(), Some(&"one stream"), "its own cause stays");
-    assert_eq!(sibling.cause().unwrap().error(), Some(&"the connection"));
+    parent.fail(Why("the connection"));
+    assert_eq!(child.cause().unwrap().error(), Some(&Why("one stream")), "its own cause stays");
+    assert_eq!(sibling.cause().unwrap().error(), Some(&Why("the connection")));
 }
 
 #[test]
 fn r16_the_child_of_an_ended_parent_is_born_with_its_cause() {
     let parent = Text::new();
-    parent.fail("before");
+    parent.fail(Why("before"));
     let child = parent.child();
-    assert_eq!(child.cause().unwrap().error(), Some(&"before"));
-    assert_eq!(child.child().cause().unwrap().error(), Some(&"before"));
+    assert_eq!(child.cause().unwrap().error(), Some(&Why("before")));
+    assert_eq!(child.child().cause().unwrap().error(), Some(&Why("before")));
 }
 
 #[test]
 fn r16_a_childs_driver_and_its_drop_stay_below() {
     let parent = Text::new();
     let child = parent.child();
-    drop(child.drive(Script::<()>::never()));
+    drop(child.drive(Script::never()));
     assert!(matches!(child.cause(), Some(Cause::Dropped)));
     assert!(!parent.is_ended());
 }
@@ -309,7 +365,7 @@ fn r16_a_parent_ended_from_inside_a_childs_waker() {
             TestWaker::on_wake({
                 let first = Arc::clone(&first);
                 move || {
-                    first.fetch_add(usize::from(up.fail("from the child's waker")), SeqCst);
+                    first.fetch_add(usize::from(up.fail(Why("from the child's waker"))), SeqCst);
                 }
             }),
             TestWaker::new(),
@@ -317,20 +373,20 @@ fn r16_a_parent_ended_from_inside_a_childs_waker() {
         let (mut below, mut above) = (pin!(child.ended()), pin!(parent.ended()));
         child_task.pending(&mut below);
         parent_task.pending(&mut above);
-        assert!(child.fail("one stream"));
+        assert!(child.fail(Why("one stream")));
         assert_eq!(first.load(SeqCst), 1);
         assert_eq!(parent_task.wakes(), 1);
-        assert_eq!(parent_task.ready(&mut above).error(), Some(&"from the child's waker"));
-        assert_eq!(child_task.ready(&mut below).error(), Some(&"one stream"));
+        assert_eq!(parent_task.ready(&mut above).error(), Some(&Why("from the child's waker")));
+        assert_eq!(child_task.ready(&mut below).error(), Some(&Why("one stream")));
         // The other way round: the parent's end wakes the child, whose waker reports to the parent.
         let parent = Text::new();
         let child = parent.child();
         let up = parent.clone();
-        let task = TestWaker::on_wake(move || assert!(!up.fail("too late")));
+        let task = TestWaker::on_wake(move || assert!(!up.fail(Why("too late"))));
         let mut below = pin!(child.ended());
         task.pending(&mut below);
-        assert!(parent.fail("first"));
-        assert_eq!(task.ready(&mut below).error(), Some(&"first"));
+        assert!(parent.fail(Why("first")));
+        assert_eq!(task.ready(&mut below).error(), Some(&Why("first")));
     });
 }
 
@@ -359,9 +415,9 @@ fn r16_a_request_outlives_its_childs_handle() {
     let log = request.log();
     let mut request: Pin<Box<_>> = Box::pin(request.supervised(parent.child()));
     task.pending(&mut request);
-    parent.fail("the connection");
+    parent.fail(Why("the connection"));
     assert_eq!(task.wakes(), 1);
     let ended = task.ready(&mut request).unwrap_err();
-    assert_eq!(ended.cause().error(), Some(&"the connection"));
+    assert_eq!(ended.cause().error(), Some(&Why("the connection")));
     assert_eq!((log.polls(), log.drops()), (2, 1));
 }

@@ -4,12 +4,17 @@ mod support;
 
 use futures::FutureExt;
 use futures::channel::oneshot;
-use shared_fate::{RequestFailed, Session, SessionEnded, SupervisedExt, Supervisor};
+use futures::stream::{self, Stream};
+use shared_fate::stream::SupervisedStreamExt;
+use shared_fate::{Cause, Session, SessionEnded, SupervisedExt, Supervisor};
+use std::convert::Infallible;
+use std::fmt;
 use std::pin::pin;
-use support::{Script, TestWaker, script};
+use std::task::{Context, Poll};
+use support::{Outcome, Script, TestWaker, Why, script};
 use tokio_util::sync::CancellationToken;
 
-type Text = Session<&'static str>;
+type Text = Session<Why>;
 
 #[test]
 fn r15_any_future_can_supervise() {
@@ -39,8 +44,8 @@ fn r15_any_future_can_supervise() {
     let session = Text::new();
     let mut three = pin!(script![Pending::<u8>].supervised(session.ended()));
     task.pending(&mut three);
-    session.fail("reset");
-    assert_eq!(task.ready(&mut three).unwrap_err().cause().error(), Some(&"reset"));
+    session.fail(Why("reset"));
+    assert_eq!(task.ready(&mut three).unwrap_err().cause().error(), Some(&Why("reset")));
 
     // One that is ready at once, and one that never is.
     let dead = Script::<u8>::untouched().supervised(std::future::ready("now"));
@@ -69,7 +74,11 @@ fn r15_a_supervising_future_is_never_polled_after_it_resolved() {
     // Strict supervisors: `Script` panics if it is polled past its end.
     let task = TestWaker::new();
     let echo = |request: Script<Result<u8, &'static str>>, supervisor: Script<&'static str>| {
-        task.ready(&mut pin!(request.try_supervised(supervisor)))
+        let mut request = pin!(request.try_supervised(supervisor));
+        match task.poll(&mut request) {
+            Poll::Ready(outcome) => outcome,
+            Poll::Pending => task.ready(&mut request),
+        }
     };
     // Pending when the request is started, ready when its echo is looked at.
     let error = echo(script![Ready(Err("echo"))], script![Pending, Ready("why")]).unwrap_err();
@@ -82,7 +91,58 @@ fn r15_a_supervising_future_is_never_polled_after_it_resolved() {
     assert!(!error.request_started());
     // Not there yet.
     let error = echo(script![Ready(Err("mine"))], script![Pending, Pending]).unwrap_err();
-    assert_eq!(error, RequestFailed::Request("mine"));
+    assert_eq!(error.into_parts(), (Some("mine"), None));
+}
+
+#[test]
+fn r15_a_supervising_future_is_polled_once_in_each_poll() {
+    // Before the request in the first poll, and after it in the later ones.
+    let supervisor = Script::<u8>::never();
+    let log = supervisor.log();
+    let task = TestWaker::new();
+    let mut request = pin!(Script::<u8>::never().supervised(supervisor));
+    for polls in 1..=3 {
+        task.pending(&mut request);
+        assert_eq!(log.polls(), polls);
+    }
+    // A request that fails has its supervisor asked once more.
+    let supervisor = Script::<u8>::never();
+    let log = supervisor.log();
+    let request = script![Pending, Ready(Err::<u8, _>("404"))];
+    let mut request = pin!(request.try_supervised(supervisor));
+    task.pending(&mut request);
+    assert_eq!(task.ready(&mut request).unwrap_err().into_parts(), (Some("404"), None));
+    assert_eq!(log.polls(), 2);
+    // And a stream.
+    let supervisor = Script::<u8>::never();
+    let log = supervisor.log();
+    let mut items = pin!(SupervisedStreamExt::supervised(stream::pending::<u8>(), supervisor));
+    for polls in 1..=3 {
+        assert!(items.as_mut().poll_next(&mut Context::from_waker(task.waker())).is_pending());
+        assert_eq!(log.polls(), polls);
+    }
+}
+
+#[test]
+fn r15_a_stream_never_polls_a_future_after_it_resolved() {
+    // `Script` panics if it is polled past its end.
+    let task = TestWaker::new();
+    let mut cx = Context::from_waker(task.waker());
+    // Complete, in the poll that finds the end.
+    let mut items = pin!(SupervisedStreamExt::supervised(stream::empty::<u8>(), script![Ready("why")]));
+    let Poll::Ready(Some(Err(ended))) = items.as_mut().poll_next(&mut cx) else { panic!("no cause") };
+    assert_eq!(ended.into_cause(), "why");
+    assert!(items.as_mut().poll_next(&mut cx).is_ready());
+    // Pending.
+    let mut items = pin!(SupervisedStreamExt::supervised(stream::pending::<u8>(), script![Ready("why")]));
+    let Poll::Ready(Some(Err(ended))) = items.as_mut().poll_next(&mut cx) else { panic!("no cause") };
+    assert_eq!(ended.into_cause(), "why");
+    // An item that is an error.
+    let rows = stream::iter([Err::<u8, _>("closed"), Err("closed")]);
+    let mut rows = pin!(rows.try_supervised(script![Ready("why")]));
+    let Poll::Ready(Some(Err(failed))) = rows.as_mut().poll_next(&mut cx) else { panic!("no cause") };
+    assert_eq!((failed.cause(), failed.request_error()), (Some(&"why"), Some(&"closed")));
+    assert!(matches!(rows.as_mut().poll_next(&mut cx), Poll::Ready(None)));
 }
 
 #[test]
@@ -100,9 +160,44 @@ fn r15_a_join_handle_supervises() {
 }
 
 #[test]
+fn r15_a_driver_and_its_join_handle_supervise() {
+    let task = TestWaker::new();
+    // Failed, panicked and finished: the output is the session's cause. Done is none, and reads `Finished`.
+    type Ends = (fn() -> Script<Outcome>, fn(&Cause<Why>) -> bool);
+    let ends: [Ends; 3] = [
+        (|| script![Pending, Ready(Err(Why("reset")))], |cause| cause.error() == Some(&Why("reset"))),
+        (|| script![Pending].then(|_| panic!("a bad driver")), Cause::is_panicked),
+        (|| script![Pending, Ready(Ok(()))], Cause::is_finished),
+    ];
+    for (driver, is_it) in ends {
+        let session = Text::new();
+        let mut request = pin!(Script::<u8>::never().supervised(session.drive(driver())));
+        let outcome = match task.poll(&mut request) {
+            Poll::Ready(outcome) => outcome,
+            Poll::Pending => task.ready(&mut request),
+        };
+        let cause = outcome.unwrap_err().into_cause();
+        assert!(is_it(&cause), "{cause:?}");
+        assert_eq!(session.cause(), Some(cause));
+    }
+    let session = Text::new();
+    let mut request = pin!(Script::<u8>::never().supervised(session.monitor(script![Ready(Ok(()))])));
+    assert!(task.ready(&mut request).unwrap_err().into_cause().is_finished());
+    assert!(!session.is_ended());
+
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let session = Session::<Infallible>::new();
+        let handle = tokio::spawn(session.drive(Script::each(|_| panic!("a bad driver"))));
+        let ended = Script::<u8>::never().supervised(handle).await.unwrap_err();
+        assert!(ended.into_cause().expect("the task did not panic").is_panicked());
+    });
+}
+
+#[test]
 fn r16_supervision_nests() {
     for inner_ends in [true, false] {
-        let (connection, stream) = (Text::new(), Session::<u8>::new());
+        let (connection, stream) = (Text::new(), Session::<fmt::Error>::new());
         let request = script![Pending::<u8>];
         let log = request.log();
         let task = TestWaker::new();
@@ -110,13 +205,13 @@ fn r16_supervision_nests() {
         task.pending(&mut request);
         assert_eq!(task.registered(), 2, "with both");
         if inner_ends {
-            stream.fail(1);
+            stream.fail(fmt::Error);
             let ended = task.ready(&mut request).unwrap().unwrap_err();
-            assert_eq!(ended.cause().error(), Some(&1));
+            assert_eq!(ended.cause().error(), Some(&fmt::Error));
         } else {
-            connection.fail("reset");
+            connection.fail(Why("reset"));
             let ended = task.ready(&mut request).unwrap_err();
-            assert_eq!(ended.cause().error(), Some(&"reset"));
+            assert_eq!(ended.cause().error(), Some(&Why("reset")));
         }
         assert_eq!((log.polls(), log.drops()), (2, 1));
         assert_eq!((task.wakes(), task.registered()), (1, 0));
@@ -134,9 +229,9 @@ fn r16_an_owned_session_supervises_a_spawned_request() {
     let session = Text::new();
     let request = Box::pin(Script::<u8>::never().supervised(session.clone()));
     let waiting = std::thread::spawn(move || pollster::block_on(request));
-    session.fail("reset");
+    session.fail(Why("reset"));
     let ended = waiting.join().unwrap().unwrap_err();
-    assert_eq!(ended.cause().error(), Some(&"reset"));
+    assert_eq!(ended.cause().error(), Some(&Why("reset")));
 }
 
 #[test]
@@ -155,9 +250,12 @@ fn r17_requests_are_polled_in_the_callers_task() {
             })
             .await;
         assert_eq!(seen, "the caller");
-        let driver = session.drive(async { tokio::task::yield_now().await });
-        let seen = WHO.scope("with", driver.with(async { WHO.get() })).await;
-        assert_eq!(seen, "with");
+        let driver = session.drive(async {
+            tokio::task::yield_now().await;
+            Ok(())
+        });
+        let seen = WHO.scope("run_until", driver.run_until(async { WHO.get() })).await;
+        assert_eq!(seen, "run_until");
     });
 }
 
@@ -184,9 +282,9 @@ async fn fetch<S: Supervisor>(supervisor: S) -> Result<u8, S::Cause> {
 
 #[test]
 fn r15_a_library_may_leave_the_supervisor_open() {
-    let session = Session::<&str>::new();
+    let session = Session::<Why>::new();
     assert_eq!(pollster::block_on(fetch(&session)).unwrap(), 7);
-    session.fail("reset");
-    assert_eq!(pollster::block_on(fetch(&session)).unwrap_err().error(), Some(&"reset"));
+    session.fail(Why("reset"));
+    assert_eq!(pollster::block_on(fetch(&session)).unwrap_err().error(), Some(&Why("reset")));
     assert_eq!(pollster::block_on(fetch(std::future::ready("over"))).unwrap_err(), "over");
 }

@@ -6,16 +6,15 @@ mod support;
 use futures::channel::{mpsc as queue, oneshot};
 use futures::stream::Stream;
 use shared_fate::stream::SupervisedStreamExt;
-use shared_fate::{Cause, Driver, RequestFailed, Session, SupervisedExt, TrySupervised};
+use shared_fate::{Cause, Driver, Session, SupervisedExt, TrySupervised};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll};
 use std::thread;
-use support::{Script, TestWaker, no_deadlock, script};
+use support::{Outcome, Script, TestWaker, Why, no_deadlock, script};
 
-type Text = Session<&'static str>;
-type Outcome = Result<(), &'static str>;
+type Text = Session<Why>;
 
 /// A driver on another thread that is inside a poll while `inside` runs. It does `first` in there, and
 /// resolves to `ends` when it is told to leave.
@@ -39,7 +38,7 @@ fn in_a_poll<T>(
     }));
     let driver = thread::spawn(move || {
         let mut driver = pin!(driver);
-        let _: Poll<()> = TestWaker::new().poll(&mut driver);
+        let _: Poll<Cause<Why>> = TestWaker::new().poll(&mut driver);
         let _ = done.send(());
         let _ = finished.recv();
     });
@@ -66,10 +65,10 @@ fn r04_an_echo_from_inside_the_last_poll_gets_its_cause() {
             in_a_poll(
                 &session,
                 || (),
-                Poll::Ready(Err("reset")),
+                Poll::Ready(Err(Why("reset"))),
                 |leave| {
                     task.pending(&mut request);
-                    // Among the session's waiters, and among those who wait for the poll.
+                    // Registered with the session, and with the poll.
                     assert_eq!((log.polls(), log.drops(), task.registered()), (1, 1, 2));
                     task.pending(&mut request); // polled for another reason
                     assert_eq!(log.polls(), 1, "a request that has failed is not polled again");
@@ -79,7 +78,7 @@ fn r04_an_echo_from_inside_the_last_poll_gets_its_cause() {
             assert_eq!(task.wakes(), 1);
             let error = task.ready(&mut request).unwrap_err();
             assert_eq!(task.registered(), 0);
-            assert_eq!(error.cause().unwrap().error(), Some(&"reset"));
+            assert_eq!(error.cause().unwrap().error(), Some(&Why("reset")));
             assert_eq!(error.request_error(), Some(&"channel closed"));
         });
     }
@@ -95,7 +94,7 @@ fn r04_an_echo_on_a_lane_gets_its_cause() {
         in_a_poll(
             &session,
             || (),
-            Poll::Ready(Err("reset")),
+            Poll::Ready(Err(Why("reset"))),
             |leave| {
                 task.pending(&mut request);
                 leave();
@@ -103,7 +102,7 @@ fn r04_an_echo_on_a_lane_gets_its_cause() {
         );
         assert_eq!(task.wakes(), 1);
         let error = task.ready(&mut request).unwrap_err();
-        assert_eq!(error.cause().unwrap().error(), Some(&"reset"));
+        assert_eq!(error.cause().unwrap().error(), Some(&Why("reset")));
     });
 }
 
@@ -128,7 +127,7 @@ fn r04_an_error_of_its_own_waits_for_one_poll_and_no_longer() {
                     Poll::Pending,
                     |leave| {
                         let error = task.ready(&mut request).unwrap_err();
-                        assert!(matches!(error, RequestFailed::Request("404")));
+                        assert_eq!(error.into_parts(), (Some("404"), None));
                         leave();
                     },
                 );
@@ -138,7 +137,7 @@ fn r04_an_error_of_its_own_waits_for_one_poll_and_no_longer() {
 }
 
 #[test]
-fn r04_somebody_elses_verdict_ends_the_wait() {
+fn r04_a_verdict_from_elsewhere_ends_the_wait() {
     no_deadlock(|| {
         let session = Text::new();
         let task = TestWaker::new();
@@ -149,11 +148,11 @@ fn r04_somebody_elses_verdict_ends_the_wait() {
             Poll::Pending,
             |leave| {
                 task.pending(&mut request);
-                session.fail("by another");
+                session.fail(Why("by another"));
                 assert_eq!(task.wakes(), 1);
                 assert_eq!(
                     task.ready(&mut request).unwrap_err().cause().unwrap().error(),
-                    Some(&"by another")
+                    Some(&Why("by another"))
                 );
                 leave();
             },
@@ -166,9 +165,9 @@ fn r04_a_request_inside_its_own_drivers_poll_waits_for_nothing() {
     // It would wait for the poll that is below it on the stack.
     let session = Text::new();
     let inside = session.clone();
-    let mut driver = pin!(session.drive(Script::<()>::each(move |_| {
+    let mut driver = pin!(session.drive(Script::<Outcome>::each(move |_| {
         let request = script![Ready(Err::<u8, _>("404"))].try_supervised(&inside);
-        assert!(matches!(pollster::block_on(request), Err(RequestFailed::Request("404"))));
+        assert_eq!(pollster::block_on(request).unwrap_err().into_parts(), (Some("404"), None));
         Poll::Pending
     })));
     TestWaker::new().pending(&mut driver);
@@ -198,7 +197,7 @@ fn r10_a_waiting_echo_may_be_dropped_and_may_panic() {
             },
         );
         assert_eq!([&gone, &bad, &good].map(TestWaker::wakes), [0, 1, 1]);
-        assert!(matches!(good.ready(three).unwrap_err().cause(), Some(Cause::Closed)));
+        assert_eq!(good.ready(three).unwrap_err().cause(), Some(&Cause::Finished));
         drop(requests);
         assert_eq!(
             [&gone, &bad, &good].map(TestWaker::registered),
@@ -209,9 +208,9 @@ fn r10_a_waiting_echo_may_be_dropped_and_may_panic() {
 }
 
 #[test]
-fn r04_a_poll_that_is_over_is_waited_for_by_nobody() {
+fn r04_no_error_waits_for_a_poll_that_is_over() {
     let session = Text::new();
-    let driver = session.drive(script![Pending::<Result<(), &'static str>>, Pending]);
+    let driver = session.drive(script![Pending::<Outcome>, Pending]);
     // Polled on another thread, and left there.
     let _driver = thread::spawn(move || {
         let mut driver = Box::pin(driver);
@@ -222,7 +221,7 @@ fn r04_a_poll_that_is_over_is_waited_for_by_nobody() {
     .unwrap();
     let task = TestWaker::new();
     let mut request = pin!(script![Ready(Err::<u8, _>("not found"))].try_supervised(&session));
-    assert!(matches!(task.ready(&mut request), Err(RequestFailed::Request("not found"))));
+    assert_eq!(task.ready(&mut request).unwrap_err().into_parts(), (Some("not found"), None));
 }
 
 #[test]
@@ -242,7 +241,7 @@ fn r11_the_end_wakes_an_echo_that_waits_for_a_poll() {
                 assert_eq!(
                     task.wakes(),
                     1,
-                    "`close` has returned `true`: everybody who waited has been woken"
+                    "`close` has returned `true`: everything that waited has been woken"
                 );
             },
         );
@@ -264,7 +263,7 @@ fn r11_a_verdict_that_is_out_is_not_held_back_by_the_drivers_drop() {
         let script = Script::<Outcome>::each(move |_| {
             in_poll.send(()).unwrap();
             may_go.recv().unwrap();
-            Poll::Ready(Err("reset"))
+            Poll::Ready(Err(Why("reset")))
         })
         .on_drop(move || seen_in_drop.store(waker_in_drop.wakes(), SeqCst));
         let driver = session.drive(script);
@@ -293,7 +292,7 @@ fn r10_an_echo_that_waits_is_registered_once() {
                 task.registered()
             },
         );
-        assert!(registered <= 2, "{registered}: one place among the waiters, one for the poll");
+        assert!(registered <= 2, "{registered}: one registration with the session, one with the poll");
     });
 }
 
@@ -350,12 +349,13 @@ fn r04_a_busy_sibling_lets_no_echo_through() {
         let outcome = in_a_poll(
             &session,
             move || drop(reply.take()),
-            Poll::Ready(Err("reset")),
+            Poll::Ready(Err(Why("reset"))),
             |leave| {
                 task.pending(&mut request);
                 // The writer is polled, and has nothing to do. (Or the driver of any child in the family.)
                 let mut writer = pin!(session.drive(script![Pending::<Outcome>]));
                 TestWaker::new().pending(&mut writer);
+                assert_eq!(task.wakes(), 0, "it waits for another driver's poll");
                 if let Poll::Ready(outcome) = task.poll(&mut request) {
                     return outcome;
                 }
@@ -364,7 +364,33 @@ fn r04_a_busy_sibling_lets_no_echo_through() {
             },
         );
         let error = outcome.unwrap_err();
-        assert_eq!(error.cause().expect("the echo hides the cause").error(), Some(&"reset"));
+        assert_eq!(error.cause().expect("the echo hides the cause").error(), Some(&Why("reset")));
+    });
+}
+
+#[test]
+fn r04_an_error_that_is_no_echo_waits_for_no_poll() {
+    no_deadlock(|| {
+        let session = Text::new();
+        let task = TestWaker::new();
+        in_a_poll(
+            &session,
+            || (),
+            Poll::Ready(Err(Why("reset"))),
+            |leave| {
+                let is_echo = |error: &&str| *error == "channel closed";
+                let request = script![Ready(Err::<u8, _>("404"))].try_supervised_if(&session, is_echo);
+                let error = task.ready(&mut pin!(request)).unwrap_err();
+                assert_eq!(error.into_parts(), (Some("404"), None));
+                assert_eq!(task.clones(), 0);
+                let request = script![Ready(Err::<u8, _>("channel closed"))];
+                let mut request = pin!(request.try_supervised_if(&session, is_echo));
+                task.pending(&mut request);
+                leave();
+                let error = task.ready(&mut request).unwrap_err();
+                assert_eq!(error.cause().unwrap().error(), Some(&Why("reset")));
+            },
+        );
     });
 }
 
@@ -386,7 +412,7 @@ fn r13_a_stream_cut_short_inside_the_drivers_last_poll_says_so() {
         in_a_poll(
             &session,
             move || drop(sender.take()),
-            Poll::Ready(Err("reset")),
+            Poll::Ready(Err(Why("reset"))),
             |leave| {
                 let mut item = next(&task, stream.as_mut());
                 leave();
@@ -394,7 +420,7 @@ fn r13_a_stream_cut_short_inside_the_drivers_last_poll_says_so() {
                     item = next(&task, stream.as_mut());
                 }
                 match item {
-                    Poll::Ready(Some(Err(ended))) => assert_eq!(ended.cause().error(), Some(&"reset")),
+                    Poll::Ready(Some(Err(ended))) => assert_eq!(ended.cause().error(), Some(&Why("reset"))),
                     Poll::Ready(None) => panic!("a bare end, and {:?}", session.cause()),
                     other => panic!("{other:?}"),
                 }
@@ -404,14 +430,69 @@ fn r13_a_stream_cut_short_inside_the_drivers_last_poll_says_so() {
 }
 
 #[test]
+fn r13_a_stream_that_ends_inside_a_drivers_last_poll_waits_for_what_that_brings() {
+    // Finished, and still alive: then the end is what it seems to be.
+    for ends in [Poll::Ready(Ok(())), Poll::Pending] {
+        no_deadlock(move || {
+            let session = Text::new();
+            let (sender, items) = queue::unbounded::<u8>();
+            let mut sender = Some(sender);
+            let task = TestWaker::new();
+            let mut stream = pin!(SupervisedStreamExt::supervised(items, &session));
+            in_a_poll(
+                &session,
+                move || drop(sender.take()),
+                ends,
+                |leave| {
+                    assert!(next(&task, stream.as_mut()).is_pending());
+                    assert!(next(&task, stream.as_mut()).is_pending(), "polled for another reason");
+                    leave();
+                    assert!(task.wakes() > 0);
+                    assert!(matches!(next(&task, stream.as_mut()), Poll::Ready(None)));
+                    assert_eq!(task.registered(), 0);
+                },
+            );
+        });
+    }
+}
+
+#[test]
+fn r04_an_items_error_from_inside_the_last_poll_gets_its_cause() {
+    no_deadlock(|| {
+        let session = Text::new();
+        let (sender, items) = queue::unbounded::<Result<u8, &str>>();
+        let task = TestWaker::new();
+        let mut stream = pin!(items.try_supervised(&session));
+        in_a_poll(
+            &session,
+            move || sender.unbounded_send(Err("closed")).unwrap(),
+            Poll::Ready(Err(Why("reset"))),
+            |leave| {
+                assert!(next(&task, stream.as_mut()).is_pending());
+                assert!(next(&task, stream.as_mut()).is_pending(), "polled for another reason");
+                assert_eq!(task.registered(), 2, "with the session, and with the poll");
+                leave();
+                assert!(task.wakes() > 0);
+                let Poll::Ready(Some(Err(failed))) = next(&task, stream.as_mut()) else { panic!() };
+                assert_eq!(failed.cause().unwrap().error(), Some(&Why("reset")));
+                assert_eq!(failed.request_error(), Some(&"closed"));
+                assert!(matches!(next(&task, stream.as_mut()), Poll::Ready(None)));
+                assert_eq!(task.registered(), 0);
+            },
+        );
+    });
+}
+
+#[test]
 fn r04_a_child_whose_parent_has_ended_lets_no_echo_through() {
-    // The parent's verdict is out, and its waiters are being woken: first its driver, then the child. The
-    // driver, woken, drops its connection at once; the echo reaches a request of the child before its turn.
+    // The parent's verdict is out, and wakers are being woken: the parent's first, then the child's. The driver,
+    // woken, drops its connection at once; the echo reaches a request of the child before its turn.
     let parent = Text::new();
     let (reply, answer) = oneshot::channel::<u8>();
-    let driver = parent.drive(Script::<()>::never().on_drop(move || drop(reply)));
+    let driver = parent.drive(Script::<Outcome>::never().on_drop(move || drop(reply)));
+    type Map = fn(Outcome) -> Option<Cause<Why>>;
     type Pair =
-        (Pin<Box<Driver<Script<()>, &'static str>>>, Pin<Box<TrySupervised<oneshot::Receiver<u8>, Text>>>);
+        (Pin<Box<Driver<Script<Outcome>, Why, Map>>>, Pin<Box<TrySupervised<oneshot::Receiver<u8>, Text>>>);
     let slot = Arc::new(Mutex::new(None::<Pair>));
     let (inside, request_task) = (Arc::clone(&slot), TestWaker::new());
     let outcome = Arc::new(Mutex::new(None));
@@ -429,9 +510,9 @@ fn r04_a_child_whose_parent_has_ended_lets_no_echo_through() {
     let mut request = Box::pin(answer.try_supervised(child.clone()));
     TestWaker::new().pending(&mut request);
     *slot.lock().unwrap() = Some((driver, request));
-    assert!(parent.fail("reset"));
+    assert!(parent.fail(Why("reset")));
     let error = outcome.lock().unwrap().take().unwrap().unwrap_err();
-    assert_eq!(error.cause().expect("the echo hides the cause").error(), Some(&"reset"));
+    assert_eq!(error.cause().expect("the echo hides the cause").error(), Some(&Why("reset")));
 }
 
 #[test]
@@ -454,7 +535,7 @@ fn r13_a_stream_of_a_child_whose_parent_has_ended_ends_with_the_cause() {
     let mut stream = Box::pin(SupervisedStreamExt::supervised(items, child));
     assert!(next(&TestWaker::new(), stream.as_mut()).is_pending());
     *slot.lock().unwrap() = Some((sender, stream));
-    parent.fail("reset");
+    parent.fail(Why("reset"));
     let item = seen.lock().unwrap().take().unwrap();
     assert!(matches!(item, Poll::Ready(Some(Err(_)))), "{item:?}");
 }

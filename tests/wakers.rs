@@ -7,9 +7,9 @@ use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
-use support::{Log, Script, TestWaker, no_deadlock, panic_of, script};
+use support::{Log, Outcome, Script, TestWaker, Why, no_deadlock, panic_of, script};
 
-type Text = Session<&'static str>;
+type Text = Session<Why>;
 type Request = Pin<Box<Supervised<Script<u8>, Text>>>;
 type Slot = Option<(Request, Log)>;
 
@@ -29,15 +29,15 @@ fn r11_one_panicking_waker_among_five_strands_nobody() {
         for (task, (request, _)) in tasks.iter().zip(&mut requests) {
             task.pending(request);
         }
-        assert!(session.fail("gone"), "`fail` returns, and says that it was first");
+        assert!(session.fail(Why("gone")), "`fail` returns, and says that it was first");
         assert_eq!(tasks.each_ref().map(TestWaker::wakes), [1; 5]);
         assert_eq!(tasks.each_ref().map(TestWaker::registered), [0; 5]);
         for (task, (request, log)) in tasks.iter().zip(&mut requests) {
-            assert_eq!(task.ready(request).unwrap_err().cause().error(), Some(&"gone"));
+            assert_eq!(task.ready(request).unwrap_err().cause().error(), Some(&Why("gone")));
             assert_eq!((log.polls(), log.drops()), (2, 1));
         }
         assert!(!session.close(), "the session is usable");
-        assert_eq!(TestWaker::new().ready(&mut pin!(session.ended())).error(), Some(&"gone"));
+        assert_eq!(TestWaker::new().ready(&mut pin!(session.ended())).error(), Some(&Why("gone")));
     }
 }
 
@@ -63,7 +63,7 @@ fn r11_a_panicking_waker_while_its_reporter_is_unwinding() {
     tasks[0].pending(&mut one);
     tasks[1].pending(&mut two);
     let said = panic_of(|| {
-        let _driver = session.drive(Script::<()>::never());
+        let _driver = session.drive(Script::<Outcome>::never());
         panic!("the first panic");
     });
     assert_eq!(said, "the first panic");
@@ -84,7 +84,7 @@ fn r11_a_wakers_panic_payload_may_panic_too() {
     let (mut one, mut two) = (request(&session).0, request(&session).0);
     tasks[0].pending(&mut one);
     tasks[1].pending(&mut two);
-    assert!(session.fail("gone"));
+    assert!(session.fail(Why("gone")));
     assert_eq!(tasks[1].wakes(), 1);
 }
 
@@ -113,7 +113,7 @@ fn r11_a_waker_whose_clone_panics_leaves_everything_as_it_was() {
     armed.store(false, SeqCst);
     bad.pending(&mut one);
     assert_eq!((bad.registered(), good.registered()), (1, 1));
-    session.fail("gone");
+    session.fail(Why("gone"));
     assert_eq!((bad.wakes(), good.wakes()), (1, 1));
     assert!(one_log.drops() == 0 && bad.ready(&mut one).is_err() && one_log.drops() == 1);
 }
@@ -125,7 +125,7 @@ fn r03_a_request_that_was_polled_never_counts_as_unstarted() {
     let bad = TestWaker::on_clone(|| panic!("this clone panics"));
     let (mut one, log) = request(&session);
     panic_of(|| bad.poll(&mut one));
-    session.fail("gone");
+    session.fail(Why("gone"));
     let ended = TestWaker::new().ready(&mut one).unwrap_err();
     assert!(ended.request_started(), "it was polled {} times", log.polls());
 
@@ -140,7 +140,7 @@ fn r03_a_request_that_was_polled_never_counts_as_unstarted() {
     let mut request = pin!(request.supervised(&session));
     let task = TestWaker::new();
     panic_of(|| task.poll(&mut request));
-    session.fail("gone");
+    session.fail(Why("gone"));
     assert!(task.ready(&mut request).unwrap_err().request_started());
 }
 
@@ -152,12 +152,12 @@ fn r11_a_waker_that_calls_the_session_from_inside_wake() {
         let task = TestWaker::on_wake({
             let (session, seen) = (session.clone(), Arc::clone(&seen));
             move || {
-                assert!(!session.fail("again") && !session.close() && session.is_ended());
+                assert!(!session.fail(Why("again")) && !session.close() && session.is_ended());
                 let mut ended = pin!(session.ended());
                 let cause = TestWaker::new().ready(&mut ended);
                 seen.lock().unwrap().push(*cause.error().unwrap());
                 assert!(session.child().is_ended());
-                drop(session.drive(Script::<()>::untouched()));
+                drop(session.drive(Script::<Outcome>::untouched()));
             }
         });
         let others: Vec<_> = (0..4).map(|_| TestWaker::new()).collect();
@@ -165,8 +165,8 @@ fn r11_a_waker_that_calls_the_session_from_inside_wake() {
         for (ended, task) in waiting.iter_mut().zip([&others[0], &others[1], &task, &others[2], &others[3]]) {
             task.pending(ended);
         }
-        assert!(session.fail("first"));
-        assert_eq!(*seen.lock().unwrap(), ["first"]);
+        assert!(session.fail(Why("first")));
+        assert_eq!(*seen.lock().unwrap(), [Why("first")]);
         assert!(others.iter().all(|other| other.wakes() == 1));
     });
 }
@@ -197,7 +197,7 @@ fn r11_a_waker_that_polls_and_drops_other_requests_from_inside_wake() {
         for (slot, other) in slots.lock().unwrap().iter_mut().zip(&others) {
             other.pending(&mut slot.as_mut().unwrap().0);
         }
-        assert!(session.fail("gone"));
+        assert!(session.fail(Why("gone")));
         assert_eq!(task.wakes(), 1);
         assert!(others.iter().all(|other| other.registered() == 0));
         assert!(task.ready(&mut waiting).is_err());
@@ -216,7 +216,7 @@ fn r11_a_waker_whose_drop_calls_the_session() {
                     dropped.fetch_add(1, SeqCst);
                     TestWaker::new().poll(&mut pin!(session.ended())).is_ready();
                     if end_by_drop {
-                        session.fail("from a waker's drop");
+                        session.fail(Why("from a waker's drop"));
                     }
                 }
             });
@@ -227,14 +227,14 @@ fn r11_a_waker_whose_drop_calls_the_session() {
             bad.pending(&mut one);
             let replaced = good.poll(&mut one);
             assert_eq!(dropped.load(SeqCst), 1);
-            // Ended inside the very poll that registered another waker: nobody may sleep on that.
+            // Ended inside the very poll that registered another waker: no task may sleep on that.
             assert!(replaced.is_ready() || good.wakes() == usize::from(end_by_drop));
             if !end_by_drop {
                 // Unregistered by a drop, and by the end.
                 bad.pending(&mut one);
                 drop(one);
                 assert_eq!(dropped.load(SeqCst), 2);
-                session.fail("gone");
+                session.fail(Why("gone"));
             }
             assert_eq!(sibling.wakes(), 1);
             assert!(sibling.ready(&mut two).is_err());
@@ -273,7 +273,7 @@ fn r11_waking_a_task_of_a_dead_executor_drops_it_and_that_unregisters() {
             let mut task = orphan.0.lock().unwrap();
             assert!(task.as_mut().unwrap().as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         }
-        drop(session.drive(Script::<()>::never()));
+        drop(session.drive(Script::<Outcome>::never()));
         let mut ended = pin!(session.ended());
         assert!(matches!(last.ready(&mut ended), Cause::Dropped));
         assert!(logs.iter().all(|log| log.drops() == 1), "woken by the end, dropped by the wake");
@@ -286,7 +286,7 @@ fn r11_streams_and_drivers_are_woken_past_a_panicking_waker() {
     let tasks = [TestWaker::new(), TestWaker::panicking(), TestWaker::new()];
     let mut stream = Box::pin(SupervisedStreamExt::supervised(futures::stream::pending::<u8>(), &session));
     let mut bad = request(&session).0;
-    let script = script![Pending::<()>];
+    let script = script![Pending::<Outcome>];
     let log = script.log();
     let mut driver = pin!(session.drive(script));
     assert!(

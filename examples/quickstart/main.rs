@@ -162,7 +162,7 @@ async fn mcp_over_http(report: &mut Report) -> Result<(), Error> {
         report.reply("hello", &hello, "sent afterwards: the session goes on", true);
     };
     // Spawning the driver would do as well.
-    driver.with(app).await;
+    driver.run_until(app).await;
     Ok(())
 }
 
@@ -179,7 +179,7 @@ async fn mcp_over_stdio(report: &mut Report) -> Result<(), Error> {
         report.server_exited("die", &die, Delivery::MaybeSent);
         report.server_exited("hello", &later, Delivery::NotSent);
     };
-    driver.with(app).await;
+    driver.run_until(app).await;
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use super::protocol::meta::with_meta;
 use super::protocol::modern::LOG_LEVEL;
 use super::transport::{Outgoing, Routing, Tracking};
 use super::visits::VISIT_REQUIRED;
-use crate::{Cause, RequestFailed, SessionEnded, SupervisedExt};
+use crate::SupervisedExt;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use std::borrow::Cow;
@@ -77,14 +77,14 @@ impl Client {
             let cancellable = !inbox.is_handshaking() && !by_drop;
             let call = match PendingCall::begin(shared, &retracted, cancellable, options) {
                 Ok(call) => call,
-                Err(error) => return Ok(Err(error)),
+                Err(error) => return Err(error),
             };
             let mut deadline = Deadline::new(inbox, options.silence_limit(), total);
             let params = call.params(params, options, meta);
             let body = message::encode_request(call.id, method, params.as_deref());
             let message = Outgoing { id: Some(call.id), method: Some(method.to_owned()), body, routing };
             let mut sending = Some(shared.transport.send_tracked(message, &call.tracking, inbox));
-            let result = poll_fn(|cx| {
+            poll_fn(|cx| {
                 if let Some(send) = &mut sending {
                     if let Poll::Ready(sent) = send.as_mut().poll(cx) {
                         sending = None;
@@ -100,12 +100,11 @@ impl Client {
                     .poll_deadline(call.id, &mut deadline)
                     .map(|()| Err(timed_out(&deadline, options)))
                     .map_err(|error| error.after_losing(call.tracking.take_lost()))
-            });
-            own_or_echo(result.await)
+            })
+            .await
         };
-        let result = request.try_supervised(inbox.session()).await;
-        settled(inbox, result)
-            .map_err(|failed| Error::from_request(failed, retracted.load(Ordering::Relaxed)))
+        let result = request.try_supervised_if(inbox.session(), may_be_echo).await;
+        result.map_err(|failed| Error::from_request(failed, retracted.load(Ordering::Relaxed)))
     }
 
     /// The same for a message that has no reply: sends it and shares the session's fate.
@@ -125,10 +124,10 @@ impl Client {
         let tracking = Tracking::default();
         let send = async {
             let sending = shared.transport.send_tracked(message, &tracking, inbox);
-            own_or_echo(in_time(inbox, limit, sending).await)
+            in_time(inbox, limit, sending).await
         };
-        let result = send.try_supervised(inbox.session()).await;
-        settled(inbox, result).map(drop).map_err(|failed| Error::from_request(failed, tracking.is_unsent()))
+        let result = send.try_supervised_if(inbox.session(), may_be_echo).await;
+        result.map(drop).map_err(|failed| Error::from_request(failed, tracking.is_unsent()))
     }
 
     /// Waits, but not longer than the session lives.
@@ -142,27 +141,10 @@ impl Client {
     }
 }
 
-/// What a connection that fails says may be the echo of its session's end: that is an `Err`, which
-/// `try_supervised` keeps until the end is known. Anything else is the call's own, a deadline above all: it waits
-/// for nobody, so it is a success of sorts.
-fn own_or_echo<T>(result: Result<T, Error>) -> Result<Result<T, Error>, Error> {
-    match result {
-        Err(error) if matches!(error.kind(), ErrorKind::Io(_)) => Err(error),
-        result => Ok(result),
-    }
-}
-
-/// The same undone. Where the session has ended, its cause goes with the call's own error.
-fn settled<T>(
-    inbox: &Inbox,
-    result: Result<Result<T, Error>, RequestFailed<Error, Cause<Error>>>,
-) -> Result<T, RequestFailed<Error, Cause<Error>>> {
-    result?.map_err(|own| match inbox.session().cause() {
-        None => RequestFailed::Request(own),
-        Some(cause) => {
-            RequestFailed::SessionEnded { ended: SessionEnded::after_start(cause), request: Some(own) }
-        }
-    })
+/// What a connection that fails says may be the echo of its session's end. Anything else is the call's own, a
+/// deadline above all: it waits for nobody.
+fn may_be_echo(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Io(_))
 }
 
 fn timed_out(deadline: &Deadline, options: &CallOptions) -> Error {

@@ -3,7 +3,7 @@
 use super::builder::{Builder, Config};
 use super::call::params_of;
 use super::connect::{Mode, Plan, Refusal};
-use super::driver::Driver;
+use super::driver::{Driver, RunUntil};
 use super::era::Known;
 use super::error::{Error, InvalidInput};
 use super::inbox::Inbox;
@@ -17,10 +17,7 @@ use super::types::{InitializeResult, Json};
 use crate::Session;
 use serde::Serialize;
 use std::fmt;
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::{Arc, OnceLock, Weak};
-use std::task::Poll;
 
 /// A connected MCP client. Cheap to clone; clones share one session.
 ///
@@ -76,7 +73,7 @@ impl Client {
     /// pollster::block_on(async {
     ///     let (client, driver) = Client::connect(Http::new("http://localhost:8080/mcp")?).await?;
     ///     driver
-    ///         .with(async {
+    ///         .run_until(async {
     ///             for tool in client.list_tools().await? {
     ///                 println!("{}", tool.name);
     ///             }
@@ -271,16 +268,8 @@ impl Client {
 
     /// The handshake or what is in its place, with the driver polled beside it.
     async fn shake_hands(&self, plan: Plan, driver: &mut Driver) -> Result<Known, Refusal> {
-        let mut handshake = pin!(self.agree_in_time(plan));
-        poll_fn(|cx| {
-            if let Poll::Ready(result) = handshake.as_mut().poll(cx) {
-                return Poll::Ready(result);
-            }
-            // Should it end now, the handshake is woken with the cause.
-            let _ = driver.poll_contained(cx);
-            Poll::Pending
-        })
-        .await
+        // If the driver ends now, the handshake is woken with the cause.
+        RunUntil::new(driver, self.agree_in_time(plan)).await
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 /// Future that runs a [`Client`](super::Client)'s connection. Spawn it anywhere, or use
-/// [`with`](Self::with).
+/// [`run_until`](Self::run_until).
 ///
 /// It resolves when the session has ended and the transport is released: in an orderly way after
 /// [`Client::close`](super::Client::close) or when the last client was dropped, at once after a
@@ -30,8 +30,7 @@ use std::task::{Context, Poll};
 /// sockets are closed, a child's process group is killed. It needs no runtime.
 ///
 /// **Panics:** a panic in a transport is the session's cause
-/// ([`Cause::Panicked`](crate::Cause::Panicked)) and goes on in whoever polls this. During the
-/// handshake and in [`with`](Self::with) it is the cause only. What the application hands in to be told or
+/// ([`Cause::Panicked`](crate::Cause::Panicked)), and unwinds nowhere. What the application hands in to be told or
 /// asked something (handlers, the event hook) is called here, too, and a panic there hurts nobody: a
 /// handler's is an error for the server, any other is reported by the panic hook and nothing more.
 #[must_use = "a client's calls wait until its driver is polled"]
@@ -44,32 +43,13 @@ impl Driver {
         Self { run: Some(Box::pin(drive(shared))) }
     }
 
-    pub(crate) fn poll_unpin(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(run) = &mut self.run else { return Poll::Ready(()) };
-        let poll = run.as_mut().poll(cx);
-        if poll.is_ready() {
-            self.run = None;
-        }
-        poll
-    }
-
-    /// Polls it; a panic ends it, and is told by the session alone.
-    pub(crate) fn poll_contained(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        catch_unwind(AssertUnwindSafe(|| self.poll_unpin(cx))).unwrap_or_else(|_| {
-            // What a panic left broken is dropped here, and seen by nobody.
-            self.run = None;
-            Poll::Ready(())
-        })
-    }
-
-    /// Runs `app` and this driver in one task, and resolves to `app`'s output.
+    /// Runs this driver until `app` is done, in one task, and resolves to `app`'s output.
     ///
     /// The driver is dropped then, which ends the session; let `app` end with
-    /// [`Client::close`](super::Client::close) for an orderly end. Should the session end first, `app`
-    /// goes on and its calls get the cause, also if that is a panic: only a driver that is polled by
-    /// itself unwinds.
-    pub fn with<A: Future>(self, app: A) -> With<A> {
-        With { app, driver: self }
+    /// [`Client::close`](super::Client::close) for an orderly end. If the session ends first, `app`
+    /// goes on and its calls get the cause.
+    pub fn run_until<A: Future>(self, app: A) -> RunUntil<Self, A> {
+        RunUntil::new(self, app)
     }
 }
 
@@ -77,7 +57,14 @@ impl Future for Driver {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.poll_unpin(cx)
+        let Some(run) = &mut self.run else { return Poll::Ready(()) };
+        // A panic in what follows the session's end; those before it are contained by the session's driver. What
+        // it left broken is dropped here, and seen by nothing.
+        let poll = catch_unwind(AssertUnwindSafe(|| run.as_mut().poll(cx))).unwrap_or(Poll::Ready(()));
+        if poll.is_ready() {
+            self.run = None;
+        }
+        poll
     }
 }
 
@@ -88,30 +75,50 @@ impl fmt::Debug for Driver {
 }
 
 pin_project! {
-    /// Future for [`Driver::with`]. The application is polled first; a driver that has resolved is not
-    /// polled again.
+    /// Future for [`Driver::run_until`] and [`ReconnectingDriver::run_until`](super::ReconnectingDriver::run_until).
     ///
-    /// **Drop:** drops both; see [`Driver`].
+    /// **Fairness, ties:** both are polled in every poll and take turns in going first, so neither starves the
+    /// other. An output of the application is returned in the poll that finds it.
+    ///
+    /// **Cancel safety, drop:** drops both; see [`Driver`].
     #[must_use = "futures do nothing unless polled"]
     #[derive(Debug)]
-    pub struct With<A> {
+    pub struct RunUntil<D, A> {
         #[pin]
         app: A,
-        driver: Driver,
+        // `None` when it has resolved, or the application has.
+        driver: Option<D>,
+        driver_first: bool,
     }
 }
 
-impl<A: Future> Future for With<A> {
+impl<D, A> RunUntil<D, A> {
+    pub(crate) fn new(driver: D, app: A) -> Self {
+        Self { app, driver: Some(driver), driver_first: false }
+    }
+}
+
+impl<D: Future<Output = ()> + Unpin, A: Future> Future for RunUntil<D, A> {
     type Output = A::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<A::Output> {
         let this = self.project();
-        if let Poll::Ready(output) = this.app.poll(cx) {
-            this.driver.run = None;
-            return Poll::Ready(output);
+        let mut drive = |cx: &mut Context<'_>| {
+            if this.driver.as_mut().is_some_and(|driver| Pin::new(driver).poll(cx).is_ready()) {
+                *this.driver = None;
+            }
+        };
+        let driver_first = std::mem::replace(this.driver_first, !*this.driver_first);
+        if driver_first {
+            drive(cx);
         }
-        let _ = this.driver.poll_contained(cx);
-        Poll::Pending
+        let poll = this.app.poll(cx);
+        match poll {
+            Poll::Ready(_) => *this.driver = None,
+            Poll::Pending if !driver_first => drive(cx),
+            Poll::Pending => {}
+        }
+        poll
     }
 }
 
@@ -119,8 +126,7 @@ async fn drive(shared: Arc<Shared>) {
     // Declared first, so dropped last: the verdict is published before the transport goes.
     let mut end = End { shared: &shared, aborts: true };
     let session = shared.inbox.session();
-    session.drive(pump(&shared)).await;
-    if session.cause().is_some_and(|cause| cause.is_closed()) {
+    if session.drive(pump(&shared)).await.is_orderly() {
         // Whoever else closes goes on if this is dropped.
         end.aborts = false;
         if let Some(closing) = shared.help_close() {

@@ -194,10 +194,10 @@ impl Error {
 
     /// What a supervised request's failure looks like to its caller.
     pub(crate) fn from_request(failed: RequestFailed<Self, Cause<Self>>, not_written: bool) -> Self {
-        match failed {
-            RequestFailed::Request(error) if not_written => error.not_sent(),
-            RequestFailed::Request(error) => error,
-            RequestFailed::SessionEnded { ended, request } => {
+        match failed.into_parts() {
+            (Some(error), None) if not_written => error.not_sent(),
+            (Some(error), None) => error,
+            (request, Some(ended)) => {
                 let delivery = match &request {
                     _ if !ended.request_started() || not_written => Delivery::NotSent,
                     Some(request) => request.delivery(),
@@ -210,6 +210,7 @@ impl Error {
                 let lost = SessionLost { cause: ended.into_cause(), request };
                 Self::new(ErrorKind::SessionEnded(lost), delivery)
             }
+            (None, None) => unreachable!("a failed request has a reason"),
         }
     }
 

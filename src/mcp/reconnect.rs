@@ -6,7 +6,7 @@
 
 use super::builder::Builder;
 use super::client::Client;
-use super::driver::Driver;
+use super::driver::{Driver, RunUntil};
 use super::error::Error;
 use super::joint::{Joint, Part};
 use super::transport::Transport;
@@ -15,7 +15,7 @@ use crate::Cause;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// A client whose session is replaced when it has ended. Cheap to clone.
 ///
@@ -30,7 +30,7 @@ use std::task::{Context, Poll};
 /// let http = Http::new("http://localhost:8080/mcp")?;
 /// let (clients, driver) = Reconnecting::connect(Client::builder(), http).await?;
 /// driver
-///     .with(async {
+///     .run_until(async {
 ///         // Should the server have forgotten the session, this is a new one.
 ///         let client = clients.client().await?;
 ///         client.call_tool("add", serde_json::json!({"a": 1, "b": 2})).await?;
@@ -109,7 +109,7 @@ impl Reconnecting {
         loop {
             let (client, attempt, left_over) = shared.state.with(|state| {
                 let client = state.client.clone().expect("there is a handle");
-                let failed = client.session().cause().is_some_and(|cause| !cause.is_closed());
+                let failed = client.session().cause().is_some_and(|cause| !cause.is_orderly());
                 if !failed || state.gone {
                     return (client, None, None);
                 }
@@ -176,47 +176,10 @@ pub struct ReconnectingDriver {
 }
 
 impl ReconnectingDriver {
-    /// Runs `app` and this driver in one task, and resolves to `app`'s output; as
-    /// [`Driver::with`](super::Driver::with).
-    pub async fn with<A: Future>(mut self, app: A) -> A::Output {
-        let mut app = std::pin::pin!(app);
-        std::future::poll_fn(|cx| {
-            if let Poll::Ready(output) = app.as_mut().poll(cx) {
-                return Poll::Ready(output);
-            }
-            let _ = self.poll_with(cx, |driver, cx| driver.poll_contained(cx));
-            Poll::Pending
-        })
-        .await
-    }
-
-    fn poll_with(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut poll: impl FnMut(&mut Driver, &mut Context<'_>) -> Poll<()>,
-    ) -> Poll<()> {
-        loop {
-            if let Some(driver) = &mut self.driver {
-                if poll(driver, cx).is_pending() {
-                    return Poll::Pending;
-                }
-                self.driver = None;
-            }
-            // A new one; or none any more.
-            let next = self.shared.state.poll(cx, |state| match state.driver.take() {
-                None => {
-                    let cause = state.client.as_ref().map(|client| client.session().cause());
-                    let over = cause.is_none_or(|cause| cause.is_some_and(|cause| cause.is_closed()));
-                    over.then_some(None)
-                }
-                driver => Some(driver),
-            });
-            match next {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(None) => return Poll::Ready(()),
-                Poll::Ready(driver) => self.driver = driver,
-            }
-        }
+    /// Runs this driver until `app` is done, in one task, and resolves to `app`'s output; as
+    /// [`Driver::run_until`](super::Driver::run_until).
+    pub fn run_until<A: Future>(self, app: A) -> RunUntil<Self, A> {
+        RunUntil::new(self, app)
     }
 }
 
@@ -224,7 +187,25 @@ impl Future for ReconnectingDriver {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.poll_with(cx, Driver::poll_unpin)
+        loop {
+            if let Some(driver) = &mut self.driver {
+                ready!(Pin::new(driver).poll(cx));
+                self.driver = None;
+            }
+            // A new one; or none any more.
+            let next = self.shared.state.poll(cx, |state| match state.driver.take() {
+                None => {
+                    let cause = state.client.as_ref().map(|client| client.session().cause());
+                    let over = cause.is_none_or(|cause| cause.is_some_and(|cause| cause.is_orderly()));
+                    over.then_some(None)
+                }
+                driver => Some(driver),
+            });
+            match ready!(next) {
+                None => return Poll::Ready(()),
+                driver => self.driver = driver,
+            }
+        }
     }
 }
 

@@ -88,10 +88,10 @@ fn echo<const PUBLISH_FIRST: bool>() {
     let driver = session.clone();
     let other = thread::spawn(move || {
         if PUBLISH_FIRST {
-            driver.fail("reset");
+            driver.fail(Why("reset"));
         }
         drop(sender);
-        driver.fail("reset");
+        driver.fail(Why("reset"));
     });
     let task = Task::new();
     let mut request = pin!(receiver.try_supervised(&session));
@@ -119,18 +119,18 @@ fn a_session_with_everybody() {
     let driver = session.drive(std::future::poll_fn(move |_| {
         first.settle(Ok(7));
         assert!(rest.len() == 2);
-        Poll::Ready(Err("reset"))
+        Poll::Ready(Err(Why("reset")))
     }));
-    let mut threads = vec![thread::spawn(move || block_on(driver))];
+    let mut threads = vec![thread::spawn(move || drop(block_on(driver)))];
     for (number, receiver) in receivers.into_iter().enumerate() {
         let session = session.clone();
         threads.push(thread::spawn(move || match block_on(receiver.try_supervised(session)) {
             Ok(reply) => assert_eq!((number, reply), (0, 7)),
-            Err(error) => assert_eq!(error.cause().unwrap().error(), Some(&"reset")),
+            Err(error) => assert_eq!(error.cause().unwrap().error(), Some(&Why("reset"))),
         }));
     }
     let child = session.child();
-    threads.push(thread::spawn(move || assert!(block_on(child.ended()).error() == Some(&"reset"))));
+    threads.push(thread::spawn(move || assert!(block_on(child.ended()).error() == Some(&Why("reset")))));
     for thread in threads {
         thread.join().unwrap();
     }

@@ -1,20 +1,22 @@
-//! Who is waiting for a session's end, and how they are woken.
+//! The wakers of everything that waits for a session's end.
 //!
-//! A table of wakers in [`SHARDS`] independent slabs. A waiter keeps a [`Seat`]: which slot is its
-//! own, and which waker is in it, so that a poll with the same waker takes no lock.
+//! They are in one table, or, once two threads have met at its lock, in one of [`SHARDS`] more, by thread. A
+//! waiting future keeps a [`Registration`]: in which table and place its waker is, and which waker that is. So a
+//! poll with the same waker takes no lock.
 //!
 //! Invariants:
 //!
-//! 1. The verdict is latched *before* the first slab is emptied, and a waiter looks at the latch
-//!    again *while it holds its slab's lock*. So it is either in the slab when that is emptied, and
-//!    woken, or it sees the verdict: whoever locks the slab second knows what the first one did.
-//! 2. Once emptied, a slab stays empty (1 again), so the number of an old slot can never mean
-//!    somebody else's.
-//! 3. Only the owner of a seat gives its slot back, once: no generation counter is needed. After the verdict
-//!    it need not: nobody registers any more, and the slab is emptied or about to be.
-//! 4. No waker is cloned, woken or dropped under a lock. Waking and dropping run foreign code that
-//!    may lock the same slab (a waker that polls, or drops a task that unregisters).
-//! 5. While a seat is taken, the waker in its slot is alive and keeps its data pointer from being
+//! 1. The verdict is latched *before* the first table is emptied, and a future that registers looks at the
+//!    latch again *while it holds its table's lock*. So its waker is either in the table when that is emptied,
+//!    and woken, or the future sees the verdict: the second one to lock the table knows what the first one did.
+//! 2. The further tables are made under the lock of the first one. So either the end finds them when it has
+//!    emptied the first, or who made them has seen the verdict, and so does all that registers there.
+//! 3. Once emptied a table stays empty (1 again), so the number of an old place never means another future's.
+//! 4. Only the owner of a registration gives its place back, once: no generation counter is needed. After the
+//!    verdict it need not: nothing registers any more, and the table is emptied or about to be.
+//! 5. No waker is cloned, woken or dropped under a lock. Waking and dropping run foreign code that
+//!    may lock the same table (a waker that polls, or drops a task that deregisters).
+//! 6. While a registration is taken, the waker in its place is alive and keeps its data pointer from being
 //!    reused; so "same data, same vtable" means the same task. The identity is read off *our clone*,
 //!    as [`Waker::will_wake`] does. When the session's end consumes that clone the verdict is
 //!    already latched, and a poll looks there first: if it finds nothing, our clone and the waker of
@@ -22,137 +24,205 @@
 
 use super::slab::Slab;
 use crate::contain::contain;
-use crate::sync::{Mutex, MutexGuard, SHARDS, shard};
+use crate::sync::{Mutex, MutexGuard, OnceLock, SHARDS, shard};
 use std::ptr;
 use std::task::{RawWakerVTable, Waker};
 
-/// One shard to a cache line: two threads on one session do not fight over a line either.
+#[derive(Default)]
+pub(super) struct Registrations {
+    first: Mutex<Slab<Waker>>,
+    more: OnceLock<Box<[Shard; SHARDS]>>,
+}
+
+/// One to a cache line: two threads on one session do not fight over a line either.
 #[derive(Default)]
 #[repr(align(64))]
 struct Shard(Mutex<Slab<Waker>>);
 
-#[derive(Default)]
-pub(crate) struct Waiters {
-    shards: [Shard; SHARDS],
-}
-
-/// A waiter's place in the table. Empty until it first had to wait.
+/// Where a future's waker is. Empty until the future first had to wait.
 #[derive(Debug, Default)]
-pub(crate) struct Seat {
-    /// The registered waker's identity; `None` is an empty seat.
+pub(crate) struct Registration {
+    /// The registered waker's identity; `None` means that none is.
     vtable: Option<&'static RawWakerVTable>,
     /// The address only: kept as a number so that it takes no part in auto traits.
     data: usize,
-    pub(super) slot: u32,
-    shard: u8,
-    /// Whether the owner has begun what it waits with. Kept here because here is room for it.
+    pub(super) place: u32,
+    /// 0 is the first table.
+    table: u8,
+    /// Whether the request that waits with this was polled. It is kept here because here is room for it.
     pub(crate) started: bool,
 }
 
-impl Seat {
+impl Registration {
     #[inline]
-    pub(crate) fn is_taken(&self) -> bool {
+    pub(super) fn is_taken(&self) -> bool {
         self.vtable.is_some()
     }
 
-    /// Empties the seat and leaves its slot to [`Waiters::wake_all`], after the verdict. It may be woken once
-    /// more by that.
+    /// After the verdict: leaves the waker to [`Registrations::wake_all`], which may wake it once more.
     #[inline]
-    pub(crate) fn abandon(&mut self) {
+    pub(super) fn abandon(&mut self) {
         self.vtable = None;
     }
 
-    /// Whether the registered waker wakes the same task (invariant 5).
+    /// Whether the registered waker wakes the same task (invariant 6).
     #[inline]
-    pub(crate) fn will_wake(&self, waker: &Waker) -> bool {
-        // An empty seat's null is nobody's vtable: one comparison instead of two.
+    pub(super) fn will_wake(&self, waker: &Waker) -> bool {
+        // The null of an empty registration is no vtable's address: one comparison instead of two.
         let vtable = self.vtable.map_or(ptr::null(), ptr::from_ref);
         self.data == waker.data().addr() && ptr::eq(vtable, waker.vtable())
     }
 }
 
-// What every poll does is inlined there. Taking a seat and giving it back lock: they are calls, made by
-// `Inner`, so everything here is inlined into those.
-impl Waiters {
-    #[inline]
-    fn slab(&self, shard: usize) -> MutexGuard<'_, Slab<Waker>> {
-        // Always in range; the remainder says so to the compiler, and costs one instruction.
-        self.shards[shard % SHARDS].0.lock()
-    }
-
-    /// Puts `waker` in the seat, unless `ended` says so under the lock; then the seat stays as it is and
-    /// `false` is returned.
+// What every poll does is inlined there. Registering and deregistering lock: they are calls, made by `Inner`,
+// so everything here is inlined into those.
+impl Registrations {
+    /// Puts `waker` in a table, unless `ended` says so under the lock; then the registration stays as it is
+    /// and `false` is returned. The registration must not be taken.
     ///
     /// The waker comes as a clone: if cloning it panicked, nothing has changed.
     #[inline]
-    pub(crate) fn register(&self, seat: &mut Seat, waker: Waker, ended: impl Fn() -> bool) -> bool {
-        if seat.is_taken() { self.replace(seat, waker, ended) } else { self.enter(seat, waker, ended) }
+    pub(super) fn register(
+        &self,
+        registration: &mut Registration,
+        waker: Waker,
+        ended: impl Fn() -> bool,
+    ) -> bool {
+        match self.more.get() {
+            None => match self.first.try_lock() {
+                Some(first) => enter(first, 0, registration, waker, ended),
+                // Two threads have met. This one stays here, the next ones go to tables of their own.
+                None => enter(self.spread(), 0, registration, waker, ended),
+            },
+            Some(more) => self.register_in(more, registration, waker, ended),
+        }
     }
 
-    /// `register` for an empty seat: takes a slot.
-    #[inline(always)]
-    fn enter(&self, seat: &mut Seat, waker: Waker, ended: impl Fn() -> bool) -> bool {
-        let (shard, vtable) = (shard(), waker.vtable());
-        // These mean nothing yet: a seat is taken when it has a vtable.
-        seat.data = waker.data().addr();
-        // `SHARDS` is far below 256.
+    /// In the table of this thread.
+    #[inline(never)]
+    fn register_in(
+        &self,
+        more: &[Shard; SHARDS],
+        registration: &mut Registration,
+        waker: Waker,
+        ended: impl Fn() -> bool,
+    ) -> bool {
+        let shard = shard() % SHARDS;
+        // `SHARDS` is far below 255.
         #[allow(clippy::cast_possible_truncation, reason = "see the line above")]
-        let number = shard as u8;
-        seat.shard = number;
-        let mut slab = self.slab(shard);
-        if ended() {
-            return refused(slab, waker);
-        }
-        seat.slot = slab.insert(waker);
-        seat.vtable = Some(vtable);
-        true
+        let table = shard as u8 + 1;
+        enter(more[shard].0.lock(), table, registration, waker, ended)
     }
 
-    /// `register` for a taken seat: another waker in the same slot.
-    #[inline(always)]
-    fn replace(&self, seat: &mut Seat, waker: Waker, ended: impl Fn() -> bool) -> bool {
+    #[cold]
+    pub(super) fn spread(&self) -> MutexGuard<'_, Slab<Waker>> {
+        let first = self.first.lock();
+        self.more.get_or_init(Box::default);
+        first
+    }
+
+    /// [`register`](Self::register) for a registration that is taken: another waker in the same place.
+    #[inline]
+    pub(super) fn replace(
+        &self,
+        registration: &mut Registration,
+        waker: Waker,
+        ended: impl Fn() -> bool,
+    ) -> bool {
         let (data, vtable) = (waker.data().addr(), waker.vtable());
-        let mut slab = self.slab(usize::from(seat.shard));
+        let mut wakers = self.table(registration.table);
         if ended() {
-            return refused(slab, waker);
+            return refuse(wakers, waker);
         }
-        let replaced = slab.replace(seat.slot, waker);
-        (seat.data, seat.vtable) = (data, Some(vtable));
-        drop(slab);
+        let replaced = wakers.replace(registration.place, waker);
+        (registration.data, registration.vtable) = (data, Some(vtable));
+        drop(wakers);
         drop(replaced);
         true
     }
 
-    /// Empties a taken seat: after this the waker is gone from the table, and dropped by the caller.
-    #[inline(always)]
-    pub(crate) fn leave(&self, seat: &mut Seat) -> Option<Waker> {
-        seat.vtable = None;
-        self.slab(usize::from(seat.shard)).remove(seat.slot)
+    /// Takes the waker out. The caller drops it.
+    #[inline]
+    pub(super) fn deregister(&self, registration: &mut Registration) -> Option<Waker> {
+        registration.vtable = None;
+        self.table(registration.table).remove(registration.place)
     }
 
-    /// Wakes everyone and empties the table. The verdict must be latched before (invariant 1).
+    #[inline]
+    fn table(&self, number: u8) -> MutexGuard<'_, Slab<Waker>> {
+        if number == 0 {
+            return self.first.lock();
+        }
+        let more = self.more.get().expect("a number of theirs was given out");
+        // The remainder is the number itself, and tells the compiler that it is in range.
+        more[usize::from(number - 1) % SHARDS].0.lock()
+    }
+
+    /// Wakes all and empties the tables. The verdict must be latched before (invariant 1).
     ///
-    /// A waker that panics stops nobody: the panic has been reported by the panic hook, and the one
-    /// who ends the session is not to blame for it.
-    pub(crate) fn wake_all(&self) {
-        for shard in &self.shards {
-            let slab = std::mem::take(&mut *shard.0.lock());
-            for waker in slab.into_values() {
-                contain(|| waker.wake());
-            }
+    /// A waker that panics stops none of the others. The panic hook has reported it, and the caller, which
+    /// ends the session, is not to blame for it.
+    #[inline(always)]
+    pub(super) fn wake_all(&self) {
+        wake(&self.first);
+        if let Some(more) = self.more.get() {
+            wake_more(more);
         }
     }
 
     #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.0.lock().len()).sum()
+    pub(super) fn len(&self) -> usize {
+        let more = self.more.get().into_iter().flat_map(|more| &**more);
+        self.first.lock().len() + more.map(|shard| shard.0.lock().len()).sum::<usize>()
+    }
+}
+
+#[inline(always)]
+fn enter(
+    mut wakers: MutexGuard<'_, Slab<Waker>>,
+    table: u8,
+    registration: &mut Registration,
+    waker: Waker,
+    ended: impl Fn() -> bool,
+) -> bool {
+    let (data, vtable) = (waker.data().addr(), waker.vtable());
+    if ended() {
+        return refuse(wakers, waker);
+    }
+    registration.place = wakers.insert(waker);
+    registration.table = table;
+    (registration.data, registration.vtable) = (data, Some(vtable));
+    true
+}
+
+#[cold]
+fn wake_more(more: &[Shard; SHARDS]) {
+    for shard in more {
+        wake(&shard.0);
+    }
+}
+
+#[inline(always)]
+fn wake(table: &Mutex<Slab<Waker>>) {
+    let mut table = table.lock();
+    if !table.is_empty() {
+        let wakers = std::mem::take(&mut *table);
+        drop(table);
+        wake_each(wakers);
+    }
+}
+
+#[inline(never)]
+fn wake_each(wakers: Slab<Waker>) {
+    for waker in wakers.into_values() {
+        contain(|| waker.wake());
     }
 }
 
 /// The session has ended: the waker is not needed, and dropped after the lock.
 #[cold]
-fn refused(slab: MutexGuard<'_, Slab<Waker>>, waker: Waker) -> bool {
-    drop(slab);
+fn refuse(wakers: MutexGuard<'_, Slab<Waker>>, waker: Waker) -> bool {
+    drop(wakers);
     drop(waker);
     false
 }

@@ -38,7 +38,7 @@ pub(crate) async fn statuses(page: &mut Page) {
     });
     let http = Http::new(&refusing.url()).unwrap().token_provider(OneToken);
     let (client, driver) = legacy().connect(http).await.unwrap();
-    let error = driver.with(client.call_tool("broken", ())).await.unwrap_err();
+    let error = driver.run_until(client.call_tool("broken", ())).await.unwrap_err();
     page.add("401, and the caller's token provider has no other token", &error);
     page.add("403", &over_http(|call| call.respond("403 Forbidden", &[], "not for you")).await);
     let server = Server::start(|call| match (call.request.rpc(), call.request.tool()) {
@@ -50,7 +50,10 @@ pub(crate) async fn statuses(page: &mut Page) {
         _ => call.normal(),
     });
     let (client, driver) = legacy().connect(Http::new(&server.url()).unwrap()).await.unwrap();
-    page.add("404, without a session id", &driver.with(client.call_tool("broken", ())).await.unwrap_err());
+    page.add(
+        "404, without a session id",
+        &driver.run_until(client.call_tool("broken", ())).await.unwrap_err(),
+    );
     let expired = over_http(|call| call.respond("404 Not Found", &[], "session not found")).await;
     page.add("404 to a request with a session id: the session ends", &expired);
     page.add("405", &over_http(|call| call.respond("405 Method Not Allowed", &[], "")).await);
@@ -169,7 +172,7 @@ pub(crate) async fn replies(page: &mut Page) {
     let mut once = Limits::default();
     once.resumptions = 1;
     let (client, driver) = legacy().limits(once).connect(Http::new(&server.url()).unwrap()).await.unwrap();
-    let error = driver.with(client.call_tool("broken", ())).await.unwrap_err();
+    let error = driver.run_until(client.call_tool("broken", ())).await.unwrap_err();
     page.add("It ends after an event with an id, and `Limits::resumptions` (1 here) did not help", &error);
     page.add(
         "An event that is no message",

@@ -35,7 +35,7 @@ pub(crate) async fn call_over_http(
     });
     let (client, driver) = builder.connect(Http::new(&server.url()).unwrap()).await.unwrap();
     let client = client.with_options(options);
-    driver.with(client.call_tool("broken", ())).await.unwrap_err()
+    driver.run_until(client.call_tool("broken", ())).await.unwrap_err()
 }
 
 /// Connecting over HTTP, where the server does `fault` to `method`.
@@ -70,7 +70,7 @@ pub(crate) async fn call_over_a_pipe(
     });
     let (client, driver) = builder.connect(stdio).await.unwrap();
     let client = client.with_options(options);
-    driver.with(client.call_tool("broken", ())).await.unwrap_err()
+    driver.run_until(client.call_tool("broken", ())).await.unwrap_err()
 }
 
 /// A call while the server's process does `fault`, and the one after it.
@@ -81,7 +81,7 @@ pub(crate) async fn in_a_process(fault: fn(&Peer)) -> (Error, Error) {
     });
     let (client, driver) = legacy().connect(stdio).await.unwrap();
     driver
-        .with(async {
+        .run_until(async {
             let error = client.call_tool("broken", ()).await.unwrap_err();
             (error, client.ping().await.unwrap_err())
         })
@@ -109,7 +109,7 @@ pub(crate) async fn in_memory<T>(
     let call = async {
         let (client, driver) = builder.connect(transport).await?;
         let output = driver
-            .with(async {
+            .run_until(async {
                 let output = app(client.clone()).await;
                 client.close().await;
                 output

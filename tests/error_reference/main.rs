@@ -5,7 +5,7 @@
     feature = "mcp-stdio",
     feature = "mcp-http",
     feature = "mcp-tls",
-    feature = "tokio"
+    feature = "mcp-tokio"
 ))]
 
 #[path = "../fault/mod.rs"]

@@ -51,7 +51,7 @@ pub(crate) async fn limits(page: &mut Page) {
         client.close().await;
         error
     };
-    let (_, error) = driver.with(join(client.call_tool("held", ()), second)).await;
+    let (_, error) = driver.run_until(join(client.call_tool("held", ()), second)).await;
     page.add("More pending calls than allowed (1 here)", &error);
     let mut limits = Limits::default();
     limits.stray = 3;
@@ -86,7 +86,7 @@ pub(crate) async fn deadlines(page: &mut Page) {
         _ => lines::normal(peer, message),
     });
     let (client, driver) = legacy().timeouts(timeouts).connect(stdio).await.unwrap();
-    let error = driver.with(client.call_tool("held", ())).await.unwrap_err();
+    let error = driver.run_until(client.call_tool("held", ())).await.unwrap_err();
     page.add("A ping that is not answered, where a server is pinged: the session ends", &error);
 }
 
@@ -177,7 +177,7 @@ pub(crate) async fn ends(page: &mut Page) {
         server.arrival(|message| tool(message) == "held").await;
         process.kill();
     };
-    let (result, ()) = driver.with(join(client.call_tool("held", ()), killing)).await;
+    let (result, ()) = driver.run_until(join(client.call_tool("held", ()), killing)).await;
     page.add("The process is killed", &result.unwrap_err());
 
     page.add("The other end of a pipe is closed", &over_a_pipe(|peer, _| peer.hang_up()).await);
@@ -197,7 +197,7 @@ pub(crate) async fn ends(page: &mut Page) {
     };
     let call = async {
         let (client, driver) = legacy().connect(transport).await.unwrap();
-        driver.with(client.call_tool("broken", ())).await.unwrap_err()
+        driver.run_until(client.call_tool("broken", ())).await.unwrap_err()
     };
     page.add("The server in memory is dropped", &join(serve, call).await.1);
 
@@ -215,7 +215,7 @@ pub(crate) async fn ends(page: &mut Page) {
     page.add("The driver is dropped", &result.unwrap_err());
 
     let (client, driver) = legacy().connect(Cursed::default()).await.unwrap();
-    let error = driver.with(client.call_tool("held", ())).await.unwrap_err();
+    let error = driver.run_until(client.call_tool("held", ())).await.unwrap_err();
     page.add("The driver panics", &error);
 
     let closed = in_memory(legacy(), answer, async |client| {

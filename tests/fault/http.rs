@@ -153,7 +153,7 @@ impl Server {
 /// [`Server::transport`], for a URL.
 pub(crate) fn transport(url: &str) -> Http {
     let http = Http::new(url).unwrap();
-    #[cfg(feature = "tokio")]
+    #[cfg(feature = "mcp-tokio")]
     if on_tokio_io() {
         return http.net(shared_fate::mcp::TokioNet);
     }

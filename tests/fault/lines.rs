@@ -200,7 +200,7 @@ pub(crate) fn pair(handler: impl FnMut(&Peer, &Value) + Send + 'static) -> (Stdi
 
 /// [`Stdio::spawn`], with the pipes of this run.
 pub(crate) fn spawn(command: Command) -> Stdio {
-    #[cfg(feature = "tokio")]
+    #[cfg(feature = "mcp-tokio")]
     if on_tokio_io() {
         return Stdio::spawn_on_tokio(command).unwrap();
     }

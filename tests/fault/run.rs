@@ -48,9 +48,9 @@ impl Run {
         Self::new(Executor::Smol, false),
         Self::new(Executor::Futures, false),
         Self::new(Executor::Pollster, false),
-        #[cfg(feature = "tokio")]
+        #[cfg(feature = "mcp-tokio")]
         Self { tokio_io: true, ..Self::new(Executor::TokioMulti, true) },
-        #[cfg(feature = "tokio")]
+        #[cfg(feature = "mcp-tokio")]
         Self { tokio_io: true, ..Self::new(Executor::TokioCurrent, false) },
     ];
 
@@ -61,7 +61,7 @@ impl Run {
     /// Runs `app` and the driver. A spawned driver must come to its end after `app`.
     pub(crate) async fn drive<T>(self, driver: Driver, app: impl Future<Output = T>) -> T {
         match self.executor {
-            _ if !self.spawned => driver.with(app).await,
+            _ if !self.spawned => driver.run_until(app).await,
             Executor::TokioMulti | Executor::TokioCurrent => {
                 let task = tokio::spawn(driver);
                 let output = app.await;

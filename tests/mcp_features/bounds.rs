@@ -32,7 +32,7 @@ fn m_15_can_03_late_replies_to_many_calls_that_were_given_up_hurt_nobody() {
         limits.stray = MANY - 1;
         let (client, driver) = on(&Clock::new()).limits(limits).connect(stdio).await.unwrap();
         driver
-            .with(async {
+            .run_until(async {
                 let mut late = Vec::new();
                 {
                     let calls = pin!(join_all((0..MANY).map(|_| client.call_tool("held", ()))));
@@ -81,7 +81,7 @@ fn png_01_cancellations_that_wait_leave_room_for_answers() {
         limits.outbox = 10;
         let (client, driver) = on(&Clock::new()).limits(limits).connect(http(&server)).await.unwrap();
         driver
-            .with(async {
+            .run_until(async {
                 for _ in 0..3 {
                     give_up(&client, &server, 10).await;
                     client.ping().await.unwrap();
@@ -115,7 +115,7 @@ fn liv_21_rev_07_cancellations_that_hang_hold_up_no_handler() {
         });
         let (client, driver) = builder.connect(http(&server)).await.unwrap();
         driver
-            .with(async {
+            .run_until(async {
                 give_up(&client, &server, 16).await;
                 for _ in 0..16 {
                     server.arrival(|request| request.rpc() == "notifications/cancelled").await;
@@ -189,7 +189,7 @@ fn sec_08_a_flood_of_unknown_notifications_ends_the_session() {
         });
         let (client, driver) = on(&Clock::new()).connect(stdio).await.unwrap();
         driver
-            .with(async {
+            .run_until(async {
                 let error = client.call_tool("flood", ()).await.unwrap_err();
                 assert_eq!(*violation(cause(&error)), Violation::Flood);
             })
@@ -210,7 +210,7 @@ fn m_11_a_reply_anywhere_in_a_batch_settles_its_call() {
         });
         let (client, driver) = on(&Clock::new()).connect(stdio).await.unwrap();
         driver
-            .with(async {
+            .run_until(async {
                 let mut call = pin!(client.call_tool("batch", ()));
                 assert!(futures::poll!(&mut call).is_pending());
                 server.arrival(|message| tool(message) == "batch").await;
@@ -289,7 +289,7 @@ fn sub_09_sec_08_a_subscription_that_is_not_read_keeps_no_more_than_a_message() 
         let builder = Client::builder().mode(Mode::Modern).timer(Clock::new());
         let (client, driver) = builder.connect(stdio).await.unwrap();
         driver
-            .with(async {
+            .run_until(async {
                 let mut subscription = client.listen(&Interest::default()).await.unwrap();
                 client.call_tool("x", ()).await.unwrap();
                 assert_eq!(subscription.next().await.unwrap().unwrap(), Change::Lagged);

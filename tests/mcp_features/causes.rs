@@ -107,7 +107,7 @@ fn ses_05_a_stream_that_is_gone_with_its_session_is_told() {
         let (clock, log) = (Clock::new(), Log::default());
         let (client, driver) = log.events(on(&clock)).connect(http(&server)).await.unwrap();
         driver
-            .with(async {
+            .run_until(async {
                 feed.end();
                 clock.pass(seconds(1)).await;
                 for _ in 0..2 {
@@ -136,7 +136,7 @@ fn st_02_what_a_server_says_in_answer_to_a_notification_is_heard() {
         let (clock, log) = (Clock::new(), Log::default());
         let (client, driver) = log.events(on(&clock)).connect(http(&server)).await.unwrap();
         driver
-            .with(async {
+            .run_until(async {
                 let heard = async {
                     while log.count("ToolsChanged") == 0 {
                         client.ping().await.unwrap();
@@ -167,7 +167,7 @@ fn io_05_rmcp_1_3_5_a_reply_that_is_too_long_fails_its_call_wherever_its_id_is()
         });
         let (client, driver) = on(&clock).limits(limits).connect(stdio).await.unwrap();
         driver
-            .with(async {
+            .run_until(async {
                 let waiting = async {
                     server.arrival(|message| tool(message) == "long").await;
                     client.ping().await.unwrap();

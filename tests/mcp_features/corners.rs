@@ -44,7 +44,7 @@ fn rev_07_a_handler_may_close_the_client() {
                     client.session().ended().await;
                     client.close().await;
                 };
-                driver.with(app).await;
+                driver.run_until(app).await;
                 feed.end();
                 server.deserted().await;
             } else {
@@ -57,7 +57,7 @@ fn rev_07_a_handler_may_close_the_client() {
                     client.session().ended().await;
                     client.close().await;
                 };
-                driver.with(app).await;
+                driver.run_until(app).await;
                 server_process.gone().await;
             }
         }
@@ -81,7 +81,7 @@ fn rev_07_a_call_that_fails_within_a_handler_is_told_there() {
         let (client, driver) = builder.connect(http(&server)).await.unwrap();
         own.set(client.clone()).unwrap();
         driver
-            .with(async {
+            .run_until(async {
                 feed.say(&json!({ "jsonrpc": "2.0", "id": "q", "method": "x" }));
                 let answer = server.arrival(|request| request.body["id"] == "q").await;
                 let message = &answer.body["error"]["message"];
@@ -110,7 +110,7 @@ fn prg_03_a_hook_that_panics_within_a_call_costs_nothing() {
         });
         let (client, driver) = builder.connect(http(&server)).await.unwrap();
         driver
-            .with(async {
+            .run_until(async {
                 client.call_tool("told", ()).await.unwrap();
                 assert_eq!(client.pending_calls(), 0);
                 client.ping().await.unwrap();
@@ -134,7 +134,7 @@ fn drivers_may_be_nested() {
             one.ping().await.unwrap();
             one.close().await;
         };
-        first.with(second.with(app)).await;
+        first.run_until(second.run_until(app)).await;
     });
 }
 
@@ -153,7 +153,7 @@ fn liv_11_replies_and_the_end_in_one_go_are_all_delivered() {
         });
         let (client, driver) = on(&Clock::new()).connect(stdio).await.unwrap();
         let calls = (0..100).map(|n| client.call_tool(if n == 99 { "last" } else { "held" }, ()));
-        let results = driver.with(futures::future::join_all(calls)).await;
+        let results = driver.run_until(futures::future::join_all(calls)).await;
         assert!(results.iter().all(Result::is_ok));
     });
 }
@@ -170,7 +170,7 @@ fn liv_02_an_upgrade_that_nobody_asked_for_fails_its_call() {
         });
         let (client, driver) = on(&Clock::new()).connect(http(&server)).await.unwrap();
         driver
-            .with(async {
+            .run_until(async {
                 let error = client.call_tool("x", ()).await.unwrap_err();
                 assert_eq!(error.http().unwrap().status(), 101);
                 client.ping().await.unwrap();
@@ -335,7 +335,7 @@ fn sec_08_endless_heads_trailers_and_chunk_extensions_are_bounded() {
         });
         let (client, driver) = on(&Clock::new()).connect(http(&server)).await.unwrap();
         driver
-            .with(async {
+            .run_until(async {
                 for tool in ["headers", "header", "extensions", "extension", "trailers"] {
                     let error = client.call_tool(tool, ()).await.unwrap_err();
                     assert!(!error.is_session_ended() && !error.is_timeout(), "{tool}: {error:#}");

@@ -21,7 +21,7 @@ fn to_01_a_call_that_asks_for_progress_has_the_default_deadlines() {
         let (stdio, server) = pair(normal);
         let (client, driver) = on(&clock).connect(stdio).await.unwrap();
         driver
-            .with(async {
+            .run_until(async {
                 let watched = client.with_options(CallOptions::default().on_progress(|_| {}));
                 let mut call = pin!(watched.call_tool("held", ()));
                 assert!(futures::poll!(&mut call).is_pending());
@@ -49,7 +49,7 @@ fn to_02_liv_24_a_list_has_one_limit_for_all_of_its_pages() {
         });
         let (client, driver) = on(&clock).connect(stdio).await.unwrap();
         driver
-            .with(async {
+            .run_until(async {
                 let hasty = client.with_options(CallOptions::timeout(seconds(5)));
                 let error = hasty.list_tools().await.unwrap_err();
                 let pages = pages.load(Ordering::SeqCst);
@@ -70,7 +70,7 @@ fn to_04_a_notification_that_is_not_accepted_ends_at_the_silence_limit() {
         });
         let (client, driver) = on(&clock).connect(http(&server)).await.unwrap();
         driver
-            .with(async {
+            .run_until(async {
                 let mut notify = pin!(client.notify("x", ()));
                 assert!(futures::poll!(&mut notify).is_pending());
                 server.arrival(|request| request.rpc() == "x").await;
@@ -92,7 +92,7 @@ fn tsk_09_waiting_for_a_task_is_bounded_also_while_the_server_is_silent() {
         });
         let (client, driver) = on(&clock).connect(stdio).await.unwrap();
         driver
-            .with(async {
+            .run_until(async {
                 let mut waiting = pin!(client.wait_task("x", seconds(5)));
                 assert!(futures::poll!(&mut waiting).is_pending());
                 server.arrival(|message| message["method"] == "tasks/get").await;
@@ -117,7 +117,7 @@ fn to_03_a_deadline_is_kept_while_the_application_calls_from_a_handler() {
         let (client, driver) = builder.connect(stdio).await.unwrap();
         client_in_handler.set(client.clone()).unwrap();
         driver
-            .with(async {
+            .run_until(async {
                 server.peer.say(&json!({ "jsonrpc": "2.0", "id": "q", "method": "x" }));
                 server.arrival(|message| tool(message) == "held").await;
                 clock.advance(seconds(2));
@@ -139,7 +139,7 @@ fn to_02_what_the_options_leave_open_stays_and_for_ever_is_said() {
         let patient = client.with_options(default().silence(None).total(None));
         let hasty = client.with_options(CallOptions::timeout(seconds(5)));
         driver
-            .with(async {
+            .run_until(async {
                 // What is set, and after how long that ends: of how many seconds, of the whole.
                 for (client, options, ends) in [
                     (&client, default(), Some((60, false))),
@@ -186,7 +186,7 @@ fn prg_01_meta_01_options_are_added_to_those_that_there_are() {
         let (stdio, server) = pair(normal);
         let (client, driver) = on(&Clock::new()).connect(stdio).await.unwrap();
         driver
-            .with(async {
+            .run_until(async {
                 let first = CallOptions::default().on_progress(|_| {}).meta("a", &1).unwrap();
                 let second = CallOptions::default().meta("a", &2).unwrap().meta("b", &3).unwrap();
                 client.with_options(first).with_options(second).ping().await.unwrap();

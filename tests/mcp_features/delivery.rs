@@ -234,7 +234,7 @@ fn sec_02_liv_03_a_second_answer_behind_the_first_one_answers_nothing() {
         });
         let (client, driver) = on(&Clock::new()).connect(http(&server)).await.unwrap();
         driver
-            .with(async {
+            .run_until(async {
                 for _ in 0..20 {
                     assert_eq!(client.call_tool("evil", ()).await.unwrap().text(), "fine");
                     assert_eq!(client.call_tool("good", ()).await.unwrap().text(), "fine");

@@ -66,7 +66,7 @@ async fn calls(client: &Client, driver: Driver) {
         at_every_point(&watched, || watched.call_tool("a", ())).await;
         client.close().await;
     };
-    driver.with(app).await;
+    driver.run_until(app).await;
     assert_eq!(client.pending_calls(), 0);
 }
 
@@ -174,7 +174,7 @@ fn liv_18_liv_26_closing_dropped_at_every_point() {
             let process = server.process().await;
             let (client, driver) = Client::builder().mode(Mode::Legacy).connect(stdio).await.unwrap();
             let done = driver
-                .with(async {
+                .run_until(async {
                     let done = polled(polls, client.close()).await;
                     client.close().await;
                     client.close().await;
@@ -190,7 +190,7 @@ fn liv_18_liv_26_closing_dropped_at_every_point() {
             let server = Server::start(Call::normal);
             let (client, driver) = on(&Clock::new()).connect(http(&server)).await.unwrap();
             let done = driver
-                .with(async {
+                .run_until(async {
                     let done = polled(polls, client.close()).await;
                     client.close().await;
                     done
@@ -213,7 +213,7 @@ fn liv_18_a_new_session_dropped_at_every_point() {
         });
         let (clients, driver) = Reconnecting::connect(on(&Clock::new()), http(&server)).await.unwrap();
         driver
-            .with(async {
+            .run_until(async {
                 for polls in 0.. {
                     let client = clients.client().await.unwrap();
                     client.call_tool("gone", ()).await.unwrap_err();
@@ -250,7 +250,7 @@ fn liv_18_sub_06_subscribing_dropped_at_every_point() {
         let (client, driver) =
             Client::builder().mode(Mode::Modern).timer(Clock::new()).connect(stdio).await.unwrap();
         driver
-            .with(async {
+            .run_until(async {
                 for polls in 0.. {
                     let interest = Interest::default();
                     let done = polled(polls, client.listen(&interest)).await;

@@ -32,7 +32,7 @@ fn liv_19_liv_26_a_close_does_not_depend_on_another_one_that_is_not_polled() {
         // As the branch of a `select!` that lost, kept for later.
         let mut first = pin!(client.close());
         driver
-            .with(async {
+            .run_until(async {
                 assert!(futures::poll!(&mut first).is_pending());
                 client.close().await;
             })
@@ -51,7 +51,7 @@ fn liv_10_reconnecting_does_not_depend_on_who_began_and_is_not_polled() {
         let builder = Client::builder().mode(Mode::Legacy);
         let (clients, driver) = Reconnecting::connect(builder, http(&server)).await.unwrap();
         driver
-            .with(async {
+            .run_until(async {
                 clients.client().await.unwrap().call_tool("gone", ()).await.unwrap_err();
                 let mut first = pin!(clients.client());
                 assert!(futures::poll!(&mut first).is_pending());
@@ -127,7 +127,7 @@ fn mem_04_a_notification_that_was_taken_is_written_before_the_close() {
         let (stdio, server) = pair(normal);
         let (client, driver) = on(&Clock::new()).connect(stdio).await.unwrap();
         driver
-            .with(async {
+            .run_until(async {
                 client.notify("notifications/goodbye", ()).await.unwrap();
                 client.close().await;
             })
@@ -145,7 +145,7 @@ fn mem_04_a_request_that_was_not_begun_is_not_written_at_the_close() {
         let (stdio, server) = pair(normal);
         let (client, driver) = on(&Clock::new()).connect(stdio).await.unwrap();
         driver
-            .with(async {
+            .run_until(async {
                 let mut call = pin!(client.call_tool("pay", ()));
                 assert!(futures::poll!(&mut call).is_pending());
                 client.notify("notifications/goodbye", ()).await.unwrap();
@@ -173,7 +173,7 @@ fn mem_04_liv_19_a_server_that_does_not_read_holds_a_close_up_no_longer_than_its
         let clock = Clock::new();
         let (client, driver) = on(&clock).connect(stdio).await.unwrap();
         driver
-            .with(async {
+            .run_until(async {
                 client.notify("notifications/wait", ()).await.unwrap();
                 // More than any socket's buffer holds.
                 let long = serde_json::json!({ "x": "y".repeat(8 << 20) });

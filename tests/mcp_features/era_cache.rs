@@ -201,11 +201,12 @@ fn era_01_13_what_says_nothing_changes_nothing() {
         for status in ["401 X", "403 X", "408 X", "425 X", "429 X", "500 X", "503 X", "302 X"] {
             static STATUS: Mutex<&str> = Mutex::new("");
             *STATUS.lock().unwrap() = status;
-            let builder = auto();
             let refuses: Manner = |call| call.respond(*STATUS.lock().unwrap(), &[], "not now");
             for (manner, methods, revision) in
                 [(legacy as Manner, [INITIALIZE], Revision::LATEST), (modern, [DISCOVER], Revision::MODERN)]
             {
+                // A cache for each: the second server may get the port, and so the origin, of the first.
+                let builder = auto();
                 let (server, manners) = server(manner);
                 asked(run, &builder, &server).await.1.unwrap();
                 manners.change(refuses);

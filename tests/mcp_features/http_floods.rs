@@ -41,7 +41,7 @@ fn liv_07_endless_interim_answers_do_not_keep_a_call_from_its_deadline() {
         });
         let (client, driver) = on(&clock).connect(http(&server)).await.unwrap();
         driver
-            .with(async {
+            .run_until(async {
                 let error = client.call_tool("flood", ()).await.unwrap_err();
                 stop.store(true, Ordering::SeqCst);
                 assert!(error.is_timeout(), "{error:#}");
@@ -71,7 +71,7 @@ fn liv_20_endless_interim_answers_on_the_servers_stream_hold_up_nobody() {
         });
         let (client, driver) = on(&clock).connect(http(&server)).await.unwrap();
         driver
-            .with(async {
+            .run_until(async {
                 client.ping().await.unwrap();
                 assert!(!over.load(Ordering::SeqCst), "connected only when the flood was over");
                 stop.store(true, Ordering::SeqCst);
@@ -94,7 +94,7 @@ fn ses_14_res_08_a_stream_that_says_come_back_at_once_is_no_hot_loop() {
         let (client, driver) = log.events(on(&clock)).connect(http(&server)).await.unwrap();
         let gets = || server.requests().iter().filter(|request| request.method == "GET").count();
         driver
-            .with(async {
+            .run_until(async {
                 for _ in 0..200 {
                     client.ping().await.unwrap();
                 }
@@ -136,7 +136,7 @@ fn liv_06_a_deadline_is_kept_among_thousands_of_small_events() {
         });
         let (client, driver) = on(&clock).connect(http(&server)).await.unwrap();
         driver
-            .with(async {
+            .run_until(async {
                 let hasty = client.with_options(CallOptions::timeout(millis(100)));
                 assert!(hasty.call_tool("flood", ()).await.unwrap_err().is_timeout());
                 client.ping().await.unwrap();

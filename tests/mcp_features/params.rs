@@ -333,7 +333,7 @@ fn par_03_a_tool_with_more_annotated_arguments_than_the_limit_is_left_out() {
         let log = Log::default();
         let builder = log.events(Client::builder().mode(Mode::Modern).timer(Clock::new()));
         let (client, driver) = builder.connect(http(&server)).await.unwrap();
-        let tools = driver.with(client.list_tools()).await.unwrap();
+        let tools = driver.run_until(client.list_tools()).await.unwrap();
         let names: Vec<_> = tools.iter().map(|tool| &*tool.name).collect();
         assert_eq!((names, log.count("ToolLeftOut")), (vec!["64"], 2));
     });

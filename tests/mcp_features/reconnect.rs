@@ -153,7 +153,7 @@ fn liv_10_a_child_that_fails_to_start_is_tried_again_by_the_next() {
         );
         let (clients, driver) = Reconnecting::connect(on(&Clock::new()), stdio).await.unwrap();
         driver
-            .with(async {
+            .run_until(async {
                 let old = clients.client().await.unwrap();
                 old.call_tool("exit", ()).await.unwrap_err();
                 let error = clients.client().await.unwrap_err();
@@ -185,7 +185,7 @@ fn ses_06_liv_09_many_callers_make_one_session() {
         let (server, sessions, gate, _) = forgetful();
         let (clients, driver) = connect(&server).await;
         driver
-            .with(async {
+            .run_until(async {
                 let old = lose(&clients, &sessions).await;
                 let many = join_all((0..50).map(|_| async {
                     let client = clients.client().await.unwrap();
@@ -213,7 +213,7 @@ fn liv_10_when_it_fails_all_get_the_same_cause_and_the_next_tries_again() {
         let (server, sessions, gate, failures) = forgetful();
         let (clients, driver) = connect(&server).await;
         driver
-            .with(async {
+            .run_until(async {
                 lose(&clients, &sessions).await;
                 failures.store(1, Ordering::SeqCst);
                 // So many are all polled before anything else happens; of more, some may come when it is over.
@@ -249,7 +249,7 @@ fn ses_06_when_the_one_that_began_goes_another_carries_on() {
         let (server, sessions, gate, _) = forgetful();
         let (clients, driver) = connect(&server).await;
         driver
-            .with(async {
+            .run_until(async {
                 lose(&clients, &sessions).await;
                 let mut first = Box::pin(clients.client());
                 assert!(futures::poll!(&mut first).is_pending());
@@ -328,7 +328,7 @@ fn liv_17_a_panic_in_the_driver_does_not_take_the_application_along() {
         let http = http(&server).token_provider(tokens);
         let (clients, driver) = Reconnecting::connect(on(&clock), http).await.unwrap();
         driver
-            .with(async {
+            .run_until(async {
                 let client = clients.client().await.unwrap();
                 // The server's own stream is opened again by the driver.
                 curse.store(true, Ordering::SeqCst);
@@ -350,7 +350,7 @@ fn liv_10_a_reconnection_that_hangs_is_bounded() {
         let clock = Clock::new();
         let (clients, driver) = Reconnecting::connect(on(&clock), http(&server)).await.unwrap();
         driver
-            .with(async {
+            .run_until(async {
                 lose(&clients, &sessions).await;
                 let many = join_all((0..3).map(|_| clients.client()));
                 let (results, ()) = join(many, clock.pass(seconds(60))).await;
@@ -395,7 +395,7 @@ fn sub_11_io_18_after_a_restart_it_is_made_again() {
             assert_eq!(second.next().await.unwrap().unwrap(), Change::Tools);
             client.close().await;
         };
-        driver.with(app).await;
+        driver.run_until(app).await;
         assert_eq!(notes.processes().len(), 2);
     });
 }

@@ -6,6 +6,8 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
+use std::error::Error;
+use std::fmt;
 use std::ops::DerefMut;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -115,6 +117,21 @@ impl TestWaker {
         assert!(self.poll(future).is_pending(), "the future is ready");
     }
 }
+
+/// The tests' error: a session ends with an error type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Why(pub(crate) &'static str);
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl Error for Why {}
+
+/// What most drivers of the tests resolve to.
+pub(crate) type Outcome = Result<(), Why>;
 
 /// The one place that needs unsafe code: a vtable of our own is the only way to see a clone.
 #[allow(unsafe_code, reason = "only a vtable of our own sees a clone and a drop")]

@@ -43,7 +43,7 @@ use std::time::Duration;
 use tokens::Tokens;
 
 pub(crate) use failure::Failure;
-#[cfg(feature = "tokio")]
+#[cfg(feature = "mcp-tokio")]
 pub use net::TokioNet;
 pub use net::{AsyncIo, ConnectError, Connecting, Net, Stream};
 pub use sse::Sse;
@@ -138,7 +138,7 @@ macro_rules! endpoint_options {
         }
 
         /// Where sockets come from. Default: [`AsyncIo`](crate::mcp::AsyncIo), which works on every executor.
-        /// Of tokio's: `TokioNet`, with the feature `tokio`.
+        /// Of tokio's: `TokioNet`, with the feature `mcp-tokio`.
         pub fn net(mut self, net: impl Net) -> Self {
             self.endpoint.config.net = Arc::new(net);
             self

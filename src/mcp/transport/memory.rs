@@ -36,7 +36,7 @@ use std::io;
 /// };
 /// let call = async {
 ///     let (client, driver) = Client::builder().mode(Mode::Legacy).connect(transport).await?;
-///     driver.with(client.ping()).await
+///     driver.run_until(client.ping()).await
 /// };
 /// let (_, answer) = pollster::block_on(futures::future::join(serve, call));
 /// answer.unwrap();

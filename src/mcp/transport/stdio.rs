@@ -98,7 +98,7 @@ impl Stdio {
     /// # Panics
     ///
     /// In a runtime without I/O (`enable_io`).
-    #[cfg(all(feature = "mcp-stdio", feature = "tokio"))]
+    #[cfg(all(feature = "mcp-stdio", feature = "mcp-tokio"))]
     pub fn spawn_on_tokio(command: Command) -> Result<Self, Error> {
         Self::start(Arc::new(crate::sync::Mutex::new(command)), Reactor::Tokio)
     }
@@ -139,7 +139,7 @@ impl Stdio {
     #[cfg(feature = "mcp-stdio")]
     fn start(command: Arc<crate::sync::Mutex<Command>>, reactor: Reactor) -> Result<Self, Error> {
         let failed = |error| Error::io(IoStage::Spawn, error, Delivery::NotSent);
-        #[cfg(feature = "tokio")]
+        #[cfg(feature = "mcp-tokio")]
         if let Reactor::Tokio = reactor {
             crate::mcp::tokio::here().map_err(failed)?;
         }

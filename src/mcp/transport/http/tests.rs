@@ -14,5 +14,5 @@ mod reuse;
 #[cfg(feature = "mcp-tls")]
 mod tls;
 mod tokens;
-#[cfg(feature = "tokio")]
+#[cfg(feature = "mcp-tokio")]
 mod tokio;

@@ -84,7 +84,7 @@ pub(crate) struct Pipes {
 pub(crate) enum Reactor {
     AsyncIo,
     /// Of the runtime at hand; there must be one.
-    #[cfg(feature = "tokio")]
+    #[cfg(feature = "mcp-tokio")]
     Tokio,
 }
 

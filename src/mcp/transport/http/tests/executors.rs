@@ -97,7 +97,7 @@ fn tokio_without_io_and_time() {
     runtime.block_on(test());
 }
 
-#[cfg(feature = "tokio")]
+#[cfg(feature = "mcp-tokio")]
 #[test]
 fn tokio_with_its_own_sockets() {
     use super::super::net::TokioNet;
