@@ -10,7 +10,17 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-const CAUSE: &str = "500 Internal Server Error";
+/// What the driver fails with.
+#[derive(Clone, Debug)]
+struct InternalServerError;
+
+impl std::fmt::Display for InternalServerError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("500 Internal Server Error")
+    }
+}
+
+impl std::error::Error for InternalServerError {}
 
 /// What the caller got.
 #[derive(Clone, Copy, PartialEq)]
@@ -25,7 +35,7 @@ async fn connection(
     started: Arc<AtomicBool>,
     reply: oneshot::Sender<u8>,
     answers: bool,
-) -> Result<(), &'static str> {
+) -> Result<(), InternalServerError> {
     while !started.load(Ordering::SeqCst) {
         tokio::task::yield_now().await;
     }
@@ -36,7 +46,7 @@ async fn connection(
         }
         false => Some(reply),
     };
-    let result = Err(CAUSE);
+    let result = Err(InternalServerError);
     // An async block drops what it owns before it returns.
     drop(reply);
     result
@@ -92,7 +102,7 @@ fn main() {
             runtime.spawn(session.drive(driver));
             match pollster::block_on(call.try_supervised(&session)) {
                 Ok(_) => Got::Reply,
-                Err(error) if error.cause().is_some_and(|cause| cause.error() == Some(&CAUSE)) => Got::Cause,
+                Err(error) if error.cause().is_some_and(|cause| cause.error().is_some()) => Got::Cause,
                 Err(_) => Got::Echo,
             }
         }),
@@ -114,7 +124,7 @@ fn main() {
 }
 
 type Call = std::pin::Pin<Box<dyn Future<Output = Result<u8, oneshot::Canceled>> + Send>>;
-type Connection = std::pin::Pin<Box<dyn Future<Output = Result<(), &'static str>> + Send>>;
+type Connection = std::pin::Pin<Box<dyn Future<Output = Result<(), InternalServerError>> + Send>>;
 
 fn pair(answers: bool) -> (Connection, Call) {
     let started = Arc::new(AtomicBool::new(false));

@@ -8,18 +8,25 @@
 //! cargo bench --bench time -- --threads       only W6 on several threads
 //! ```
 //!
+//! Each thread reads the clock of its own CPU time, where there is one: on a loaded machine the wall clock makes every
+//! cell longer that lasts longer than a time slice.
+//!
 //! At the end a summary with what `instructions` and `memory` found last.
 
 mod peers;
 mod report;
 
-use peers::{Executor, FLOOR, OURS, PEERS, Peer, RAW, Work};
+use peers::{Clock, Executor, FLOOR, OURS, PEERS, Peer, RAW, Work};
 use report::Table;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const CALLS: usize = 20_000;
-/// W5 in small groups is repeated until so many waiters have been woken.
-const WAITERS: usize = 20_000;
+/// W5 has at least so many waiters, in groups if need be.
+const WAITERS: usize = 2000;
+/// A cell lasts at least so long: what reading the clock costs is lost in it.
+const SHORTEST: Duration = Duration::from_micros(100);
+/// Several threads need longer until they run at the same time.
+const SHORTEST_TOGETHER: Duration = Duration::from_millis(5);
 
 fn main() {
     if !report::asked_for() {
@@ -33,6 +40,7 @@ fn main() {
     let rounds = number("--rounds", 7);
     let most = number("--most", 1_000_000);
 
+    println!("\nclock: {}", Clock::READS);
     if arguments.iter().any(|argument| argument == "--threads") {
         threads(rounds);
         return;
@@ -80,8 +88,16 @@ fn median(mut of: Vec<f64>) -> f64 {
     of[of.len() / 2]
 }
 
-fn per(time: Duration, pieces: usize) -> f64 {
-    time.as_secs_f64() * 1e9 / pieces as f64
+/// Nanoseconds for one piece. So many are measured at a time, and more if that does not take long.
+fn measure(pieces: usize, threads: usize, mut time_of: impl FnMut(usize) -> Duration) -> f64 {
+    let mut times = 1;
+    loop {
+        let mean = time_of(times) / u32::try_from(threads).expect("a few");
+        if mean >= if threads == 1 { SHORTEST } else { SHORTEST_TOGETHER } {
+            return mean.as_secs_f64() * 1e9 / (times * pieces) as f64;
+        }
+        times *= 2;
+    }
 }
 
 fn table(columns: &[(String, Rounds)]) -> Table {
@@ -101,9 +117,11 @@ fn calls(rounds: usize) -> Table {
             rounds * 3,
             |peer| peer.name != FLOOR,
             |peer| {
-                let clock = Instant::now();
-                (peer.calls)(work, CALLS as u64);
-                per(clock.elapsed(), CALLS)
+                measure(CALLS, 1, |times| {
+                    let clock = Clock::start();
+                    (peer.calls)(work, (times * CALLS) as u64);
+                    clock.elapsed()
+                })
             },
         );
         (work.label().to_owned(), found)
@@ -120,7 +138,11 @@ fn threads(rounds: usize) -> Table {
         let found = Rounds::measure(
             rounds,
             |peer| peer.name != FLOOR && peer.name != RAW,
-            |peer| (peer.contended)(threads, 2 * CALLS as u64, others),
+            |peer| {
+                measure(2 * CALLS, threads, |times| {
+                    (peer.contended)(threads, (times * 2 * CALLS) as u64, others)
+                })
+            },
         );
         let others = if others == 0 { "" } else { ", 100k others" };
         (format!("{threads} thread{}{others}", if threads == 1 { "" } else { "s" }), found)
@@ -144,9 +166,8 @@ fn ends(rounds: usize, most: usize) -> Table {
                 rounds,
                 |peer| peer.name != RAW,
                 |peer| {
-                    let times = (WAITERS / 10 / n).max(1);
-                    let total: Duration = (0..times).map(|_| (peer.fan_out)(executor, n)).sum();
-                    per(total, times * n)
+                    let groups = (WAITERS / n).max(1);
+                    measure(groups * n, 1, |times| (peer.fan_out)(executor, times * groups, n))
                 },
             );
             columns.push((format!("{label} {n}"), found));

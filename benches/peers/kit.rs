@@ -88,10 +88,11 @@ pub(crate) struct Peer {
     pub(crate) name: &'static str,
     /// So many requests of a kind, one after the other.
     pub(crate) calls: fn(Work, u64),
-    /// W5: so many waiters; the time from the session's end until all are resolved.
-    pub(crate) fan_out: fn(Executor, usize) -> Duration,
-    /// W6 on so many threads, with so many others waiting: mean nanoseconds of one operation.
-    pub(crate) contended: fn(usize, u64, usize) -> f64,
+    /// W5: so many sessions with so many waiters each; the time from a session's end until all of its waiters are
+    /// resolved, for all of them together.
+    pub(crate) fan_out: fn(Executor, usize, usize) -> Duration,
+    /// W6 on so many threads, so many times on each, with so many others waiting: the time of all threads together.
+    pub(crate) contended: fn(usize, u64, usize) -> Duration,
     /// W7 with so many waiters; the function says what has been allocated: pieces, net bytes.
     pub(crate) memory: fn(Allocated, usize) -> Memory,
 }

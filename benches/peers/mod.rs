@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "every benchmark uses a part of this")]
 #![allow(unused_mut, unused_variables, clippy::let_unit_value, reason = "most peers need no handle")]
 
+mod clock;
 mod kit;
 
 use event_listener::Event;
@@ -21,10 +22,11 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use clock::Clock;
 pub(crate) use kit::*;
 
 macro_rules! peers {
@@ -84,7 +86,7 @@ macro_rules! peers {
                 }
             }
 
-            pub(super) fn contended(threads: usize, n: u64, others: usize) -> f64 {
+            pub(super) fn contended(threads: usize, n: u64, others: usize) -> Duration {
                 let session: $Session = $new;
                 let $session = &session;
                 let $owner = &session;
@@ -103,7 +105,7 @@ macro_rules! peers {
                     let waker = waker();
                     let mut own = $handle;
                     start.wait();
-                    let clock = Instant::now();
+                    let clock = Clock::start();
                     for _ in 0..n {
                         let $own = &mut own;
                         let $request = black_box(Request::hopeless());
@@ -117,61 +119,68 @@ macro_rules! peers {
                     threads.into_iter().map(|thread| thread.join().unwrap()).sum()
                 });
                 drop(others);
-                total.as_secs_f64() * 1e9 / (threads as f64 * n as f64)
+                total
             }
 
-            pub(super) fn fan_out(executor: Executor, n: usize) -> Duration {
-                let session: $Session = $new;
+            pub(super) fn fan_out(executor: Executor, groups: usize, n: usize) -> Duration {
+                let sessions: Vec<$Session> = (0..groups).map(|_| $new).collect();
                 match executor {
                     Executor::FuturesUnordered => {
-                        let $session = &session;
-                        let $owner = &session;
-                        let mut handles: Vec<_> = (0..n).map(|_| $handle).collect();
-                        let mut waiting: FuturesUnordered<_> = handles
-                            .iter_mut()
-                            .map(|$own| {
-                                let $request = Request::hopeless();
-                                $call
+                        let mut handles: Vec<Vec<_>> =
+                            sessions.iter().map(|$owner| (0..n).map(|_| $handle).collect()).collect();
+                        let mut waiting: Vec<FuturesUnordered<_>> = sessions
+                            .iter()
+                            .zip(&mut handles)
+                            .map(|($session, handles)| {
+                                let calls = handles.iter_mut().map(|$own| {
+                                    let $request = Request::hopeless();
+                                    $call
+                                });
+                                calls.collect()
                             })
                             .collect();
                         let waker = waker();
                         let cx = &mut Context::from_waker(&waker);
-                        assert!(waiting.poll_next_unpin(cx).is_pending());
-                        let clock = Instant::now();
-                        let $ended = &session;
-                        let () = $end;
+                        for waiting in &mut waiting {
+                            assert!(waiting.poll_next_unpin(cx).is_pending());
+                        }
+                        let clock = Clock::start();
                         let mut resolved = 0;
-                        loop {
-                            match waiting.poll_next_unpin(cx) {
-                                Poll::Ready(Some(_)) => resolved += 1,
-                                Poll::Ready(None) => break,
-                                Poll::Pending => {}
+                        for ($ended, waiting) in sessions.iter().zip(&mut waiting) {
+                            let () = $end;
+                            loop {
+                                match waiting.poll_next_unpin(cx) {
+                                    Poll::Ready(Some(_)) => resolved += 1,
+                                    Poll::Ready(None) => break,
+                                    Poll::Pending => {}
+                                }
                             }
                         }
                         let time = clock.elapsed();
-                        assert_eq!(resolved, n);
+                        assert_eq!(resolved, groups * n);
                         time
                     }
                     Executor::Smol => {
                         let executor = smol::LocalExecutor::new();
-                        let tasks: Vec<_> = (0..n)
-                            .map(|_| {
-                                let session = session.clone();
-                                executor.spawn(async move {
-                                    let $session = &session;
-                                    let $owner = &session;
-                                    let mut own = $handle;
-                                    let $own = &mut own;
-                                    let $request = Request::hopeless();
-                                    let _ = black_box($call.await);
-                                })
+                        let spawn = |session: &$Session| {
+                            let session = session.clone();
+                            executor.spawn(async move {
+                                let $session = &session;
+                                let $owner = &session;
+                                let mut own = $handle;
+                                let $own = &mut own;
+                                let $request = Request::hopeless();
+                                let _ = black_box($call.await);
                             })
-                            .collect();
+                        };
+                        let tasks: Vec<_> =
+                            sessions.iter().flat_map(|session| (0..n).map(|_| spawn(session))).collect();
                         while executor.try_tick() {}
-                        let clock = Instant::now();
-                        let $ended = &session;
-                        let () = $end;
-                        while executor.try_tick() {}
+                        let clock = Clock::start();
+                        for $ended in &sessions {
+                            let () = $end;
+                            while executor.try_tick() {}
+                        }
                         let time = clock.elapsed();
                         assert!(tasks.iter().all(smol::Task::is_finished));
                         time
@@ -180,28 +189,29 @@ macro_rules! peers {
                         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
                         runtime.block_on(async {
                             let started = Arc::new(AtomicUsize::new(0));
-                            let tasks: Vec<_> = (0..n)
-                                .map(|_| {
-                                    let (session, started) = (session.clone(), Arc::clone(&started));
-                                    tokio::spawn(async move {
-                                        started.fetch_add(1, Ordering::Relaxed);
-                                        let $session = &session;
-                                        let $owner = &session;
-                                        let mut own = $handle;
-                                        let $own = &mut own;
-                                        let $request = Request::hopeless();
-                                        let _ = black_box($call.await);
-                                    })
+                            let spawn = |session: &$Session| {
+                                let (session, started) = (session.clone(), Arc::clone(&started));
+                                tokio::spawn(async move {
+                                    started.fetch_add(1, Ordering::Relaxed);
+                                    let $session = &session;
+                                    let $owner = &session;
+                                    let mut own = $handle;
+                                    let $own = &mut own;
+                                    let $request = Request::hopeless();
+                                    let _ = black_box($call.await);
                                 })
-                                .collect();
-                            while started.load(Ordering::Relaxed) < n {
+                            };
+                            let tasks: Vec<Vec<_>> =
+                                sessions.iter().map(|session| (0..n).map(|_| spawn(session)).collect()).collect();
+                            while started.load(Ordering::Relaxed) < groups * n {
                                 tokio::task::yield_now().await;
                             }
-                            let clock = Instant::now();
-                            let $ended = &session;
-                            let () = $end;
-                            for task in tasks {
-                                task.await.unwrap();
+                            let clock = Clock::start();
+                            for ($ended, tasks) in sessions.iter().zip(tasks) {
+                                let () = $end;
+                                for task in tasks {
+                                    task.await.unwrap();
+                                }
                             }
                             clock.elapsed()
                         })

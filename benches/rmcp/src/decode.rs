@@ -74,7 +74,7 @@ fn ours(text: String, n: usize, typed: fn()) -> Duration {
         let builder = Client::builder().mode(Mode::Legacy).limits(limits);
         let transport = Fed { text, n, typed, took: Mutex::new(Some(took)) };
         let (_client, driver) = builder.connect(transport).await.expect("a handshake");
-        driver.with(result).await.expect("the transport runs")
+        driver.run_until(result).await.expect("the transport runs")
     })
 }
 
