@@ -1,0 +1,13 @@
+//! The kit for the tests of driver crates: what breaks a connection, and what tells how callers took it.
+//!
+//! Each file of `tests/` is one driver crate. It shows the crate plain and under a session, prints a table
+//! (`cargo test -- --nocapture`), and asserts it.
+
+pub mod drivers;
+pub mod lines;
+pub mod panicking;
+pub mod proxy;
+pub mod runtimes;
+pub mod seen;
+pub mod table;
+pub mod texts;
