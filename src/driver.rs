@@ -10,13 +10,12 @@ pub use run::{DrainUntil, RunDuring, RunUntil};
 
 use crate::cause::{Cause, PanicMessage};
 use crate::contain::{Payload, contain, discard};
-use crate::session::{Registration, Session, Turn};
+use crate::session::{Attached, Registration, Session};
 use futures_core::FusedFuture;
 use pin_project_lite::pin_project;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 /// The [`Driver`] of a future that resolves to a `Result`, by its full name: for a field that holds one.
@@ -119,7 +118,7 @@ impl<E: ?Sized> Session<E> {
             map: Some(map),
             session: self.clone(),
             registration: Registration::default(),
-            turn: self.attach(),
+            attached: self.attach(),
         }
     }
 }
@@ -160,7 +159,7 @@ pin_project! {
         map: Option<M>,
         session: Session<E>,
         registration: Registration,
-        turn: Arc<Turn>,
+        attached: Attached,
     }
 
     impl<F, E, M> PinnedDrop for Driver<F, E, M>
@@ -183,7 +182,7 @@ impl<F, E: ?Sized, M> Driver<F, E, M> {
     fn finish(self: Pin<&mut Self>, cause: Option<Cause<E>>) {
         let this = self.project();
         if this.inner.is_some() {
-            resolve(this.inner, this.session, this.registration, this.turn, cause);
+            resolve(this.inner, this.session, this.registration, this.attached, cause);
         }
     }
 }
@@ -193,7 +192,7 @@ fn resolve<F, E: ?Sized>(
     mut inner: Pin<&mut Option<F>>,
     session: &Session<E>,
     registration: &mut Registration,
-    turn: &Arc<Turn>,
+    attached: &Attached,
     cause: Option<Cause<E>>,
 ) {
     // Deregistered first: what resolves need not be woken. The drop of a waker is foreign code.
@@ -203,7 +202,7 @@ fn resolve<F, E: ?Sized>(
         contain(|| _ = session.end(cause));
     }
     contain(|| inner.set(None));
-    session.detach(turn);
+    session.detach(attached);
 }
 
 fn panicked<E: ?Sized>(payload: Payload) -> Cause<E> {
@@ -226,7 +225,7 @@ where
         if let Some(inner) = this.inner.as_mut().as_pin_mut() {
             let mut cause = None;
             // Until the verdict is out: failed requests wait for it (see `session/turns.rs`).
-            let _polling = this.turn.begin(session);
+            let _polling = this.attached.turn.begin(session);
             if !session.is_ended() {
                 // The inner future is dropped right after a panic: nothing can see what it left broken.
                 let poll = catch_unwind(AssertUnwindSafe(|| {
@@ -239,7 +238,7 @@ where
                     Err(payload) => cause = Some(panicked(payload)),
                 }
             }
-            resolve(this.inner, session, this.registration, this.turn, cause);
+            resolve(this.inner, session, this.registration, this.attached, cause);
         }
         Poll::Ready(session.cause().unwrap_or(Cause::Finished))
     }

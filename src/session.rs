@@ -30,10 +30,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use verdict::Verdict;
 
+pub(crate) use drivers::Attached;
 pub use drivers::{DriverState, DriversGone};
 pub use handles::{DropGuard, WeakSession};
 pub(crate) use registrations::Registration;
-pub(crate) use turns::{Turn, UnderWay};
+pub(crate) use turns::UnderWay;
 
 /// The fate that requests share: alive, or ended with one [`Cause`].
 ///

@@ -41,8 +41,8 @@ fn parent_end_and_an_echo_of_the_child() {
 fn end_and_an_echo_that_waits_for_a_poll() {
     model(|| {
         let session = Text::new();
-        let turn = session.attach();
-        let polling = turn.begin(&session);
+        let driver = session.attach();
+        let polling = driver.turn.begin(&session);
         let task = Arc::new(Task::new());
         let reporter = session.clone();
         let mut request = Box::pin(std::future::ready(Err::<u8, _>(Echo)).try_supervised(session.clone()));
@@ -56,7 +56,7 @@ fn end_and_an_echo_that_waits_for_a_poll() {
         let (pended, _request) = other.join().unwrap();
         let wakes = task.wakes();
         drop(polling);
-        session.detach(&turn);
+        session.detach(&driver);
         assert!(!pended || wakes > 0, "a lost wake-up");
     });
 }

@@ -39,7 +39,7 @@ pub(super) struct Drivers(Mutex<Option<Box<Table>>>);
 
 #[derive(Default)]
 struct Table {
-    turns: Vec<Arc<Turn>>,
+    turns: Slab<Arc<Turn>>,
     /// How many drivers the sessions below have.
     below: usize,
     /// Whether there was ever a driver of this session's own.
@@ -97,7 +97,7 @@ impl Drivers {
     /// Adds the polls that are under way on other threads.
     fn under_way(&self, polls: &mut Vec<UnderWay>) {
         if let Some(table) = &*self.0.lock() {
-            polls.extend(table.turns.iter().filter_map(Turn::under_way));
+            polls.extend(table.turns.values().filter_map(Turn::under_way));
         }
     }
 }
@@ -121,7 +121,7 @@ impl<E: ?Sized> Session<E> {
     /// ```
     pub fn driver_state(&self) -> DriverState {
         match &*self.inner.drivers.0.lock() {
-            Some(table) if table.turns.iter().any(|turn| !turn.was_polled()) => DriverState::NeverPolled,
+            Some(table) if table.turns.values().any(|turn| !turn.was_polled()) => DriverState::NeverPolled,
             Some(table) if !table.turns.is_empty() => DriverState::Running,
             Some(table) if table.any => DriverState::Done,
             _ => DriverState::None,
@@ -159,23 +159,25 @@ impl<E: ?Sized> Session<E> {
         polls
     }
 
-    pub(crate) fn attach(&self) -> Arc<Turn> {
+    /// Adds a driver. It is there until [`detach`](Self::detach).
+    pub(crate) fn attach(&self) -> Attached {
         let turn = Arc::new(Turn::new());
-        self.inner.drivers.change(|table| {
+        let place = self.inner.drivers.change(|table| {
             table.any = true;
-            table.turns.push(Arc::clone(&turn));
+            table.turns.insert(Arc::clone(&turn))
         });
         for above in self.inner.ancestors().skip(1) {
             above.drivers.change(|table| table.below += 1);
         }
-        turn
+        Attached { turn, place }
     }
 
-    pub(crate) fn detach(&self, turn: &Arc<Turn>) {
+    /// Takes a driver out, once.
+    pub(crate) fn detach(&self, driver: &Attached) {
         for (above, session) in self.inner.ancestors().enumerate() {
             let waiting = session.drivers.change(|table| {
                 if above == 0 {
-                    table.turns.retain(|other| !Arc::ptr_eq(other, turn));
+                    drop(table.turns.remove(driver.place));
                 } else {
                     table.below -= 1;
                 }
@@ -186,6 +188,12 @@ impl<E: ?Sized> Session<E> {
             }
         }
     }
+}
+
+/// A driver's place in its session.
+pub(crate) struct Attached {
+    pub(crate) turn: Arc<Turn>,
+    place: u32,
 }
 
 /// Future for [`Session::drivers_gone`].

@@ -142,6 +142,13 @@ impl<T> Slab<T> {
         self.places.is_empty()
     }
 
+    pub(super) fn values(&self) -> impl Iterator<Item = &T> {
+        self.places.iter().filter_map(|place| match place {
+            Place::Taken(value) => Some(value),
+            Place::Free { .. } => None,
+        })
+    }
+
     pub(super) fn into_values(self) -> impl Iterator<Item = T> {
         self.places.into_iter().filter_map(|place| match place {
             Place::Taken(value) => Some(value),
@@ -151,7 +158,7 @@ impl<T> Slab<T> {
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.places.iter().filter(|place| matches!(place, Place::Taken(_))).count()
+        self.values().count()
     }
 
     #[cfg(all(test, not(any(shared_fate_loom, shared_fate_shuttle))))]
