@@ -25,7 +25,7 @@ impl<E> Session<E> {
     /// Wraps the future that owns the connection, so that however it ends, the session ends with it:
     /// `Ok(())` is [`Finished`](Cause::Finished), `Err` is [`Failed`](Cause::Failed).
     ///
-    /// This says: after the driver has resolved nobody answers any more. It is right for a reader of your own
+    /// This says: after the driver has resolved no request is answered any more. It is right for a reader of your own
     /// with a map of pending calls. A library's connection is often *done* while its replies are still to be
     /// read; use [`monitor`](Self::monitor) for that.
     ///
@@ -87,8 +87,7 @@ impl<E: ?Sized> Session<E> {
     /// `Some` ends the session with that cause. `None` means done: the session lives on, as with
     /// [`monitor`](Self::monitor).
     ///
-    /// A driver that resolves to `()` has told its error to nobody. Say what its end means when nobody has asked
-    /// for it:
+    /// A driver that resolves to `()` has kept its error to itself. Say what an end means that comes unasked:
     ///
     /// ```
     /// use shared_fate::{Session, SupervisedExt};

@@ -1,7 +1,7 @@
 //! What a caller gets when its request has no answer: [`SessionEnded`] and [`RequestFailed`].
 //!
-//! Rule: each text is printed once. An error says what happened; what is on its `source()` chain is left to
-//! who prints the chain. What is *not* on the chain, the other side's error, is added in parentheses with its
+//! Rule: each text is printed once. An error says what happened, and leaves what is on its `source()` chain to the
+//! code that prints chains. What is *not* on the chain, the other side's error, is added in parentheses with its
 //! own chain. The alternate form, `{:#}`, prints the chain too.
 
 use crate::cause::Cause;
@@ -89,7 +89,7 @@ pub type Failed<R, E = R> = RequestFailed<R, Cause<E>>;
 /// | it finished or was closed | the request's own error | that knows more |
 /// | any, and the request's error is declared to be no echo | the request's own error | that is the reason |
 ///
-/// With a supervisor that is no session the cause leads. Who leads is settled when the error is made.
+/// With a supervisor that is no session the cause leads. Which one leads is settled when the error is made.
 /// `{}` says what happened and names the side that does not lead. `{:#}` prints everything, each text once.
 ///
 /// ```

@@ -28,7 +28,7 @@
 //!
 //! | the driver | use |
 //! |---|---|
-//! | returns a `Result`, and after it nobody answers (a reader of your own with a map of pending calls) | [`session.drive(driver)`](Session::drive) |
+//! | returns a `Result`, and after it no request is answered (a reader of your own with a map of pending calls) | [`session.drive(driver)`](Session::drive) |
 //! | returns a `Result` that may be `Ok` while replies are still to be read (hyper, h2, tonic, tokio-postgres, quinn) | [`session.monitor(driver)`](Session::monitor) |
 //! | returns `()`, or an error of another type | [`session.drive_map(driver, \|output\| …)`](Session::drive_map) says what its end means |
 //! | swallows its I/O errors | the same, and an [`io::Tap`] on its connection |
@@ -71,7 +71,7 @@
 //! as "channel closed". Use [`try_supervised`](SupervisedExt::try_supervised) for requests that return a
 //! `Result`: the caller gets the session's cause, and the echo beside it.
 //! [`supervised`](SupervisedExt::supervised) is for requests that cannot fail by themselves, and hang when
-//! nobody answers.
+//! no answer comes.
 //!
 //! # Ties, cancel safety, drop
 //!

@@ -215,9 +215,9 @@ fn end_and_end() {
             let (session, task) = (session.clone(), Arc::clone(&task));
             move || {
                 let first = session.fail(Why(error));
-                assert!(session.is_ended(), "whoever won, it is over");
+                assert!(session.is_ended(), "whichever won, it is over");
                 assert!(session.cause().is_some());
-                assert!(!first || task.wakes() == 1, "the first one has woken everybody");
+                assert!(!first || task.wakes() == 1, "the first one has woken all");
                 first
             }
         };

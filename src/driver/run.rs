@@ -60,7 +60,7 @@ where
     }
 }
 
-/// Polls both; who goes first changes each time.
+/// Polls both; the order changes each time.
 ///
 /// Ready with the application's output. The application is dropped then, and with it its handles.
 fn poll_both<A: Future, D: Future>(

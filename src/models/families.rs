@@ -6,8 +6,8 @@ use loom::sync::Mutex as Turn;
 #[cfg(shared_fate_shuttle)]
 use shuttle::sync::Mutex as Turn;
 
-/// The connection of a parent, and a request of its child, while somebody else reports. Three threads, as
-/// on any executor with several: the reporter wakes everybody, the driver's task is one of them.
+/// The connection of a parent, and a request of its child, while a third thread reports: the reporter wakes all
+/// that wait, and the driver's task is one of them.
 #[test]
 fn parent_end_and_an_echo_of_the_child() {
     model(|| {
@@ -99,7 +99,7 @@ fn an_error_that_is_no_echo() {
 }
 
 /// One request, polled by two threads in turn, each with a waker of its own, while a third one ends the
-/// session. Whoever polled last and was told to wait has been woken.
+/// session. The task that polled last and was told to wait has been woken.
 #[test]
 fn end_and_a_request_that_changes_tasks() {
     model(|| {
@@ -155,7 +155,7 @@ fn parent_end_and_a_child_whose_driver_goes_with_it() {
     });
 }
 
-/// Whoever sees the parent ended sees the child ended, with one cause, and the grandchild.
+/// A thread that sees the parent ended sees the child and the grandchild ended, with one cause.
 #[test]
 fn parent_end_seen_from_elsewhere() {
     model(|| {
@@ -327,7 +327,7 @@ mod birth {
         });
     }
 
-    /// Whoever finds the link in the table has locked it after this thread, and sees the count.
+    /// A thread that finds the link in the table has locked it after this one, and sees the count.
     #[test]
     fn child_birth_and_parent_end() {
         birth(|family| {

@@ -108,7 +108,7 @@ fn a_planted_late_verdict_is_found() {
 }
 
 /// Everything at once. A hang is a deadlock, and shuttle says so.
-fn a_session_with_everybody() {
+fn a_session_with_all_of_these() {
     use shuttle::future::block_on;
     let session = Text::new();
     let replies: Vec<_> = (0..3).map(|_| reply_channel()).collect();
@@ -138,6 +138,6 @@ fn a_session_with_everybody() {
 }
 
 #[test]
-fn nobody_hangs() {
-    model(a_session_with_everybody);
+fn nothing_hangs() {
+    model(a_session_with_all_of_these);
 }

@@ -173,7 +173,7 @@ impl<E: ?Sized> Drop for Inner<E> {
         self.leave_family();
         let mut above = self.parent.take();
         while let Some(session) = above {
-            // A line that nobody else keeps goes step by step, not by recursion.
+            // A line without other handles goes step by step, not by recursion.
             above = Arc::into_inner(session.inner).and_then(|mut parent| {
                 parent.leave_family();
                 parent.parent.take()

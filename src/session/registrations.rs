@@ -10,7 +10,7 @@
 //!    latch again *while it holds its table's lock*. So its waker is either in the table when that is emptied,
 //!    and woken, or the future sees the verdict: the second one to lock the table knows what the first one did.
 //! 2. The further tables are made under the lock of the first one. So either the end finds them when it has
-//!    emptied the first, or who made them has seen the verdict, and so does all that registers there.
+//!    emptied the first, or the future that made them sees the verdict, and so does every one that registers there.
 //! 3. Once emptied a table stays empty (1 again), so the number of an old place never means another future's.
 //! 4. Only the owner of a registration gives its place back, once: no generation counter is needed. After the
 //!    verdict it need not: nothing registers any more, and the table is emptied or about to be.

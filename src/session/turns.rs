@@ -83,7 +83,7 @@ pub(crate) struct Polling<'a, E: ?Sized> {
 impl<E: ?Sized> Drop for Polling<'_, E> {
     #[inline]
     fn drop(&mut self) {
-        // `Release`: whoever sees the poll over sees the verdict.
+        // `Release`: a request that sees the poll over sees the verdict.
         let word = self.turn.word.swap((self.word & !POLLING).wrapping_add(STEP), Release);
         if word & AWAITED != 0 {
             wake(&self.turn.waiting, self.session.is_ended());
