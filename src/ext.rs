@@ -1,5 +1,6 @@
-//! [`SupervisedExt`]: `supervised`, `try_supervised` and `try_supervised_if`.
+//! [`SupervisedExt`]: `supervised`, `try_supervised`, `try_supervised_if` and `explained_by`.
 
+use crate::explained::Explained;
 use crate::supervised::{Supervised, Supervisor};
 use crate::try_supervised::{EveryError, TrySupervised};
 use futures_core::TryFuture;
@@ -50,6 +51,36 @@ pub trait SupervisedExt: Future {
         S: Supervisor,
     {
         TrySupervised::new(self, supervisor, EveryError)
+    }
+
+    /// For a request that always resolves by itself: it is never cut short, and if it fails, the session's cause is
+    /// not lost behind its own error.
+    ///
+    /// Many libraries (hyper, h2, tonic, tokio-postgres) fail their pending requests themselves when the connection
+    /// breaks, and hand over what has arrived before. Their requests need an explanation and no supervision:
+    /// [`try_supervised`](Self::try_supervised) would end a slow reader of a body that is all there. A
+    /// request that may hang needs `try_supervised`.
+    ///
+    /// ```
+    /// use shared_fate::{Session, SupervisedExt};
+    /// use std::io;
+    ///
+    /// let session = Session::new();
+    /// session.fail(io::Error::other("connection reset"));
+    /// // What has arrived is read, whatever has become of the session.
+    /// let read = async { Ok::<_, io::Error>("the body") };
+    /// assert_eq!(pollster::block_on(read.explained_by(&session)).unwrap(), "the body");
+    /// // What fails says why.
+    /// let late = async { Err::<(), _>(io::Error::other("channel closed")) };
+    /// let error = pollster::block_on(late.explained_by(&session)).unwrap_err();
+    /// assert_eq!(error.cause().unwrap().error().unwrap().to_string(), "connection reset");
+    /// ```
+    fn explained_by<S>(self, supervisor: S) -> Explained<Self, S, Self::Error>
+    where
+        Self: TryFuture + Sized,
+        S: Supervisor,
+    {
+        Explained::new(self, supervisor)
     }
 
     /// [`try_supervised`](Self::try_supervised) where the caller knows which errors may be echoes of the

@@ -29,7 +29,7 @@
 //! | the driver | use |
 //! |---|---|
 //! | returns a `Result`, and after it no request is answered (a reader of your own with a map of pending calls) | [`session.drive(driver)`](Session::drive) |
-//! | returns a `Result` that may be `Ok` while replies are still to be read (hyper, h2, tonic, tokio-postgres, quinn) | [`session.monitor(driver)`](Session::monitor) |
+//! | returns a `Result` that may be `Ok` while replies are still to be read (hyper, h2, tonic, tokio-postgres, quinn) | [`session.monitor(driver)`](Session::monitor), and [`explained_by`](SupervisedExt::explained_by) for its requests |
 //! | returns `()`, or an error of another type | [`session.drive_map(driver, \|output\| …)`](Session::drive_map) says what its end means |
 //! | swallows its I/O errors | the same, and an [`io::Tap`] on its connection |
 //! | is a loop of your own | `session.drive(async { loop { step().await?; } })` |
@@ -65,13 +65,16 @@
 //! It runs on any executor, spawns nothing, and keeps no timer. Nothing is restarted or retried: you learn *that*
 //! and *why*, and the rest is yours.
 //!
-//! # `supervised` or `try_supervised`
+//! # `supervised`, `try_supervised` or `explained_by`
 //!
 //! Where a library fails its pending requests when its driver dies, a request *resolves*, to an echo such
 //! as "channel closed". Use [`try_supervised`](SupervisedExt::try_supervised) for requests that return a
 //! `Result`: the caller gets the session's cause, and the echo beside it.
 //! [`supervised`](SupervisedExt::supervised) is for requests that cannot fail by themselves, and hang when
 //! no answer comes.
+//!
+//! [`explained_by`](SupervisedExt::explained_by) never cuts a request short: it only puts the cause beside an error. It
+//! is for libraries that never let a request hang, and that hand over what has arrived before their connection broke.
 //!
 //! # Ties, cancel safety, drop
 //!
@@ -150,6 +153,7 @@ mod cause;
 mod contain;
 mod driver;
 mod errors;
+mod explained;
 mod ext;
 pub mod io;
 mod lane;
@@ -164,6 +168,7 @@ mod try_supervised;
 pub use cause::{AnyError, Cause, PanicMessage, SessionError};
 pub use driver::{DrainUntil, Driver, ResultDriver, RunDuring, RunUntil};
 pub use errors::{Failed, RequestFailed, SessionEnded};
+pub use explained::Explained;
 pub use ext::SupervisedExt;
 pub use lane::{Gate, Lane};
 pub use session::{DriverState, DriversGone, DropGuard, Ended, Session, WeakSession};

@@ -2,6 +2,7 @@
 
 use crate::budget::poll_unbudgeted;
 use crate::errors::{RequestFailed, SessionEnded};
+use crate::explained::Explained;
 use crate::session::UnderWay;
 use crate::supervised::{Sealed, Supervisor};
 use crate::try_supervised::{Echo, EveryError, MayBeEcho, at_the_end, poll_settled};
@@ -73,6 +74,17 @@ pub trait SupervisedStreamExt: Stream {
         S: Supervisor,
     {
         TrySupervisedStream { inner: self.supervised(supervisor), is_echo: EveryError, echo: None }
+    }
+
+    /// For a stream of `Result`s that always ends by itself: it is never cut short, and an item that is an error comes
+    /// with the session's cause, if it has ended, and is the last one then. `None` is the stream's own, and means
+    /// what it means without us. See [`SupervisedExt::explained_by`](crate::SupervisedExt::explained_by).
+    fn explained_by<S>(self, supervisor: S) -> Explained<Self, S, Self::Error>
+    where
+        Self: TryStream + Sized,
+        S: Supervisor,
+    {
+        Explained::new(self, supervisor)
     }
 
     /// [`try_supervised`](Self::try_supervised) where the caller knows which errors may be echoes of the

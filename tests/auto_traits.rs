@@ -3,9 +3,9 @@
 use shared_fate::io::Tap;
 use shared_fate::stream::{SupervisedStream, SupervisedStreamExt, TrySupervisedStream};
 use shared_fate::{
-    Cause, DrainUntil, Driver, DriversGone, DropGuard, Ended, EveryError, Gate, Lane, PanicMessage,
-    RequestFailed, RunDuring, RunUntil, Session, SessionEnded, Supervised, SupervisedExt, Supervisor,
-    TrySupervised, WeakSession,
+    Cause, DrainUntil, Driver, DriversGone, DropGuard, Ended, EveryError, Explained, Gate, Lane,
+    PanicMessage, RequestFailed, RunDuring, RunUntil, Session, SessionEnded, Supervised, SupervisedExt,
+    Supervisor, TrySupervised, WeakSession,
 };
 use std::cell::Cell;
 use std::error::Error;
@@ -145,6 +145,14 @@ fn r17_auto_traits_follow_from_the_parts() {
         Gate<u8, Good> => "+++--",
         Gate<u8, Local> => "--+++",
         Gate<u8, Unshared> => "--+--",
+    }
+    // A request, a supervisor, and perhaps an error.
+    table! {
+        Explained<Ready<()>, &'static Session<u8>, u8> => "+++++",
+        Explained<Ready<()>, Session<Local>, u8> => "--+++",
+        Explained<Local, Session<u8>, u8> => "--+++",
+        Explained<Ready<()>, Session<u8>, Local> => "--+++",
+        Explained<PhantomPinned, Session<u8>, u8> => "++-++",
     }
     // A driver is its future, its mapping and a session.
     table! {

@@ -23,13 +23,16 @@ type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
 
 const RUNS: usize = 100;
 
-/// What is supervised.
+/// What is supervised, or explained: `try_supervised` and `explained_by`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Supervised {
     Nothing,
     Exchange,
     Frames,
     Stream,
+    ExplainedExchange,
+    ExplainedFrames,
+    ExplainedStream,
 }
 
 /// What becomes of the connection when the body has arrived.
@@ -52,22 +55,29 @@ fn http2() {
 }
 
 /// Of so many runs at least so many bodies are read.
-const BODIES: [(Then, With, Supervised, usize); 13] = [
+const BODIES: [(Then, With, Supervised, usize); 19] = [
     (Then::Done, With::Plain, Supervised::Nothing, RUNS),
     (Then::Done, With::Monitor, Supervised::Exchange, RUNS),
     (Then::Done, With::Monitor, Supervised::Frames, RUNS),
     (Then::Done, With::Monitor, Supervised::Stream, RUNS),
+    (Then::Done, With::Monitor, Supervised::ExplainedExchange, RUNS),
+    (Then::Done, With::Monitor, Supervised::ExplainedFrames, RUNS),
+    (Then::Done, With::Monitor, Supervised::ExplainedStream, RUNS),
     (Then::Done, With::Tap, Supervised::Exchange, RUNS),
     (Then::Done, With::Tap, Supervised::Frames, RUNS),
-    // "Nobody answers any more": that is what `drive` says, and here it is not so.
+    // `drive` says that no request is answered any more, and here it is not so.
     (Then::Done, With::Drive, Supervised::Exchange, 0),
     (Then::Done, With::Drive, Supervised::Frames, 0),
     (Then::Done, With::Drive, Supervised::Stream, 0),
     (Then::Reset, With::Plain, Supervised::Nothing, RUNS),
-    // A gap: a failed session ends what is pending and what is started later, also where the answer has arrived.
+    // hyper hands over what has arrived, and fails its requests itself: they are explained, and not supervised.
+    (Then::Reset, With::Monitor, Supervised::ExplainedExchange, RUNS),
+    (Then::Reset, With::Monitor, Supervised::ExplainedFrames, RUNS),
+    (Then::Reset, With::Monitor, Supervised::ExplainedStream, RUNS),
+    // Supervised, a session that fails ends what is pending and what is started later.
     (Then::Reset, With::Monitor, Supervised::Exchange, 0),
     (Then::Reset, With::Monitor, Supervised::Frames, 0),
-    // A gap: the frames are there, but after the last one comes the cause.
+    // The frames are there, but after the last one comes the cause.
     (Then::Reset, With::Monitor, Supervised::Stream, 0),
 ];
 
@@ -87,7 +97,7 @@ fn all(version: Version, heading: &'static str) {
         let cells = [format!("{then:?}"), format!("{with:?}"), format!("{supervised:?}")];
         table.row(&[&cells[0], &cells[1], &cells[2], &read, &errors, &cut_short]);
         assert!(read >= at_least, "{cells:?}: {read}\n{table}");
-        // A gap: where the driver has finished, a stream just ends, also in the middle.
+        // `drive` says that nothing comes after the driver's end, so a stream just ends, also in the middle.
         let is_known = (with, supervised) == (With::Drive, Supervised::Stream);
         assert!(cut_short == 0 || is_known, "{cells:?}: {cut_short} are cut short\n{table}");
     }
@@ -224,8 +234,11 @@ impl Reader<'_> {
         match supervised {
             Supervised::Nothing => Ok(self.exchange().await?),
             Supervised::Exchange => Ok(self.exchange().try_supervised(session).await?),
-            Supervised::Frames => Ok(self.frames(session).await?),
-            Supervised::Stream => Ok(self.stream(session).await?),
+            Supervised::ExplainedExchange => Ok(self.exchange().explained_by(session).await?),
+            Supervised::Frames => Ok(self.frames(session, false).await?),
+            Supervised::ExplainedFrames => Ok(self.frames(session, true).await?),
+            Supervised::Stream => Ok(self.stream(session, false).await?),
+            Supervised::ExplainedStream => Ok(self.stream(session, true).await?),
         }
     }
 
@@ -239,19 +252,35 @@ impl Reader<'_> {
         Ok(bytes)
     }
 
-    async fn frames<E: ?Sized>(mut self, session: &Session<E>) -> Result<Vec<u8>, Failed<hyper::Error, E>> {
+    async fn frames<E: ?Sized>(
+        mut self,
+        session: &Session<E>,
+        explained: bool,
+    ) -> Result<Vec<u8>, Failed<hyper::Error, E>> {
         let mut body = self.send().try_supervised(session).await?.into_body();
         let mut bytes = Vec::new();
-        while let Some(frame) = async { body.frame().await.transpose() }.try_supervised(session).await? {
+        loop {
+            let next = async { body.frame().await.transpose() };
+            let next = match explained {
+                true => next.explained_by(session).await?,
+                false => next.try_supervised(session).await?,
+            };
+            let Some(frame) = next else { return Ok(bytes) };
             bytes.extend(frame.into_data().expect("data"));
             self.pause().await;
         }
-        Ok(bytes)
     }
 
-    async fn stream<E: ?Sized>(mut self, session: &Session<E>) -> Result<Vec<u8>, Failed<hyper::Error, E>> {
-        let body = self.send().try_supervised(session).await?.into_body();
-        let mut chunks = BodyDataStream::new(body).try_supervised(session);
+    async fn stream<E: ?Sized>(
+        mut self,
+        session: &Session<E>,
+        explained: bool,
+    ) -> Result<Vec<u8>, Failed<hyper::Error, E>> {
+        let body = BodyDataStream::new(self.send().try_supervised(session).await?.into_body());
+        let mut chunks = match explained {
+            true => body.explained_by(session).left_stream(),
+            false => body.try_supervised(session).right_stream(),
+        };
         let mut bytes = Vec::new();
         while let Some(chunk) = chunks.try_next().await? {
             bytes.extend(chunk);
