@@ -23,7 +23,7 @@ use std::sync::{Arc, OnceLock, Weak};
 ///
 /// Made by [`Client::connect`] together with its [`Driver`], which must be polled for as long as the
 /// client is used: spawn it on any executor, or run it beside the application with
-/// [`Driver::with`]. When the last clone is dropped, the session is closed.
+/// [`Driver::run_until`]. When the last clone is dropped, the session is closed.
 ///
 /// **Every call ends.** With its reply; with an error of its own; at once with the session's cause
 /// when the session ends; or at its deadline ([`Timeouts`]). A failed call does not
