@@ -26,13 +26,13 @@ const ENDS: [End; 4] = [End::Panic, End::Abort, End::RuntimeGone, End::Done];
 
 #[test]
 fn http1() {
-    let with = [With::Plain, With::Monitor, With::Drive];
+    let with = [With::Plain, With::Monitor, With::Explained, With::Drive];
     all(Version::H1, &with, "hyper, HTTP/1: the driver ends");
 }
 
 #[test]
 fn http2() {
-    let with = [With::Plain, With::Monitor, With::Drive, With::Executor];
+    let with = [With::Plain, With::Monitor, With::Explained, With::Drive, With::Executor];
     all(Version::H2, &with, "hyper, HTTP/2: the driver ends");
 }
 
@@ -113,7 +113,7 @@ async fn run(
     let client = drivers.spawn(connect(version, with, server.address, drivers.clone())).await;
     let Client { mut sender, session, driver, decoder } = client.unwrap();
 
-    let first = Seen::of(session.as_ref(), sender.send("/"));
+    let first = with.see(session.as_ref(), sender.send("/"));
     let mut sender = Some(sender);
     let happen = async {
         let arrived = server.arrivals.recv().await.unwrap();
@@ -139,7 +139,7 @@ async fn run(
     };
     let (first, ()) = tokio::join!(first, happen);
     let later = match &mut sender {
-        Some(sender) => Some(Seen::of(session.as_ref(), sender.send("/")).await),
+        Some(sender) => Some(with.see(session.as_ref(), sender.send("/")).await),
         None => None,
     };
     (first, later)

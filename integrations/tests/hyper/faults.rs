@@ -32,13 +32,14 @@ fn reasons(version: Version, fault: Fault) -> &'static [&'static str] {
 
 #[test]
 fn http1() {
-    let with = [With::Plain, With::Monitor, With::Drive, With::Tap, With::TapEof];
+    let with = [With::Plain, With::Monitor, With::Explained, With::Drive, With::Tap, With::TapEof];
     all(Version::H1, &with, "hyper, HTTP/1: the connection breaks");
 }
 
 #[test]
 fn http2() {
-    let with = [With::Plain, With::Monitor, With::Drive, With::Tap, With::TapEof, With::Executor];
+    let with =
+        [With::Plain, With::Monitor, With::Explained, With::Drive, With::Tap, With::TapEof, With::Executor];
     all(Version::H2, &with, "hyper, HTTP/2: the connection breaks");
 }
 
@@ -119,10 +120,10 @@ async fn run(
     let client = drivers.spawn(connect(version, with, proxy.address(), drivers.clone())).await;
     let Client { mut sender, session, .. } = client.unwrap();
     let session = session.as_ref();
-    let first = Seen::of(session, sender.send("/"));
+    let first = with.see(session, sender.send("/"));
     let rest = async {
         server.arrivals.recv().await;
-        let second = Seen::of(session, sender.second());
+        let second = with.see(session, sender.second());
         let strike = async {
             if version == Version::H2 {
                 server.arrivals.recv().await;
@@ -132,6 +133,6 @@ async fn run(
         tokio::join!(second, strike).0
     };
     let (first, second) = tokio::join!(first, rest);
-    let later = Seen::of(session, sender.send("/")).await;
+    let later = with.see(session, sender.send("/")).await;
     [first, second, later]
 }

@@ -10,11 +10,11 @@ use hyper::rt::Executor;
 use hyper::service::{Service, service_fn};
 use hyper::{Request, Response, server};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use shared_fate::Cause;
 use shared_fate::io::Tap;
+use shared_fate::{Cause, SupervisedExt};
 use shared_fate_integrations::drivers::{self, How};
 use shared_fate_integrations::panicking::{Panicking, Trigger};
-use shared_fate_integrations::seen::AnySession;
+use shared_fate_integrations::seen::{AnySession, Seen};
 use std::convert::Infallible;
 use std::future::{Future, pending};
 use std::net::SocketAddr;
@@ -93,6 +93,8 @@ pub enum With {
     Plain,
     /// hyper's `Connection`, as with `monitor`.
     Monitor,
+    /// The same driver. The calls are explained, and not supervised.
+    Explained,
     /// hyper's `Connection`, as with `drive`.
     Drive,
     /// The bytes too.
@@ -101,6 +103,20 @@ pub enum With {
     TapEof,
     /// The tasks too that hyper spawns for HTTP/2.
     Executor,
+}
+
+impl With {
+    /// Makes a call.
+    pub async fn see<T>(
+        self,
+        session: Option<&AnySession>,
+        call: impl Future<Output = hyper::Result<T>>,
+    ) -> Seen {
+        match session {
+            Some(session) if self == Self::Explained => Seen::result(call.explained_by(session)).await,
+            _ => Seen::of(session, call).await,
+        }
+    }
 }
 
 pub struct Client {
