@@ -11,3 +11,8 @@ pub mod runtimes;
 pub mod seen;
 pub mod table;
 pub mod texts;
+
+/// The recipes are compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/drivers.md")]
+struct Drivers;
