@@ -9,8 +9,10 @@ pub mod panicking;
 pub mod proxy;
 pub mod runtimes;
 pub mod seen;
+pub mod servers;
 pub mod table;
 pub mod texts;
+pub mod waits;
 
 /// The recipes are compiled.
 #[cfg(doctest)]

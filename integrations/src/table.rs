@@ -15,7 +15,7 @@ impl Table {
     }
 
     pub fn row(&mut self, cells: &[&dyn fmt::Display]) {
-        self.rows.push(cells.iter().map(ToString::to_string).collect());
+        self.rows.push(cells.iter().map(|cell| on_one_line(&cell.to_string())).collect());
     }
 
     /// A row for each outcome: how often, whose error leads, what it says, and what is beside it.
@@ -28,13 +28,17 @@ impl Table {
                 Whose::Hang => "HANG",
             };
             let mut row: Vec<String> = leading.iter().map(ToString::to_string).collect();
-            row.extend([runs.to_string(), whose.to_owned(), seen.says.clone()]);
+            row.extend([runs.to_string(), whose.to_owned(), on_one_line(&seen.says)]);
             if !seen.beside.is_empty() {
-                row.push(format!("beside it: {}", seen.beside));
+                row.push(format!("beside it: {}", on_one_line(&seen.beside)));
             }
             self.rows.push(row);
         }
     }
+}
+
+fn on_one_line(text: &str) -> String {
+    text.lines().map(str::trim_end).collect::<Vec<_>>().join(" / ")
 }
 
 impl fmt::Display for Table {

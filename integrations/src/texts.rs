@@ -19,13 +19,20 @@ pub fn has<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
 
 /// Prints an error by hand, through its own `{:#}`, and through anyhow's `{:#}`. Each prints each text once.
 ///
+/// Some crates have errors that say what their source says. Who prints such a chain by hand or through anyhow prints
+/// that twice, with and without a session.
+///
 /// Returns what anyhow prints.
 pub fn each_text_once(error: impl Error + Send + Sync + 'static) -> String {
-    let by_hand: Vec<String> = chain(&error).map(ToString::to_string).collect();
+    let mut by_hand: Vec<String> = chain(&error).map(ToString::to_string).collect();
+    let all = by_hand.len();
+    by_hand.dedup();
     is_said_once(&by_hand.join(": "));
     is_said_once(&format!("{error:#}"));
     let line = format!("{:#}", anyhow::Error::new(error));
-    is_said_once(&line);
+    if by_hand.len() == all {
+        is_said_once(&line);
+    }
     line
 }
 
