@@ -1,6 +1,7 @@
 //! [`Cause`]: why a session ended, and what it may end with.
 
 use crate::errors::SessionEnded;
+use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -87,6 +88,20 @@ pub enum Cause<E: ?Sized> {
 }
 
 impl<E: ?Sized> Cause<E> {
+    /// The cause of a panic that was caught, from its payload: for a driver that waits for a task of its own.
+    ///
+    /// ```
+    /// use shared_fate::Cause;
+    /// use std::io;
+    ///
+    /// let payload = std::panic::catch_unwind(|| panic!("the decoder tripped")).unwrap_err();
+    /// let cause = Cause::<io::Error>::panicked(&*payload);
+    /// assert_eq!(cause.panic_message().unwrap().as_str(), "the decoder tripped");
+    /// ```
+    pub fn panicked(payload: &(dyn Any + Send)) -> Self {
+        Self::Panicked(PanicMessage::of(payload))
+    }
+
     /// The error, if the session failed with one.
     pub fn error(&self) -> Option<&E> {
         match self {
@@ -241,7 +256,7 @@ impl<E: SessionError + ?Sized> Error for Cause<E> {
 pub struct PanicMessage(Arc<String>);
 
 impl PanicMessage {
-    pub(crate) fn of(payload: &(dyn std::any::Any + Send)) -> Self {
+    fn of(payload: &(dyn Any + Send)) -> Self {
         let text = if let Some(text) = payload.downcast_ref::<&'static str>() {
             (*text).to_owned()
         } else if let Some(text) = payload.downcast_ref::<String>() {

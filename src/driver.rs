@@ -8,7 +8,7 @@ mod run;
 
 pub use run::{DrainUntil, RunDuring, RunUntil};
 
-use crate::cause::{Cause, PanicMessage};
+use crate::cause::Cause;
 use crate::contain::{Payload, contain, discard};
 use crate::session::{Attached, Registration, Session};
 use futures_core::FusedFuture;
@@ -106,7 +106,8 @@ impl<E: ?Sized> Session<E> {
     /// An `async` block around the future, or `FutureExt::map`, would drop the future before the driver can
     /// publish the cause; this keeps it until that is done.
     ///
-    /// **Panics:** a panic of `map` counts as the driver's.
+    /// **Panics:** a panic of `map` counts as the driver's. For a future that has caught one, a `JoinHandle`, use
+    /// [`Cause::panicked`].
     pub fn drive_map<F, M>(&self, driver: F, map: M) -> Driver<F, E, M>
     where
         F: Future,
@@ -131,10 +132,11 @@ pin_project! {
     /// future is dropped before it returns.
     ///
     /// **Output:** the session's cause. A driver that is merely done, so that the session lives on, resolves to
-    /// [`Cause::Finished`]. So a driver and its `JoinHandle` can supervise a request themselves; the
-    /// session is the better supervisor.
+    /// [`Cause::Finished`]. So a driver of [`drive`](Session::drive) and its `JoinHandle` can supervise a request
+    /// themselves; the session is the better supervisor. A driver that may be merely done must not: its end is not
+    /// the session's.
     ///
-    /// **Panics:** none. A panic of the inner future is the session's cause, [`Cause::Panicked`], and
+    /// **Panics:** none, unless the program is built with `panic = "abort"`, where no panic is told. A panic of the inner future is the session's cause, [`Cause::Panicked`], and
     /// the driver's output. The panic hook has reported it. A panic of the inner future's drop is reported by the
     /// hook and goes no further.
     ///
@@ -181,14 +183,15 @@ impl<F, E: ?Sized, M> Driver<F, E, M> {
     fn finish(self: Pin<&mut Self>, cause: Option<Cause<E>>) {
         let this = self.project();
         if this.inner.is_some() {
-            resolve(this.inner, this.session, this.registration, this.attached, cause);
+            resolve(this.inner, this.map, this.session, this.registration, this.attached, cause);
         }
     }
 }
 
-/// Publishes the cause, if there is one, and then drops the inner future.
-fn resolve<F, E: ?Sized>(
+/// Publishes the cause, if there is one, and then drops the inner future and its mapping.
+fn resolve<F, E: ?Sized, M>(
     mut inner: Pin<&mut Option<F>>,
+    map: &mut Option<M>,
     session: &Session<E>,
     registration: &mut Registration,
     attached: &Attached,
@@ -201,13 +204,14 @@ fn resolve<F, E: ?Sized>(
         contain(|| _ = session.end(cause));
     }
     contain(|| inner.set(None));
+    contain(|| *map = None);
     session.detach(attached);
 }
 
 fn panicked<E: ?Sized>(payload: Payload) -> Cause<E> {
-    let message = PanicMessage::of(&*payload);
+    let cause = Cause::panicked(&*payload);
     discard(Some(payload));
-    Cause::Panicked(message)
+    cause
 }
 
 impl<F, E, M> Future for Driver<F, E, M>
@@ -237,7 +241,7 @@ where
                     Err(payload) => cause = Some(panicked(payload)),
                 }
             }
-            resolve(this.inner, session, this.registration, this.attached, cause);
+            resolve(this.inner, this.map, session, this.registration, this.attached, cause);
         }
         Poll::Ready(session.cause().unwrap_or(Cause::Finished))
     }

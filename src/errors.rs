@@ -181,6 +181,40 @@ impl<R, C> RequestFailed<R, C> {
     }
 }
 
+impl<R, C> RequestFailed<R, C> {
+    /// The same with another type of request error: for one that is no [`Error`], such as a box of one or a text, so
+    /// that `?` works. What leads stays.
+    ///
+    /// ```
+    /// use shared_fate::{Session, SupervisedExt};
+    /// use std::error::Error;
+    /// use std::io;
+    ///
+    /// async fn call(session: &Session<io::Error>) -> Result<(), Box<dyn Error>> {
+    ///     let request = async { Err::<(), Box<dyn Error + Send + Sync>>("not found".into()) };
+    ///     let result = request.try_supervised(session).await;
+    ///     Ok(result.map_err(|failed| failed.map_request(io::Error::other))?)
+    /// }
+    /// # assert!(pollster::block_on(call(&Session::new())).is_err());
+    /// ```
+    pub fn map_request<T>(self, map: impl FnOnce(R) -> T) -> RequestFailed<T, C> {
+        RequestFailed(match self.0 {
+            Sides::Request(request) => Sides::Request(map(request)),
+            Sides::Session(session) => Sides::Session(session),
+            Sides::Both { request, session, request_leads } => {
+                Sides::Both { request: map(request), session, request_leads }
+            }
+        })
+    }
+}
+
+/// So that `?` works where a function has requests of both kinds.
+impl<R, C> From<SessionEnded<C>> for RequestFailed<R, C> {
+    fn from(ended: SessionEnded<C>) -> Self {
+        Self::ended(ended)
+    }
+}
+
 impl<R: Error + 'static, C: Error + 'static> RequestFailed<R, C> {
     /// The side that is not on the chain of sources.
     fn other(&self) -> Option<&(dyn Error + 'static)> {
@@ -226,11 +260,12 @@ impl<R: Error + 'static, C: Error + 'static> Error for RequestFailed<R, C> {
 
 /// The rest of `{:#}`: the sources, each after a colon.
 pub(crate) fn alternate(f: &mut fmt::Formatter<'_>, source: Option<&(dyn Error + 'static)>) -> fmt::Result {
-    if !f.alternate() || source.is_none() {
+    if !f.alternate() {
         return Ok(());
     }
-    f.write_str(": ")?;
-    write_chain(f, &mut Texts::default(), source)
+    let mut said = String::new();
+    write_chain(&mut said, &mut Texts::default(), source)?;
+    if said.is_empty() { Ok(()) } else { write!(f, ": {said}") }
 }
 
 /// Writes an error and its sources, without those that `texts` knows already.
@@ -258,7 +293,7 @@ fn chain<'a>(error: Option<&'a (dyn Error + 'static)>) -> impl Iterator<Item = &
 struct Texts(Vec<String>);
 
 impl Texts {
-    /// The error's text, unless it has been said.
+    /// The error's text, unless it is empty or has been said.
     fn once(&mut self, error: &dyn Error) -> Option<&str> {
         let mut text = String::new();
         // A failing `Display` says less, and must not make this one fail.
@@ -266,7 +301,7 @@ impl Texts {
         let is_said = |said: &String| {
             said.strip_suffix(&text).is_some_and(|before| before.is_empty() || before.ends_with(": "))
         };
-        if self.0.iter().any(is_said) {
+        if text.is_empty() || self.0.iter().any(is_said) {
             return None;
         }
         self.0.push(text);

@@ -36,8 +36,9 @@ pin_project! {
     /// assert_eq!(session.cause().unwrap().error().unwrap().kind(), io::ErrorKind::ConnectionReset);
     /// ```
     ///
-    /// It has the traits of its connection: those of `futures-io`, and with the feature `tokio` those of
-    /// tokio. Vectored writes are passed on.
+    /// It reads and writes as its connection does: by `futures-io`'s traits, and with the feature `tokio` by
+    /// tokio's. Vectored writes are passed on. A peer that says why it hangs up makes a write fail, too: where the
+    /// reason matters, tap the reading half alone.
     ///
     /// The session gets the original value. The driver gets an error of the same kind and, where there
     /// was one, the same system error code; otherwise with the same text.

@@ -31,7 +31,7 @@
 //! | returns a `Result`, and after it no request is answered (a reader of your own with a map of pending calls) | [`session.drive(driver)`](Session::drive) |
 //! | returns a `Result` that may be `Ok` while replies are still to be read (hyper, h2, tonic, tokio-postgres, quinn) | [`session.monitor(driver)`](Session::monitor), and [`explained_by`](SupervisedExt::explained_by) for its requests |
 //! | returns `()`, or an error of another type | [`session.drive_map(driver, \|output\| …)`](Session::drive_map) says what its end means |
-//! | swallows its I/O errors | the same, and an [`io::Tap`] on its connection |
+//! | swallows its I/O errors | one of the above, and an [`io::Tap`] on its connection |
 //! | is a loop of your own | `session.drive(async { loop { step().await?; } })` |
 //! | is spawned by the library | an [observer or a canary](#drivers-that-you-cannot-wrap) |
 //! | reconnects by itself | a session for each connection, in a cell that its event handler swaps |

@@ -88,7 +88,8 @@ pub trait SupervisedStreamExt: Stream {
     }
 
     /// [`try_supervised`](Self::try_supervised) where the caller knows which errors may be echoes of the
-    /// session's end. Any other error is passed on at once, and the stream goes on.
+    /// session's end. Any other error is passed on at once, without the cause, and the stream goes on: the cause comes
+    /// after the last item.
     fn try_supervised_if<S, P>(self, supervisor: S, is_echo: P) -> TrySupervisedStream<Self, S, P>
     where
         Self: TryStream + Sized,

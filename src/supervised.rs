@@ -27,7 +27,8 @@ use std::task::{Context, Poll, ready};
 /// `Shared`, a timer.
 ///
 /// A session is preferable where there is a choice: it is cheaper, it is asked without being
-/// polled, and its [`Driver`](crate::Driver) publishes before it drops.
+/// polled, and its [`Driver`](crate::Driver) publishes before it drops. A future is dropped with what it
+/// supervises, and its output has to be an error for `?` to work on the result.
 ///
 /// Code that is generic over `S: Supervisor` can send and spawn what it supervises: nothing that a request keeps
 /// beside `S` is in the way of `Send`, `Sync` or `Unpin`.
@@ -185,10 +186,11 @@ impl<S: Future> Sealed for S {
         registration: &mut FutureRegistration,
         cx: &mut Context<'_>,
     ) -> Option<S::Output> {
+        // Of an earlier poll it says nothing. (A request that panicked has left it.)
+        registration.polled = !registration.started;
         if registration.started {
             return None;
         }
-        registration.polled = true;
         ready(self.poll(cx))
     }
 

@@ -180,14 +180,14 @@ fn r17_auto_traits_follow_from_the_parts() {
         RunDuring<'static, Local, u8, Map, u8> => "--+-+",
         RunDuring<'static, Ready<()>, Unshared, Map, u8> => "--+--",
         // It may hold its application's output.
-        DrainUntil<Ready<()>, u8, Map, Ready<u8>, Ready<()>> => "+++++",
-        DrainUntil<Ready<()>, u8, Map, Ready<Local>, Ready<()>> => "--+++",
-        DrainUntil<Ready<()>, u8, Map, Request<u8>, Local> => "--+++",
-        DrainUntil<Ready<()>, u8, Map, Request<Local>, Ready<()>> => "--+++",
-        DrainUntil<Ready<()>, u8, Map, Request<PhantomPinned>, Ready<()>> => "++-++",
-        DrainUntil<Ready<()>, u8, Map, Ready<u8>, PhantomPinned> => "++-++",
-        DrainUntil<PhantomPinned, u8, Map, Ready<u8>, Ready<()>> => "++-++",
-        DrainUntil<Ready<()>, Unshared, Map, Ready<u8>, Ready<()>> => "--+--",
+        DrainUntil<Ready<()>, u8, Map, Ready<u8>, Map, Ready<()>> => "+++++",
+        DrainUntil<Ready<()>, u8, Map, Ready<Local>, Map, Ready<()>> => "--+++",
+        DrainUntil<Ready<()>, u8, Map, Request<u8>, Map, Local> => "--+++",
+        DrainUntil<Ready<()>, u8, Map, Request<Local>, Map, Ready<()>> => "--+++",
+        DrainUntil<Ready<()>, u8, Map, Request<PhantomPinned>, Map, Ready<()>> => "++-++",
+        DrainUntil<Ready<()>, u8, Map, Ready<u8>, Map, PhantomPinned> => "++-++",
+        DrainUntil<PhantomPinned, u8, Map, Ready<u8>, Map, Ready<()>> => "++-++",
+        DrainUntil<Ready<()>, Unshared, Map, Ready<u8>, Map, Ready<()>> => "--+--",
     }
     // A request is its future and its supervisor.
     table! {

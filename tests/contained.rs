@@ -288,3 +288,37 @@ fn r17_a_driver_need_not_be_send() {
     assert_eq!(*pollster::block_on(answer), 1);
     assert!(session.cause().unwrap().is_closed());
 }
+
+/// A driver that was ended from elsewhere lets go of its mapping with its future.
+#[test]
+fn r07_a_resolved_driver_keeps_nothing_of_its_mapping() {
+    let session = Session::<Why>::new();
+    let held = Arc::new(());
+    let inside = Arc::clone(&held);
+    let mut driver = Box::pin(session.drive_map(std::future::pending::<()>(), move |()| {
+        drop(inside);
+        None
+    }));
+    let task = TestWaker::new();
+    task.pending(&mut driver);
+    session.close();
+    assert!(task.ready(&mut driver).is_closed());
+    task.ready(&mut Box::pin(session.drivers_gone()));
+    assert_eq!(Arc::strong_count(&held), 1);
+}
+
+#[test]
+fn r12_the_drop_of_a_mapping_panics() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("dropped");
+        }
+    }
+    let (session, bomb) = (Session::<Why>::new(), Bomb);
+    drop(session.drive_map(std::future::pending::<()>(), move |()| {
+        let _bomb = &bomb;
+        None
+    }));
+    assert!(session.cause().unwrap().is_dropped());
+}

@@ -184,7 +184,7 @@ fn r21_what_is_queued_is_written_before_the_end() {
         }
         "done"
     };
-    let (output, cause) = pollster::block_on(driver.run_until(app).drain_until(std::future::pending()));
+    let (output, cause) = pollster::block_on(driver.run_until(app).drain_until(std::future::pending));
     assert_eq!((output, written.load(SeqCst)), ("done", 100));
     assert!(cause.is_finished() && session.cause().unwrap().is_finished());
 }
@@ -211,7 +211,7 @@ fn r21_draining_is_bounded_by_the_callers_future() {
         let written = Arc::clone(&written);
         std::future::poll_fn(move |_| if written.load(SeqCst) < 10 { Poll::Pending } else { Poll::Ready(()) })
     };
-    let ((), cause) = pollster::block_on(driver.run_until(app).drain_until(bound));
+    let ((), cause) = pollster::block_on(driver.run_until(app).drain_until(|| bound));
     assert!(cause.is_closed(), "{cause:?}");
     let written = written.load(SeqCst);
     assert!((10..12).contains(&written), "{written} of 100");
@@ -224,17 +224,17 @@ fn r21_a_driver_that_fails_while_it_drains_is_heard() {
     let (queue, messages) = mpsc::unbounded();
     let driver = session.drive(connection(messages, Arc::clone(&written), Some(50)));
     let app = async move { (0..100).for_each(|number| queue.unbounded_send(number).unwrap()) };
-    let ((), cause) = pollster::block_on(driver.run_until(app).drain_until(std::future::pending()));
+    let ((), cause) = pollster::block_on(driver.run_until(app).drain_until(std::future::pending));
     assert_eq!((cause.error(), written.load(SeqCst)), (Some(&Why("the disk is full")), 50));
     // One that panics, too, and one that had failed before.
     let session = Session::<Why>::new();
     let driver = session.drive(std::future::ready(Err(Why("before"))));
     let app = session.ended();
-    let (seen, cause) = pollster::block_on(driver.run_until(app).drain_until(std::future::pending()));
+    let (seen, cause) = pollster::block_on(driver.run_until(app).drain_until(std::future::pending));
     assert_eq!((seen.error(), cause.error()), (Some(&Why("before")), Some(&Why("before"))));
     let session = Session::<Why>::new();
     let driver = session.drive(Script::each(|_| panic!("while draining")));
-    let ((), cause) = pollster::block_on(driver.run_until(async {}).drain_until(std::future::pending()));
+    let ((), cause) = pollster::block_on(driver.run_until(async {}).drain_until(std::future::pending));
     assert!(cause.is_panicked());
 }
 
@@ -242,8 +242,7 @@ fn r21_a_driver_that_fails_while_it_drains_is_heard() {
 fn r21_a_monitored_driver_that_is_done_is_closed_at_the_end() {
     let session = Session::<Why>::new();
     let driver = session.monitor(std::future::ready(Ok(())));
-    let (output, cause) =
-        pollster::block_on(driver.run_until(async { 7 }).drain_until(std::future::pending()));
+    let (output, cause) = pollster::block_on(driver.run_until(async { 7 }).drain_until(std::future::pending));
     assert_eq!(output, 7);
     assert!(cause.is_closed());
 }
@@ -251,7 +250,7 @@ fn r21_a_monitored_driver_that_is_done_is_closed_at_the_end() {
 #[test]
 fn r21_dropping_a_drain_ends_the_session_as_dropped() {
     let session = Session::<Why>::new();
-    let drain = session.drive(std::future::pending()).run_until(async {}).drain_until(std::future::pending());
+    let drain = session.drive(std::future::pending()).run_until(async {}).drain_until(std::future::pending);
     let mut drain = Box::pin(drain);
     TestWaker::new().pending(&mut drain);
     drop(drain);

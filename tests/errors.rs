@@ -228,3 +228,40 @@ fn r08_causes_compare_and_convert() {
     assert_eq!(one, two);
     assert_eq!(Cause::<Why>::from(one.unwrap_err()), Cause::Closed);
 }
+
+/// An error without a text leaves no colon behind.
+#[test]
+fn r19_an_error_without_a_text() {
+    let session = Session::new();
+    session.fail(Why(""));
+    assert_eq!(format!("{:#}", session.cause().unwrap()), "the session failed");
+    let error = fail(Above("", Why("closed")), |session| _ = session.fail(Why("reset")));
+    says(
+        &error,
+        "the session ended (and the request failed: closed): the session failed: reset",
+        &["closed", "reset"],
+    );
+}
+
+/// Requests of both kinds in one function, and errors that are none.
+#[test]
+fn r08_question_marks_in_ordinary_places() {
+    type Boxed = Box<dyn Error + Send + Sync>;
+    async fn both(session: &Session<Why>) -> Result<u32, Failed<Why>> {
+        let one = async { 1 }.supervised(session).await?;
+        Ok(one + async { Ok::<_, Why>(2) }.try_supervised(session).await?)
+    }
+    async fn boxed(session: &Session<Why>) -> Result<u32, Box<dyn Error>> {
+        let request = async { Err::<u32, Boxed>("not found".into()) };
+        Ok(request.try_supervised(session).await.map_err(|failed| failed.map_request(io::Error::other))?)
+    }
+    let session = Session::new();
+    assert_eq!(pollster::block_on(both(&session)), Ok(3));
+    assert_eq!(pollster::block_on(boxed(&session)).unwrap_err().source().unwrap().to_string(), "not found");
+    session.fail(Why("reset"));
+    let error = pollster::block_on(both(&session)).unwrap_err();
+    assert!(!error.request_started() && error.cause().unwrap().is_failed());
+    let error =
+        fail(Why("closed"), |session| _ = session.fail(Why("reset"))).map_request(|why| Above("above", why));
+    assert!(!error.request_leads() && error.request_error() == Some(&Above("above", Why("closed"))));
+}

@@ -293,3 +293,20 @@ async fn r15_a_driver_and_its_join_handle_supervise() {
     let cause = ended.into_cause().expect("the panic is the cause, and unwinds nowhere");
     assert_eq!(cause.panic_message().unwrap().as_str(), "the driver panics");
 }
+
+/// A request that panics leaves nothing that the next poll, with another waker, takes for its own.
+#[test]
+fn r15_a_supervisor_is_registered_in_the_poll_after_a_panic() {
+    let token = CancellationToken::new();
+    let mut first = true;
+    let request = std::future::poll_fn(move |_| {
+        assert!(!std::mem::take(&mut first), "the request panics");
+        Poll::<()>::Pending
+    });
+    let mut request = pin!(request.supervised(token.cancelled()));
+    let (one, two) = (TestWaker::new(), TestWaker::new());
+    support::panic_of(|| one.poll(&mut request));
+    two.pending(&mut request);
+    token.cancel();
+    assert_eq!(two.wakes(), 1);
+}

@@ -335,8 +335,32 @@ async fn r14_a_busy_driver_does_not_starve_the_bound_of_its_drain() {
     let (bound, over) = oneshot::channel();
     bound.send(()).unwrap();
     let bound = async { over.await.unwrap() };
-    let ((), cause) = driver.run_until(async {}).drain_until(bound).await;
+    let ((), cause) = driver.run_until(async {}).drain_until(|| bound).await;
     assert!(cause.is_closed());
+}
+
+/// The bound is for the drain: a timer of tokio's runs from the moment in which it is made.
+#[tokio::test(start_paused = true)]
+async fn r21_the_bound_is_for_the_drain() {
+    let ms = |n| tokio::time::sleep(std::time::Duration::from_millis(n));
+    let session = Session::<Why>::new();
+    let (queue, mut messages) = mpsc::unbounded_channel::<u32>();
+    let written = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = std::sync::Arc::clone(&written);
+    let driver = session.drive(async move {
+        while messages.recv().await.is_some() {
+            ms(10).await;
+            counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        }
+        Ok(())
+    });
+    let app = async move {
+        ms(10_000).await;
+        (0..3).for_each(|number| queue.send(number).unwrap());
+    };
+    let ((), cause) = driver.run_until(app).drain_until(|| ms(5_000)).await;
+    assert!(cause.is_finished());
+    assert_eq!(written.load(std::sync::atomic::Ordering::SeqCst), 3);
 }
 
 /// A poll that merely waits does not ask again, whatever the budget.

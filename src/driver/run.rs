@@ -109,9 +109,10 @@ pin_project! {
 }
 
 impl<F, E: ?Sized, M, A: Future> RunUntil<F, E, M, A> {
-    /// When the application is done, lets the driver finish what is queued, until it resolves or `bound` does.
+    /// When the application is done, lets the driver finish what is queued, until it resolves or the bound does.
     ///
-    /// The application is dropped when it is done, so that the driver sees its last handle go. The result is
+    /// `bound` is called when the application is done, since many a timer runs from the moment in which it is made.
+    /// The application is dropped then, so that the driver sees its last handle go. The result is
     /// the application's output *and* the session's cause. That is the driver's own error if it failed while
     /// it drained, [`Finished`](Cause::Finished) if `drive`'s driver came to its end, and
     /// [`Closed`](Cause::Closed) if `bound` came first or the driver was merely done.
@@ -130,12 +131,16 @@ impl<F, E: ?Sized, M, A: Future> RunUntil<F, E, M, A> {
     /// });
     /// # fn write(_: u32) -> io::Result<()> { Ok(()) }
     /// let app = async move { queue.send(7).await.is_ok() };
-    /// let at_most = std::future::pending(); // a timer of your executor's
+    /// let at_most = || std::future::pending(); // a timer of your executor's: `|| sleep(duration)`
     /// let (sent, cause) = pollster::block_on(driver.run_until(app).drain_until(at_most));
     /// assert!(sent && cause.is_finished());
     /// ```
-    pub fn drain_until<B: Future<Output = ()>>(self, bound: B) -> DrainUntil<F, E, M, A, B> {
-        DrainUntil { run: self, output: None, bound: Some(bound), driver_first: true }
+    pub fn drain_until<N, B>(self, bound: N) -> DrainUntil<F, E, M, A, N, B>
+    where
+        N: FnOnce() -> B,
+        B: Future<Output = ()>,
+    {
+        DrainUntil { run: self, output: None, make_bound: Some(bound), bound: None, driver_first: true }
     }
 }
 
@@ -243,7 +248,7 @@ pin_project! {
     /// **Cancel safety, drop:** drops all three; a driver that has not resolved ends the session with
     /// [`Cause::Dropped`]. An output of the application that was waiting for the driver is lost.
     #[must_use = "futures do nothing unless polled"]
-    pub struct DrainUntil<F, E, M, A, B>
+    pub struct DrainUntil<F, E, M, A, N, B>
     where
         E: ?Sized,
         A: Future,
@@ -252,18 +257,20 @@ pin_project! {
         run: RunUntil<F, E, M, A>,
         // The application's, while the driver drains.
         output: Option<A::Output>,
+        make_bound: Option<N>,
         #[pin]
         bound: Option<B>,
         driver_first: bool,
     }
 }
 
-impl<F, E, M, A, B> Future for DrainUntil<F, E, M, A, B>
+impl<F, E, M, A, N, B> Future for DrainUntil<F, E, M, A, N, B>
 where
     F: Future,
     E: ?Sized,
     M: FnOnce(F::Output) -> Option<Cause<E>>,
     A: Future,
+    N: FnOnce() -> B,
     B: Future<Output = ()>,
 {
     type Output = (A::Output, Cause<E>);
@@ -274,8 +281,8 @@ where
         if this.output.is_none() {
             let output = poll_both(run.app, run.driver.as_mut(), run.driver_first, cx);
             *this.output = Some(ready!(output));
+            this.bound.set(this.make_bound.take().map(|bound| bound()));
         }
-        // The bound is an application that is done when it says so.
         let drained = poll_drained(this.bound.as_mut(), run.driver.as_mut(), this.driver_first, cx);
         ready!(drained);
         this.bound.set(None);
@@ -304,20 +311,21 @@ fn poll_drained<B: Future, D: Future>(
     if is_over { Poll::Ready(()) } else { Poll::Pending }
 }
 
-impl<F, E, M, A, B> FusedFuture for DrainUntil<F, E, M, A, B>
+impl<F, E, M, A, N, B> FusedFuture for DrainUntil<F, E, M, A, N, B>
 where
     F: Future,
     E: ?Sized,
     M: FnOnce(F::Output) -> Option<Cause<E>>,
     A: Future,
+    N: FnOnce() -> B,
     B: Future<Output = ()>,
 {
     fn is_terminated(&self) -> bool {
-        self.bound.is_none()
+        self.make_bound.is_none() && self.bound.is_none()
     }
 }
 
-impl<F, E: ?Sized, M, A: Future, B> fmt::Debug for DrainUntil<F, E, M, A, B> {
+impl<F, E: ?Sized, M, A: Future, N, B> fmt::Debug for DrainUntil<F, E, M, A, N, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DrainUntil").field("driver", &self.run.driver).finish_non_exhaustive()
     }

@@ -200,8 +200,8 @@ pub(crate) struct Attached {
 ///
 /// **Cancel safety:** dropping it deregisters it, and loses nothing.
 ///
-/// **Ties:** it resolves as soon as there was a moment, after the session's end, at which no driver was left.
-/// A driver that is made later is not waited for.
+/// **Ties:** it resolves in the first poll after the session's end that finds no driver. Once such a poll has found
+/// some, drivers that are made after the last of them has gone are not waited for.
 ///
 /// **Drop:** synchronous; needs no runtime.
 #[must_use = "futures do nothing unless polled"]

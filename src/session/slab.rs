@@ -80,7 +80,8 @@ impl<T> Slab<T> {
     #[inline]
     pub(super) fn remove(&mut self, number: u32) -> Option<T> {
         // One at a time is the common case: there is nothing else to cut off.
-        if number as usize + 1 != self.places.len() || self.free != NONE {
+        // (On 32 bits the successor of the highest number is 0: an empty table has no last place.)
+        if (number as usize).wrapping_add(1) != self.places.len() || self.free != NONE {
             return self.remove_among(number);
         }
         let removed = self.places.pop();

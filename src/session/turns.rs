@@ -14,7 +14,7 @@
 //! 2. A request that holds an echo sees that the poll is under way: the echo came through a channel, so what
 //!    the driver stored when its poll began happened before.
 //! 3. A request waits for the polls that it has seen under way, never for a later one: the word would differ.
-//! 4. It waits for drivers of its own session and of those above it: no other can end its session.
+//! 4. It waits for drivers of its own session and of those above it: no other one's verdict ends its session.
 //! 5. It never waits for a poll on its own thread, which is below it on the stack.
 //! 6. It sets the mark [`AWAITED`] under the lock of `waiting`, and puts its waker there under the same lock.
 //!    The driver takes the mark away in the same step that ends the poll. So if it finds the mark, it finds the
