@@ -3,6 +3,7 @@
 //! Each file of `tests/` is one driver crate. It shows the crate plain and under a session, prints a table
 //! (`cargo test -- --nocapture`), and asserts it.
 
+pub mod broker;
 pub mod drivers;
 pub mod lines;
 pub mod panicking;

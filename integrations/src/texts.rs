@@ -19,31 +19,35 @@ pub fn has<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
 
 /// Prints an error by hand, through its own `{:#}`, and through anyhow's `{:#}`. Each prints each text once.
 ///
-/// Some crates have errors that say what their source says. Who prints such a chain by hand or through anyhow prints
-/// that twice, with and without a session.
+/// There are libraries whose errors say their source in their own text, too. Then a printer of chains says it twice,
+/// and only the `{:#}` is looked at.
 ///
 /// Returns what anyhow prints.
 pub fn each_text_once(error: impl Error + Send + Sync + 'static) -> String {
-    let mut by_hand: Vec<String> = chain(&error).map(ToString::to_string).collect();
-    let all = by_hand.len();
-    by_hand.dedup();
-    is_said_once(&by_hand.join(": "));
+    let by_hand: Vec<String> = chain(&error).map(ToString::to_string).collect();
+    let is_ours = |text: &&String| ["the session", "the request"].iter().any(|ours| text.starts_with(ours));
+    let library: Vec<&str> = by_hand.iter().skip_while(is_ours).map(String::as_str).collect();
+    let library_repeats = said_twice(&library.join(": ")).is_some();
     is_said_once(&format!("{error:#}"));
     let line = format!("{:#}", anyhow::Error::new(error));
-    if by_hand.len() == all {
+    if !library_repeats {
+        is_said_once(&by_hand.join(": "));
         is_said_once(&line);
     }
     line
 }
 
-/// Panics if a text comes twice in a line. Texts are what is between colons and parentheses.
+/// Panics if a text comes twice in a line.
 fn is_said_once(line: &str) {
+    assert_eq!(said_twice(line), None, "said twice in: {line}");
+}
+
+/// A text that comes twice in a line. Texts are what is between colons and parentheses.
+fn said_twice(line: &str) -> Option<&str> {
     let mut texts: Vec<&str> = line.split([':', '(', ')']).map(str::trim).collect();
     texts.retain(|text| !text.is_empty());
     texts.sort_unstable();
-    for pair in texts.windows(2) {
-        assert_ne!(pair[0], pair[1], "said twice in: {line}");
-    }
+    texts.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
 }
 
 #[cfg(test)]
