@@ -46,8 +46,8 @@ impl<E> Session<E> {
     /// ```
     ///
     /// A session may have several drivers; the first to end ends it, and the others resolve. But of a reader and
-    /// a writer, drive the reader and merely spawn the writer. When a peer says why it hangs up, the writer
-    /// finds a broken pipe before the reader has come to the reason.
+    /// a writer, drive the reader alone, and attach the writer with `session.drive_map(write, |_| None)`. When a peer
+    /// says why it hangs up, the writer finds a broken pipe before the reader has come to the reason.
     pub fn drive<F>(&self, driver: F) -> ResultDriver<F, E>
     where
         F: Future<Output = Result<(), E>>,

@@ -40,7 +40,8 @@
 //!
 //! - **Drive the reader, not the writer.** A peer that says why it hangs up makes the next write fail, often before
 //!   the reader has come to the reason: of 1 000 runs 28 had the reason with both halves driven, and 1 000 with the
-//!   reader alone.
+//!   reader alone. Attach a writer with `session.drive_map(write, |_| None)`: its panic and its drop count, its
+//!   errors do not.
 //! - **Supervise the whole exchange**, not each frame. A frame is a new request, and one that is begun after the
 //!   session's end is not polled.
 //! - **Report before you clean up.** A driver that fails its pending requests and returns its error some polls later

@@ -25,9 +25,10 @@ pub fn has<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
 /// Returns what anyhow prints.
 pub fn each_text_once(error: impl Error + Send + Sync + 'static) -> String {
     let by_hand: Vec<String> = chain(&error).map(ToString::to_string).collect();
+    // What is not ours.
     let is_ours = |text: &&String| ["the session", "the request"].iter().any(|ours| text.starts_with(ours));
-    let library: Vec<&str> = by_hand.iter().skip_while(is_ours).map(String::as_str).collect();
-    let library_repeats = said_twice(&library.join(": ")).is_some();
+    let library = by_hand.iter().skip_while(is_ours).map(String::as_str).collect::<Vec<_>>().join(": ");
+    let library_repeats = said_twice(&library).is_some();
     is_said_once(&format!("{error:#}"));
     let line = format!("{:#}", anyhow::Error::new(error));
     if !library_repeats {
@@ -42,9 +43,10 @@ fn is_said_once(line: &str) {
     assert_eq!(said_twice(line), None, "said twice in: {line}");
 }
 
-/// A text that comes twice in a line. Texts are what is between colons and parentheses.
+/// A text that comes twice in a line. Texts are what is between colons, not those of a path, and parentheses.
 fn said_twice(line: &str) -> Option<&str> {
-    let mut texts: Vec<&str> = line.split([':', '(', ')']).map(str::trim).collect();
+    let mut texts: Vec<&str> =
+        line.split(['(', ')']).flat_map(|text| text.split(": ")).map(str::trim).collect();
     texts.retain(|text| !text.is_empty());
     texts.sort_unstable();
     texts.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
