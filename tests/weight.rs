@@ -119,3 +119,36 @@ fn r10_a_request_that_is_dropped_while_it_waits_for_a_poll() {
     drop(requests);
     assert_eq!(task.registered(), 0);
 }
+
+/// A request that waited for an earlier poll is dropped during a later one. The place that it had is another's now.
+#[test]
+fn r10_a_place_of_an_earlier_poll_is_no_longer_the_requests_own() {
+    let session = Session::<Why>::new();
+    let (entered, inside) = mpsc::channel();
+    let (leave, left) = mpsc::channel::<()>();
+    let mut driver = Box::pin(session.drive(Script::each(move |_| {
+        entered.send(()).unwrap();
+        left.recv().unwrap();
+        Poll::Pending
+    })));
+    let driver = thread::spawn(move || {
+        let task = TestWaker::new();
+        task.pending(&mut driver);
+        task.pending(&mut driver);
+        driver
+    });
+    let failed = || Box::pin(script![Ready(Err::<(), _>(Why("echo")))].try_supervised(&session));
+    inside.recv().unwrap();
+    let (one, two) = (TestWaker::new(), TestWaker::new());
+    let mut first = failed();
+    one.pending(&mut first);
+    leave.send(()).unwrap();
+    inside.recv().unwrap();
+    let mut second = failed();
+    two.pending(&mut second);
+    drop(first);
+    leave.send(()).unwrap();
+    let _driver = driver.join().unwrap();
+    assert_eq!((one.wakes(), two.wakes()), (1, 1));
+    assert!(two.ready(&mut second).unwrap_err().cause().is_none());
+}
