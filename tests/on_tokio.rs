@@ -301,19 +301,22 @@ async fn r14_a_busy_application_does_not_starve_its_driver() {
     println!("the driver's first turn came after {items} items");
 }
 
+/// A driver's future that always has something to do. It panics if `other` has no turn for long.
+async fn busy(other: &str) -> Result<(), Why> {
+    let (sender, mut queue) = mpsc::unbounded_channel();
+    for turns in 1_usize.. {
+        sender.send(()).unwrap();
+        queue.recv().await.unwrap();
+        assert!(turns < 1_000, "{other} starves");
+    }
+    Ok(())
+}
+
 /// And the other way round.
 #[tokio::test]
 async fn r14_a_busy_driver_does_not_starve_its_application() {
     let session = Session::<Why>::new();
-    let (sender, mut queue) = mpsc::unbounded_channel();
-    let driver = session.drive(async move {
-        for turns in 1_usize.. {
-            sender.send(()).unwrap();
-            queue.recv().await.unwrap();
-            assert!(turns < 1_000, "the application starves");
-        }
-        Ok(())
-    });
+    let driver = session.drive(busy("the application"));
     let (answer, reply) = oneshot::channel();
     answer.send(7).unwrap();
     assert_eq!(driver.run_until(reply).await, Ok(7));
@@ -323,15 +326,7 @@ async fn r14_a_busy_driver_does_not_starve_its_application() {
 #[tokio::test]
 async fn r14_a_busy_driver_does_not_starve_the_bound_of_its_drain() {
     let session = Session::<Why>::new();
-    let (sender, mut queue) = mpsc::unbounded_channel();
-    let driver = session.drive(async move {
-        for turns in 1_usize.. {
-            sender.send(()).unwrap();
-            queue.recv().await.unwrap();
-            assert!(turns < 1_000, "the bound starves");
-        }
-        Ok(())
-    });
+    let driver = session.drive(busy("the bound"));
     let (bound, over) = oneshot::channel();
     bound.send(()).unwrap();
     let bound = async { over.await.unwrap() };

@@ -6,28 +6,40 @@ use shared_fate::{Session, SupervisedExt};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::mpsc;
-use std::task::{Context, Poll};
-use std::thread;
+use std::task::Poll;
+use std::thread::{self, JoinHandle};
 use support::{Script, TestWaker, Why, script};
 
 type Waiting = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A driver that is polled `polls` times on a thread of its own, and given back by the thread.
+///
+/// It says when it is inside a poll, and stays there until it is told to leave.
+fn slow_driver(
+    session: &Session<Why>,
+    polls: usize,
+) -> (JoinHandle<impl Send + use<>>, mpsc::Receiver<()>, mpsc::Sender<()>) {
+    let (entered, inside) = mpsc::channel();
+    let (leave, left) = mpsc::channel::<()>();
+    let mut driver = Box::pin(session.drive(Script::each(move |_| {
+        entered.send(()).unwrap();
+        left.recv().unwrap();
+        Poll::Pending
+    })));
+    let driver = thread::spawn(move || {
+        let task = TestWaker::new();
+        (0..polls).for_each(|_| task.pending(&mut driver));
+        driver
+    });
+    (driver, inside, leave)
+}
 
 /// 10 000 failed requests wait for one slow poll. 100 polls of another driver, which can end none of them, wake none.
 #[test]
 fn r22_a_poll_wakes_only_what_waits_for_it() {
     const WAITING: usize = 10_000;
     let session = Session::<Why>::new();
-    let (entered, inside) = mpsc::channel();
-    let (leave, left) = mpsc::channel::<()>();
-    let mut slow = Box::pin(session.drive(Script::each(move |_| {
-        entered.send(()).unwrap();
-        left.recv().unwrap();
-        Poll::Pending
-    })));
-    let slow = thread::spawn(move || {
-        TestWaker::new().pending(&mut slow);
-        slow
-    });
+    let (slow, inside, leave) = slow_driver(&session, 1);
     inside.recv().unwrap();
     let task = TestWaker::new();
     let mut waiting: Vec<Waiting> = (0..WAITING)
@@ -62,20 +74,7 @@ fn r22_a_poll_wakes_only_what_waits_for_it() {
 #[test]
 fn r22_a_request_does_not_wait_for_later_polls() {
     let session = Session::<Why>::new();
-    let (entered, inside) = mpsc::channel();
-    let (leave, left) = mpsc::channel::<()>();
-    let mut driver = Box::pin(session.drive(Script::each(move |cx: &mut Context<'_>| {
-        entered.send(()).unwrap();
-        left.recv().unwrap();
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })));
-    let driver = thread::spawn(move || {
-        let task = TestWaker::new();
-        task.pending(&mut driver);
-        task.pending(&mut driver);
-        driver
-    });
+    let (driver, inside, leave) = slow_driver(&session, 2);
     inside.recv().unwrap();
     let task = TestWaker::new();
     let mut request = Box::pin(script![Ready(Err::<(), _>(Why("echo")))].try_supervised(&session));
@@ -93,17 +92,7 @@ fn r22_a_request_does_not_wait_for_later_polls() {
 #[test]
 fn r10_a_request_that_is_dropped_while_it_waits_for_a_poll() {
     let session = Session::<Why>::new();
-    let (entered, inside) = mpsc::channel();
-    let (leave, left) = mpsc::channel::<()>();
-    let mut driver = Box::pin(session.drive(Script::each(move |_| {
-        entered.send(()).unwrap();
-        left.recv().unwrap();
-        Poll::Pending
-    })));
-    let driver = thread::spawn(move || {
-        TestWaker::new().pending(&mut driver);
-        driver
-    });
+    let (driver, inside, leave) = slow_driver(&session, 1);
     inside.recv().unwrap();
     let task = TestWaker::new();
     let mut requests: Vec<_> = (0..3)
@@ -124,19 +113,7 @@ fn r10_a_request_that_is_dropped_while_it_waits_for_a_poll() {
 #[test]
 fn r10_a_place_of_an_earlier_poll_is_no_longer_the_requests_own() {
     let session = Session::<Why>::new();
-    let (entered, inside) = mpsc::channel();
-    let (leave, left) = mpsc::channel::<()>();
-    let mut driver = Box::pin(session.drive(Script::each(move |_| {
-        entered.send(()).unwrap();
-        left.recv().unwrap();
-        Poll::Pending
-    })));
-    let driver = thread::spawn(move || {
-        let task = TestWaker::new();
-        task.pending(&mut driver);
-        task.pending(&mut driver);
-        driver
-    });
+    let (driver, inside, leave) = slow_driver(&session, 2);
     let failed = || Box::pin(script![Ready(Err::<(), _>(Why("echo")))].try_supervised(&session));
     inside.recv().unwrap();
     let (one, two) = (TestWaker::new(), TestWaker::new());
