@@ -149,16 +149,24 @@ fn path() -> PathAndQuery {
     PathAndQuery::from_static("/test/call")
 }
 
+/// A client whose service takes a call now.
+async fn ready<S>(service: S) -> Result<Grpc<S>, Status>
+where
+    S: GrpcService<Body>,
+{
+    let mut client = Grpc::with_origin(service, Uri::from_static("http://localhost"));
+    client.ready().await.map_err(|error| Status::from_error(error.into()))?;
+    Ok(client)
+}
+
 /// A call with one answer.
 pub async fn unary<S>(service: S) -> Result<Bytes, Status>
 where
     S: GrpcService<Body, ResponseBody: Send + 'static>,
     <S::ResponseBody as HttpBody>::Error: Into<BoxError>,
 {
-    let mut client = Grpc::with_origin(service, Uri::from_static("http://localhost"));
-    client.ready().await.map_err(|error| Status::from_error(error.into()))?;
     let request = tonic::Request::new(Bytes::from("call"));
-    Ok(client.unary(request, path(), Raw).await?.into_inner())
+    Ok(ready(service).await?.unary(request, path(), Raw).await?.into_inner())
 }
 
 /// A call with a stream of answers.
@@ -167,10 +175,8 @@ where
     S: GrpcService<Body, ResponseBody: Send + 'static>,
     <S::ResponseBody as HttpBody>::Error: Into<BoxError>,
 {
-    let mut client = Grpc::with_origin(service, Uri::from_static("http://localhost"));
-    client.ready().await.map_err(|error| Status::from_error(error.into()))?;
     let request = tonic::Request::new(Bytes::from("call"));
-    Ok(client.server_streaming(request, path(), Raw).await?.into_inner())
+    Ok(ready(service).await?.server_streaming(request, path(), Raw).await?.into_inner())
 }
 
 /// The rest of a stream, which is one message and the end. If it is cut short without an error, this panics.
