@@ -52,7 +52,7 @@ async fn connection(
     result
 }
 
-/// The request: tells the driver that somebody waits, and waits.
+/// The request: tells the driver that a reply is awaited, and awaits it.
 async fn request(started: Arc<AtomicBool>, reply: oneshot::Receiver<u8>) -> Result<u8, oneshot::Canceled> {
     started.store(true, Ordering::SeqCst);
     reply.await

@@ -41,7 +41,7 @@ struct Peer {
     command: Vec<String>,
 }
 
-/// What the client's handlers were asked, and what was said to nobody in particular.
+/// How often each handler of the client was called, and how many notifications arrived.
 #[derive(Default)]
 struct Seen {
     sampling: AtomicUsize,

@@ -13,7 +13,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// One that nobody will answer.
+    /// A request that is never answered.
     pub(crate) fn hopeless() -> Self {
         Self { left: u64::MAX }
     }

@@ -2,8 +2,8 @@
 //!
 //! A handle puts each request in a table of pending calls, hands it to a driver, and waits on a reply
 //! channel. The driver owns the connection and settles pending calls. It is a fine design, until the
-//! driver fails: its `?` ends it, its error goes to whoever looks at the background task (nobody), and
-//! the reply channels stay in the table, open, for ever.
+//! driver fails: its `?` ends it, its error is lost with the result of the background task, and the
+//! reply channels stay in the table, open, for ever.
 
 use futures::channel::{mpsc, oneshot};
 use futures::future::{Either, select};

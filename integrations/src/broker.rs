@@ -135,7 +135,7 @@ fn listens(process: u32, port: u16) -> bool {
     files.flatten().any(|file| fs::read_link(file.path()).is_ok_and(|link| link == socket))
 }
 
-/// An address on loopback where nobody listens now.
+/// An address on loopback with a port that is free now.
 fn free() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address")

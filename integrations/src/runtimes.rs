@@ -42,7 +42,7 @@ impl Runtimes {
         self.drivers.handle()
     }
 
-    /// A runtime that nobody runs: what is spawned there is never polled.
+    /// A runtime without a thread that runs it: what is spawned there is never polled.
     pub fn idle(&self) -> &Handle {
         self.idle.handle()
     }
