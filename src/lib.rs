@@ -140,10 +140,6 @@
 )]
 #![forbid(unsafe_code)]
 
-#[cfg(not(any(shared_fate_loom, shared_fate_shuttle)))]
-#[cfg(feature = "mcp")]
-pub mod mcp;
-
 #[cfg(doc)]
 pub mod design {
     #![doc = include_str!("../docs/design.md")]
@@ -177,6 +173,6 @@ pub use supervised::{Supervised, Supervisor};
 pub use try_supervised::{EveryError, MayBeEcho, TrySupervised};
 
 /// The README's examples are compiled, and run.
-#[cfg(all(doctest, feature = "mcp-stdio", feature = "mcp-http"))]
+#[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,15 +1,15 @@
 //! A small command-line client for any MCP server.
 //!
 //! ```text
-//! cargo run --example mcp --features mcp-stdio,mcp-tls -- <URL | command…> list
-//! cargo run --example mcp --features mcp-stdio,mcp-tls -- <URL | command…> call <tool> [<json>]
-//! cargo run --example mcp --features mcp-stdio,mcp-tls -- <URL | command…> ping
+//! cargo run -p shared-fate-mcp --example mcp --features stdio,tls -- <URL | command…> list
+//! cargo run -p shared-fate-mcp --example mcp --features stdio,tls -- <URL | command…> call <tool> [<json>]
+//! cargo run -p shared-fate-mcp --example mcp --features stdio,tls -- <URL | command…> ping
 //! ```
 //!
 //! Exit codes: 0 done; 1 the tool reported an error; 2 wrong usage; 3 no connection; 4 the call failed.
 
-use shared_fate::mcp::types::Content;
-use shared_fate::mcp::{Client, Delivery, Driver, Error, Http, Stdio};
+use shared_fate_mcp::types::Content;
+use shared_fate_mcp::{Client, Delivery, Driver, Error, Http, Stdio};
 use std::process::{Command, ExitCode};
 
 const USAGE: &str = "\

@@ -11,8 +11,8 @@
 
 use futures::future::{Either, join, select};
 use serde_json::{Value, json};
-use shared_fate::mcp::types::{CallToolResult, CompletionTarget, Json, TaskStatus};
-use shared_fate::mcp::{
+use shared_fate_mcp::types::{CallToolResult, CompletionTarget, Json, TaskStatus};
+use shared_fate_mcp::{
     Builder, CallOptions, Change, Client, Driver, Elicited, Error, ErrorKind, Event, Http, Interest, Limits,
     Mode, Root, Sse, Stdio, Timeouts,
 };

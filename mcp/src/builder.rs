@@ -36,9 +36,9 @@ pub(crate) type EventHook = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
 /// Configures a [`Client`] before it connects.
 ///
 /// ```no_run
-/// # #[cfg(feature = "mcp-stdio")]
-/// # async fn connect() -> Result<(), shared_fate::mcp::Error> {
-/// use shared_fate::mcp::{Client, Stdio, Timeouts};
+/// # #[cfg(feature = "stdio")]
+/// # async fn connect() -> Result<(), shared_fate_mcp::Error> {
+/// use shared_fate_mcp::{Client, Stdio, Timeouts};
 /// use std::process::Command;
 /// use std::time::Duration;
 ///

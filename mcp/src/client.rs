@@ -14,8 +14,8 @@ use super::options::CallOptions;
 use super::protocol::handshake::Revision;
 use super::transport::Transport;
 use super::types::{InitializeResult, Json};
-use crate::Session;
 use serde::Serialize;
+use shared_fate::Session;
 use std::fmt;
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -66,9 +66,9 @@ impl Client {
     /// the handshake; from then on it is yours to run.
     ///
     /// ```no_run
-    /// # #[cfg(feature = "mcp-http")]
-    /// # fn main() -> Result<(), shared_fate::mcp::Error> {
-    /// use shared_fate::mcp::{Client, Http};
+    /// # #[cfg(feature = "http")]
+    /// # fn main() -> Result<(), shared_fate_mcp::Error> {
+    /// use shared_fate_mcp::{Client, Http};
     ///
     /// pollster::block_on(async {
     ///     let (client, driver) = Client::connect(Http::new("http://localhost:8080/mcp")?).await?;
@@ -83,7 +83,7 @@ impl Client {
     ///         .await
     /// })
     /// # }
-    /// # #[cfg(not(feature = "mcp-http"))]
+    /// # #[cfg(not(feature = "http"))]
     /// # fn main() {}
     /// ```
     ///
@@ -121,8 +121,8 @@ impl Client {
     /// The same client with these options. Those that are not set stay as they are: see [`CallOptions`].
     ///
     /// ```no_run
-    /// # async fn f(client: shared_fate::mcp::Client) -> Result<(), shared_fate::mcp::Error> {
-    /// use shared_fate::mcp::CallOptions;
+    /// # async fn f(client: shared_fate_mcp::Client) -> Result<(), shared_fate_mcp::Error> {
+    /// use shared_fate_mcp::CallOptions;
     /// use std::time::Duration;
     ///
     /// client.with_options(CallOptions::timeout(Duration::from_secs(5))).ping().await?;
@@ -149,7 +149,7 @@ impl Client {
 
     /// Ends the session and releases what it holds, in an orderly way and in bounded time.
     ///
-    /// All pending calls fail with [`Cause::Closed`](crate::Cause::Closed) *before* anything else is
+    /// All pending calls fail with [`Cause::Closed`](shared_fate::Cause::Closed) *before* anything else is
     /// done. Then a child gets its standard input closed, after
     /// [`Timeouts::close`](super::Timeouts::close) a SIGTERM, after another a SIGKILL, and is reaped; an
     /// HTTP session is deleted.
@@ -302,8 +302,8 @@ impl fmt::Debug for Client {
 /// its handlers were made:
 ///
 /// ```no_run
-/// # async fn f(transport: impl shared_fate::mcp::Transport) -> Result<(), shared_fate::mcp::Error> {
-/// use shared_fate::mcp::{Client, RpcError, WeakClient};
+/// # async fn f(transport: impl shared_fate_mcp::Transport) -> Result<(), shared_fate_mcp::Error> {
+/// use shared_fate_mcp::{Client, RpcError, WeakClient};
 /// use std::sync::{Arc, OnceLock};
 ///
 /// let later = Arc::new(OnceLock::<WeakClient>::new());
@@ -315,7 +315,7 @@ impl fmt::Debug for Client {
 ///         let client = client.ok_or_else(|| RpcError::new(-32603, "not connected"))?;
 ///         let tools = client.list_tools().await;
 ///         let tools = tools.map_err(|error| RpcError::new(-32603, error.to_string()))?;
-///         shared_fate::mcp::types::Json::new(&tools.len()).map_err(|_| unreachable!())
+///         shared_fate_mcp::types::Json::new(&tools.len()).map_err(|_| unreachable!())
 ///     }
 /// });
 /// let (client, driver) = builder.connect(transport).await?;

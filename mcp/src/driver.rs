@@ -26,11 +26,11 @@ use std::task::{Context, Poll};
 /// [`Client::close`](super::Client::close) or when the last client was dropped, at once after a
 /// failure. The cause is in [`Client::session`](super::Client::session).
 ///
-/// **Drop:** ends the session ([`Cause::Dropped`](crate::Cause::Dropped)) and gives the transport up:
+/// **Drop:** ends the session ([`Cause::Dropped`](shared_fate::Cause::Dropped)) and gives the transport up:
 /// sockets are closed, a child's process group is killed. It needs no runtime.
 ///
 /// **Panics:** a panic in a transport is the session's cause
-/// ([`Cause::Panicked`](crate::Cause::Panicked)), and unwinds nowhere. What the application hands in to be told or
+/// ([`Cause::Panicked`](shared_fate::Cause::Panicked)), and unwinds nowhere. What the application hands in to be told or
 /// asked something (handlers, the event hook) is called here, too, and a panic there hurts nobody: a
 /// handler's is an error for the server, any other is reported by the panic hook and nothing more.
 #[must_use = "a client's calls wait until its driver is polled"]

@@ -1,7 +1,7 @@
 //! [`Error`]: what failed, whether the server may have seen the request, and what may help.
 
 use super::protocol::message::RpcError;
-use crate::{Cause, RequestFailed};
+use shared_fate::{Cause, RequestFailed};
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
@@ -106,7 +106,7 @@ impl Error {
     /// there `delivery` says nothing of any call and is [`MaybeSent`](Delivery::MaybeSent) as a rule.
     ///
     /// ```
-    /// use shared_fate::mcp::{Delivery, Error, IoStage};
+    /// use shared_fate_mcp::{Delivery, Error, IoStage};
     ///
     /// let error = Error::io(IoStage::Write, "the cable is unplugged", Delivery::NotSent);
     /// assert_eq!(format!("{error:#}"), "writing to the server failed: the cable is unplugged");
@@ -138,7 +138,7 @@ impl Error {
     }
 
     /// A call's event stream has ended: how it broke, if it did not just end, and how resuming it failed.
-    #[cfg(feature = "mcp-http")]
+    #[cfg(feature = "http")]
     pub(crate) fn stream_ended(broke: Option<Self>, resuming: Option<Self>) -> Self {
         match (broke, resuming) {
             (None, None) => Self::protocol(Violation::StreamEnded),
@@ -156,7 +156,7 @@ impl Error {
     }
 
     /// The same failure to get a token, of a request that was refused with this answer for want of one.
-    #[cfg(feature = "mcp-http")]
+    #[cfg(feature = "http")]
     pub(crate) fn after_refusal(mut self, answer: HttpError) -> Self {
         if let ErrorKind::Io(error) = &mut self.inner.kind {
             error.refused = Some(answer);
@@ -168,7 +168,7 @@ impl Error {
         Self::new(ErrorKind::Limit(LimitError { what, limit }), delivery)
     }
 
-    #[cfg(feature = "mcp-http")]
+    #[cfg(feature = "http")]
     pub(crate) fn no_endpoint(refused: HttpError, sse: Self) -> Self {
         Self::new(ErrorKind::NoEndpoint(refused, Box::new(sse)), Delivery::Answered)
     }
@@ -274,7 +274,7 @@ impl Error {
             if let Some(io) = error.downcast_ref::<io::Error>() {
                 return Some(io.kind());
             }
-            #[cfg(feature = "mcp-http")]
+            #[cfg(feature = "http")]
             if let Some(failure) = error.downcast_ref::<super::transport::http::Failure>() {
                 return failure.io_kind();
             }

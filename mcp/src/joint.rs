@@ -14,8 +14,8 @@
 mod tests;
 
 use super::timer::BoxFuture;
-use crate::contain::contain;
 use crate::sync::Mutex;
+use crate::sync::contain;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;

@@ -22,7 +22,9 @@
 //! It runs on any executor and spawns nothing. The only threads are those of the default timer and
 //! sockets (`async-io`, one for the process), one small one per child process, and those that
 //! `getaddrinfo` needs. On tokio the first can be spared: `TokioTimer`, `TokioNet` and
-//! `Stdio::spawn_on_tokio`, with the feature `mcp-tokio`.
+//! `Stdio::spawn_on_tokio`, with the feature `tokio`.
+
+#![forbid(unsafe_code)]
 
 mod builder;
 mod call;
@@ -44,9 +46,10 @@ mod progress;
 mod protocol;
 mod reconnect;
 mod subscription;
+mod sync;
 mod task;
 mod timer;
-#[cfg(feature = "mcp-tokio")]
+#[cfg(feature = "tokio")]
 mod tokio;
 mod transport;
 pub mod types;
@@ -54,7 +57,7 @@ mod visits;
 mod watched;
 mod work;
 
-#[cfg(feature = "mcp-tokio")]
+#[cfg(feature = "tokio")]
 pub use self::tokio::{TokioIo, TokioTimer};
 pub use builder::Builder;
 pub use client::{Client, WeakClient};
@@ -79,10 +82,15 @@ pub use protocol::properties;
 pub use reconnect::{Reconnecting, ReconnectingDriver};
 pub use subscription::{Change, Interest, Subscription};
 pub use timer::{AsyncIoTimer, BoxFuture, Timer};
-#[cfg(all(feature = "mcp-http", feature = "mcp-tokio"))]
+#[cfg(all(feature = "http", feature = "tokio"))]
 pub use transport::http::TokioNet;
-#[cfg(feature = "mcp-http")]
+#[cfg(feature = "http")]
 pub use transport::http::{AsyncIo, ConnectError, Connecting, Http, Net, Sse, Stream, TokenProvider};
 pub use transport::memory::{Memory, MemoryServer};
 pub use transport::stdio::Stdio;
 pub use transport::{Outgoing, Sent, Tracking, Transport};
+
+/// The README's examples are compiled, and run.
+#[cfg(all(doctest, feature = "stdio", feature = "http"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

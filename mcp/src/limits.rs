@@ -5,7 +5,7 @@ use std::time::Duration;
 /// How much a client takes from a server, and keeps.
 ///
 /// ```
-/// use shared_fate::mcp::Limits;
+/// use shared_fate_mcp::Limits;
 ///
 /// let mut limits = Limits::default();
 /// limits.body = 1024 * 1024;

@@ -17,7 +17,7 @@ use std::time::Duration;
 /// [`Timeouts`](super::Timeouts).
 ///
 /// ```
-/// use shared_fate::mcp::CallOptions;
+/// use shared_fate_mcp::CallOptions;
 /// use std::time::Duration;
 ///
 /// // With the client's own deadlines.

@@ -4,7 +4,7 @@ pub(crate) mod by_id;
 mod bytes;
 pub(crate) mod challenge;
 pub(crate) mod elicitation;
-#[cfg(feature = "mcp-http")]
+#[cfg(feature = "http")]
 pub(crate) mod event_stream;
 pub(crate) mod exchange;
 pub(crate) mod handshake;

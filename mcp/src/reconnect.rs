@@ -11,7 +11,7 @@ use super::error::Error;
 use super::joint::{Joint, Part};
 use super::transport::Transport;
 use super::watched::Watched;
-use crate::Cause;
+use shared_fate::Cause;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,9 +23,9 @@ use std::task::{Context, Poll, ready};
 /// somebody has a [`Client`] of it.
 ///
 /// ```no_run
-/// # #[cfg(feature = "mcp-http")]
-/// # async fn f() -> Result<(), shared_fate::mcp::Error> {
-/// use shared_fate::mcp::{Client, Http, Reconnecting};
+/// # #[cfg(feature = "http")]
+/// # async fn f() -> Result<(), shared_fate_mcp::Error> {
+/// use shared_fate_mcp::{Client, Http, Reconnecting};
 ///
 /// let http = Http::new("http://localhost:8080/mcp")?;
 /// let (clients, driver) = Reconnecting::connect(Client::builder(), http).await?;

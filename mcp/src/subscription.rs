@@ -125,7 +125,7 @@ impl Change {
 ///
 /// ```no_run
 /// use futures::StreamExt;
-/// use shared_fate::mcp::{Change, Error, Interest, Reconnecting};
+/// use shared_fate_mcp::{Change, Error, Interest, Reconnecting};
 ///
 /// # fn refresh(_: Option<Change>) {}
 /// // Watches a server through all its restarts (SUB-11), until the client is closed.

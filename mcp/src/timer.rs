@@ -34,7 +34,7 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Where a client's deadlines come from.
 ///
-/// The default, [`AsyncIoTimer`], works on every executor and on none. `TokioTimer` (feature `mcp-tokio`)
+/// The default, [`AsyncIoTimer`], works on every executor and on none. `TokioTimer` (feature `tokio`)
 /// is for tokio's own timers. Implement this for those of another runtime, or for a clock that a test
 /// controls.
 pub trait Timer: Send + Sync + 'static {

@@ -10,10 +10,10 @@
 //!    [`here`] first, in the same poll.
 //! 3. What tokio calls pending may be there all the same ([`Direct`]).
 
-#[cfg(any(feature = "mcp-http", all(feature = "mcp-stdio", unix)))]
+#[cfg(any(feature = "http", all(feature = "stdio", unix)))]
 mod direct;
 
-#[cfg(any(feature = "mcp-http", all(feature = "mcp-stdio", unix)))]
+#[cfg(any(feature = "http", all(feature = "stdio", unix)))]
 pub(crate) use direct::Direct;
 
 use super::timer::{AsyncIoTimer, BoxFuture, Timer};
@@ -33,7 +33,7 @@ use tokio::runtime::Handle;
 /// tokio's paused clock (`start_paused`) deadlines are on that clock.
 ///
 /// ```
-/// use shared_fate::mcp::{Client, Memory, TokioTimer};
+/// use shared_fate_mcp::{Client, Memory, TokioTimer};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
@@ -73,7 +73,7 @@ impl Timer for TokioTimer {
 /// For [`Stdio::over`](super::Stdio::over), for instance:
 ///
 /// ```
-/// use shared_fate::mcp::{Client, Stdio, TokioIo, TokioTimer};
+/// use shared_fate_mcp::{Client, Stdio, TokioIo, TokioTimer};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {

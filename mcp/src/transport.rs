@@ -6,7 +6,7 @@ use super::protocol::exchange::Reply;
 use super::protocol::handshake::Revision;
 use super::timer::BoxFuture;
 
-#[cfg(feature = "mcp-http")]
+#[cfg(feature = "http")]
 pub(crate) mod http;
 pub(crate) mod memory;
 pub(crate) mod stdio;
@@ -96,13 +96,13 @@ pub struct Outgoing {
     pub(crate) method: Option<String>,
     pub(crate) body: Vec<u8>,
     /// What a request of revision 2026-07-28 says in headers, over a transport that has some.
-    #[cfg_attr(not(feature = "mcp-http"), allow(dead_code, reason = "pipes have no headers"))]
+    #[cfg_attr(not(feature = "http"), allow(dead_code, reason = "pipes have no headers"))]
     pub(crate) routing: Option<Routing>,
 }
 
 /// What a request is about, for whoever routes it without reading it.
 #[derive(Clone, Debug)]
-#[cfg_attr(not(feature = "mcp-http"), allow(dead_code, reason = "pipes have no headers"))]
+#[cfg_attr(not(feature = "http"), allow(dead_code, reason = "pipes have no headers"))]
 pub(crate) struct Routing {
     pub(crate) revision: Revision,
     /// `Mcp-Name`.
@@ -141,7 +141,7 @@ impl Sent {
         Self { reply: None }
     }
 
-    #[cfg(feature = "mcp-http")]
+    #[cfg(feature = "http")]
     pub(crate) fn replied(reply: Reply) -> Self {
         Self { reply: Some(reply) }
     }

@@ -1,5 +1,5 @@
 //! Ten thousand calls leave nothing behind. A process of its own, because it looks at its own size.
-#![cfg(all(target_os = "linux", feature = "mcp-stdio", feature = "mcp-http"))]
+#![cfg(all(target_os = "linux", feature = "stdio", feature = "http"))]
 
 mod fault;
 
@@ -7,7 +7,7 @@ use fault::http::{Call, Server};
 use fault::lines::pair;
 use fault::run::once;
 use serde_json::{Value, json};
-use shared_fate::mcp::{CallOptions, Client, Http};
+use shared_fate_mcp::{CallOptions, Client, Http};
 use std::fs;
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Timers, sockets and pipes of tokio's: what they save, and what there is where no runtime is. (That
 //! they do as well as the others is shown by the tests that run everywhere: `fault::run`.)
-#![cfg(all(target_os = "linux", feature = "mcp-stdio", feature = "mcp-http", feature = "mcp-tokio"))]
+#![cfg(all(target_os = "linux", feature = "stdio", feature = "http", feature = "tokio"))]
 
 mod fault;
 
@@ -9,7 +9,7 @@ use fault::lines::{normal, pair};
 use fault::run::PATIENCE;
 use futures::future::join;
 use shared_fate::Cause;
-use shared_fate::mcp::{
+use shared_fate_mcp::{
     CallOptions, Client, Delivery, ErrorKind, Http, IoStage, Memory, Mode, Stdio, TokioIo, TokioNet,
     TokioTimer,
 };

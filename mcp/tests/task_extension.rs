@@ -1,11 +1,9 @@
 //! The tasks extension of revision 2026-07-28 (TSK-05 to TSK-10), against a server in memory.
 
-#![cfg(feature = "mcp")]
-
 use futures::future::{Either, select};
 use serde_json::{Value, json};
-use shared_fate::mcp::types::{CallToolResult, Json};
-use shared_fate::mcp::{
+use shared_fate_mcp::types::{CallToolResult, Json};
+use shared_fate_mcp::{
     Builder, CallOptions, Client, Elicited, Error, ErrorKind, Memory, MemoryServer, Mode, Violation,
 };
 use std::pin::pin;

@@ -2,7 +2,7 @@
 //! and with its MCP client.
 //!
 //! ```text
-//! cargo run --example quickstart --features mcp-stdio,mcp-http
+//! cargo run -p shared-fate-mcp --example quickstart --features stdio,http
 //! ```
 //!
 //! Everything is real: sockets, a child process, clocks. It checks itself, and exits with status 0 only
@@ -16,9 +16,9 @@ use futures::future::{Either, join, join3, select};
 use naive::{Failure, Handle};
 use serde_json::Value;
 use servers::{EXIT_STATUS, HTTP_BODY, HTTP_STATUS, HttpServer, LAST_WORDS, STDIO_SERVER};
-use shared_fate::mcp::types::CallToolResult;
-use shared_fate::mcp::{Client, Delivery, Error, ErrorKind, Http, Stdio};
 use shared_fate::{Cause, Session, SessionEnded, SupervisedExt};
+use shared_fate_mcp::types::CallToolResult;
+use shared_fate_mcp::{Client, Delivery, Error, ErrorKind, Http, Stdio};
 use std::fmt::Display;
 use std::pin::pin;
 use std::process::{Command, ExitCode};
@@ -81,7 +81,7 @@ async fn show(report: &mut Report) -> Result<(), Box<dyn std::error::Error>> {
         took,
         |failure| matches!(failure, Failure::Http { status: HTTP_STATUS, body } if body == HTTP_BODY),
     );
-    println!("  shared_fate::mcp::Client");
+    println!("  shared_fate_mcp::Client");
     mcp_over_http(report).await?;
 
     println!("\nstdio: the server process dies");
@@ -92,7 +92,7 @@ async fn show(report: &mut Report) -> Result<(), Box<dyn std::error::Error>> {
     report.cause("die", &reply, took, |failure| {
         matches!(failure, Failure::Exited { status: Some(EXIT_STATUS), last_words } if last_words == LAST_WORDS)
     });
-    println!("  shared_fate::mcp::Client, three calls in flight, one more afterwards");
+    println!("  shared_fate_mcp::Client, three calls in flight, one more afterwards");
     mcp_over_stdio(report).await?;
     Ok(())
 }

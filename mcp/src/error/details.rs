@@ -3,7 +3,7 @@
 use super::super::protocol::challenge::{Challenge, challenges};
 use super::super::protocol::message::RpcError;
 use super::{Error, Source};
-use crate::Cause;
+use shared_fate::Cause;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
@@ -219,7 +219,7 @@ pub enum Violation {
     NotHttp,
     /// A page cursor that came before: the list would never end.
     CursorLoop,
-    /// More messages in a row that belong to nobody than [`Limits::stray`](crate::mcp::Limits::stray).
+    /// More messages in a row that belong to nobody than [`Limits::stray`](crate::Limits::stray).
     Flood,
 }
 
@@ -285,7 +285,7 @@ impl fmt::Display for TimeoutError {
     }
 }
 
-/// A [`Limits`](crate::mcp::Limits) value was reached.
+/// A [`Limits`](crate::Limits) value was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitError {
     pub(super) what: &'static str,
@@ -324,7 +324,7 @@ impl ServerExited {
     }
 
     /// The end of what it wrote to its standard error, at most
-    /// [`Limits::stderr_tail`](crate::mcp::Limits::stderr_tail) bytes.
+    /// [`Limits::stderr_tail`](crate::Limits::stderr_tail) bytes.
     pub fn stderr(&self) -> &str {
         &self.stderr
     }
@@ -353,7 +353,7 @@ pub struct ExitStatus {
 impl ExitStatus {
     /// It is gone, and somebody else was told how (the host program ignores SIGCHLD, or reaps every
     /// child itself).
-    #[cfg(feature = "mcp-stdio")]
+    #[cfg(feature = "stdio")]
     pub(crate) const UNKNOWN: Self = Self { code: None, signal: None };
 
     /// The exit status, if the process exited by itself and its status is known.

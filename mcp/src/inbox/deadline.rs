@@ -1,8 +1,8 @@
 //! [`Deadline`]: when a call gives up, and how it comes to be polled then.
 
 use super::Inbox;
-use crate::contain::contain;
-use crate::mcp::timer::millis;
+use crate::sync::contain;
+use crate::timer::millis;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::task::{Poll, Wake, Waker};

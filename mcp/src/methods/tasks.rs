@@ -1,14 +1,14 @@
 //! Tasks of revision 2025-11-25: requests that the server works on on its own time (TSK-01 to TSK-09).
 
 use super::{ByUri, Client, NOT_AN_OBJECT, Named, Paged, paged, params_of};
-use crate::mcp::call::within;
-use crate::mcp::error::{Delivery, Error, InvalidInput, Violation};
-use crate::mcp::inbox::Inbox;
-use crate::mcp::modern::Budget;
-use crate::mcp::options::CallOptions;
-use crate::mcp::protocol::object::Object;
-use crate::mcp::task::{Abandoned, by_id, interval};
-use crate::mcp::types::{CallToolResult, CreateTaskResult, Json, ListTasksResult, Task, TaskStatus, decode};
+use crate::call::within;
+use crate::error::{Delivery, Error, InvalidInput, Violation};
+use crate::inbox::Inbox;
+use crate::modern::Budget;
+use crate::options::CallOptions;
+use crate::protocol::object::Object;
+use crate::task::{Abandoned, by_id, interval};
+use crate::types::{CallToolResult, CreateTaskResult, Json, ListTasksResult, Task, TaskStatus, decode};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use std::borrow::Cow;
@@ -163,7 +163,7 @@ impl Client {
     ///
     /// After `limit` the last answer is returned, whatever its status; if there was none, it is a timeout
     /// (TSK-09). When asking failed more often in a row than
-    /// [`Limits::task_failures`](crate::mcp::Limits::task_failures) says, in ways that may pass.
+    /// [`Limits::task_failures`](crate::Limits::task_failures) says, in ways that may pass.
     pub async fn wait_task(&self, id: &str, limit: Duration) -> Result<Task, Error> {
         let mut last = None;
         match self.in_time(Some(limit), self.settled(id, &mut last)).await {

@@ -2,10 +2,10 @@
 //! (TSK-05 to TSK-10).
 
 use super::{Budget, Client, Modern};
-use crate::mcp::error::{Delivery, Error, ErrorKind, TimeoutError, Violation};
-use crate::mcp::protocol::message::RpcError;
-use crate::mcp::protocol::modern::{TaskState, task_state, with_input};
-use crate::mcp::task::{Abandoned, by_id, interval};
+use crate::error::{Delivery, Error, ErrorKind, TimeoutError, Violation};
+use crate::protocol::message::RpcError;
+use crate::protocol::modern::{TaskState, task_state, with_input};
+use crate::task::{Abandoned, by_id, interval};
 use serde_json::value::RawValue;
 use std::collections::HashSet;
 use std::time::Duration;

@@ -24,7 +24,7 @@ const MISSING_CAPABILITY: i64 = -32021;
 pub(crate) const UNSUPPORTED_VERSION: i64 = -32022;
 
 /// Whether only a server of revision 2026-07-28 says so.
-#[cfg(feature = "mcp-http")]
+#[cfg(feature = "http")]
 pub(crate) fn is_modern_error(error: &RpcError) -> bool {
     matches!(error.code(), HEADER_MISMATCH | MISSING_CAPABILITY | UNSUPPORTED_VERSION)
 }

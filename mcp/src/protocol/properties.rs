@@ -7,7 +7,7 @@
 #![cfg_attr(not(shared_fate_fuzz), allow(unreachable_pub, reason = "public for the fuzz targets alone"))]
 
 mod challenge;
-#[cfg(feature = "mcp-http")]
+#[cfg(feature = "http")]
 mod event_stream;
 mod exchange;
 mod headers;
@@ -18,7 +18,7 @@ mod object;
 mod tests;
 
 pub use challenge::challenge;
-#[cfg(feature = "mcp-http")]
+#[cfg(feature = "http")]
 pub use event_stream::event_stream;
 pub use exchange::exchange;
 pub use headers::headers;

@@ -18,7 +18,7 @@ mod secrets;
 mod sse;
 mod status;
 mod target;
-#[cfg(feature = "mcp-tls")]
+#[cfg(feature = "tls")]
 mod tls;
 mod tokens;
 
@@ -26,16 +26,16 @@ mod tokens;
 mod tests;
 
 use super::{BoxFuture, Inbox, Outgoing, Revision, Routing, Sent, Tracking, Transport};
-use crate::Session;
-use crate::mcp::call::within;
-use crate::mcp::error::{Error, ErrorKind, HttpError};
-use crate::mcp::protocol::handshake::INITIALIZE;
-use crate::mcp::protocol::modern::is_modern_error;
+use crate::call::within;
+use crate::error::{Error, ErrorKind, HttpError};
+use crate::protocol::handshake::INITIALIZE;
+use crate::protocol::modern::is_modern_error;
 use crate::sync::Mutex;
 use ::http::Method;
 use ::http::header::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 use endpoint::Endpoint;
+use shared_fate::Session;
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -43,7 +43,7 @@ use std::time::Duration;
 use tokens::Tokens;
 
 pub(crate) use failure::Failure;
-#[cfg(feature = "mcp-tokio")]
+#[cfg(feature = "tokio")]
 pub use net::TokioNet;
 pub use net::{AsyncIo, ConnectError, Connecting, Net, Stream};
 pub use sse::Sse;
@@ -61,14 +61,14 @@ const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-versi
 /// HTTP+SSE transport (switch that off with [`legacy_fallback`](Self::legacy_fallback), or use
 /// [`Sse`] right away).
 ///
-/// `https` needs the feature `mcp-tls`; certificates are verified, against the platform's roots.
+/// `https` needs the feature `tls`; certificates are verified, against the platform's roots.
 /// Redirects are followed within the same origin only, with the method kept, and a bounded number of
-/// times ([`Limits::redirects`](crate::mcp::Limits::redirects)).
+/// times ([`Limits::redirects`](crate::Limits::redirects)).
 ///
 /// ```
-/// use shared_fate::mcp::Http;
+/// use shared_fate_mcp::Http;
 ///
-/// # fn main() -> Result<(), shared_fate::mcp::Error> {
+/// # fn main() -> Result<(), shared_fate_mcp::Error> {
 /// let http = Http::new("http://localhost:8080/mcp")?
 ///     .bearer("my-token")?
 ///     .header("x-tenant", "blue")?;
@@ -137,8 +137,8 @@ macro_rules! endpoint_options {
             self
         }
 
-        /// Where sockets come from. Default: [`AsyncIo`](crate::mcp::AsyncIo), which works on every executor.
-        /// Of tokio's: `TokioNet`, with the feature `mcp-tokio`.
+        /// Where sockets come from. Default: [`AsyncIo`](crate::AsyncIo), which works on every executor.
+        /// Of tokio's: `TokioNet`, with the feature `tokio`.
         pub fn net(mut self, net: impl Net) -> Self {
             self.endpoint.config.net = Arc::new(net);
             self
@@ -151,7 +151,7 @@ macro_rules! endpoint_options {
         }
 
         /// Trusts this root certificate too (DER).
-        #[cfg(feature = "mcp-tls")]
+        #[cfg(feature = "tls")]
         pub fn root_certificate(mut self, der: impl Into<Vec<u8>>) -> Self {
             self.endpoint.config.tls.extra_roots.push(der.into());
             self
@@ -159,7 +159,7 @@ macro_rules! endpoint_options {
 
         /// Trusts Mozilla's roots, as compiled in, in place of the platform's: for containers that have
         /// no certificates.
-        #[cfg(feature = "mcp-webpki-roots")]
+        #[cfg(feature = "webpki-roots")]
         pub fn webpki_roots(mut self) -> Self {
             self.endpoint.config.tls.roots = tls::Roots::WebPki;
             self

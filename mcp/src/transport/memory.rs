@@ -1,7 +1,7 @@
 //! In-memory: a pair of bounded channels, message by message. It is also how to test.
 
 use super::{BoxFuture, Inbox, Outgoing, Sent, Tracking, Transport};
-use crate::mcp::error::{Delivery, Error, IoStage};
+use crate::error::{Delivery, Error, IoStage};
 use async_channel::{Receiver, Sender, TrySendError, bounded};
 use std::fmt;
 use std::io;
@@ -13,11 +13,11 @@ use std::io;
 /// when the server's end is dropped.
 ///
 /// A server that leaves unknown requests unanswered is taken for an older one only after
-/// [`Timeouts::probe`](crate::mcp::Timeouts::probe), 10 s. Answer them with an error (-32601), or connect to a
-/// server of that kind with [`Mode::Legacy`](crate::mcp::Mode::Legacy), as here:
+/// [`Timeouts::probe`](crate::Timeouts::probe), 10 s. Answer them with an error (-32601), or connect to a
+/// server of that kind with [`Mode::Legacy`](crate::Mode::Legacy), as here:
 ///
 /// ```
-/// use shared_fate::mcp::{Client, Memory, Mode};
+/// use shared_fate_mcp::{Client, Memory, Mode};
 ///
 /// let (transport, server) = Memory::pair();
 /// let serve = async {

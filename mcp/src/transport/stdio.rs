@@ -13,14 +13,14 @@
 //! 3. What the child said before it died is delivered before the session ends.
 //! 4. The end of the child is its exit *or* the end of its output, whichever comes first (IO-15).
 
-#[cfg(feature = "mcp-stdio")]
+#[cfg(feature = "stdio")]
 pub(crate) mod child;
 mod pipes;
 mod queue;
 
 use super::{BoxFuture, Inbox, Outgoing, Sent, Tracking, Transport};
-use crate::mcp::error::{Delivery, Error, ErrorKind, ExitStatus, IoStage, ServerExited};
-#[cfg(feature = "mcp-stdio")]
+use crate::error::{Delivery, Error, ErrorKind, ExitStatus, IoStage, ServerExited};
+#[cfg(feature = "stdio")]
 use child::{Child, Reactor};
 use futures_io::{AsyncRead, AsyncWrite};
 use pipes::{End, Flow, Guard, Pipes, Slot};
@@ -28,9 +28,9 @@ use queue::Queue;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-#[cfg(feature = "mcp-stdio")]
+#[cfg(feature = "stdio")]
 use std::process::Command;
-#[cfg(feature = "mcp-stdio")]
+#[cfg(feature = "stdio")]
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -44,16 +44,16 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 ///
 /// A child is started directly, never through a shell, as the leader of its own process group. Its
 /// standard error is drained all the time and the end of it kept for the error that reports its death
-/// ([`ServerExited`]). [`Client::close`](crate::mcp::Client::close) writes the notifications that were accepted,
+/// ([`ServerExited`]). [`Client::close`](crate::Client::close) writes the notifications that were accepted,
 /// closes its standard input, then asks with SIGTERM, then ends the group with SIGKILL. However else the session ends, the group is
 /// killed. Nothing of it stays behind.
 pub struct Stdio {
     queue: Queue,
     slot: Slot,
-    #[cfg(feature = "mcp-stdio")]
+    #[cfg(feature = "stdio")]
     child: crate::sync::Mutex<Option<Child>>,
     /// To start it again for a new session, as often as it takes: shared with those started so.
-    #[cfg(feature = "mcp-stdio")]
+    #[cfg(feature = "stdio")]
     command: Option<(Arc<crate::sync::Mutex<Command>>, Reactor)>,
 }
 
@@ -68,13 +68,13 @@ impl Stdio {
     /// When the process cannot be started: [`Error::io_kind`] is `NotFound`, `PermissionDenied`, …
     ///
     /// ```
-    /// use shared_fate::mcp::Stdio;
+    /// use shared_fate_mcp::Stdio;
     /// use std::{io, process::Command};
     ///
     /// let error = Stdio::spawn(Command::new("/no/such/server")).unwrap_err();
     /// assert_eq!(error.io_kind(), Some(io::ErrorKind::NotFound));
     /// ```
-    #[cfg(feature = "mcp-stdio")]
+    #[cfg(feature = "stdio")]
     pub fn spawn(command: Command) -> Result<Self, Error> {
         Self::start(Arc::new(crate::sync::Mutex::new(command)), Reactor::AsyncIo)
     }
@@ -88,7 +88,7 @@ impl Stdio {
     /// [`Unsupported`](io::ErrorKind::Unsupported).
     ///
     /// ```
-    /// use shared_fate::mcp::Stdio;
+    /// use shared_fate_mcp::Stdio;
     /// use std::{io, process::Command};
     ///
     /// let error = Stdio::spawn_on_tokio(Command::new("my-server")).unwrap_err();
@@ -98,7 +98,7 @@ impl Stdio {
     /// # Panics
     ///
     /// In a runtime without I/O (`enable_io`).
-    #[cfg(all(feature = "mcp-stdio", feature = "mcp-tokio"))]
+    #[cfg(all(feature = "stdio", feature = "tokio"))]
     pub fn spawn_on_tokio(command: Command) -> Result<Self, Error> {
         Self::start(Arc::new(crate::sync::Mutex::new(command)), Reactor::Tokio)
     }
@@ -107,13 +107,13 @@ impl Stdio {
     /// tools and its terminal are. A command gets all of them unless it is told otherwise:
     ///
     /// ```
-    /// use shared_fate::mcp::Stdio;
+    /// use shared_fate_mcp::Stdio;
     /// use std::process::Command;
     ///
     /// let mut command = Command::new("my-server");
     /// command.env_clear().envs(Stdio::base_environment()).env("MY_SERVER_MODE", "quiet");
     /// ```
-    #[cfg(feature = "mcp-stdio")]
+    #[cfg(feature = "stdio")]
     pub fn base_environment() -> impl Iterator<Item = (&'static str, std::ffi::OsString)> {
         // As the other implementations of the protocol have them.
         const NAMES: &[&str] = match cfg!(windows) {
@@ -136,12 +136,12 @@ impl Stdio {
         NAMES.iter().filter_map(|name| Some((*name, std::env::var_os(name)?)))
     }
 
-    #[cfg(feature = "mcp-stdio")]
+    #[cfg(feature = "stdio")]
     fn start(command: Arc<crate::sync::Mutex<Command>>, reactor: Reactor) -> Result<Self, Error> {
         let failed = |error| Error::io(IoStage::Spawn, error, Delivery::NotSent);
-        #[cfg(feature = "mcp-tokio")]
+        #[cfg(feature = "tokio")]
         if let Reactor::Tokio = reactor {
-            crate::mcp::tokio::here().map_err(failed)?;
+            crate::tokio::here().map_err(failed)?;
         }
         let (child, pipes) = Child::spawn(&mut command.lock(), reactor).map_err(failed)?;
         let child::Pipes { stdin, stdout, stderr } = pipes;
@@ -165,21 +165,21 @@ impl Stdio {
         Self {
             queue: Queue::default(),
             slot: Slot::new(pipes),
-            #[cfg(feature = "mcp-stdio")]
+            #[cfg(feature = "stdio")]
             child: crate::sync::Mutex::default(),
-            #[cfg(feature = "mcp-stdio")]
+            #[cfg(feature = "stdio")]
             command: None,
         }
     }
 
-    #[cfg(feature = "mcp-stdio")]
+    #[cfg(feature = "stdio")]
     fn child(&self) -> Option<Child> {
         self.child.lock().clone()
     }
 
     /// The child's exit status, as soon as it has one. For ever pending without a child.
     fn exit(&self) -> impl FnMut(&mut Context<'_>) -> Poll<ExitStatus> + Send + use<> {
-        #[cfg(feature = "mcp-stdio")]
+        #[cfg(feature = "stdio")]
         {
             let mut exited = self.child().map(|child| child.exited());
             move |cx| match &mut exited {
@@ -187,14 +187,14 @@ impl Stdio {
                 None => Poll::Pending,
             }
         }
-        #[cfg(not(feature = "mcp-stdio"))]
+        #[cfg(not(feature = "stdio"))]
         |_: &mut Context<'_>| Poll::Pending
     }
 
     fn has_child(&self) -> bool {
-        #[cfg(feature = "mcp-stdio")]
+        #[cfg(feature = "stdio")]
         return self.child.lock().is_some();
-        #[cfg(not(feature = "mcp-stdio"))]
+        #[cfg(not(feature = "stdio"))]
         false
     }
 
@@ -338,7 +338,7 @@ impl Transport for Stdio {
     }
 
     /// Starts the command again.
-    #[cfg(feature = "mcp-stdio")]
+    #[cfg(feature = "stdio")]
     fn renew(&self) -> Option<Result<Box<dyn Transport>, Error>> {
         let (command, reactor) = self.command.clone()?;
         Some(Self::start(command, reactor).map(|stdio| Box::new(stdio) as _))
@@ -346,11 +346,11 @@ impl Transport for Stdio {
 
     fn abort(&self) {
         self.kill();
-        #[cfg(feature = "mcp-stdio")]
+        #[cfg(feature = "stdio")]
         let child = self.child.lock().take();
         let pipes = self.slot.discard();
         drop(pipes);
-        #[cfg(feature = "mcp-stdio")]
+        #[cfg(feature = "stdio")]
         drop(child);
     }
 }
@@ -366,14 +366,14 @@ impl Drop for Writer<'_> {
 
 impl Stdio {
     fn terminate(&self) {
-        #[cfg(feature = "mcp-stdio")]
+        #[cfg(feature = "stdio")]
         if let Some(child) = self.child() {
             child.terminate();
         }
     }
 
     fn kill(&self) {
-        #[cfg(feature = "mcp-stdio")]
+        #[cfg(feature = "stdio")]
         if let Some(child) = self.child() {
             child.kill();
         }
@@ -383,7 +383,7 @@ impl Stdio {
 impl fmt::Debug for Stdio {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("Stdio");
-        #[cfg(feature = "mcp-stdio")]
+        #[cfg(feature = "stdio")]
         debug.field("child", &self.child().map(|child| child.id()));
         debug.finish_non_exhaustive()
     }

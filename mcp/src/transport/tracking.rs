@@ -1,8 +1,8 @@
 //! [`Tracking`]: how far a call has come.
 
-#[cfg(feature = "mcp-http")]
-use crate::mcp::error::Error;
-#[cfg(feature = "mcp-http")]
+#[cfg(feature = "http")]
+use crate::error::Error;
+#[cfg(feature = "http")]
 use crate::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,12 +12,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[derive(Debug, Default)]
 pub struct Tracking {
     unsent: AtomicBool,
-    #[cfg(feature = "mcp-http")]
+    #[cfg(feature = "http")]
     lost: Mutex<Option<Lost>>,
 }
 
 /// What became of a call's event stream.
-#[cfg(feature = "mcp-http")]
+#[cfg(feature = "http")]
 #[derive(Debug, Default)]
 struct Lost {
     /// `None` if it just ended.
@@ -42,42 +42,42 @@ impl Tracking {
     }
 
     /// The event stream that the reply was to come on has ended, and is to be resumed.
-    #[cfg(feature = "mcp-http")]
+    #[cfg(feature = "http")]
     pub(crate) fn lost(&self, broke: Option<Error>) {
         self.set(Some(Lost { broke, resuming: None }));
     }
 
     /// An attempt to resume it has failed.
-    #[cfg(feature = "mcp-http")]
+    #[cfg(feature = "http")]
     pub(crate) fn not_resumed(&self, error: Error) {
         let replaced = self.lost.lock().get_or_insert_default().resuming.replace(error);
         drop(replaced);
     }
 
-    #[cfg(feature = "mcp-http")]
+    #[cfg(feature = "http")]
     pub(crate) fn resumed(&self) {
         self.set(None);
     }
 
     /// The error of a stream that is lost for good.
-    #[cfg(feature = "mcp-http")]
+    #[cfg(feature = "http")]
     pub(crate) fn ended(&self) -> Error {
         self.take_lost().unwrap_or_else(|| Error::stream_ended(None, None))
     }
 
     /// What has become of the event stream, if it is to be resumed.
-    #[cfg(feature = "mcp-http")]
+    #[cfg(feature = "http")]
     pub(crate) fn take_lost(&self) -> Option<Error> {
         let lost = self.lost.lock().take();
         lost.map(|lost| Error::stream_ended(lost.broke, lost.resuming))
     }
 
-    #[cfg(not(feature = "mcp-http"))]
-    pub(crate) fn take_lost(&self) -> Option<crate::mcp::error::Error> {
+    #[cfg(not(feature = "http"))]
+    pub(crate) fn take_lost(&self) -> Option<crate::error::Error> {
         None
     }
 
-    #[cfg(feature = "mcp-http")]
+    #[cfg(feature = "http")]
     fn set(&self, lost: Option<Lost>) {
         let replaced = std::mem::replace(&mut *self.lost.lock(), lost);
         drop(replaced);

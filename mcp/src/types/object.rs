@@ -120,7 +120,7 @@ macro_rules! object {
             /// Reads the members that `map` still has to those that are in `extra` already.
             fn read<'de, A: MapAccess<'de>>(mut map: A, mut extra: Extra) -> Result<Self, A::Error> {
                 $(let mut $member: Option<$type> = None;)*
-                while let Some(key) = map.next_key::<$crate::mcp::protocol::object::Key<'de>>()? {
+                while let Some(key) = map.next_key::<$crate::protocol::object::Key<'de>>()? {
                     match &*key.0 {
                         $($json => $member = Some(map.next_value()?),)*
                         key => extra.push(key, map.next_value()?),
@@ -129,7 +129,7 @@ macro_rules! object {
                 Ok(Self {
                     $($member: match $member {
                         Some(value) => value,
-                        None => $crate::mcp::types::object::Member::absent($json)?,
+                        None => $crate::types::object::Member::absent($json)?,
                     },)*
                     extra,
                 })
@@ -159,7 +159,7 @@ macro_rules! object {
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 let mut map = serializer.serialize_map(None)?;
-                $(if !$crate::mcp::types::object::Member::is_absent(&self.$member) {
+                $(if !$crate::types::object::Member::is_absent(&self.$member) {
                     map.serialize_entry($json, &self.$member)?;
                 })*
                 for (key, value) in self.extra.iter() {

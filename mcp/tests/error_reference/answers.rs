@@ -5,7 +5,7 @@ use crate::fault::http::{Call, Server};
 use crate::kit::{in_memory, legacy, over_a_pipe, over_http, reply};
 use crate::page::Page;
 use serde_json::{Value, json};
-use shared_fate::mcp::{BoxFuture, Client, Http, HttpError, Limits, RpcError, TokenProvider};
+use shared_fate_mcp::{BoxFuture, Client, Http, HttpError, Limits, RpcError, TokenProvider};
 
 struct OneToken;
 
@@ -243,7 +243,7 @@ pub(crate) async fn replies(page: &mut Page) {
     let error = in_memory(Client::builder(), asking(), call).await.unwrap();
     page.add("The server asks for input that was not offered", &error);
     let answering = Client::builder().on_sampling(|_| {
-        std::future::ready(Ok(shared_fate::mcp::types::Json::new(&json!({ "role": "assistant" })).unwrap()))
+        std::future::ready(Ok(shared_fate_mcp::types::Json::new(&json!({ "role": "assistant" })).unwrap()))
     });
     let error = in_memory(answering, asking(), call).await.unwrap();
     page.add("The server asks for input again and again", &error);

@@ -4,7 +4,7 @@ use crate::fault::answer;
 use crate::fault::http::Call;
 use crate::kit::{connect_to, in_memory, legacy, over_http};
 use crate::page::Page;
-use shared_fate::mcp::{
+use shared_fate_mcp::{
     BoxFuture, ConnectError, Connecting, Http, HttpError, Net, Stdio, TokenProvider, TokioNet,
 };
 use std::io::{self, Read, Write as _};

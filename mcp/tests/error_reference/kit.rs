@@ -5,7 +5,7 @@ use crate::fault::lines::{self, Peer};
 use crate::fault::tool;
 use futures::future::join;
 use serde_json::{Value, json};
-use shared_fate::mcp::{Builder, CallOptions, Client, Error, Http, Limits, Memory, Mode};
+use shared_fate_mcp::{Builder, CallOptions, Client, Error, Http, Limits, Memory, Mode};
 
 pub(crate) fn legacy() -> Builder {
     Client::builder().mode(Mode::Legacy)

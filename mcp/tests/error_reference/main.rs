@@ -1,12 +1,6 @@
 //! `docs/errors.md`: every failure is provoked, and what the caller sees is compared with the page, word for
 //! word. With `ERROR_REFERENCE=write` the page is written anew.
-#![cfg(all(
-    target_os = "linux",
-    feature = "mcp-stdio",
-    feature = "mcp-http",
-    feature = "mcp-tls",
-    feature = "mcp-tokio"
-))]
+#![cfg(all(target_os = "linux", feature = "stdio", feature = "http", feature = "tls", feature = "tokio"))]
 
 #[path = "../fault/mod.rs"]
 mod fault;

@@ -1,14 +1,14 @@
 //! The page.
 
 use shared_fate::Cause;
-use shared_fate::mcp::{Error, ErrorKind};
+use shared_fate_mcp::{Error, ErrorKind};
 use std::fmt::Write as _;
 
 const HEAD: &str = "\
 # Error reference
 
 What the caller of a failed call, or of `connect`, sees. Each failure is provoked by `tests/error_reference`, and
-this page is its output (`ERROR_REFERENCE=write cargo test --all-features --test error_reference`).
+this page is its output (`ERROR_REFERENCE=write cargo test -p shared-fate-mcp --all-features --test error_reference`).
 
 The first line of each is `{error:#}`, the whole chain. Where that is longer than `{error}`, the latter is the second
 line. Then the kind (`Error::kind`), the delivery (`Error::delivery`), and whether `Error::is_retryable`.

@@ -11,7 +11,7 @@ use crate::page::Page;
 use futures::future::join;
 use futures::task::AtomicWaker;
 use serde_json::{Value, json};
-use shared_fate::mcp::{
+use shared_fate_mcp::{
     BoxFuture, CallOptions, Error, Inbox, Limits, Memory, Outgoing, Sent, Sse, Stdio, Timeouts, Transport,
 };
 use std::process::Command;

@@ -7,7 +7,7 @@
 use super::answer;
 use super::run::{PATIENCE, on_tokio_io};
 use serde_json::Value;
-use shared_fate::mcp::Http;
+use shared_fate_mcp::Http;
 use smol::channel::{self, Receiver, Sender};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -153,9 +153,9 @@ impl Server {
 /// [`Server::transport`], for a URL.
 pub(crate) fn transport(url: &str) -> Http {
     let http = Http::new(url).unwrap();
-    #[cfg(feature = "mcp-tokio")]
+    #[cfg(feature = "tokio")]
     if on_tokio_io() {
-        return http.net(shared_fate::mcp::TokioNet);
+        return http.net(shared_fate_mcp::TokioNet);
     }
     assert!(!on_tokio_io());
     http

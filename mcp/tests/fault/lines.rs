@@ -4,7 +4,7 @@ use super::answer;
 use super::child::{self, receive};
 use super::run::on_tokio_io;
 use serde_json::Value;
-use shared_fate::mcp::Stdio;
+use shared_fate_mcp::Stdio;
 use smol::Async;
 use smol::channel::{self, Receiver, Sender};
 use std::io::{BufRead, BufReader, Write};
@@ -200,7 +200,7 @@ pub(crate) fn pair(handler: impl FnMut(&Peer, &Value) + Send + 'static) -> (Stdi
 
 /// [`Stdio::spawn`], with the pipes of this run.
 pub(crate) fn spawn(command: Command) -> Stdio {
-    #[cfg(feature = "mcp-tokio")]
+    #[cfg(feature = "tokio")]
     if on_tokio_io() {
         return Stdio::spawn_on_tokio(command).unwrap();
     }

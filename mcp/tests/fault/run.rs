@@ -1,6 +1,6 @@
 //! One test body, every executor, both ways of driving.
 
-use shared_fate::mcp::Driver;
+use shared_fate_mcp::Driver;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -48,9 +48,9 @@ impl Run {
         Self::new(Executor::Smol, false),
         Self::new(Executor::Futures, false),
         Self::new(Executor::Pollster, false),
-        #[cfg(feature = "mcp-tokio")]
+        #[cfg(feature = "tokio")]
         Self { tokio_io: true, ..Self::new(Executor::TokioMulti, true) },
-        #[cfg(feature = "mcp-tokio")]
+        #[cfg(feature = "tokio")]
         Self { tokio_io: true, ..Self::new(Executor::TokioCurrent, false) },
     ];
 

@@ -7,7 +7,7 @@ use crate::fault::lines::{normal, pair};
 use crate::fault::run::once;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use shared_fate::mcp::{CallOptions, Client, Error};
+use shared_fate_mcp::{CallOptions, Client, Error};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! What several tests check.
 
 use crate::fault::clock::Clock;
-use shared_fate::mcp::{Builder, Client, Error, ErrorKind, Mode, Violation};
+use shared_fate_mcp::{Builder, Client, Error, ErrorKind, Mode, Violation};
 use std::error::Error as _;
 
 /// What must never show up in an error.

@@ -10,7 +10,7 @@ use futures::FutureExt;
 use futures::future::join;
 use futures::stream::{FuturesUnordered, StreamExt};
 use serde_json::{Value, json};
-use shared_fate::mcp::{BoxFuture, CallOptions, Client, Error, ErrorKind, Mode, Timer};
+use shared_fate_mcp::{BoxFuture, CallOptions, Client, Error, ErrorKind, Mode, Timer};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -252,7 +252,7 @@ fn liv_30_a_timer_that_goes_off_early_fails_no_call_early() {
     everywhere(async |run| {
         let (stdio, server) = pair(normal);
         let clock = Clock::new();
-        let mut timeouts = shared_fate::mcp::Timeouts::default();
+        let mut timeouts = shared_fate_mcp::Timeouts::default();
         // The handshake has a timer of its own, which is believed.
         timeouts.handshake = None;
         let timer = Early { clock: clock.clone(), early: AtomicUsize::new(10) };

@@ -8,7 +8,7 @@ use crate::fault::{answer, http, tool};
 use futures::future::join;
 use serde_json::Value;
 use shared_fate::Cause;
-use shared_fate::mcp::{
+use shared_fate_mcp::{
     BoxFuture, Client, Delivery, Driver, Error, ErrorKind, Event, Inbox, IoStage, Outgoing, Sent, Transport,
 };
 use std::future::poll_fn;

@@ -7,7 +7,7 @@ use crate::fault::run::{everywhere, once};
 use crate::fault::{Gate, text_result};
 use futures::future::join;
 use serde_json::json;
-use shared_fate::mcp::{Delivery, Error, ErrorKind, HttpError, Violation};
+use shared_fate_mcp::{Delivery, Error, ErrorKind, HttpError, Violation};
 use std::io;
 use std::time::Duration;
 

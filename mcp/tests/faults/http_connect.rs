@@ -6,7 +6,7 @@ use crate::fault::http::{Call, SESSION, Server, transport};
 use crate::fault::run::{Run, everywhere};
 use futures::future::join;
 use serde_json::json;
-use shared_fate::mcp::{
+use shared_fate_mcp::{
     AsyncIo, BoxFuture, Client, Connecting, Delivery, Driver, Error, ErrorKind, Http, IoStage, Limits, Mode,
     Net, Timeouts, Timer, Violation,
 };
@@ -228,7 +228,7 @@ fn liv_07_connecting_that_never_ends_fails_in_time() {
     everywhere(async |_| stalled("http://server.example/", false).await);
 }
 
-#[cfg(feature = "mcp-tls")]
+#[cfg(feature = "tls")]
 #[test]
 fn liv_07_a_tls_handshake_that_stalls_fails_in_time() {
     everywhere(async |_| {

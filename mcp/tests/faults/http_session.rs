@@ -8,7 +8,7 @@ use crate::fault::run::{everywhere, once};
 use futures::future::{join, join_all, join3};
 use serde_json::json;
 use shared_fate::Cause;
-use shared_fate::mcp::{Client, Delivery, Driver, ErrorKind, Event, Timeouts};
+use shared_fate_mcp::{Client, Delivery, Driver, ErrorKind, Event, Timeouts};
 use smol::channel;
 use std::time::Duration;
 

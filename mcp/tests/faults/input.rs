@@ -5,7 +5,7 @@ use crate::fault::clock::Clock;
 use crate::fault::lines::{normal, pair};
 use crate::fault::run::{everywhere, once};
 use serde_json::json;
-use shared_fate::mcp::{Delivery, Error, ErrorKind, Http, InvalidInput, IoStage, Stdio};
+use shared_fate_mcp::{Delivery, Error, ErrorKind, Http, InvalidInput, IoStage, Stdio};
 use std::collections::HashMap;
 use std::io;
 use std::process::Command;
@@ -58,7 +58,7 @@ fn urls_that_cannot_be_used() {
     {
         Http::new(url).unwrap_or_else(|error| panic!("{url}: {error:#}"));
     }
-    assert_eq!(Http::new("https://localhost/").is_ok(), cfg!(feature = "mcp-tls"));
+    assert_eq!(Http::new("https://localhost/").is_ok(), cfg!(feature = "tls"));
 }
 
 #[test]

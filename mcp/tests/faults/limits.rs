@@ -8,7 +8,7 @@ use crate::fault::run::everywhere;
 use crate::fault::{Gate, text_result, tool};
 use futures::future::{join, join_all};
 use serde_json::{Value, json};
-use shared_fate::mcp::{Builder, Client, Delivery, Driver, ErrorKind, Event, HttpError, Limits, Violation};
+use shared_fate_mcp::{Builder, Client, Delivery, Driver, ErrorKind, Event, HttpError, Limits, Violation};
 use smol::channel;
 use std::pin::pin;
 use std::sync::Barrier;

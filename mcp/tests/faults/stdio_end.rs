@@ -8,9 +8,7 @@ use crate::fault::run::{Run, everywhere};
 use futures::future::{join, join3};
 use serde_json::json;
 use shared_fate::Cause;
-use shared_fate::mcp::{
-    Client, Delivery, Driver, Error, ErrorKind, ExitStatus, IoStage, ServerExited, Stdio,
-};
+use shared_fate_mcp::{Client, Delivery, Driver, Error, ErrorKind, ExitStatus, IoStage, ServerExited, Stdio};
 use std::io;
 use std::time::Duration;
 

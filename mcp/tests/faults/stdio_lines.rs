@@ -7,7 +7,7 @@ use crate::fault::run::{Run, everywhere};
 use crate::fault::{text_result, tool};
 use futures::future::join;
 use serde_json::{Value, json};
-use shared_fate::mcp::{
+use shared_fate_mcp::{
     CallOptions, Client, Delivery, Driver, Error, ErrorKind, Event, IoStage, Limits, Stdio, Violation,
 };
 use smol::channel;

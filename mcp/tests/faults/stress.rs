@@ -7,7 +7,7 @@ use crate::fault::lines::{normal, process};
 use crate::fault::run::everywhere;
 use crate::fault::tool;
 use futures::future::{join, join_all};
-use shared_fate::mcp::{Delivery, ErrorKind};
+use shared_fate_mcp::{Delivery, ErrorKind};
 
 #[test]
 fn a_thousand_calls_share_the_fate_of_a_killed_child() {

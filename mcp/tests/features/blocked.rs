@@ -7,7 +7,7 @@ use crate::fault::http::Server;
 use crate::fault::run::{Run, in_parallel};
 use crate::kit::{Feed, http, seconds};
 use serde_json::json;
-use shared_fate::mcp::{CallOptions, Client, RpcError};
+use shared_fate_mcp::{CallOptions, Client, RpcError};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -12,7 +12,7 @@ use futures::future::{join_all, select};
 use futures::io::AsyncWrite;
 use futures::{FutureExt, StreamExt};
 use serde_json::{Value, json};
-use shared_fate::mcp::{
+use shared_fate_mcp::{
     Change, Client, Delivery, Elicited, Interest, Limits, Mode, RpcError, Stdio, Violation,
 };
 use std::io;

@@ -9,7 +9,7 @@ use crate::fault::{answer, tool};
 use crate::kit::{Feed, Log, http, millis, seconds, tell};
 use futures::future::join;
 use serde_json::json;
-use shared_fate::mcp::{Limits, Sse, Timeouts};
+use shared_fate_mcp::{Limits, Sse, Timeouts};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[test]

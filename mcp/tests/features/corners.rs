@@ -9,7 +9,7 @@ use crate::fault::run::{in_parallel, once};
 use crate::fault::tool;
 use crate::kit::{Feed, http, millis, reply};
 use serde_json::json;
-use shared_fate::mcp::{CallOptions, Client, Event, Mode, Reconnecting, Revision, RpcError};
+use shared_fate_mcp::{CallOptions, Client, Event, Mode, Reconnecting, Revision, RpcError};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;

@@ -9,7 +9,7 @@ use crate::fault::run::once;
 use crate::fault::tool;
 use crate::kit::{http, reply, seconds};
 use serde_json::json;
-use shared_fate::mcp::{CallOptions, Client, ErrorKind, RpcError};
+use shared_fate_mcp::{CallOptions, Client, ErrorKind, RpcError};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -5,7 +5,7 @@ use crate::fault::clock::Clock;
 use crate::fault::http::{Call, Server};
 use crate::fault::run::once;
 use crate::kit::http;
-use shared_fate::mcp::{
+use shared_fate_mcp::{
     AsyncIo, BoxFuture, ConnectError, Connecting, Delivery, ErrorKind, HttpError, Net, Stream, TokenProvider,
 };
 use std::io::{self, Write};
@@ -191,7 +191,7 @@ fn st_21_what_was_never_written_to_a_server_that_talks_first_was_not_sent() {
             talked.send_blocking(()).unwrap();
             let _ = closed.recv();
         });
-        let http = shared_fate::mcp::Http::new(&url).unwrap().net(Greeting(talks));
+        let http = shared_fate_mcp::Http::new(&url).unwrap().net(Greeting(talks));
         let error = on(&Clock::new()).connect(http).await.unwrap_err();
         drop(closing);
         assert!(format!("{error:#}").contains("before it was asked anything"), "{error:#}");

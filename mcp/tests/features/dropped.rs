@@ -8,7 +8,7 @@ use crate::fault::run::once;
 use crate::fault::{answer, child, tool};
 use crate::kit::{http, reply};
 use serde_json::{Value, json};
-use shared_fate::mcp::{CallOptions, Client, Driver, Interest, Memory, Mode, Reconnecting, Stdio, Timeouts};
+use shared_fate_mcp::{CallOptions, Client, Driver, Interest, Memory, Mode, Reconnecting, Stdio, Timeouts};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;

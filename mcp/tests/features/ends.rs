@@ -9,7 +9,7 @@ use crate::fault::run::once;
 use crate::fault::{Gate, tool};
 use crate::kit::{http, seconds};
 use futures::future::{join, select};
-use shared_fate::mcp::{Client, Delivery, Limits, Mode, Reconnecting};
+use shared_fate_mcp::{Client, Delivery, Limits, Mode, Reconnecting};
 use std::path::Path;
 use std::pin::{Pin, pin};
 use std::sync::Arc;

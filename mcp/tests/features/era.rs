@@ -8,7 +8,7 @@ use crate::kit::{ask, http, refusal, reply, seconds};
 use crate::modern::{DISCOVER, VERSION, discovered, modern};
 use futures::future::join;
 use serde_json::{Value, json};
-use shared_fate::mcp::{Client, Driver, Error, ErrorKind, Mode, Revision, Violation};
+use shared_fate_mcp::{Client, Driver, Error, ErrorKind, Mode, Revision, Violation};
 use std::sync::Mutex;
 
 async fn connect(server: &Server, clock: &Clock, mode: Mode) -> Result<(Client, Driver), Error> {

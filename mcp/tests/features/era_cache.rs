@@ -9,7 +9,7 @@ use crate::modern::{DISCOVER, modern};
 use crate::old::old;
 use crate::script::script;
 use serde_json::{Value, json};
-use shared_fate::mcp::{Builder, EraCache, Error, Http, Limits, Mode, Revision, Sse};
+use shared_fate_mcp::{Builder, EraCache, Error, Http, Limits, Mode, Revision, Sse};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 

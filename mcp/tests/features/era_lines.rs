@@ -11,7 +11,7 @@ use crate::modern::{DISCOVER, META, VERSION, discovered, modern_answer};
 use crate::script::script;
 use futures::future::join;
 use serde_json::{Value, json};
-use shared_fate::mcp::{CallOptions, Delivery, ErrorKind, Mode, Revision, Timeouts, Violation};
+use shared_fate_mcp::{CallOptions, Delivery, ErrorKind, Mode, Revision, Timeouts, Violation};
 use std::pin::pin;
 
 fn modern(peer: &Peer, message: &Value) {

@@ -9,8 +9,8 @@ use crate::kit::{Dropped, Flag, Log, ask, is_answer, reply, seconds, tell};
 use futures::future::join;
 use serde_json::{Value, json};
 use shared_fate::Cause;
-use shared_fate::mcp::types::Json;
-use shared_fate::mcp::{
+use shared_fate_mcp::types::Json;
+use shared_fate_mcp::{
     Builder, CallOptions, Client, Driver, ErrorKind, Limits, Root, RpcError, Timeouts, WeakClient,
 };
 use smol::channel;

@@ -5,7 +5,7 @@ use crate::fault::clock::Clock;
 use crate::fault::http::{Call, Server};
 use crate::fault::run::once;
 use crate::kit::{Log, http, millis, seconds};
-use shared_fate::mcp::CallOptions;
+use shared_fate_mcp::CallOptions;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -10,7 +10,7 @@ use crate::kit::{millis, refusal, seconds};
 use crate::modern::modern_answer;
 use futures::future::join;
 use serde_json::Value;
-use shared_fate::mcp::{Builder, Error, ErrorKind, Http, Memory, Mode, Timeouts};
+use shared_fate_mcp::{Builder, Error, ErrorKind, Http, Memory, Mode, Timeouts};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -4,7 +4,7 @@ use crate::check::on;
 use crate::fault::clock::Clock;
 use crate::fault::http::{Call, Server};
 use serde_json::{Value, json};
-use shared_fate::mcp::{Builder, Client, Driver, Event, Http};
+use shared_fate_mcp::{Builder, Client, Driver, Event, Http};
 use smol::channel::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -4,9 +4,9 @@
 //!
 //! Tests are named after the rows of the checklist. Deadlines run on a clock that stands still unless
 //! the test moves it.
-#![cfg(all(unix, feature = "mcp-stdio", feature = "mcp-http"))]
+#![cfg(all(unix, feature = "stdio", feature = "http"))]
 
-#[path = "../mcp_faults/check.rs"]
+#[path = "../faults/check.rs"]
 mod check;
 #[path = "../fault/mod.rs"]
 mod fault;

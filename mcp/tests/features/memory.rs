@@ -9,9 +9,7 @@ use crate::kit::{ask, is_answer, seconds, tell};
 use futures::future::{join, join_all, join3};
 use serde_json::{Value, json};
 use shared_fate::Cause;
-use shared_fate::mcp::{
-    CallOptions, Client, Delivery, Driver, ErrorKind, InvalidInput, Memory, MemoryServer,
-};
+use shared_fate_mcp::{CallOptions, Client, Delivery, Driver, ErrorKind, InvalidInput, Memory, MemoryServer};
 
 async fn receive(server: &MemoryServer) -> Option<Value> {
     Some(serde_json::from_slice(&server.receive().await?).unwrap())

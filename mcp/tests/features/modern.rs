@@ -10,7 +10,7 @@ use crate::fault::{answer, text_result};
 use crate::kit::{Log, ask, http, millis, reply, seconds, tell};
 use futures::future::{join, select};
 use serde_json::{Value, json};
-use shared_fate::mcp::{
+use shared_fate_mcp::{
     Builder, CallOptions, Client, Delivery, Driver, ErrorKind, InvalidInput, Mode, Root, Violation,
 };
 use std::pin::pin;

@@ -9,7 +9,7 @@ use crate::modern::{connect, modern};
 use futures::StreamExt;
 use futures::future::join;
 use serde_json::{Value, json};
-use shared_fate::mcp::{CallOptions, Change, Client, Delivery, ErrorKind, Interest, InvalidInput, Mode};
+use shared_fate_mcp::{CallOptions, Change, Client, Delivery, ErrorKind, Interest, InvalidInput, Mode};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A tool's schema that asks for headers.

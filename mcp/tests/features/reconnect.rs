@@ -11,7 +11,7 @@ use crate::script::script;
 use futures::future::{join, join_all, select};
 use futures::stream::{FuturesUnordered, StreamExt};
 use shared_fate::Cause;
-use shared_fate::mcp::{
+use shared_fate_mcp::{
     BoxFuture, Change, Client, Delivery, ErrorKind, HttpError, Interest, Mode, Reconnecting, TokenProvider,
 };
 use std::pin::pin;
@@ -166,7 +166,7 @@ fn liv_10_a_child_that_fails_to_start_is_tried_again_by_the_next() {
     });
 }
 
-async fn connect(server: &Server) -> (Reconnecting, shared_fate::mcp::ReconnectingDriver) {
+async fn connect(server: &Server) -> (Reconnecting, shared_fate_mcp::ReconnectingDriver) {
     Reconnecting::connect(on(&Clock::new()), http(server)).await.unwrap()
 }
 

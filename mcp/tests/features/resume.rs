@@ -8,7 +8,7 @@ use crate::fault::text_result;
 use crate::kit::{Log, connect, http, millis, reply, seconds, tell};
 use futures::future::{join, join3};
 use serde_json::json;
-use shared_fate::mcp::{CallOptions, Delivery, Error, ErrorKind, Limits, Violation};
+use shared_fate_mcp::{CallOptions, Delivery, Error, ErrorKind, Limits, Violation};
 use std::error::Error as _;
 use std::io;
 use std::pin::pin;

@@ -9,8 +9,8 @@ use crate::kit::{Flag, millis, reply, seconds};
 use crate::modern::{connect, modern};
 use futures::future::join;
 use serde_json::{Value, json};
-use shared_fate::mcp::types::{Extra, Json};
-use shared_fate::mcp::{
+use shared_fate_mcp::types::{Extra, Json};
+use shared_fate_mcp::{
     Builder, CallOptions, Delivery, ElicitForm, Elicited, ErrorKind, Limits, Root, RpcError, Violation,
 };
 use std::sync::Arc;
@@ -111,9 +111,9 @@ fn mr_02_03_04_05_08_the_call_is_repeated_with_the_answers() {
 #[test]
 fn mr_03_the_state_comes_back_byte_for_byte() {
     everywhere(async |run| {
-        let (transport, server) = shared_fate::mcp::Memory::pair();
+        let (transport, server) = shared_fate_mcp::Memory::pair();
         let clock = Clock::new();
-        let connecting = on(&clock).mode(shared_fate::mcp::Mode::Modern).connect(transport);
+        let connecting = on(&clock).mode(shared_fate_mcp::Mode::Modern).connect(transport);
         let receive = async || String::from_utf8(server.receive().await.unwrap()).unwrap();
         let id = |text: &str| serde_json::from_str::<Value>(text).unwrap()["id"].clone();
         let discovering = async {

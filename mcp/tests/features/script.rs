@@ -2,7 +2,7 @@
 
 use crate::fault::lines::spawn;
 use serde_json::Value;
-use shared_fate::mcp::Stdio;
+use shared_fate_mcp::Stdio;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{self, Command};

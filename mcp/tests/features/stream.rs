@@ -9,8 +9,8 @@ use crate::fault::{Gate, text_result};
 use crate::kit::{Feed, Log, ask, connect, http, is_answer, millis, reply, seconds, tell};
 use futures::future::{join, join3};
 use serde_json::json;
-use shared_fate::mcp::types::Json;
-use shared_fate::mcp::{ElicitForm, Elicited, Limits, Timeouts};
+use shared_fate_mcp::types::Json;
+use shared_fate_mcp::{ElicitForm, Elicited, Limits, Timeouts};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -439,7 +439,7 @@ fn sec_09_what_the_stream_says_of_its_loss_has_no_secrets() {
         let (clock, log) = (Clock::new(), Log::default());
         let heard = log.clone();
         let builder = on(&clock).on_event(move |event| {
-            if let shared_fate::mcp::Event::StreamLost(error) = event {
+            if let shared_fate_mcp::Event::StreamLost(error) = event {
                 heard.push(story(error));
             }
         });

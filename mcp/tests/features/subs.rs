@@ -13,8 +13,8 @@ use futures::future::join;
 use futures::stream::FusedStream;
 use serde_json::{Value, json};
 use shared_fate::Cause;
-use shared_fate::mcp::types::TaskStatus;
-use shared_fate::mcp::{
+use shared_fate_mcp::types::TaskStatus;
+use shared_fate_mcp::{
     CallOptions, Change, Client, Delivery, Driver, ErrorKind, Interest, InvalidInput, Limits, Mode,
     Subscription, Violation,
 };

@@ -11,8 +11,8 @@ use crate::modern::modern_answer;
 use crate::tasks::{connect, task};
 use futures::future::join;
 use serde_json::{Value, json};
-use shared_fate::mcp::types::{Json, Task, TaskStatus};
-use shared_fate::mcp::{
+use shared_fate_mcp::types::{Json, Task, TaskStatus};
+use shared_fate_mcp::{
     Builder, CallOptions, Client, Driver, ElicitForm, ElicitUrl, Elicited, ErrorKind, Event, Limits, Mode,
     Violation,
 };

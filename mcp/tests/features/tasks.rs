@@ -9,8 +9,8 @@ use crate::fault::{text_result, tool};
 use crate::kit::{ask, is_answer, millis, reply, seconds, tell};
 use futures::future::join;
 use serde_json::{Value, json};
-use shared_fate::mcp::types::TaskStatus;
-use shared_fate::mcp::{Client, Delivery, Driver, ErrorKind, InvalidInput, Limits};
+use shared_fate_mcp::types::TaskStatus;
+use shared_fate_mcp::{Client, Delivery, Driver, ErrorKind, InvalidInput, Limits};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -8,7 +8,7 @@ use crate::kit::{http, millis, reply, seconds};
 use crate::modern::modern;
 use futures::future::{join, join_all};
 use serde_json::json;
-use shared_fate::mcp::{
+use shared_fate_mcp::{
     BoxFuture, CallOptions, Delivery, Error, ErrorKind, Http, HttpError, InvalidInput, IoStage, Mode, Sse,
     TokenProvider, Violation,
 };

@@ -8,7 +8,7 @@ use crate::fault::run::everywhere;
 use crate::kit::{http, seconds};
 use futures::future::{join, select};
 use serde_json::json;
-use shared_fate::mcp::{AsyncIo, CallOptions, Connecting, Delivery, Limits, Net};
+use shared_fate_mcp::{AsyncIo, CallOptions, Connecting, Delivery, Limits, Net};
 use smol::channel::{self, Receiver, Sender};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};

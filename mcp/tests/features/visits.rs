@@ -8,8 +8,8 @@ use crate::fault::tool;
 use crate::kit::{Log, reply, seconds, tell};
 use futures::future::join;
 use serde_json::{Value, json};
-use shared_fate::mcp::types::Json;
-use shared_fate::mcp::{
+use shared_fate_mcp::types::Json;
+use shared_fate_mcp::{
     Builder, CallOptions, Client, Delivery, Driver, ElicitForm, ElicitUrl, Elicited, Error, ErrorKind, Limits,
 };
 

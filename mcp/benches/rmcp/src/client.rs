@@ -7,7 +7,7 @@ use rmcp::service::{RoleClient, RunningService, ServiceExt as _};
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
 use rmcp::transport::{StreamableHttpClientTransport, TokioChildProcess};
 use serde_json::{Map, Value};
-use shared_fate::mcp::{ConnectError, Connecting, Http, Mode, Net, Stdio, Stream, Transport};
+use shared_fate_mcp::{ConnectError, Connecting, Http, Mode, Net, Stdio, Stream, Transport};
 use std::env;
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
@@ -67,11 +67,11 @@ pub(crate) trait Client: Clone + Send + Sync + 'static {
     fn call(&self, tool: &'static str) -> impl Future<Output = Result<usize, String>> + Send;
 }
 
-impl Client for shared_fate::mcp::Client {
+impl Client for shared_fate_mcp::Client {
     async fn call(&self, tool: &'static str) -> Result<usize, String> {
         let result = self.call_tool(tool, &*ARGUMENTS).await.map_err(|error| format!("{error:#}"))?;
         match &result.content[..] {
-            [shared_fate::mcp::types::Content::Text(text)] => Ok(text.text.len()),
+            [shared_fate_mcp::types::Content::Text(text)] => Ok(text.text.len()),
             other => Err(format!("{other:?}")),
         }
     }
@@ -88,7 +88,7 @@ impl Client for Arc<RunningService<RoleClient, ()>> {
     }
 }
 
-pub(crate) async fn ours(way: Way, on_tokio: bool) -> shared_fate::mcp::Client {
+pub(crate) async fn ours(way: Way, on_tokio: bool) -> shared_fate_mcp::Client {
     match way {
         Way::Memory => {
             let (reader, writer) = tokio::io::split(duplex());
@@ -112,8 +112,8 @@ pub(crate) async fn ours(way: Way, on_tokio: bool) -> shared_fate::mcp::Client {
     }
 }
 
-async fn shake_hands(transport: impl Transport) -> shared_fate::mcp::Client {
-    let builder = shared_fate::mcp::Client::builder().mode(Mode::Legacy);
+async fn shake_hands(transport: impl Transport) -> shared_fate_mcp::Client {
+    let builder = shared_fate_mcp::Client::builder().mode(Mode::Legacy);
     let (client, driver) = builder.connect(transport).await.expect("a handshake");
     tokio::spawn(driver);
     client

@@ -7,9 +7,9 @@ use std::time::Duration;
 use std::{env, fs, process};
 
 const OURS: &str = concat!(
-    r#"shared-fate = { path = ""#,
+    r#"shared-fate-mcp = { path = ""#,
     env!("CARGO_MANIFEST_DIR"),
-    r#"/../..", features = ["mcp-stdio", "mcp-tls"] }"#
+    r#"/../..", features = ["stdio", "tls"] }"#
 );
 const RMCP: &str = concat!(
     r#"rmcp = { version = "=3.9.0", default-features = false, features = "#,

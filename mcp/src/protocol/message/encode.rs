@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{RequestId, RpcError};
-use crate::mcp::protocol::bytes::position;
+use crate::protocol::bytes::position;
 
 /// Room for the fixed members of any message, so that most are built in one allocation.
 const ENVELOPE: usize = 64;

@@ -75,7 +75,7 @@ impl ResponseId {
 }
 
 /// The number of ours that a JSON value stands for.
-pub(in crate::mcp::protocol) fn own_id(raw: &RawValue) -> Option<u64> {
+pub(in crate::protocol) fn own_id(raw: &RawValue) -> Option<u64> {
     match raw.get().as_bytes().first()? {
         b'"' => integer(&string(raw)?),
         b'-' | b'0'..=b'9' => integer(raw.get()).or_else(|| integral_float(raw.get())),

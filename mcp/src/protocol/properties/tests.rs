@@ -10,7 +10,7 @@ type Property = fn(&[u8]);
 /// Each is a fuzz target, and a directory of `tests/corpus`.
 const TARGETS: &[(&str, Property)] = &[
     ("challenge", challenge),
-    #[cfg(feature = "mcp-http")]
+    #[cfg(feature = "http")]
     ("event_stream", event_stream),
     ("exchange", exchange),
     ("headers", headers),
@@ -32,7 +32,7 @@ fn the_corpora_hold() {
         }
     }
     let directories = fs::read_dir(&corpora).expect("the corpora").count();
-    assert_eq!(directories, TARGETS.len() + usize::from(cfg!(not(feature = "mcp-http"))));
+    assert_eq!(directories, TARGETS.len() + usize::from(cfg!(not(feature = "http"))));
 }
 
 proptest! {

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::mcp::protocol::message::{Inbound, Message, ResponseId, parse};
+use crate::protocol::message::{Inbound, Message, ResponseId, parse};
 
 fn recover(text: &str) -> Option<u64> {
     recover_response_id(text.as_bytes())

@@ -7,8 +7,8 @@ use super::status::{failed, http_error, origin, redirected};
 use super::target::explicit_port;
 use super::tokens::Tokens;
 use super::{Inbox, Tracking};
-use crate::mcp::error::{Delivery, Error, InvalidInput};
-use crate::mcp::limits::Limits;
+use crate::error::{Delivery, Error, InvalidInput};
+use crate::limits::Limits;
 use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ::http::{Method, Request, Response, StatusCode, Uri};
 use bytes::Bytes;
@@ -195,8 +195,8 @@ fn parse(url: &str) -> Result<Uri, Error> {
     let Ok(url) = url.parse::<Uri>() else { return invalid("it is not a URL") };
     match url.scheme_str() {
         Some("http") => {}
-        Some("https") if cfg!(feature = "mcp-tls") => {}
-        Some("https") => return invalid("https needs the feature `mcp-tls`"),
+        Some("https") if cfg!(feature = "tls") => {}
+        Some("https") => return invalid("https needs the feature `tls`"),
         _ => return invalid("it is not an absolute http or https URL"),
     }
     match url.authority() {

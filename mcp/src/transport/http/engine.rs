@@ -18,7 +18,7 @@ use super::failure::{Failure, Stage};
 use super::net::{AsyncIo, ConnectError, Net, Stream};
 use super::pool::{Claim, Pool};
 use super::target::Target;
-#[cfg(feature = "mcp-tls")]
+#[cfg(feature = "tls")]
 use super::tls::{Connector, TlsConfig};
 
 /// An HTTP/1.1 client. Clones share their idle connections.
@@ -40,7 +40,7 @@ pub(crate) struct EngineConfig {
     pub(crate) max_idle_per_host: usize,
     /// How many connections are opened at a time.
     pub(crate) max_opening: usize,
-    #[cfg(feature = "mcp-tls")]
+    #[cfg(feature = "tls")]
     pub(crate) tls: TlsConfig,
 }
 
@@ -52,7 +52,7 @@ impl Default for EngineConfig {
             idle_timeout: Duration::from_secs(60),
             max_idle_per_host: 32,
             max_opening: 64,
-            #[cfg(feature = "mcp-tls")]
+            #[cfg(feature = "tls")]
             tls: TlsConfig::default(),
         }
     }
@@ -65,7 +65,7 @@ struct Shared {
     connect_timeout: Option<Duration>,
     /// Bodies know it too, but do not keep it alive: with the last engine go the idle connections.
     pool: Arc<Pool>,
-    #[cfg(feature = "mcp-tls")]
+    #[cfg(feature = "tls")]
     tls: Connector,
 }
 
@@ -78,7 +78,7 @@ impl Engine {
                 last_target: Mutex::default(),
                 connect_timeout: config.connect_timeout,
                 pool: Arc::new(Pool::new(config.idle_timeout, config.max_idle_per_host, config.max_opening)),
-                #[cfg(feature = "mcp-tls")]
+                #[cfg(feature = "tls")]
                 tls: Connector::new(config.tls).map_err(|error| Failure::unsent(Stage::Tls, error))?,
             }),
         })
@@ -203,7 +203,7 @@ impl Engine {
 
 impl Shared {
     async fn dial(&self, key: &Key) -> Result<Box<dyn Stream>, Failure> {
-        #[cfg(feature = "mcp-tls")]
+        #[cfg(feature = "tls")]
         if key.tls {
             let handshake = self.tls.prepare(&key.host).await?;
             let socket = self.connect(key).await?;

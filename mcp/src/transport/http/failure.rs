@@ -29,7 +29,7 @@ pub(crate) enum Stage {
     /// Name lookup, connecting and the TLS handshake together took too long.
     ConnectTimeout,
     /// The TLS handshake failed, or the certificates needed for it could not be loaded.
-    #[cfg(feature = "mcp-tls")]
+    #[cfg(feature = "tls")]
     Tls,
     /// The connection ended before the request was begun on it.
     Send,
@@ -85,7 +85,7 @@ impl fmt::Display for Failure {
             Stage::Dns => "the host name could not be resolved",
             Stage::Connect => "connecting failed",
             Stage::ConnectTimeout => "connecting timed out",
-            #[cfg(feature = "mcp-tls")]
+            #[cfg(feature = "tls")]
             Stage::Tls => "tls could not be set up",
             Stage::Send => "the connection ended before the request was sent",
             Stage::Head => "no response arrived",

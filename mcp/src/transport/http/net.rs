@@ -9,19 +9,19 @@ use std::task::Poll;
 use std::time::Duration;
 use std::{fmt, io, mem};
 
-use crate::mcp::{AsyncIoTimer, BoxFuture, Timer as _};
+use crate::{AsyncIoTimer, BoxFuture, Timer as _};
 use async_io::Async;
 use futures_io::{AsyncRead, AsyncWrite};
 
-#[cfg(feature = "mcp-tokio")]
+#[cfg(feature = "tokio")]
 mod tokio;
 
-#[cfg(feature = "mcp-tokio")]
+#[cfg(feature = "tokio")]
 pub use self::tokio::TokioNet;
 
 /// Opens sockets and waits: all that HTTP needs from a runtime.
 ///
-/// The default, [`AsyncIo`], works on every executor. `TokioNet` (feature `mcp-tokio`) does without its
+/// The default, [`AsyncIo`], works on every executor. `TokioNet` (feature `tokio`) does without its
 /// helper thread; an implementation of one's own can send the traffic through a tunnel, or put a test in
 /// charge of the network and the clock.
 pub trait Net: Send + Sync + 'static {

@@ -19,7 +19,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Key};
-use crate::contain::contain;
+use crate::sync::contain;
 
 pub(super) struct Pool {
     state: Mutex<State>,

@@ -6,12 +6,12 @@ use super::status::{BODY_PATIENCE, check_encoding, content_length, http_error, m
 use super::{
     Http, Inbox, LAST_EVENT_ID, METHOD, NAME, Outgoing, PROTOCOL_VERSION, Routing, SESSION_ID, Sent, Tracking,
 };
-use crate::mcp::call::within;
-use crate::mcp::error::{Delivery, Error, ErrorKind, InvalidInput, Violation, excerpt};
-use crate::mcp::protocol::event_stream::Event;
-use crate::mcp::protocol::exchange::{Reply, ReplyError};
-use crate::mcp::protocol::handshake::INITIALIZE;
-use crate::mcp::protocol::message::{self, Inbound, Message, ResponseId};
+use crate::call::within;
+use crate::error::{Delivery, Error, ErrorKind, InvalidInput, Violation, excerpt};
+use crate::protocol::event_stream::Event;
+use crate::protocol::exchange::{Reply, ReplyError};
+use crate::protocol::handshake::INITIALIZE;
+use crate::protocol::message::{self, Inbound, Message, ResponseId};
 use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ::http::{Method, Response, StatusCode};
 use bytes::Bytes;

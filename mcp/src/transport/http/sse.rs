@@ -9,27 +9,27 @@ use super::endpoint::Endpoint;
 use super::events::Events;
 use super::post::{EVENT_STREAM, is_message};
 use super::status::{check_encoding, http_error, media_type, origin};
-#[cfg(feature = "mcp-webpki-roots")]
+#[cfg(feature = "webpki-roots")]
 use super::tls;
 use super::tokens::Tokens;
 use super::{
     BoxFuture, Inbox, Net, Outgoing, PROTOCOL_VERSION, Revision, Sent, TokenProvider, Tracking, Transport,
     endpoint_options,
 };
-use crate::Session;
-use crate::mcp::call::within;
-use crate::mcp::error::{Delivery, Error, ErrorKind, HttpError, Violation, excerpt};
-use crate::mcp::limits::Timeouts;
+use crate::call::within;
+use crate::error::{Delivery, Error, ErrorKind, HttpError, Violation, excerpt};
+use crate::limits::Timeouts;
 use ::http::header::{self, HeaderMap, HeaderValue};
 use ::http::{Method, Uri};
 use bytes::Bytes;
+use shared_fate::Session;
 use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// A server behind the URL of its event stream, over the deprecated HTTP+SSE transport.
 ///
-/// Options as for [`Http`](crate::mcp::Http), which finds such servers by itself.
+/// Options as for [`Http`](crate::Http), which finds such servers by itself.
 #[derive(Debug)]
 pub struct Sse {
     endpoint: Endpoint,

@@ -5,10 +5,10 @@ use super::body::Body;
 use super::engine::EngineConfig;
 use super::failure::{Failure, Stage};
 use super::secrets::Secrets;
-use crate::mcp::error::{
+use crate::error::{
     Delivery, Error, ErrorKind, HttpError, InvalidInput, IoStage, TimeoutError, Violation, excerpt,
 };
-use crate::mcp::protocol::message::{self, Inbound, Message, RpcError};
+use crate::protocol::message::{self, Inbound, Message, RpcError};
 use ::http::header::{self, HeaderMap};
 use ::http::{Response, Uri};
 use std::future::poll_fn;
@@ -212,7 +212,7 @@ pub(super) fn failed(failure: Failure, config: &EngineConfig) -> Error {
         }
         Stage::Dns => return Error::io(IoStage::Resolve, failure.into_cause(), delivery),
         Stage::Connect => return Error::io(IoStage::Connect, failure.into_cause(), delivery),
-        #[cfg(feature = "mcp-tls")]
+        #[cfg(feature = "tls")]
         Stage::Tls => return Error::io(IoStage::Tls, failure.into_cause(), delivery),
         Stage::Send | Stage::Head => IoStage::Exchange,
         Stage::Body => IoStage::Body,

@@ -22,8 +22,8 @@ impl Target {
     pub(super) fn new(url: &Uri, scope: u64) -> Result<Self, &'static str> {
         let tls = match url.scheme_str() {
             Some("http") => false,
-            Some("https") if cfg!(feature = "mcp-tls") => true,
-            Some("https") => return Err("https needs the feature `mcp-tls`"),
+            Some("https") if cfg!(feature = "tls") => true,
+            Some("https") => return Err("https needs the feature `tls`"),
             _ => return Err("not an absolute http or https url"),
         };
         let authority = url.authority().filter(|authority| !authority.host().is_empty());

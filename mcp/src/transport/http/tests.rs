@@ -1,7 +1,7 @@
 //! The engine against real sockets on the loopback interface, and against scripted streams where the
 //! order of events matters. Nothing sleeps; a test that would hang fails after [`kit::PATIENCE`].
 
-#[cfg(feature = "mcp-tls")]
+#[cfg(feature = "tls")]
 mod awkward;
 mod body;
 mod connect;
@@ -11,8 +11,8 @@ mod failures;
 mod kit;
 mod opening;
 mod reuse;
-#[cfg(feature = "mcp-tls")]
+#[cfg(feature = "tls")]
 mod tls;
 mod tokens;
-#[cfg(feature = "mcp-tokio")]
+#[cfg(feature = "tokio")]
 mod tokio;

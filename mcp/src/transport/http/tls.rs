@@ -28,7 +28,7 @@ pub(crate) enum Roots {
     #[default]
     Platform,
     /// What Mozilla trusts, as compiled in.
-    #[cfg(feature = "mcp-webpki-roots")]
+    #[cfg(feature = "webpki-roots")]
     WebPki,
 }
 
@@ -86,7 +86,7 @@ fn build(config: &TlsConfig) -> Result<Arc<ClientConfig>, rustls::Error> {
             let verifier = Verifier::new_with_extra_roots(extra, provider)?;
             builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
         }
-        #[cfg(feature = "mcp-webpki-roots")]
+        #[cfg(feature = "webpki-roots")]
         Roots::WebPki => {
             let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
             add_roots(&mut roots, config)?;

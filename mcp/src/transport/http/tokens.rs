@@ -6,10 +6,10 @@
 //! anew. The provider is called, and wakers are woken, without the lock.
 
 use super::BoxFuture;
-use crate::Session;
-use crate::mcp::error::{Delivery, Error, HttpError, InvalidInput, IoStage};
+use crate::error::{Delivery, Error, HttpError, InvalidInput, IoStage};
 use crate::sync::Mutex;
 use ::http::header::HeaderValue;
+use shared_fate::Session;
 use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::sync::{Arc, OnceLock};

@@ -56,7 +56,7 @@ use unix as system;
 #[cfg(windows)]
 use windows as system;
 
-use crate::mcp::error::ExitStatus as Exit;
+use crate::error::ExitStatus as Exit;
 use system::{Process, Watch};
 
 /// Measured: 64 KiB holds a waker that panics, backtrace and all. The rest is for the wakers of
@@ -84,7 +84,7 @@ pub(crate) struct Pipes {
 pub(crate) enum Reactor {
     AsyncIo,
     /// Of the runtime at hand; there must be one.
-    #[cfg(feature = "mcp-tokio")]
+    #[cfg(feature = "tokio")]
     Tokio,
 }
 

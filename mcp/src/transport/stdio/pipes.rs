@@ -2,9 +2,9 @@
 
 use super::queue::Queue;
 use super::{AsyncRead, AsyncWrite, Inbox, IoStage};
-use crate::mcp::limits::Limits;
-use crate::mcp::protocol::lines::{Line, LineDecoder};
-use crate::mcp::watched::Watched;
+use crate::limits::Limits;
+use crate::protocol::lines::{Line, LineDecoder};
+use crate::watched::Watched;
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;

@@ -1,7 +1,7 @@
 //! What is to be written, in order. Requests can be taken back until they are begun.
 
-use crate::mcp::protocol::by_id::ById;
-use crate::mcp::watched::Watched;
+use crate::protocol::by_id::ById;
+use crate::watched::Watched;
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};

@@ -1,8 +1,8 @@
 //! [`TokioNet`]: sockets of the tokio runtime at hand.
 
 use super::{Attempt, ConnectError, Connecting, HEAD_START, Net, Stream, race, resolve};
-use crate::mcp::tokio::{Direct, TokioTimer, here, scope};
-use crate::mcp::{BoxFuture, Timer};
+use crate::tokio::{Direct, TokioTimer, here, scope};
+use crate::{BoxFuture, Timer};
 use socket2::SockRef;
 use std::io::Read;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio::net::{TcpStream, lookup_host};
 /// With [`TokioTimer`] no thread of `async-io` is started:
 ///
 /// ```no_run
-/// use shared_fate::mcp::{Client, Error, Http, TokioNet, TokioTimer};
+/// use shared_fate_mcp::{Client, Error, Http, TokioNet, TokioTimer};
 ///
 /// #[tokio::main(flavor = "current_thread")]
 /// async fn main() -> Result<(), Error> {
@@ -32,7 +32,7 @@ use tokio::net::{TcpStream, lookup_host};
 /// # Errors
 ///
 /// Outside a runtime no connection can be opened. The error says so; its
-/// [`io_kind`](crate::mcp::Error::io_kind) is [`Unsupported`](std::io::ErrorKind::Unsupported).
+/// [`io_kind`](crate::Error::io_kind) is [`Unsupported`](std::io::ErrorKind::Unsupported).
 ///
 /// # Panics
 ///

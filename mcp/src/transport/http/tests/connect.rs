@@ -15,7 +15,7 @@ use super::super::engine::{Engine, EngineConfig};
 use super::super::failure::Stage;
 use super::super::net::{ConnectError, Connecting, Net, alternate_families, race};
 use super::kit::{Server, call, engine, engine_on, post, run};
-use crate::mcp::BoxFuture;
+use crate::BoxFuture;
 
 fn echoes(url: &str) {
     assert_eq!(run(call(&engine(), post(url, "{}"))).unwrap(), b"{}", "{url}");
@@ -133,7 +133,7 @@ impl Net for Stuck {
 #[test]
 fn connecting_is_limited_in_time() {
     for url in ["http://a/", "https://a/"] {
-        if url.starts_with("https") && cfg!(not(feature = "mcp-tls")) {
+        if url.starts_with("https") && cfg!(not(feature = "tls")) {
             continue;
         }
         let (timers, started) = mpsc::channel();

@@ -45,7 +45,7 @@ async fn scenario(net: Arc<dyn Net>) {
     let localhost = format!("http://localhost:{}/", server.address.port());
     assert_eq!(call(&engine, post(&localhost, "{}")).await.unwrap(), b"{}");
     refused(&engine).await;
-    #[cfg(feature = "mcp-tls")]
+    #[cfg(feature = "tls")]
     super::tls::round_trip(net).await;
 }
 
@@ -97,7 +97,7 @@ fn tokio_without_io_and_time() {
     runtime.block_on(test());
 }
 
-#[cfg(feature = "mcp-tokio")]
+#[cfg(feature = "tokio")]
 #[test]
 fn tokio_with_its_own_sockets() {
     use super::super::net::TokioNet;

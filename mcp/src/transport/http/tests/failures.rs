@@ -163,12 +163,12 @@ fn urls_that_cannot_be_used() {
     }
 }
 
-#[cfg(not(feature = "mcp-tls"))]
+#[cfg(not(feature = "tls"))]
 #[test]
 fn https_needs_its_feature() {
     let failure = run(call(&engine(), post("https://localhost/", "{}"))).unwrap_err();
     assert_eq!((failure.stage, failure.sent), (Stage::BadUrl, false));
-    assert_eq!(failure.source().unwrap().to_string(), "https needs the feature `mcp-tls`");
+    assert_eq!(failure.source().unwrap().to_string(), "https needs the feature `tls`");
 }
 
 mod peers_that_do_not_wait {

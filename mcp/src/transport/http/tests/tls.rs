@@ -278,7 +278,7 @@ fn a_name_that_no_certificate_can_have_is_a_bad_url() {
     assert_eq!((failure.stage, failure.sent), (Stage::BadUrl, false));
 }
 
-#[cfg(feature = "mcp-webpki-roots")]
+#[cfg(feature = "webpki-roots")]
 #[test]
 fn compiled_in_roots_replace_the_platforms_and_take_extra_ones() {
     use super::super::tls::Roots;

@@ -1,8 +1,8 @@
 //! One replacement for all whose token is refused (SEC-05), poll by poll.
 
 use super::super::tokens::{Token, TokenProvider, Tokens};
-use crate::mcp::error::{Error, ErrorKind, HttpError, IoStage};
-use crate::mcp::timer::BoxFuture;
+use crate::error::{Error, ErrorKind, HttpError, IoStage};
+use crate::timer::BoxFuture;
 use futures::channel::oneshot;
 use futures::task::noop_waker;
 use std::error::Error as StdError;

@@ -11,7 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::super::failure::Stage;
 use super::super::net::{ConnectError, Connecting, Net, TokioNet};
 use super::kit::{Server, call, engine_on, event, patiently, post, run};
-use crate::mcp::BoxFuture;
+use crate::BoxFuture;
 
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()

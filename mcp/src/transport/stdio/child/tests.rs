@@ -402,7 +402,7 @@ fn works_on_every_executor() {
     let tokio = tokio.worker_threads(2).build().expect("a runtime");
     let task = tokio.spawn(session(AsyncIo));
     tokio.block_on(task).expect("no panic");
-    #[cfg(feature = "mcp-tokio")]
+    #[cfg(feature = "tokio")]
     {
         let mut tokio = tokio::runtime::Builder::new_current_thread();
         tokio.enable_io().build().expect("a runtime").block_on(session(Reactor::Tokio));
@@ -411,7 +411,7 @@ fn works_on_every_executor() {
 
 /// The reactor has had no turn since, so tokio knows of no byte.
 #[test]
-#[cfg(feature = "mcp-tokio")]
+#[cfg(feature = "tokio")]
 fn last_words_are_read_before_tokios_reactor_has_its_turn() {
     let mut tokio = tokio::runtime::Builder::new_current_thread();
     tokio.enable_io().build().expect("a runtime").block_on(async {

@@ -23,12 +23,12 @@ use std::process::{Command, Stdio};
 use async_io::Async;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, waitid};
-#[cfg(feature = "mcp-tokio")]
+#[cfg(feature = "tokio")]
 use tokio::net::unix::pipe;
 
 use super::{Exit, Pipes, Reactor};
-#[cfg(feature = "mcp-tokio")]
-use crate::mcp::tokio::{Direct, TokioIo};
+#[cfg(feature = "tokio")]
+use crate::tokio::{Direct, TokioIo};
 
 /// The leader of a process group.
 ///
@@ -62,7 +62,7 @@ impl Process {
                 stdout: Box::new(Async::new(stdout)?),
                 stderr: Box::new(Async::new(stderr)?),
             },
-            #[cfg(feature = "mcp-tokio")]
+            #[cfg(feature = "tokio")]
             Reactor::Tokio => {
                 let read_now = |pipe: &pipe::Receiver, bytes: &mut [u8]| Ok(rustix::io::read(pipe, bytes)?);
                 let read =

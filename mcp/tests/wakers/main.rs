@@ -1,16 +1,44 @@
 //! Wakers that come back to the client when they are cloned, woken or dropped: the driver's work is not
 //! under a lock then, and what comes in meanwhile is not missed.
 
-#![cfg(feature = "mcp")]
-
-mod support;
+mod waker;
 
 use futures::future::join;
 use serde_json::{Value, json};
-use shared_fate::mcp::{BoxFuture, Client, Driver, Error, Memory, MemoryServer, Mode};
+use shared_fate_mcp::{BoxFuture, Client, Driver, Error, Memory, MemoryServer, Mode};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
-use support::{TestWaker, no_deadlock};
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::Duration;
+use waker::{Act, waker};
+
+/// Polls, and it must not be there yet.
+fn pending<F: Future + ?Sized>(future: &mut Pin<Box<F>>, waker: &Waker) {
+    assert!(future.as_mut().poll(&mut Context::from_waker(waker)).is_pending(), "the future is ready");
+}
+
+/// A waker that does something when `when` is done to it.
+fn on(when: Act, hook: impl Fn() + Send + Sync + 'static) -> Waker {
+    waker(move |act| {
+        if act == when {
+            hook();
+        }
+    })
+}
+
+/// Runs `body` on a thread of its own; a deadlock is a failure, not a test run that hangs.
+fn no_deadlock(body: impl FnOnce() + Send + 'static) {
+    let (done, watch) = mpsc::channel::<()>();
+    let body = thread::spawn(move || {
+        let _done = done;
+        body();
+    });
+    match watch.recv_timeout(Duration::from_secs(60)) {
+        Err(mpsc::RecvTimeoutError::Disconnected) => body.join().expect("the body panicked"),
+        _ => panic!("deadlock: not done after a minute"),
+    }
+}
 
 async fn receive(server: &MemoryServer) -> Value {
     serde_json::from_slice(&server.receive().await.unwrap()).unwrap()
@@ -38,7 +66,7 @@ impl Calls {
         for _ in 0..count {
             let client = client.clone();
             let mut call: Call = Box::pin(async move { client.ping().await });
-            TestWaker::new().pending(&mut call);
+            pending(&mut call, Waker::noop());
             self.0.lock().unwrap().push(call);
         }
     }
@@ -52,10 +80,10 @@ impl Calls {
 fn cancelled(server: &MemoryServer) -> bool {
     let mut receiving: Pin<Box<dyn Future<Output = Value> + '_>> = Box::pin(receive(server));
     loop {
-        match TestWaker::new().poll(&mut receiving) {
-            std::task::Poll::Pending => return false,
-            std::task::Poll::Ready(message) if message["method"] == "notifications/cancelled" => return true,
-            std::task::Poll::Ready(_) => receiving = Box::pin(receive(server)),
+        match receiving.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Pending => return false,
+            Poll::Ready(message) if message["method"] == "notifications/cancelled" => return true,
+            Poll::Ready(_) => receiving = Box::pin(receive(server)),
         }
     }
 }
@@ -68,7 +96,7 @@ fn a_waker_whose_clone_makes_work_misses_none_of_it() {
         let calls = Calls::default();
         calls.begin(&client, 1);
         let cloned = calls.clone();
-        TestWaker::on_clone(move || cloned.give_one_up()).pending(&mut Box::pin(driver));
+        pending(&mut Box::pin(driver), &on(Act::Clone, move || cloned.give_one_up()));
         assert!(cancelled(&server), "in the same poll");
     });
 }
@@ -81,12 +109,12 @@ fn a_waker_whose_wake_makes_work_is_woken_outside_the_lock() {
         let calls = Calls::default();
         calls.begin(&client, 2);
         let woken = calls.clone();
-        let waker = TestWaker::on_wake(move || woken.give_one_up());
+        let waker = on(Act::Wake, move || woken.give_one_up());
         let mut driver = Box::pin(driver);
-        waker.pending(&mut driver);
+        pending(&mut driver, &waker);
         // The first wakes the driver, whose waker gives the second up.
         calls.give_one_up();
-        waker.pending(&mut driver);
+        pending(&mut driver, &waker);
         assert!(cancelled(&server) && cancelled(&server));
     });
 }
@@ -100,13 +128,13 @@ fn a_waker_whose_drop_makes_work_is_dropped_outside_the_lock() {
         calls.begin(&client, 1);
         let dropped = calls.clone();
         let mut driver = Box::pin(driver);
-        TestWaker::on_drop(move || dropped.give_one_up()).pending(&mut driver);
+        pending(&mut driver, &on(Act::Drop, move || dropped.give_one_up()));
         // Its registrations give way to those of another waker.
-        let waker = TestWaker::new();
+        let waker = waker(|_| {});
         while calls.0.lock().unwrap().len() == 1 {
-            waker.pending(&mut driver);
+            pending(&mut driver, &waker);
         }
-        waker.pending(&mut driver);
+        pending(&mut driver, &waker);
         assert!(cancelled(&server));
     });
 }

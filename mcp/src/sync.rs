@@ -1,0 +1,32 @@
+//! A lock without poison, and panics of foreign code that go no further.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{MutexGuard, PoisonError};
+
+/// `std::sync::Mutex` without poison: no foreign code runs under a lock, so a panic leaves nothing half done there.
+#[derive(Debug, Default)]
+pub(crate) struct Mutex<T>(std::sync::Mutex<T>);
+
+impl<T> Mutex<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(std::sync::Mutex::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs foreign code. A panic in it is reported by the panic hook, and by nothing else.
+pub(crate) fn contain(foreign: impl FnOnce()) {
+    let mut payload: Option<Box<dyn Any + Send>> = catch_unwind(AssertUnwindSafe(foreign)).err();
+    // Dropping what a panic carries may panic, too. One that never ends is leaked.
+    for _ in 0..4 {
+        match payload {
+            None => return,
+            some => payload = catch_unwind(AssertUnwindSafe(|| drop(some))).err(),
+        }
+    }
+    std::mem::forget(payload);
+}
