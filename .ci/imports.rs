@@ -63,9 +63,10 @@ fn main() -> ExitCode {
 
     let rooms: BTreeSet<_> = modules.keys().filter_map(|module| module.first()).collect();
     let between = arrows.iter().filter(|(from, to)| from[0] != to[0]);
+    let crossing = between.clone().count();
     let between: BTreeSet<_> = between.map(|(from, to)| (&from[0], &to[0])).collect();
     println!(
-        "imports: {} files in {} rooms, {} arrows between files, {} between rooms",
+        "imports: {} files in {} rooms; {} arrows, {crossing} of them from room to room, over {} doors",
         modules.len(),
         rooms.len(),
         inner.len(),

@@ -137,7 +137,7 @@ fn parse(line: &str) -> Peer {
     let mode = |name: &str| match name.trim_end_matches('!') {
         "auto" => Mode::Auto,
         "legacy" => Mode::Legacy,
-        "modern" => Mode::Modern,
+        "modern" => Mode::Stateless,
         other => panic!("no mode: {other}"),
     };
     Peer {
@@ -311,7 +311,7 @@ fn says(text: Result<String, String>, wanted: &str) -> Result<(), String> {
 async fn exercise(client: &Client, seen: &Seen, report: &mut Report) {
     let declared = client.server().capabilities.as_ref().and_then(|it| it.parse::<Value>().ok());
     let declared = declared.unwrap_or_default();
-    let modern = client.revision().is_modern();
+    let modern = client.revision().is_stateless();
     let has = |pointer: &str| declared.pointer(pointer).is_some_and(|it| *it != Value::Bool(false));
     report.note("ping", client.ping().await);
 
@@ -411,7 +411,7 @@ async fn exercise(client: &Client, seen: &Seen, report: &mut Report) {
 /// `resources/subscribe`, or `subscriptions/listen` where that is in its place.
 async fn changes(client: &Client, seen: &Seen, uri: &str, subscribe: bool, touch: bool, report: &mut Report) {
     const WAIT: Duration = Duration::from_secs(5);
-    if !client.revision().is_modern() {
+    if !client.revision().is_stateless() {
         if subscribe {
             report.note("subscribe_resource", client.subscribe_resource(uri).await);
             if touch {
@@ -438,7 +438,7 @@ async fn changes(client: &Client, seen: &Seen, uri: &str, subscribe: bool, touch
         result => report.note("listen", result),
     };
     let (Some(mut subscription), true) = (subscription, touch) else { return };
-    let granted = subscription.acknowledged().as_str().contains(uri);
+    let granted = subscription.acknowledged().text().contains(uri);
     if !granted {
         return report.absent.push("resource subscriptions");
     }

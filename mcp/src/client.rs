@@ -1,23 +1,32 @@
 //! [`Client`]: the handle.
 
-use super::builder::{Builder, Config};
-use super::call::params_of;
-use super::connect::{Mode, Plan, Refusal};
-use super::driver::{Driver, RunUntil};
-use super::era::Known;
-use super::error::{Error, InvalidInput};
-use super::inbox::Inbox;
-use super::joint::{Joint, Part};
-use super::limits::{Limits, Timeouts};
-use super::modern::Modern;
-use super::options::CallOptions;
-use super::protocol::handshake::Revision;
-use super::transport::Transport;
-use super::types::{InitializeResult, Json};
+pub(crate) mod builder;
+pub(crate) mod driver;
+mod keep_alive;
+mod methods;
+mod negotiation;
+pub(crate) mod reconnect;
+pub(crate) mod subscription;
+mod tasks;
+
+use crate::call::options::CallOptions;
+use crate::call::{Caller, exchange, params_of, request};
+use crate::connection::Connection;
+use crate::error::{Error, InvalidInput};
+use crate::inbox::Inbox;
+use crate::inbox::config::Mode;
+use crate::inbox::limits::Limits;
+use crate::inbox::server_kinds::ServerKind;
+use crate::protocol::handshake::Revision;
+use crate::transport::Transport;
+use crate::types::{InitializeResult, Json};
+use builder::Builder;
+use driver::Driver;
 use serde::Serialize;
+use serde_json::value::RawValue;
 use shared_fate::Session;
 use std::fmt;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 
 /// A connected MCP client. Cheap to clone; clones share one session.
 ///
@@ -26,7 +35,7 @@ use std::sync::{Arc, OnceLock, Weak};
 /// [`Driver::run_until`]. When the last clone is dropped, the session is closed.
 ///
 /// **Every call ends.** With its reply; with an error of its own; at once with the session's cause
-/// when the session ends; or at its deadline ([`Timeouts`]). A failed call does not
+/// when the session ends; or at its deadline ([`Timeouts`](crate::Timeouts)). A failed call does not
 /// hurt others.
 ///
 /// **Cancel safety:** dropping a call's future forgets the call and, if the server may have seen it,
@@ -39,24 +48,13 @@ pub struct Client {
 
 /// The clients' common part: the last one to go closes the session.
 struct Handle {
-    shared: Arc<Shared>,
+    connection: Arc<Connection>,
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.shared.inbox.session().close();
+        self.connection.inbox.session().close();
     }
-}
-
-/// What clients and their driver share.
-pub(crate) struct Shared {
-    pub(crate) inbox: Arc<Inbox>,
-    pub(crate) transport: Box<dyn Transport>,
-    pub(crate) server: OnceLock<InitializeResult>,
-    pub(crate) revision: OnceLock<Revision>,
-    pub(crate) modern: OnceLock<Modern>,
-    /// The orderly close of the transport, from when the first has asked for it.
-    closing: OnceLock<Joint<()>>,
 }
 
 impl Client {
@@ -90,7 +88,7 @@ impl Client {
     /// # Errors
     ///
     /// Whatever went wrong with the handshake, with the server's own words; within
-    /// [`Timeouts::handshake`](super::Timeouts::handshake). Everything opened for it is closed
+    /// [`Timeouts::handshake`](crate::Timeouts::handshake). Everything opened for it is closed
     /// then, and a child is gone.
     ///
     /// **Cancel safety:** dropping the future gives the connection up; a child is killed and reaped.
@@ -110,12 +108,12 @@ impl Client {
 
     /// What the server said of itself, in the handshake or when it was discovered.
     pub fn server(&self) -> &InitializeResult {
-        self.handle.shared.server.get().expect("set before the client is handed out")
+        self.handle.connection.server.get().expect("set before the client is handed out")
     }
 
     /// The negotiated protocol revision.
     pub fn revision(&self) -> Revision {
-        *self.handle.shared.revision.get().expect("set before the client is handed out")
+        *self.handle.connection.revision.get().expect("set before the client is handed out")
     }
 
     /// The same client with these options. Those that are not set stay as they are: see [`CallOptions`].
@@ -133,11 +131,11 @@ impl Client {
     }
 
     /// The same client with these options and no others.
-    pub(crate) fn with_only(&self, options: CallOptions) -> Self {
+    fn with_only(&self, options: CallOptions) -> Self {
         Self { handle: Arc::clone(&self.handle), options: Arc::new(options) }
     }
 
-    /// A client that keeps nothing alive, for whom the client itself keeps: its handlers.
+    /// A weak handle, for use inside the client's own handlers.
     pub fn downgrade(&self) -> WeakClient {
         WeakClient { handle: Arc::downgrade(&self.handle), options: Arc::clone(&self.options) }
     }
@@ -151,20 +149,15 @@ impl Client {
     ///
     /// All pending calls fail with [`Cause::Closed`](shared_fate::Cause::Closed) *before* anything else is
     /// done. Then a child gets its standard input closed, after
-    /// [`Timeouts::close`](super::Timeouts::close) a SIGTERM, after another a SIGKILL, and is reaped; an
+    /// [`Timeouts::close`](crate::Timeouts::close) a SIGTERM, after another a SIGKILL, and is reaped; an
     /// HTTP session is deleted.
     ///
-    /// Whoever calls this carries on what the first one began, and so does the driver; all resolve when it is
-    /// done.
+    /// May be called more than once and concurrently: all callers and the driver wait for one shutdown.
     ///
-    /// **Cancel safety:** dropping the future leaves the rest to others who have called this. When there are
-    /// none, short work is made of it: a child is killed.
+    /// **Cancel safety:** if no other caller and no driver is left waiting, the shutdown is aborted and a child is
+    /// killed.
     pub async fn close(&self) {
-        let closing = self.shared().close();
-        self.session().close();
-        if let Some(closing) = closing {
-            closing.await;
-        }
+        negotiation::close(self.connection()).await;
     }
 
     /// Sends any request and returns its result as JSON text.
@@ -178,7 +171,7 @@ impl Client {
     /// Sends any notification. Resolves when it is handed to the transport.
     pub async fn notify(&self, method: &str, params: impl Serialize) -> Result<(), Error> {
         let params = params_of(&params, "parameters must be a JSON object")?;
-        self.tell(method, params.as_deref()).await
+        exchange::notify(self.caller(), method, params.as_deref()).await
     }
 
     /// A new session with the same server: the same configuration, a new connection, a new handshake.
@@ -191,101 +184,47 @@ impl Client {
     /// As for [`connect`](Self::connect); and when the transport cannot be had again: one over streams
     /// that were handed in, or in-memory.
     pub async fn reconnect(&self) -> Result<(Self, Driver), Error> {
-        match self.shared().transport.renew() {
+        match self.connection().transport.renew() {
             Some(transport) => {
                 let mut config = self.inbox().config().clone();
                 // What the server is does not change with the connection (ERA-01); if it is one without a
                 // handshake, nothing makes it another (ERA-23).
-                if self.revision().is_modern() {
-                    config.mode = Mode::Modern;
+                if self.revision().is_stateless() {
+                    config.mode = Mode::Stateless;
                 }
-                Self::connect_with(config, transport?, Some(Known::Legacy(None))).await
+                negotiation::connect_with(config, transport?, Some(ServerKind::Handshake(None))).await
             }
             None => Err(Error::invalid(InvalidInput::Transport)),
         }
     }
 
-    /// `known` is what the server was, if nothing newer is remembered.
-    pub(crate) async fn connect_with(
-        config: Config,
-        transport: Box<dyn Transport>,
-        known: Option<Known>,
-    ) -> Result<(Self, Driver), Error> {
-        let origin = transport.origin();
-        let remembered = origin.as_ref().and_then(|origin| config.eras.get(origin));
-        let plan = Plan::new(config.mode, remembered.or(known));
-        let (client, mut driver) = Self::unconnected(config.clone(), transport);
-        let refusal = match client.shake_hands(plan, &mut driver).await {
-            Ok(found) => {
-                client.remember(origin.as_deref(), found);
-                return Ok((client, driver));
-            }
-            Err(refusal) => refusal,
-        };
-        let (plan, error) = match (refusal, plan) {
-            // Some older servers quit when they are asked anything but `initialize` (ERA-17).
-            (Refusal::Exited(error), Plan::Ask) => (Plan::As(Known::Legacy(None)), error),
-            // It is not what it was, and may have made a mess of the connection.
-            (Refusal::Otherwise(error), Plan::As(known)) if config.mode == Mode::Auto => {
-                if let Some(origin) = &origin {
-                    config.eras.forget(origin, known);
-                }
-                (Plan::Ask, error)
-            }
-            (refusal, _) => return Err(refusal.into_error()),
-        };
-        let again = client.shared().transport.renew();
-        drop((client, driver));
-        let Some(transport) = again else { return Err(error) };
-        let (client, mut driver) = Self::unconnected(config, transport?);
-        let found = client.shake_hands(plan, &mut driver).await.map_err(Refusal::into_error)?;
-        client.remember(origin.as_deref(), found);
-        Ok((client, driver))
+    fn new(connection: Arc<Connection>, options: CallOptions) -> Self {
+        Self { handle: Arc::new(Handle { connection }), options: Arc::new(options) }
     }
 
-    /// Only who lets the server choose finds out what it prefers.
-    fn remember(&self, origin: Option<&str>, found: Known) {
-        let config = self.inbox().config();
-        if let Some(origin) = origin.filter(|_| config.mode != Mode::Legacy) {
-            config.eras.set(origin, found, config.limits.eras);
-        }
+    fn connection(&self) -> &Arc<Connection> {
+        &self.handle.connection
     }
 
-    fn unconnected(config: Config, transport: Box<dyn Transport>) -> (Self, Driver) {
-        let Timeouts { silence, total, .. } = config.timeouts;
-        let options = CallOptions::default().silence(silence).total(total);
-        let shared = Arc::new(Shared {
-            inbox: Inbox::new(config),
-            transport,
-            server: OnceLock::new(),
-            revision: OnceLock::new(),
-            modern: OnceLock::new(),
-            closing: OnceLock::new(),
-        });
-        let driver = Driver::new(Arc::clone(&shared));
-        (Self { handle: Arc::new(Handle { shared }), options: Arc::new(options) }, driver)
+    fn caller(&self) -> Caller<'_> {
+        Caller { connection: self.connection(), options: &self.options }
     }
 
-    /// The handshake or what is in its place, with the driver polled beside it.
-    async fn shake_hands(&self, plan: Plan, driver: &mut Driver) -> Result<Known, Refusal> {
-        // If the driver ends now, the handshake is woken with the cause.
-        RunUntil::new(driver, self.agree_in_time(plan)).await
+    /// One call, in the way of the negotiated revision.
+    async fn call(&self, method: &str, params: Option<&RawValue>) -> Result<Box<RawValue>, Error> {
+        request(self.caller(), method, params, self.options.total_limit()).await
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.handle.shared
-    }
-
-    pub(crate) fn options(&self) -> &CallOptions {
+    fn options(&self) -> &CallOptions {
         &self.options
     }
 
-    pub(crate) fn limits(&self) -> &Limits {
+    fn limits(&self) -> &Limits {
         self.inbox().limits()
     }
 
     fn inbox(&self) -> &Arc<Inbox> {
-        &self.handle.shared.inbox
+        &self.handle.connection.inbox
     }
 }
 
@@ -338,53 +277,5 @@ impl WeakClient {
 impl fmt::Debug for WeakClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WeakClient").finish_non_exhaustive()
-    }
-}
-
-impl Shared {
-    /// What goes with every request, if the server is of the kind without a handshake.
-    pub(crate) fn modern(&self) -> Option<&Modern> {
-        self.modern.get()
-    }
-
-    /// The orderly close of the transport, to be waited for; `None` when it is over.
-    pub(crate) fn close(self: &Arc<Self>) -> Option<Part<()>> {
-        let mut first = None;
-        let closing = self.closing.get_or_init(|| {
-            let closing = Closing { shared: Arc::clone(self), finished: false };
-            let (joint, part) = Joint::start(closing.finish());
-            first = Some(part);
-            joint
-        });
-        first.or_else(|| closing.part())
-    }
-
-    /// The same for the driver, which helps those who close, or does it by itself.
-    pub(crate) fn help_close(self: &Arc<Self>) -> Option<Part<()>> {
-        match self.closing.get() {
-            Some(closing) => closing.helper(),
-            None => self.close(),
-        }
-    }
-}
-
-/// An orderly close under way. Dropped before it is finished, it makes short work of the rest.
-struct Closing {
-    shared: Arc<Shared>,
-    finished: bool,
-}
-
-impl Closing {
-    async fn finish(mut self) {
-        self.shared.transport.close(&self.shared.inbox).await;
-        self.finished = true;
-    }
-}
-
-impl Drop for Closing {
-    fn drop(&mut self) {
-        if !self.finished {
-            self.shared.transport.abort();
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! [`Error`]: what failed, whether the server may have seen the request, and what may help.
 
-use super::protocol::message::RpcError;
+use crate::protocol::message::RpcError;
 use shared_fate::{Cause, RequestFailed};
 use std::error::Error as StdError;
 use std::fmt;
@@ -11,8 +11,8 @@ mod details;
 
 pub(crate) use details::excerpt;
 pub use details::{
-    ExitStatus, HttpError, InvalidInput, IoError, IoStage, LimitError, ProtocolError, ServerExited,
-    SessionLost, TimeoutError, Violation,
+    HttpError, InvalidInput, IoError, IoStage, LimitError, ProtocolError, ServerExited, SessionLost,
+    TimeoutError, Violation,
 };
 
 type Source = Box<dyn StdError + Send + Sync>;
@@ -59,11 +59,11 @@ pub enum ErrorKind {
     Protocol(ProtocolError),
     /// No reply in time.
     Timeout(TimeoutError),
-    /// A [`Limits`](super::Limits) value was reached.
+    /// A [`Limits`](crate::Limits) value was reached.
     Limit(LimitError),
     /// The server's process ended, or closed its output.
     ServerExited(ServerExited),
-    /// The server did not answer a ping ([`Timeouts::keep_alive`](super::Timeouts::keep_alive)); the source says
+    /// The server did not answer a ping ([`Timeouts::keep_alive`](crate::Timeouts::keep_alive)); the source says
     /// how that failed.
     PingMissed(Box<Error>),
     /// The server no longer knows our HTTP session (404).
@@ -99,10 +99,10 @@ impl Error {
         Self::new(ErrorKind::InvalidInput(input), Delivery::NotSent)
     }
 
-    /// A failure of the way to the server, for a [`Transport`](super::Transport) of one's own: what was being
+    /// A failure of the way to the server, for a [`Transport`](crate::Transport) of one's own: what was being
     /// done, the cause, and whether the server may have seen the message.
     ///
-    /// From [`send`](super::Transport::send) it fails that call, from [`run`](super::Transport::run) the session;
+    /// From [`send`](crate::Transport::send) it fails that call, from [`run`](crate::Transport::run) the session;
     /// there `delivery` says nothing of any call and is [`MaybeSent`](Delivery::MaybeSent) as a rule.
     ///
     /// ```
@@ -125,7 +125,20 @@ impl Error {
         source: Arc<dyn StdError + Send + Sync>,
         delivery: Delivery,
     ) -> Self {
-        Self::new(ErrorKind::Io(IoError { stage, source, refused: None }), delivery)
+        let kind = io_kind_of(&*source);
+        Self::new(ErrorKind::Io(IoError { kind, stage, source, refused: None }), delivery)
+    }
+
+    /// A failure whose kind is known: its source may be of another library.
+    #[cfg(feature = "http")]
+    pub(crate) fn io_of_kind(
+        kind: Option<io::ErrorKind>,
+        stage: IoStage,
+        source: impl Into<Source>,
+        delivery: Delivery,
+    ) -> Self {
+        let source = Arc::from(source.into());
+        Self::new(ErrorKind::Io(IoError { kind, stage, source, refused: None }), delivery)
     }
 
     pub(crate) fn protocol(violation: Violation) -> Self {
@@ -269,18 +282,7 @@ impl Error {
 
     /// The kind of I/O error behind this failure, or behind the session's end, if there was one.
     pub fn io_kind(&self) -> Option<io::ErrorKind> {
-        let mut next: Option<&(dyn StdError + 'static)> = Some(self);
-        while let Some(error) = next {
-            if let Some(io) = error.downcast_ref::<io::Error>() {
-                return Some(io.kind());
-            }
-            #[cfg(feature = "http")]
-            if let Some(failure) = error.downcast_ref::<super::transport::http::Failure>() {
-                return failure.io_kind();
-            }
-            next = error.source();
-        }
-        None
+        io_kind_of(self)
     }
 
     /// Why the session ended, if this call ended with it.
@@ -307,6 +309,22 @@ impl Error {
     pub fn is_timeout(&self) -> bool {
         matches!(self.kind(), ErrorKind::Timeout(_))
     }
+}
+
+/// The kind of the first I/O error in a chain.
+fn io_kind_of(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return Some(io.kind());
+        }
+        // Found when it was made, by those who know what it is made of.
+        if let Some(ErrorKind::Io(io)) = error.downcast_ref::<Error>().map(Error::kind) {
+            return io.kind;
+        }
+        next = error.source();
+    }
+    None
 }
 
 impl fmt::Debug for Error {

@@ -1,26 +1,32 @@
 //! [`Inbox`]: where a transport puts what it receives, and what calls and transports share.
 
-mod deadline;
+pub(crate) mod alarm;
+pub(crate) mod changes;
+pub(crate) mod config;
+pub(crate) mod deadline;
+pub(crate) mod event;
+pub(crate) mod handlers;
+pub(crate) mod limits;
+pub(crate) mod outbox;
+pub(crate) mod progress;
+pub(crate) mod server_kinds;
 
-pub(crate) use deadline::Deadline;
-
-use super::builder::Config;
-use super::error::{Delivery, Error, Violation, excerpt};
-use super::event::{Event, Progress, TASK_STATUS, is_known, of_notification};
-use super::handlers::ServerRequest;
-use super::limits::{Limits, Timeouts};
-use super::progress::Reporters;
-use super::protocol::exchange::{Exchange, Handled, Polled, Reply, names_nobody};
-use super::protocol::message::{self, Inbound, Malformed, Message, RequestId, ResponseId};
-use super::protocol::modern::subscription_of;
-use super::protocol::salvage;
-use super::subscription::Changes;
-use super::timer::{Alarm, BoxFuture};
-use super::transport::Outgoing;
-use super::types::Task;
-use super::work::{Room, Work, WorkQueue};
-use crate::sync::Mutex;
-use crate::sync::contain;
+use crate::error::{Delivery, Error, Violation, excerpt};
+use crate::protocol::message::recover_id::recover_response_id;
+use crate::protocol::message::{self, Inbound, Malformed, Message, RequestId, ResponseId};
+use crate::protocol::outgoing::{Outgoing, ServerRequest};
+use crate::protocol::pending_calls::{Handled, PendingCalls, Polled, Reply, names_nobody};
+use crate::protocol::stateless::subscription_of;
+use crate::runtime::timer::BoxFuture;
+use crate::sync::{Mutex, contain};
+use crate::types::Task;
+use alarm::Alarm;
+use changes::Changes;
+use config::Config;
+use event::{Event, Progress, TASK_STATUS, is_known, of_notification};
+use limits::{Limits, Timeouts};
+use outbox::{Capacity, Job, Outbox};
+use progress::Reporters;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use shared_fate::Session;
@@ -37,13 +43,13 @@ use std::time::Duration;
 pub struct Inbox {
     session: Session<Error>,
     config: Config,
-    exchange: Mutex<Exchange>,
-    work: WorkQueue,
+    pending: Mutex<PendingCalls>,
+    outbox: Outbox,
     alarm: Alarm,
     reporters: Reporters,
     subscriptions: Mutex<HashMap<u64, Arc<Changes>>>,
     /// How many requests of the server's are being answered, when the last of them came, and when the last
-    /// answer was made: until then nobody's silence counts (REV-11), within bounds.
+    /// answer was made: until then nobody's silence counts, within bounds.
     serving: AtomicUsize,
     asked_at: AtomicU64,
     served_at: AtomicU64,
@@ -51,7 +57,7 @@ pub struct Inbox {
     handshaking: AtomicBool,
     /// How often the server has said that its list of tools has changed.
     tool_changes: AtomicU64,
-    /// Servers of revision 2026-07-28 send no requests, and get no answer to one (M-17).
+    /// Servers of revision 2026-07-28 send no requests, and get no answer to one.
     mute: AtomicBool,
     this: Weak<Self>,
 }
@@ -60,8 +66,8 @@ impl Inbox {
     pub(crate) fn new(config: Config) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
             session: Session::new(),
-            exchange: Mutex::new(Exchange::new(config.limits.pending_calls, config.limits.stray)),
-            work: WorkQueue::new(config.limits.outbox),
+            pending: Mutex::new(PendingCalls::new(config.limits.pending_calls, config.limits.stray)),
+            outbox: Outbox::new(config.limits.outbox),
             alarm: Alarm::new(Arc::clone(&config.timer)),
             reporters: Reporters::default(),
             subscriptions: Mutex::default(),
@@ -105,7 +111,7 @@ impl Inbox {
         match message::parse(text) {
             Ok(inbound) => self.accept(inbound),
             Err(mut malformed) => {
-                malformed.id = malformed.id.or_else(|| salvage::recover_response_id(text));
+                malformed.id = malformed.id.or_else(|| recover_response_id(text));
                 self.accept_malformed(malformed, text);
             }
         }
@@ -113,16 +119,16 @@ impl Inbox {
 
     /// Takes the beginning of a message that is longer than `limit` bytes.
     pub fn deliver_too_long(&self, prefix: &[u8], limit: usize) {
-        self.accept_too_long(salvage::recover_response_id(prefix), prefix, limit);
+        self.accept_too_long(recover_response_id(prefix), prefix, limit);
     }
 
     /// The same where it is known already which call it answers.
     pub(crate) fn accept_too_long(&self, id: Option<u64>, prefix: &[u8], limit: usize) {
-        let handled = self.exchange.lock().handle_too_long(id, limit);
+        let handled = self.pending.lock().handle_too_long(id, limit);
         self.finish(handled, || excerpt(prefix, 100));
     }
 
-    /// Takes a message that broke off at the end of everything: it is none (IO-04).
+    /// Takes a message that broke off at the end of everything: it is none.
     pub fn deliver_partial(&self, text: &[u8]) {
         self.emit(&Event::Stray { excerpt: &excerpt(text, 100) });
     }
@@ -152,12 +158,12 @@ impl Inbox {
                 let error = outcome.as_ref().err().filter(|_| self.config.on_event.is_some());
                 let error = error.map(ToString::to_string);
                 let handled = {
-                    let mut exchange = self.exchange.lock();
-                    let id = match exchange.only_call() {
+                    let mut pending = self.pending.lock();
+                    let id = match pending.only_call() {
                         Some(only) if to_only_call => ResponseId::Ours(only),
                         _ => id,
                     };
-                    exchange.handle_reply(id, outcome)
+                    pending.handle_reply(id, outcome)
                 };
                 self.finish(handled, || match error {
                     Some(error) => format!("an error for a call that nobody waits for: {error}"),
@@ -177,14 +183,14 @@ impl Inbox {
             let what = || format!("the request {:?}, which this revision does not have", request.method);
             return self.finish(Handled::Stray, what);
         }
-        self.exchange.lock().handle_other();
+        self.pending.lock().handle_other();
         let (what, queued) = if request.method == "ping" {
             let body = message::encode_result(&request.id, empty_object());
             ("queued answers", self.post_answer(Outgoing { id: None, method: None, body, routing: None }))
         } else {
             self.asked_at.store(self.alarm.now(), Ordering::Relaxed);
             self.serving.fetch_add(1, Ordering::Relaxed);
-            ("queued requests of the server", self.work.push(Work::Serve(request)))
+            ("queued requests of the server", self.outbox.push(Job::Serve(request)))
         };
         if !queued {
             self.session.fail(Error::limit(what, self.limits().outbox, Delivery::NotSent));
@@ -196,11 +202,11 @@ impl Inbox {
             self.tool_changes.fetch_add(1, Ordering::Relaxed);
         }
         if self.accept_change(method, params) {
-            return self.exchange.lock().handle_other();
+            return self.pending.lock().handle_other();
         }
         let params_text = params.map(RawValue::get);
         match is_known(method) {
-            true => self.exchange.lock().handle_other(),
+            true => self.pending.lock().handle_other(),
             // It has its event; and it is nobody's (M-16).
             false => self.count_stray(),
         }
@@ -215,7 +221,7 @@ impl Inbox {
                 if let Some(Ok(Cancelled { id })) = params_text.map(serde_json::from_str) {
                     if let Some(id) = RequestId::new(id) {
                         // Without room it is answered all the same, which is allowed (CAN-03).
-                        self.work.push(Work::Forget(id));
+                        self.outbox.push(Job::Forget(id));
                     }
                 }
             }
@@ -252,7 +258,7 @@ impl Inbox {
         }
         let Some(Ok(Token { token })) = params.map(serde_json::from_str) else { return };
         let now = self.alarm.now();
-        let pending = self.exchange.lock().handle_news(token, now);
+        let pending = self.pending.lock().handle_news(token, now);
         if let Some(handler) = self.reporters.get(token, pending) {
             if let Some(Ok(progress)) = params.map(serde_json::from_str::<Progress>) {
                 // It is the caller's own; the panic hook has reported it (PRG-03).
@@ -291,7 +297,7 @@ impl Inbox {
                 return false;
             }
             let handled =
-                self.exchange.lock().handle_reply(ResponseId::Ours(id), Ok(empty_object().to_owned()));
+                self.pending.lock().handle_reply(ResponseId::Ours(id), Ok(empty_object().to_owned()));
             self.finish(handled, String::new);
             return true;
         }
@@ -308,7 +314,7 @@ impl Inbox {
     }
 
     fn accept_malformed(&self, malformed: Malformed, text: &[u8]) {
-        let handled = self.exchange.lock().handle_malformed(malformed);
+        let handled = self.pending.lock().handle_malformed(malformed);
         self.finish(handled, || excerpt(text, 100));
     }
 
@@ -330,7 +336,7 @@ impl Inbox {
 
     fn count_stray(&self) {
         let now = self.alarm.now();
-        if !self.exchange.lock().count_stray(now) {
+        if !self.pending.lock().count_stray(now) {
             self.session.fail(Error::protocol(Violation::Flood));
         }
     }
@@ -344,20 +350,20 @@ impl Inbox {
 
     /// Queues an answer to the server. `false` if there is no room.
     pub(crate) fn post_answer(&self, answer: Outgoing) -> bool {
-        self.work.push(Work::Answer(answer))
+        self.outbox.push(Job::Answer(answer))
     }
 
     /// Queues a cancellation, best effort: without room the server works for nobody.
     pub(crate) fn post_cancellation(&self, cancellation: Outgoing) {
-        self.work.push(Work::Cancel(cancellation));
+        self.outbox.push(Job::Cancel(cancellation));
     }
 
-    pub(crate) fn poll_work(&self, room: Room, cx: &mut Context<'_>) -> Poll<Work> {
-        self.work.poll_pop(room, cx)
+    pub(crate) fn poll_job(&self, capacity: Capacity, cx: &mut Context<'_>) -> Poll<Job> {
+        self.outbox.poll_pop(capacity, cx)
     }
 
-    pub(crate) fn forget_worker(&self) {
-        self.work.forget_worker();
+    pub(crate) fn forget_driver(&self) {
+        self.outbox.forget_driver();
     }
 
     /// A request of the server's is answered, or needs no answer.
@@ -384,29 +390,29 @@ impl Inbox {
 
     /// A new call; `Err` where too many are pending.
     pub(crate) fn begin(&self) -> Result<u64, Error> {
-        self.exchange
+        self.pending
             .lock()
             .begin()
             .ok_or_else(|| Error::limit("pending calls", self.config.limits.pending_calls, Delivery::NotSent))
     }
 
     pub(crate) fn forget(&self, id: u64) {
-        let left_over = self.exchange.lock().forget(id);
+        let left_over = self.pending.lock().forget(id);
         drop(left_over);
     }
 
     /// A call that was forgotten may still get a reply, and that is nobody's fault (CAN-03).
     pub(crate) fn give_up(&self) {
-        self.exchange.lock().give_up();
+        self.pending.lock().give_up();
     }
 
     /// Looks for a reply. If there is none, the task is woken when there is, and at `due` or before.
     pub(crate) fn poll_reply(&self, id: u64, due: u64, cx: &mut Context<'_>) -> Poll<Reply> {
-        let mut polled = self.exchange.lock().poll_reply(id, cx.waker());
+        let mut polled = self.pending.lock().poll_reply(id, cx.waker());
         if matches!(polled, Polled::NeedsWaker) {
             let waker = cx.waker().clone();
             let left_over;
-            (polled, left_over) = self.exchange.lock().register(id, due, waker);
+            (polled, left_over) = self.pending.lock().register(id, due, waker);
             drop(left_over);
         }
         match polled {
@@ -416,7 +422,7 @@ impl Inbox {
     }
 
     pub(crate) fn pending_calls(&self) -> usize {
-        self.exchange.lock().len()
+        self.pending.lock().len()
     }
 
     pub(crate) fn clock(&self) -> u64 {

@@ -2,20 +2,21 @@
 //!
 //! ```text
 //!  Client ── call ──▶ one choke point ──▶ Transport::send ──▶ server
-//!    ▲                 │ supervised by        │ what arrives
-//!    │                 ▼ the session          ▼
-//!    └── reply ◀── pending calls ◀──────── Inbox ◀── Transport::run ◀── Driver
+//!    ▲                 │ supervised by        ▲  │
+//!    │                 │ the session          │  └─ HTTP: the answer to the POST is the value of `send`
+//!    │                 ▼                      │
+//!    └── reply ◀── pending calls ◀── Inbox ◀──┴── pipes: Transport::run, polled by the Driver
 //! ```
 //!
 //! A call ends with its reply, with an error of its own, at its deadline, or at once with the cause of
 //! its session's end: the HTTP status, the I/O error, the child's exit status and last words. What
 //! concerns one call (an HTTP 500, a malformed reply) fails that call; what concerns the session (the
-//! child is gone) ends all of them. Nothing is ever sent twice behind the caller's back.
+//! child is gone) ends all of them. Nothing that the server may have acted on is sent again.
 //!
 //! The nouns:
 //!
 //! - [`Client`]: the handle; [`Driver`]: the future that runs the connection;
-//! - [`Stdio`], [`Http`], [`Sse`] and [`Memory`]: transports; [`Transport`]: the contract, for others;
+//! - `Stdio`, `Http`, `Sse` and [`Memory`]: transports; [`Transport`]: the contract, for others;
 //! - [`Error`]: what happened, whether the server may have seen it, and whether to try again;
 //! - [`Limits`] and [`Timeouts`]: every bound there is.
 //!
@@ -24,71 +25,65 @@
 //! `getaddrinfo` needs. On tokio the first can be spared: `TokioTimer`, `TokioNet` and
 //! `Stdio::spawn_on_tokio`, with the feature `tokio`.
 
+#![cfg_attr(doc, doc = "\n[`design`] has the layout and its reasons.")]
 #![forbid(unsafe_code)]
 
-mod builder;
+#[cfg(doc)]
+pub mod design {
+    #![doc = include_str!("../docs/design.md")]
+}
+
 mod call;
 mod client;
-mod connect;
-mod driver;
-mod era;
+mod connection;
 mod error;
-mod event;
-mod handlers;
+#[cfg(feature = "http")]
+mod http_client;
 mod inbox;
-mod joint;
-mod keep_alive;
-mod limits;
-mod methods;
-mod modern;
-mod options;
-mod progress;
+mod process;
 mod protocol;
-mod reconnect;
-mod subscription;
+mod runtime;
 mod sync;
-mod task;
-mod timer;
-#[cfg(feature = "tokio")]
-mod tokio;
 mod transport;
 pub mod types;
-mod visits;
-mod watched;
-mod work;
 
-#[cfg(feature = "tokio")]
-pub use self::tokio::{TokioIo, TokioTimer};
-pub use builder::Builder;
+pub use call::options::CallOptions;
+pub use client::builder::Builder;
+pub use client::driver::{Driver, RunUntil};
+pub use client::reconnect::{Reconnecting, ReconnectingDriver};
+pub use client::subscription::{Interest, Subscription};
 pub use client::{Client, WeakClient};
-pub use connect::Mode;
-pub use driver::{Driver, RunUntil};
-pub use era::EraCache;
 pub use error::{
-    Delivery, Error, ErrorKind, ExitStatus, HttpError, InvalidInput, IoError, IoStage, LimitError,
-    ProtocolError, ServerExited, SessionLost, TimeoutError, Violation,
+    Delivery, Error, ErrorKind, HttpError, InvalidInput, IoError, IoStage, LimitError, ProtocolError,
+    ServerExited, SessionLost, TimeoutError, Violation,
 };
-pub use event::{Event, LogMessage, Progress};
-pub use handlers::{ElicitForm, ElicitUrl, Elicited, HandlerResult, Root};
+#[cfg(feature = "http")]
+pub use http_client::{AsyncIo, ByteStream, ConnectError, Connecting, Net};
 pub use inbox::Inbox;
-pub use limits::{Limits, Timeouts};
-pub use options::CallOptions;
-pub use protocol::challenge::Challenge;
+pub use inbox::changes::Change;
+pub use inbox::config::Mode;
+pub use inbox::event::{Event, LogMessage, Progress};
+pub use inbox::handlers::{ElicitForm, ElicitUrl, Elicited, HandlerResult, Root};
+pub use inbox::limits::{Limits, Timeouts};
+pub use inbox::server_kinds::ServerKindCache;
+pub use process::ExitStatus;
 pub use protocol::handshake::Revision;
 pub use protocol::message::RpcError;
+pub use protocol::outgoing::Outgoing;
 #[cfg(shared_fate_fuzz)]
 #[doc(hidden)]
 pub use protocol::properties;
-pub use reconnect::{Reconnecting, ReconnectingDriver};
-pub use subscription::{Change, Interest, Subscription};
-pub use timer::{AsyncIoTimer, BoxFuture, Timer};
+pub use protocol::www_authenticate::Challenge;
+pub use runtime::timer::{AsyncIoTimer, BoxFuture, Timer};
 #[cfg(all(feature = "http", feature = "tokio"))]
-pub use transport::http::TokioNet;
+pub use runtime::tokio::TokioNet;
+#[cfg(feature = "tokio")]
+pub use runtime::tokio::{TokioIo, TokioTimer};
 #[cfg(feature = "http")]
-pub use transport::http::{AsyncIo, ConnectError, Connecting, Http, Net, Sse, Stream, TokenProvider};
+pub use transport::http::{Http, Sse, TokenProvider};
 pub use transport::memory::{Memory, MemoryServer};
 pub use transport::stdio::Stdio;
-pub use transport::{Outgoing, Sent, Tracking, Transport};
+pub use transport::{Sent, Tracking, Transport};
 
 /// The README's examples are compiled, and run.
 #[cfg(all(doctest, feature = "stdio", feature = "http"))]

@@ -1,19 +1,18 @@
 //! The protocol as plain functions and tables: no `async`, no clock, no I/O below this line.
 
-pub(crate) mod by_id;
 mod bytes;
-pub(crate) mod challenge;
 pub(crate) mod elicitation;
 #[cfg(feature = "http")]
 pub(crate) mod event_stream;
-pub(crate) mod exchange;
 pub(crate) mod handshake;
 pub(crate) mod headers;
+pub(crate) mod json;
 pub(crate) mod lines;
 pub(crate) mod message;
 pub(crate) mod meta;
-pub(crate) mod modern;
-pub(crate) mod object;
+pub(crate) mod outgoing;
+pub(crate) mod pending_calls;
 #[cfg(any(test, shared_fate_fuzz))]
 pub mod properties;
-pub(crate) mod salvage;
+pub(crate) mod stateless;
+pub(crate) mod www_authenticate;

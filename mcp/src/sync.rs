@@ -1,4 +1,7 @@
-//! A lock without poison, and panics of foreign code that go no further.
+//! A lock without poison, panics of foreign code that go no further, and two ways to wait.
+
+pub(crate) mod shared_future;
+pub(crate) mod wait_cell;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,10 +1,11 @@
 //! The [`Transport`] contract, and the transports.
 
-use super::error::Error;
-use super::inbox::Inbox;
-use super::protocol::exchange::Reply;
-use super::protocol::handshake::Revision;
-use super::timer::BoxFuture;
+use crate::error::Error;
+use crate::inbox::Inbox;
+use crate::protocol::handshake::Revision;
+use crate::protocol::outgoing::Outgoing;
+use crate::protocol::pending_calls::Reply;
+use crate::runtime::timer::BoxFuture;
 
 #[cfg(feature = "http")]
 pub(crate) mod http;
@@ -18,7 +19,7 @@ pub use tracking::Tracking;
 ///
 /// A transport has two halves. [`send`](Self::send) is polled by the call that sends; it may carry the
 /// whole exchange itself (an HTTP POST and its answer), or hand the message over (a pipe).
-/// [`run`](Self::run) is polled by the [`Driver`](super::Driver) and does everything that belongs to no
+/// [`run`](Self::run) is polled by the [`Driver`](crate::Driver) and does everything that belongs to no
 /// single call. Neither may spawn. What arrives goes to the [`Inbox`].
 ///
 /// - A failure of **one call** is `send`'s error.
@@ -28,24 +29,17 @@ pub use tracking::Tracking;
 /// - Every future may be dropped at any point. A dropped `send` may have sent its message, but never
 ///   half of one.
 pub trait Transport: Send + Sync + 'static {
-    /// Sends one message.
-    fn send<'a>(&'a self, message: Outgoing, inbox: &'a Inbox) -> BoxFuture<'a, Result<Sent, Error>>;
-
-    /// The same, and says how far the message has come. It is this that is called for what somebody waits
-    /// for: requests, and notifications of the caller's.
-    fn send_tracked<'a>(
+    /// Sends one message, and says in `tracking` how far it has come.
+    fn send<'a>(
         &'a self,
         message: Outgoing,
         tracking: &'a Tracking,
         inbox: &'a Inbox,
-    ) -> BoxFuture<'a, Result<Sent, Error>> {
-        let _ = tracking;
-        self.send(message, inbox)
-    }
+    ) -> BoxFuture<'a, Result<Sent, Error>>;
 
-    /// Whether every request is an exchange of its own, as over HTTP. Then, from revision 2026-07-28 on,
-    /// dropping `send` is how a request is cancelled.
-    fn exchanges(&self) -> bool {
+    /// Whether every request is an exchange of its own, with its reply, as over HTTP. Then, from revision 2026-07-28
+    /// on, dropping `send` is how a request is cancelled.
+    fn is_request_response(&self) -> bool {
         false
     }
 
@@ -79,7 +73,7 @@ pub trait Transport: Send + Sync + 'static {
         None
     }
 
-    /// Where the server is, if that tells servers apart: what one is (an [`EraCache`](super::EraCache)
+    /// Where the server is, if that tells servers apart: what one is (an [`ServerKindCache`](crate::ServerKindCache)
     /// remembers it) holds for the next connection to the same place.
     fn origin(&self) -> Option<String> {
         None
@@ -87,45 +81,6 @@ pub trait Transport: Send + Sync + 'static {
 
     /// Gives everything up at once. Needs no executor, may be called at any time and repeatedly.
     fn abort(&self);
-}
-
-/// One message on its way out.
-#[derive(Clone, Debug)]
-pub struct Outgoing {
-    pub(crate) id: Option<u64>,
-    pub(crate) method: Option<String>,
-    pub(crate) body: Vec<u8>,
-    /// What a request of revision 2026-07-28 says in headers, over a transport that has some.
-    #[cfg_attr(not(feature = "http"), allow(dead_code, reason = "pipes have no headers"))]
-    pub(crate) routing: Option<Routing>,
-}
-
-/// What a request is about, for whoever routes it without reading it.
-#[derive(Clone, Debug)]
-#[cfg_attr(not(feature = "http"), allow(dead_code, reason = "pipes have no headers"))]
-pub(crate) struct Routing {
-    pub(crate) revision: Revision,
-    /// `Mcp-Name`.
-    pub(crate) name: Option<String>,
-    /// `Mcp-Param-*`, without that prefix.
-    pub(crate) arguments: Vec<(String, String)>,
-}
-
-impl Outgoing {
-    /// A request's id; `None` for a notification or an answer.
-    pub fn id(&self) -> Option<u64> {
-        self.id
-    }
-
-    /// The method; `None` for an answer to the server.
-    pub fn method(&self) -> Option<&str> {
-        self.method.as_deref()
-    }
-
-    /// The message: JSON text without a line break.
-    pub fn body(&self) -> &[u8] {
-        &self.body
-    }
 }
 
 /// What became of a message.

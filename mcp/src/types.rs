@@ -1,10 +1,9 @@
 //! What the methods return: small types, lenient in what they take, lossless in what they keep.
 //!
 //! Every object keeps the members this crate does not know in `extra`, and schemas, arguments and
-//! metadata as JSON text ([`Json`]), so that a value that is serialized again is the one that came
-//! (M-20, META-01).
+//! metadata as JSON text ([`Json`]), so that a value that is serialized again is the one that came.
 
-use super::error::{Error, Violation};
+use crate::error::{Error, Violation};
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -31,7 +30,8 @@ pub use prompts::{
 pub use resources::{
     ListResourceTemplatesResult, ListResourcesResult, ReadResourceResult, Resource, ResourceTemplate,
 };
-pub use tasks::{CreateTaskResult, ListTasksResult, Task, TaskStatus};
+pub(crate) use tasks::CreateTaskResult;
+pub use tasks::{ListTasksResult, Task, TaskStatus};
 pub use tools::{CallToolResult, ListToolsResult, Tool};
 
 /// JSON text, kept as it was written.
@@ -47,12 +47,12 @@ impl Json {
     /// When the value cannot be made JSON, for instance a map whose keys are not strings.
     pub fn new(value: &impl Serialize) -> Result<Self, Error> {
         let raw = serde_json::value::to_raw_value(value)
-            .map_err(|_| Error::invalid(super::error::InvalidInput::Params("they cannot be made JSON")))?;
+            .map_err(|_| Error::invalid(crate::error::InvalidInput::Params("they cannot be made JSON")))?;
         Ok(Self(raw))
     }
 
-    /// The text.
-    pub fn as_str(&self) -> &str {
+    /// The JSON text: of a string with its quotes.
+    pub fn text(&self) -> &str {
         self.0.get()
     }
 
@@ -82,20 +82,20 @@ impl From<Box<RawValue>> for Json {
 
 impl fmt::Debug for Json {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        f.write_str(self.text())
     }
 }
 
 impl fmt::Display for Json {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        f.write_str(self.text())
     }
 }
 
 impl PartialEq for Json {
     /// By text: `{"a":1}` and `{ "a": 1 }` differ.
     fn eq(&self, other: &Self) -> bool {
-        self.as_str() == other.as_str()
+        self.text() == other.text()
     }
 }
 
@@ -120,7 +120,7 @@ object! {
 
 object! {
     /// The result of `server/discover`.
-    pub struct DiscoverResult {
+    pub(crate) struct DiscoverResult {
         /// The protocol revisions it speaks.
         supported_versions: "supportedVersions" => Vec<String>,
         /// What it can do, as JSON text.

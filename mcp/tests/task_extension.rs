@@ -62,7 +62,7 @@ fn pair(state: fn(usize) -> Value) -> (Memory, Server) {
 }
 
 fn offering() -> Builder {
-    Client::builder().mode(Mode::Modern).task_extension()
+    Client::builder().mode(Mode::Stateless).task_extension()
 }
 
 /// One call of the tool, with its server beside it.
@@ -106,7 +106,7 @@ fn tsk_06_what_fails_and_what_is_cancelled_is_an_error() {
 
 #[test]
 fn tsk_10_a_task_that_was_not_offered_is_no_result() {
-    let error = call(Client::builder().mode(Mode::Modern), |_| json!({})).unwrap_err();
+    let error = call(Client::builder().mode(Mode::Stateless), |_| json!({})).unwrap_err();
     assert_eq!(violation(&error), &Violation::ResultType);
 }
 

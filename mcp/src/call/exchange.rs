@@ -1,144 +1,147 @@
-//! The choke point: every request of every client goes through [`Client::call`].
+//! The choke point: whatever asks something of a server gets its id here, and its end.
+//!
+//! A reply comes in one of two ways, and [`exchange_once`] looks for both: as the value of
+//! [`Transport::send`](crate::Transport::send), where the request and its reply are one exchange (an HTTP POST and its
+//! answer), or into the table of pending calls, where the driver reads the replies of all (a pipe). Over HTTP the table is
+//! not idle either: a server may send a reply on its own stream (SES-15).
+//!
+//! Invariants:
+//!
+//! 1. An id is taken by [`PendingCall::begin`] and given back by its `Drop`, on every way out.
+//! 2. A server that may be at work for nobody is told so, once: by the same `Drop`.
+//! 3. What registers a waker does so before it looks at the clock, and arms the alarm after that (see the alarm).
 
-use super::client::{Client, Shared};
-use super::error::{Delivery, Error, ErrorKind, InvalidInput, TimeoutError, Violation};
-use super::inbox::{Deadline, Inbox};
-use super::modern::Budget;
+use super::Caller;
 use super::options::CallOptions;
-use super::protocol::exchange::{Reply, ReplyError};
-use super::protocol::message;
-use super::protocol::meta::with_meta;
-use super::protocol::modern::LOG_LEVEL;
-use super::transport::{Outgoing, Routing, Tracking};
-use super::visits::VISIT_REQUIRED;
+use crate::connection::Connection;
+use crate::error::{Delivery, Error, ErrorKind, InvalidInput, TimeoutError, Violation};
+use crate::inbox::deadline::{Deadline, within_either};
+use crate::protocol::message;
+use crate::protocol::meta::with_meta;
+use crate::protocol::outgoing::{Outgoing, Routing};
+use crate::protocol::pending_calls::{Reply, ReplyError};
+use crate::protocol::stateless::LOG_LEVEL;
+use crate::transport::Tracking;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use shared_fate::SupervisedExt;
 use std::borrow::Cow;
 use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-impl Client {
-    /// One call, in the way of the negotiated revision.
-    pub(crate) fn call(
-        &self,
-        method: &str,
-        params: Option<&RawValue>,
-    ) -> impl Future<Output = Result<Box<RawValue>, Error>> {
-        self.call_within(method, params, self.options().total_limit())
-    }
+/// What is asked, without its id and without what the options of the call add.
+pub(crate) struct Request<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) params: Option<&'a RawValue>,
+    /// What goes into `_meta`: something, if the server is of the kind without a handshake.
+    pub(crate) meta: &'a [(&'static str, Box<RawValue>)],
+    pub(crate) routing: Option<Routing>,
+}
 
-    /// The same where of the limit for the whole no more than this is left.
-    pub(crate) async fn call_within(
-        &self,
-        method: &str,
-        params: Option<&RawValue>,
-        total: Option<Duration>,
-    ) -> Result<Box<RawValue>, Error> {
-        match self.shared().modern() {
-            None => {
-                let inbox = &self.shared().inbox;
-                let visiting = inbox.config().handlers.visits_pages().then(|| Budget::new(inbox, total));
-                match (self.once(method, params, &[], None, total).await, visiting) {
-                    (Err(error), Some(budget))
-                        if error.rpc().is_some_and(|rpc| rpc.code() == VISIT_REQUIRED) =>
-                    {
-                        Box::pin(self.after_visits(method, params, error, budget)).await
+impl Request<'_> {
+    fn into_message(self, id: u64, params: Option<&RawValue>) -> Outgoing {
+        let body = message::encode_request(id, self.method, params);
+        Outgoing { id: Some(id), method: Some(self.method.to_owned()), body, routing: self.routing }
+    }
+}
+
+/// Registers a call, sends it, waits for the reply and the deadline, and shares the session's fate. `total` is what is
+/// left of the limit for the call as a whole.
+pub(crate) async fn exchange_once(
+    caller: Caller<'_>,
+    request: Request<'_>,
+    total: Option<Duration>,
+) -> Result<Box<RawValue>, Error> {
+    check_method(request.method)?;
+    let Caller { connection, options } = caller;
+    let inbox = &*connection.inbox;
+    let retracted = AtomicBool::new(false);
+    let exchange = async {
+        // CAN-02, ERA-19; and from 2026-07-28 on an exchange is cancelled by its end.
+        let by_drop = !request.meta.is_empty() && connection.transport.is_request_response();
+        let cancellable = !inbox.is_handshaking() && !by_drop;
+        let call = match PendingCall::begin(connection, &retracted, cancellable, options) {
+            Ok(call) => call,
+            Err(error) => return Err(error),
+        };
+        let mut deadline = Deadline::new(inbox, options.silence_limit(), total);
+        let params = call.params(&request, options);
+        let message = request.into_message(call.id, params.as_deref());
+        let mut sending = Some(connection.transport.send(message, &call.tracking, inbox));
+        poll_fn(|cx| {
+            if let Some(send) = &mut sending {
+                if let Poll::Ready(sent) = send.as_mut().poll(cx) {
+                    sending = None;
+                    if let Some(reply) = sent.inspect_err(|error| call.failed(error))?.reply {
+                        return Poll::Ready(call.settle(reply));
                     }
-                    (result, _) => result,
                 }
             }
-            Some(modern) => self.call_modern(modern, method, params, total).await,
+            if let Poll::Ready(reply) = inbox.poll_reply(call.id, deadline.at(), cx) {
+                return Poll::Ready(call.settle(reply));
+            }
+            inbox
+                .poll_deadline(call.id, &mut deadline)
+                .map(|()| Err(timed_out(&deadline, options)))
+                .map_err(|error| error.after_losing(call.tracking.take_lost()))
+        })
+        .await
+    };
+    let result = exchange.try_supervised_if(inbox.session(), may_be_echo).await;
+    result.map_err(|failed| Error::from_request(failed, retracted.load(Ordering::Relaxed)))
+}
+
+/// Asks for something whose answer nobody waits for, best effort: the driver sends it when it can, after the session's
+/// end nothing is sent.
+pub(crate) fn ask_without_waiting(connection: &Connection, request: Request<'_>) {
+    let inbox = &*connection.inbox;
+    if inbox.session().is_ended() {
+        return;
+    }
+    let Ok(id) = inbox.begin() else { return };
+    inbox.forget(id);
+    inbox.give_up();
+    let meta: Vec<_> = request.meta.iter().map(|(name, value)| (*name, Cow::Borrowed(&**value))).collect();
+    let params = match meta.is_empty() {
+        true => request.params.map(Cow::Borrowed),
+        false => Some(Cow::Owned(with_meta(request.params, &meta))),
+    };
+    inbox.post_cancellation(request.into_message(id, params.as_deref()));
+}
+
+/// Sends a message that has no reply, and shares the session's fate.
+pub(crate) async fn notify(caller: Caller<'_>, method: &str, params: Option<&RawValue>) -> Result<(), Error> {
+    check_method(method)?;
+    let Caller { connection, options } = caller;
+    let inbox = &*connection.inbox;
+    let body = message::encode_notification(method, params);
+    let message = Outgoing { id: None, method: Some(method.to_owned()), body, routing: None };
+    let limit = match (options.silence_limit(), options.total_limit()) {
+        (Some(after), total) if total.is_none_or(|total| after < total) => {
+            Some(TimeoutError { after, total: false })
         }
-    }
+        (_, total) => total.map(|after| TimeoutError { after, total: true }),
+    };
+    let tracking = Tracking::default();
+    let send = async {
+        let sending = connection.transport.send(message, &tracking, inbox);
+        within_either(inbox, limit, sending).await
+    };
+    let result = send.try_supervised_if(inbox.session(), may_be_echo).await;
+    result.map(drop).map_err(|failed| Error::from_request(failed, tracking.is_unsent()))
+}
 
-    /// Registers a call, sends it, waits for the reply and the deadline, and shares the session's fate.
-    /// `PendingCall` cleans up on every way out.
-    pub(crate) async fn once(
-        &self,
-        method: &str,
-        params: Option<&RawValue>,
-        meta: &[(&'static str, Box<RawValue>)],
-        routing: Option<Routing>,
-        total: Option<Duration>,
-    ) -> Result<Box<RawValue>, Error> {
-        check_method(method)?;
-        let shared = self.shared();
-        let inbox = &*shared.inbox;
-        let options = self.options();
-        let retracted = AtomicBool::new(false);
-        let request = async {
-            // CAN-02, ERA-19; and from 2026-07-28 on an exchange is cancelled by its end.
-            let by_drop = !meta.is_empty() && shared.transport.exchanges();
-            let cancellable = !inbox.is_handshaking() && !by_drop;
-            let call = match PendingCall::begin(shared, &retracted, cancellable, options) {
-                Ok(call) => call,
-                Err(error) => return Err(error),
-            };
-            let mut deadline = Deadline::new(inbox, options.silence_limit(), total);
-            let params = call.params(params, options, meta);
-            let body = message::encode_request(call.id, method, params.as_deref());
-            let message = Outgoing { id: Some(call.id), method: Some(method.to_owned()), body, routing };
-            let mut sending = Some(shared.transport.send_tracked(message, &call.tracking, inbox));
-            poll_fn(|cx| {
-                if let Some(send) = &mut sending {
-                    if let Poll::Ready(sent) = send.as_mut().poll(cx) {
-                        sending = None;
-                        if let Some(reply) = sent.inspect_err(|error| call.failed(error))?.reply {
-                            return Poll::Ready(call.settle(reply));
-                        }
-                    }
-                }
-                if let Poll::Ready(reply) = inbox.poll_reply(call.id, deadline.at(), cx) {
-                    return Poll::Ready(call.settle(reply));
-                }
-                inbox
-                    .poll_deadline(call.id, &mut deadline)
-                    .map(|()| Err(timed_out(&deadline, options)))
-                    .map_err(|error| error.after_losing(call.tracking.take_lost()))
-            })
-            .await
-        };
-        let result = request.try_supervised_if(inbox.session(), may_be_echo).await;
-        result.map_err(|failed| Error::from_request(failed, retracted.load(Ordering::Relaxed)))
-    }
-
-    /// The same for a message that has no reply: sends it and shares the session's fate.
-    pub(crate) async fn tell(&self, method: &str, params: Option<&RawValue>) -> Result<(), Error> {
-        check_method(method)?;
-        let shared = self.shared();
-        let inbox = &*shared.inbox;
-        let body = message::encode_notification(method, params);
-        let message = Outgoing { id: None, method: Some(method.to_owned()), body, routing: None };
-        let (silence, total) = (self.options().silence_limit(), self.options().total_limit());
-        let limit = match (silence, total) {
-            (Some(after), total) if total.is_none_or(|total| after < total) => {
-                Some(TimeoutError { after, total: false })
-            }
-            (_, total) => total.map(|after| TimeoutError { after, total: true }),
-        };
-        let tracking = Tracking::default();
-        let send = async {
-            let sending = shared.transport.send_tracked(message, &tracking, inbox);
-            in_time(inbox, limit, sending).await
-        };
-        let result = send.try_supervised_if(inbox.session(), may_be_echo).await;
-        result.map(drop).map_err(|failed| Error::from_request(failed, tracking.is_unsent()))
-    }
-
-    /// Waits, but not longer than the session lives.
-    pub(crate) async fn pause(&self, duration: Duration) -> Result<(), Error> {
-        let inbox = &self.shared().inbox;
-        let pause = async {
-            inbox.sleep(duration).await;
-            Ok(())
-        };
-        pause.try_supervised(inbox.session()).await.map_err(|failed| Error::from_request(failed, true))
-    }
+/// Waits, but not longer than the session lives.
+pub(super) async fn pause(caller: Caller<'_>, duration: Duration) -> Result<(), Error> {
+    let inbox = &caller.connection.inbox;
+    let pause = async {
+        inbox.sleep(duration).await;
+        Ok(())
+    };
+    pause.try_supervised(inbox.session()).await.map_err(|failed| Error::from_request(failed, true))
 }
 
 /// What a connection that fails says may be the echo of its session's end. Anything else is the call's own, a
@@ -156,7 +159,7 @@ fn timed_out(deadline: &Deadline, options: &CallOptions) -> Error {
 /// A registered call. However it is left, its entry goes with it; and if the server may be at work
 /// for nobody, it is told so.
 struct PendingCall<'a> {
-    shared: &'a Shared,
+    connection: &'a Connection,
     id: u64,
     answered: AtomicBool,
     tracking: Tracking,
@@ -169,24 +172,25 @@ struct PendingCall<'a> {
 
 impl<'a> PendingCall<'a> {
     fn begin(
-        shared: &'a Shared,
+        connection: &'a Connection,
         retracted: &'a AtomicBool,
         cancellable: bool,
         options: &CallOptions,
     ) -> Result<Self, Error> {
-        let id = shared.inbox.begin()?;
+        let inbox = &*connection.inbox;
+        let id = inbox.begin()?;
         if let Some(progress) = &options.progress {
-            shared.inbox.reporters().add(id, Arc::clone(progress), options.task_token.is_some());
+            inbox.reporters().add(id, Arc::clone(progress), options.task_token.is_some());
             if let Some(token) = &options.task_token {
-                shared.inbox.reporters().no_task(token.swap(id, Ordering::Relaxed));
+                inbox.reporters().no_task(token.swap(id, Ordering::Relaxed));
             }
         }
         // Before the request is sent (SUB-08).
         if let Some(changes) = &options.subscription {
-            shared.inbox.report_changes(id, Arc::clone(changes));
+            inbox.report_changes(id, Arc::clone(changes));
         }
         Ok(Self {
-            shared,
+            connection,
             id,
             answered: AtomicBool::new(false),
             tracking: Tracking::default(),
@@ -198,26 +202,21 @@ impl<'a> PendingCall<'a> {
     }
 
     /// The parameters, with what the options add to them.
-    fn params<'p>(
-        &self,
-        params: Option<&'p RawValue>,
-        options: &CallOptions,
-        meta: &[(&'static str, Box<RawValue>)],
-    ) -> Option<Cow<'p, RawValue>> {
+    fn params<'p>(&self, request: &Request<'p>, options: &CallOptions) -> Option<Cow<'p, RawValue>> {
         let token = self.reports_progress.then(|| to_raw_value(&self.id).expect("a number"));
         let mut entries = Vec::new();
         if let Some(token) = &token {
             entries.push(("progressToken", Cow::Borrowed(&**token)));
         }
-        entries.extend(meta.iter().map(|(name, value)| (*name, Cow::Borrowed(&**value))));
+        entries.extend(request.meta.iter().map(|(name, value)| (*name, Cow::Borrowed(&**value))));
         // Older servers know nothing of it (MOD-11).
-        if let Some(level) = options.log_level.as_ref().filter(|_| !meta.is_empty()) {
+        if let Some(level) = options.log_level.as_ref().filter(|_| !request.meta.is_empty()) {
             entries.push((LOG_LEVEL, Cow::Borrowed(level.as_raw())));
         }
         entries.extend(options.meta.iter().map(|(name, value)| (&**name, Cow::Borrowed(value.as_raw()))));
         match entries.is_empty() {
-            true => params.map(Cow::Borrowed),
-            false => Some(Cow::Owned(with_meta(params, &entries))),
+            true => request.params.map(Cow::Borrowed),
+            false => Some(Cow::Owned(with_meta(request.params, &entries))),
         }
     }
 
@@ -238,24 +237,25 @@ impl<'a> PendingCall<'a> {
 
 impl Drop for PendingCall<'_> {
     fn drop(&mut self) {
-        self.shared.inbox.forget(self.id);
+        let Connection { inbox, transport, .. } = self.connection;
+        inbox.forget(self.id);
         if self.reports_progress {
-            self.shared.inbox.reporters().call_ended(self.id);
+            inbox.reporters().call_ended(self.id);
         }
         if self.reports_changes {
-            self.shared.inbox.forget_changes(self.id);
+            inbox.forget_changes(self.id);
         }
         if self.answered.load(Ordering::Relaxed) {
             return;
         }
         // CAN-02.
-        if self.tracking.is_unsent() || self.shared.transport.retract(self.id) {
+        if self.tracking.is_unsent() || transport.retract(self.id) {
             self.retracted.store(true, Ordering::Relaxed);
             return;
         }
-        self.shared.inbox.give_up();
-        if self.cancellable && !self.shared.inbox.session().is_ended() {
-            self.shared.inbox.post_cancellation(cancellation(self.id));
+        inbox.give_up();
+        if self.cancellable && !inbox.session().is_ended() {
+            inbox.post_cancellation(cancellation(self.id));
         }
     }
 }
@@ -278,45 +278,4 @@ fn check_method(method: &str) -> Result<(), Error> {
         "" => Err(Error::invalid(InvalidInput::Method("it is empty"))),
         _ => Ok(()),
     }
-}
-
-/// Parameters as JSON text: an object, or nothing.
-pub(crate) fn params_of(
-    params: &impl Serialize,
-    not_object: &'static str,
-) -> Result<Option<Box<RawValue>>, Error> {
-    let invalid = |why| Err(Error::invalid(InvalidInput::Params(why)));
-    match to_raw_value(params) {
-        Ok(raw) if raw.get() == "null" => Ok(None),
-        Ok(raw) if raw.get().trim_start().starts_with('{') => Ok(Some(raw)),
-        Ok(_) => invalid(not_object),
-        Err(_) => invalid("they cannot be made JSON"),
-    }
-}
-
-/// `future`, or an error when `limit` is over. The timer is made only if it is needed.
-pub(crate) async fn within<T>(
-    inbox: &Inbox,
-    limit: Option<Duration>,
-    future: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
-    in_time(inbox, limit.map(|after| TimeoutError { after, total: true }), future).await
-}
-
-async fn in_time<T>(
-    inbox: &Inbox,
-    limit: Option<TimeoutError>,
-    future: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
-    let mut future = pin!(future);
-    let mut timer = None;
-    poll_fn(|cx| {
-        if let Poll::Ready(result) = future.as_mut().poll(cx) {
-            return Poll::Ready(result);
-        }
-        let Some(limit) = limit else { return Poll::Pending };
-        let timer = timer.get_or_insert_with(|| inbox.sleep(limit.after));
-        timer.as_mut().poll(cx).map(|()| Err(Error::new(ErrorKind::Timeout(limit), Delivery::MaybeSent)))
-    })
-    .await
 }

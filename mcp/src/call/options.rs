@@ -1,20 +1,20 @@
 //! [`CallOptions`]: how the calls of one client behave.
 
-use super::error::Error;
-use super::event::Progress;
-use super::progress::ProgressHandler;
-use super::subscription::Changes;
-use super::types::Json;
+use crate::error::Error;
+use crate::inbox::changes::Changes;
+use crate::inbox::event::Progress;
+use crate::inbox::progress::ProgressHandler;
+use crate::types::Json;
 use serde::Serialize;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-/// How one client's calls behave. See [`Client::with_options`](super::Client::with_options).
+/// How one client's calls behave. See [`Client::with_options`](crate::Client::with_options).
 ///
 /// What is not set stays as the client has it: deadlines first of all, which a client has from
-/// [`Timeouts`](super::Timeouts).
+/// [`Timeouts`](crate::Timeouts).
 ///
 /// ```
 /// use shared_fate_mcp::CallOptions;
@@ -93,21 +93,20 @@ impl CallOptions {
     }
 
     /// Asks a server of revision 2026-07-28 for its log while it works on the requests:
-    /// [`Event::Log`](super::Event::Log). Without this it sends none; older servers are told by
-    /// [`Client::set_logging_level`](super::Client::set_logging_level). `level` as there.
+    /// [`Event::Log`](crate::Event::Log). Without this it sends none; older servers are told by
+    /// [`Client::set_logging_level`](crate::Client::set_logging_level). `level` as there.
     pub fn log_level(mut self, level: &str) -> Self {
         self.log_level = Some(Json::new(&level).expect("a string"));
         self
     }
 
     /// Returns also what is not a result yet, from a server of revision 2026-07-28: that it needs input
-    /// (`"resultType": "input_required"`), or, with [`Builder::task_extension`](super::Builder::task_extension),
+    /// (`"resultType": "input_required"`), or, with [`Builder::task_extension`](crate::Builder::task_extension),
     /// that it has made a task of the call (`"task"`). Otherwise this client answers by its handlers, and
     /// follows the task.
     ///
-    /// For [`Client::request`](super::Client::request), and a caller that repeats the request with
-    /// `inputResponses` and the `requestState` as it came ([`Json`] keeps it), or asks after the task, by itself
-    /// (MR-11).
+    /// For [`Client::request`](crate::Client::request), and a caller that repeats the request with
+    /// `inputResponses` and the `requestState` as it came ([`Json`] keeps it), or asks after the task, by itself.
     pub fn interim_results(mut self) -> Self {
         self.interim = true;
         self

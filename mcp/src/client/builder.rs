@@ -1,37 +1,21 @@
 //! [`Builder`]: how a client is made.
 
-use super::client::Client;
-use super::connect::Mode;
 use super::driver::Driver;
-use super::era::EraCache;
-use super::error::Error;
-use super::event::Event;
-use super::handlers::{ElicitForm, ElicitUrl, Elicited, HandlerResult, Handlers, Root};
-use super::limits::{Limits, Timeouts};
-use super::protocol::modern::TASKS;
-use super::timer::{AsyncIoTimer, Timer};
-use super::transport::Transport;
-use super::types::Json;
+use super::{Client, negotiation};
+use crate::error::Error;
+use crate::inbox::config::{Config, Mode};
+use crate::inbox::event::Event;
+use crate::inbox::handlers::{ElicitForm, ElicitUrl, Elicited, HandlerResult, Root};
+use crate::inbox::limits::{Limits, Timeouts};
+use crate::inbox::server_kinds::ServerKindCache;
+use crate::protocol::stateless::TASKS;
+use crate::runtime::timer::Timer;
+use crate::transport::Transport;
+use crate::types::Json;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-
-/// What a client is made with.
-#[derive(Clone)]
-pub(crate) struct Config {
-    pub(crate) name: String,
-    pub(crate) version: String,
-    pub(crate) limits: Limits,
-    pub(crate) timeouts: Timeouts,
-    pub(crate) timer: Arc<dyn Timer>,
-    pub(crate) on_event: Option<EventHook>,
-    pub(crate) handlers: Handlers,
-    pub(crate) mode: Mode,
-    pub(crate) eras: EraCache,
-}
-
-pub(crate) type EventHook = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
 
 /// Configures a [`Client`] before it connects.
 ///
@@ -58,19 +42,7 @@ pub struct Builder {
 
 impl Builder {
     pub(crate) fn new() -> Self {
-        Self {
-            config: Config {
-                name: env!("CARGO_PKG_NAME").to_owned(),
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                limits: Limits::default(),
-                timeouts: Timeouts::default(),
-                timer: Arc::new(AsyncIoTimer),
-                on_event: None,
-                handlers: Handlers::default(),
-                mode: Mode::Auto,
-                eras: EraCache::new(),
-            },
-        }
+        Self { config: Config::new() }
     }
 
     /// The name and version that the server is told.
@@ -92,7 +64,7 @@ impl Builder {
         self
     }
 
-    /// Where deadlines come from. Default: [`AsyncIoTimer`]. Of tokio's: `TokioTimer`, with the feature
+    /// Where deadlines come from. Default: [`AsyncIoTimer`](crate::AsyncIoTimer). Of tokio's: `TokioTimer`, with the feature
     /// `tokio`.
     pub fn timer(mut self, timer: impl Timer) -> Self {
         self.config.timer = Arc::new(timer);
@@ -113,8 +85,8 @@ impl Builder {
     }
 
     /// Remembers here what servers are, in place of a cache that only the clones of this builder share.
-    pub fn era_cache(mut self, eras: EraCache) -> Self {
-        self.config.eras = eras;
+    pub fn server_kinds(mut self, cache: ServerKindCache) -> Self {
+        self.config.server_kinds = cache;
         self
     }
 
@@ -184,7 +156,7 @@ impl Builder {
     }
 
     /// Answers any request of the server's. What has no handler is refused with −32601; `ping` is
-    /// always answered. A handler that needs the client is given a [`WeakClient`](super::WeakClient).
+    /// always answered. A handler that needs the client is given a [`WeakClient`](crate::WeakClient).
     pub fn on_request<F, T>(mut self, method: impl Into<String>, handler: F) -> Self
     where
         F: Fn(Option<Json>) -> T + Send + Sync + 'static,
@@ -196,7 +168,7 @@ impl Builder {
 
     /// Connects: see [`Client::connect`].
     pub async fn connect(self, transport: impl Transport) -> Result<(Client, Driver), Error> {
-        Client::connect_with(self.config, Box::new(transport), None).await
+        negotiation::connect_with(self.config, Box::new(transport), None).await
     }
 }
 

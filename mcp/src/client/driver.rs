@@ -1,16 +1,17 @@
 //! [`Driver`]: runs a client's connection.
 
-use super::call::within;
-use super::client::Shared;
-use super::error::{Delivery, Error};
-use super::event::Event;
-use super::handlers::{self, Serving};
-use super::inbox::Inbox;
 use super::keep_alive::keep_alive;
-use super::protocol::message::RpcError;
-use super::timer::BoxFuture;
-use super::transport::{Outgoing, Sent};
-use super::work::{Room, Work};
+use crate::connection::Connection;
+use crate::error::{Delivery, Error};
+use crate::inbox::Inbox;
+use crate::inbox::deadline::within;
+use crate::inbox::event::Event;
+use crate::inbox::handlers::{self, Serving};
+use crate::inbox::outbox::{Capacity, Job};
+use crate::protocol::message::RpcError;
+use crate::protocol::outgoing::Outgoing;
+use crate::runtime::timer::BoxFuture;
+use crate::transport::{Sent, Tracking};
 use pin_project_lite::pin_project;
 use std::fmt;
 use std::future::poll_fn;
@@ -19,12 +20,12 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// Future that runs a [`Client`](super::Client)'s connection. Spawn it anywhere, or use
+/// Future that runs a [`Client`](crate::Client)'s connection. Spawn it anywhere, or use
 /// [`run_until`](Self::run_until).
 ///
 /// It resolves when the session has ended and the transport is released: in an orderly way after
-/// [`Client::close`](super::Client::close) or when the last client was dropped, at once after a
-/// failure. The cause is in [`Client::session`](super::Client::session).
+/// [`Client::close`](crate::Client::close) or when the last client was dropped, at once after a
+/// failure. The cause is in [`Client::session`](crate::Client::session).
 ///
 /// **Drop:** ends the session ([`Cause::Dropped`](shared_fate::Cause::Dropped)) and gives the transport up:
 /// sockets are closed, a child's process group is killed. It needs no runtime.
@@ -39,14 +40,14 @@ pub struct Driver {
 }
 
 impl Driver {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { run: Some(Box::pin(drive(shared))) }
+    pub(crate) fn new(connection: Arc<Connection>) -> Self {
+        Self { run: Some(Box::pin(drive(connection))) }
     }
 
     /// Runs this driver until `app` is done, in one task, and resolves to `app`'s output.
     ///
     /// The driver is dropped then, which ends the session; let `app` end with
-    /// [`Client::close`](super::Client::close) for an orderly end. If the session ends first, `app`
+    /// [`Client::close`](crate::Client::close) for an orderly end. If the session ends first, `app`
     /// goes on and its calls get the cause.
     pub fn run_until<A: Future>(self, app: A) -> RunUntil<Self, A> {
         RunUntil::new(self, app)
@@ -75,7 +76,7 @@ impl fmt::Debug for Driver {
 }
 
 pin_project! {
-    /// Future for [`Driver::run_until`] and [`ReconnectingDriver::run_until`](super::ReconnectingDriver::run_until).
+    /// Future for [`Driver::run_until`] and [`ReconnectingDriver::run_until`](crate::ReconnectingDriver::run_until).
     ///
     /// **Fairness, ties:** both are polled in every poll and take turns in going first, so neither starves the
     /// other. An output of the application is returned in the poll that finds it.
@@ -122,14 +123,14 @@ impl<D: Future<Output = ()> + Unpin, A: Future> Future for RunUntil<D, A> {
     }
 }
 
-async fn drive(shared: Arc<Shared>) {
+async fn drive(connection: Arc<Connection>) {
     // Declared first, so dropped last: the verdict is published before the transport goes.
-    let mut end = End { shared: &shared, aborts: true };
-    let session = shared.inbox.session();
-    if session.drive(pump(&shared)).await.is_orderly() {
+    let mut end = End { connection: &connection, aborts: true };
+    let session = connection.inbox.session();
+    if session.drive(pump(&connection)).await.is_orderly() {
         // Whoever else closes goes on if this is dropped.
         end.aborts = false;
-        if let Some(closing) = shared.help_close() {
+        if let Some(closing) = connection.help_close() {
             closing.await;
         }
     }
@@ -137,29 +138,29 @@ async fn drive(shared: Arc<Shared>) {
 
 /// What is done when the driver is done, or dropped.
 struct End<'a> {
-    shared: &'a Shared,
+    connection: &'a Connection,
     aborts: bool,
 }
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
         if self.aborts {
-            self.shared.transport.abort();
+            self.connection.transport.abort();
         }
         // A handler may hold a client, which holds the handler.
-        self.shared.inbox.reporters().clear();
-        self.shared.inbox.forget_worker();
+        self.connection.inbox.reporters().clear();
+        self.connection.inbox.forget_driver();
     }
 }
 
 /// The transport's own work, and what is left for the driver to do.
-async fn pump(shared: &Shared) -> Result<(), Error> {
-    let (transport, inbox) = (&*shared.transport, &*shared.inbox);
+async fn pump(connection: &Connection) -> Result<(), Error> {
+    let (transport, inbox) = (&*connection.transport, &*connection.inbox);
     let mut run = pin!(transport.run(inbox));
-    let mut keep_alive = pin!(keep_alive(shared));
+    let mut keep_alive = pin!(keep_alive(connection));
     let mut serving = Serving::default();
     // Apart from each other: a server that is slow to take cancellations gets its answers all the same.
-    let (mut answers, mut cancellations) = (Sends::new(shared), Sends::new(shared));
+    let (mut answers, mut cancellations) = (Sends::new(connection), Sends::new(connection));
     let post_answer = |answer| {
         inbox.served();
         if !inbox.post_answer(answer) {
@@ -173,20 +174,21 @@ async fn pump(shared: &Shared) -> Result<(), Error> {
         cancellations.poll(cx);
         loop {
             // Whatever cannot be sent now, the server's requests go on.
-            let room = Room { answers: answers.has_room(), cancellations: cancellations.has_room() };
-            let Poll::Ready(work) = inbox.poll_work(room, cx) else { break };
-            match work {
-                Work::Answer(message) => answers.send(message, cx),
-                Work::Cancel(message) => cancellations.send(message, cx),
-                Work::Serve(request) if serving.len() >= inbox.limits().server_requests => {
+            let capacity =
+                Capacity { answers: answers.has_capacity(), cancellations: cancellations.has_capacity() };
+            let Poll::Ready(job) = inbox.poll_job(capacity, cx) else { break };
+            match job {
+                Job::Answer(message) => answers.send(message, cx),
+                Job::Cancel(message) => cancellations.send(message, cx),
+                Job::Serve(request) if serving.len() >= inbox.limits().server_requests => {
                     let busy = RpcError::new(-32603, "the client is busy with other requests");
                     post_answer(handlers::answer(&request.id, Err(busy)));
                 }
-                Work::Serve(request) => match serving.start(&inbox.config().handlers, request) {
+                Job::Serve(request) => match serving.start(&inbox.config().handlers, request) {
                     Ok(()) => serving.poll(cx, post_answer),
                     Err(answer) => post_answer(answer),
                 },
-                Work::Forget(id) => (0..serving.cancel(&id)).for_each(|_| inbox.served()),
+                Job::Forget(id) => (0..serving.cancel(&id)).for_each(|_| inbox.served()),
             }
         }
         // Read first: an answer that has come is no missed one, however late the driver is.
@@ -200,30 +202,32 @@ async fn pump(shared: &Shared) -> Result<(), Error> {
 
 /// Messages that nobody waits for, on their way.
 struct Sends<'a> {
-    shared: &'a Shared,
+    connection: &'a Connection,
     under_way: Vec<BoxFuture<'a, Result<Sent, Error>>>,
 }
 
 impl<'a> Sends<'a> {
-    fn new(shared: &'a Shared) -> Self {
-        Self { shared, under_way: Vec::new() }
+    fn new(connection: &'a Connection) -> Self {
+        Self { connection, under_way: Vec::new() }
     }
 
-    fn has_room(&self) -> bool {
-        self.under_way.len() < self.shared.inbox.limits().sends.max(1)
+    fn has_capacity(&self) -> bool {
+        self.under_way.len() < self.connection.inbox.limits().sends.max(1)
     }
 
     fn send(&mut self, message: Outgoing, cx: &mut Context<'_>) {
-        let (transport, inbox) = (&*self.shared.transport, &*self.shared.inbox);
-        let limit = inbox.timeouts().silence;
-        let mut send: BoxFuture<'a, _> = Box::pin(within(inbox, limit, transport.send(message, inbox)));
+        let (transport, inbox) = (&*self.connection.transport, &*self.connection.inbox);
+        let mut send: BoxFuture<'a, _> = Box::pin(async move {
+            let tracking = Tracking::default();
+            within(inbox, inbox.timeouts().silence, transport.send(message, &tracking, inbox)).await
+        });
         if is_under_way(&mut send, inbox, cx) {
             self.under_way.push(send);
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) {
-        self.under_way.retain_mut(|send| is_under_way(send, &self.shared.inbox, cx));
+        self.under_way.retain_mut(|send| is_under_way(send, &self.connection.inbox, cx));
     }
 }
 

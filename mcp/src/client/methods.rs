@@ -1,14 +1,13 @@
 //! The typed methods: each one line over the choke point.
 
-mod tasks;
-
-use super::call::params_of;
-use super::client::Client;
-use super::error::{Delivery, Error, InvalidInput, Violation};
-use super::handlers::Root;
-use super::modern::Budget;
-use super::protocol::modern::DISCOVER;
-use super::types::{
+use super::Client;
+use crate::call::argument_headers::note_tools;
+use crate::call::{exchange, params_of, request};
+use crate::error::{Delivery, Error, InvalidInput, Violation};
+use crate::inbox::deadline::Budget;
+use crate::inbox::handlers::Root;
+use crate::protocol::stateless::DISCOVER;
+use crate::types::{
     CallToolResult, CompleteResult, CompletionTarget, GetPromptResult, ListPromptsResult,
     ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, Prompt, ReadResourceResult, Resource,
     ResourceTemplate, Tool, decode,
@@ -18,7 +17,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, HashSet};
 
-const NOT_AN_OBJECT: &str = "arguments must be a JSON object";
+pub(super) const NOT_AN_OBJECT: &str = "arguments must be a JSON object";
 
 #[derive(Serialize)]
 struct Page<'a> {
@@ -26,19 +25,19 @@ struct Page<'a> {
 }
 
 #[derive(Serialize)]
-struct Named<'a> {
-    name: &'a str,
+pub(super) struct Named<'a> {
+    pub(super) name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    arguments: Option<&'a RawValue>,
+    pub(super) arguments: Option<&'a RawValue>,
 }
 
 #[derive(Serialize)]
-struct ByUri<'a> {
-    uri: &'a str,
+pub(super) struct ByUri<'a> {
+    pub(super) uri: &'a str,
 }
 
 /// What pages have in common.
-trait Paged: DeserializeOwned {
+pub(super) trait Paged: DeserializeOwned {
     type Item;
     fn into_parts(self) -> (Vec<Self::Item>, Option<String>);
 }
@@ -53,7 +52,7 @@ macro_rules! paged {
         }
     )* };
 }
-use paged;
+pub(super) use paged;
 paged! {
     ListToolsResult, tools: Tool;
     ListResourcesResult, resources: Resource;
@@ -63,9 +62,9 @@ paged! {
 
 /// The methods of the protocol.
 impl Client {
-    /// Asks for a sign of life: a ping, or, where the revision has none (PNG-03), `server/discover`.
+    /// Asks for a sign of life: a ping, or, where the revision has none, `server/discover`.
     pub async fn ping(&self) -> Result<(), Error> {
-        let method = if self.shared().modern().is_some() { DISCOVER } else { "ping" };
+        let method = if self.connection().stateless().is_some() { DISCOVER } else { "ping" };
         self.call(method, None).await.map(drop)
     }
 
@@ -73,29 +72,29 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Also when the server repeats a cursor, or after [`Limits::pages`](super::Limits::pages) or
-    /// [`Limits::list`](super::Limits::list). The limit for a [call as a whole](super::CallOptions::total) is for
+    /// Also when the server repeats a cursor, or after [`Limits::pages`](crate::Limits::pages) or
+    /// [`Limits::list`](crate::Limits::list). The limit for a [call as a whole](crate::CallOptions::total) is for
     /// all pages together.
     pub async fn list_tools(&self) -> Result<Vec<Tool>, Error> {
         let mut tools = self.all::<ListToolsResult>("tools/list").await?;
-        self.note_tools(&mut tools, true);
+        note_tools(self.caller(), &mut tools, true);
         Ok(tools)
     }
 
     /// One page of tools; `None` for the first.
     pub async fn list_tools_page(&self, cursor: Option<&str>) -> Result<ListToolsResult, Error> {
         let mut page: ListToolsResult = self.page("tools/list", cursor).await?;
-        self.note_tools(&mut page.tools, page.next_cursor.is_none());
+        note_tools(self.caller(), &mut page.tools, page.next_cursor.is_none());
         Ok(page)
     }
 
     /// Calls a tool. `arguments` must serialize to a JSON object, or to `null` for none.
     ///
     /// A tool that fails by itself is a result with
-    /// [`is_error`](CallToolResult::is_error) set, not an `Err` (ERR-06).
+    /// [`is_error`](CallToolResult::is_error) set, not an `Err`.
     pub async fn call_tool(&self, name: &str, arguments: impl Serialize) -> Result<CallToolResult, Error> {
         let arguments = params_of(&arguments, NOT_AN_OBJECT)?;
-        self.ask("tools/call", &Named { name, arguments: arguments.as_deref() }).await
+        self.request_as("tools/call", &Named { name, arguments: arguments.as_deref() }).await
     }
 
     /// All resources, over all pages; errors as for [`list_tools`](Self::list_tools).
@@ -123,18 +122,18 @@ impl Client {
 
     /// Reads a resource.
     pub async fn read_resource(&self, uri: &str) -> Result<ReadResourceResult, Error> {
-        self.ask("resources/read", &ByUri { uri }).await
+        self.request_as("resources/read", &ByUri { uri }).await
     }
 
     /// Asks to be told when a resource changes:
-    /// [`Event::ResourceUpdated`](super::Event::ResourceUpdated).
+    /// [`Event::ResourceUpdated`](crate::Event::ResourceUpdated).
     pub async fn subscribe_resource(&self, uri: &str) -> Result<(), Error> {
-        self.order("resources/subscribe", &ByUri { uri }).await
+        self.request_unit("resources/subscribe", &ByUri { uri }).await
     }
 
     /// The opposite of [`subscribe_resource`](Self::subscribe_resource).
     pub async fn unsubscribe_resource(&self, uri: &str) -> Result<(), Error> {
-        self.order("resources/unsubscribe", &ByUri { uri }).await
+        self.request_unit("resources/unsubscribe", &ByUri { uri }).await
     }
 
     /// All prompts, over all pages; errors as for [`list_tools`](Self::list_tools).
@@ -150,7 +149,7 @@ impl Client {
     /// Fills a prompt in. `arguments` as for [`call_tool`](Self::call_tool).
     pub async fn get_prompt(&self, name: &str, arguments: impl Serialize) -> Result<GetPromptResult, Error> {
         let arguments = params_of(&arguments, NOT_AN_OBJECT)?;
-        self.ask("prompts/get", &Named { name, arguments: arguments.as_deref() }).await
+        self.request_as("prompts/get", &Named { name, arguments: arguments.as_deref() }).await
     }
 
     /// Suggests values for the argument `name` of a prompt or a resource template that begin with
@@ -180,59 +179,67 @@ impl Client {
         }
         let context = (!known.is_empty()).then_some(Context { arguments: known });
         let params = Params { r#ref: target, argument: Argument { name, value }, context };
-        self.ask("completion/complete", &params).await
+        self.request_as("completion/complete", &params).await
     }
 
-    /// Which lines of its log the server is to send: [`Event::Log`](super::Event::Log). `level` is
+    /// Which lines of its log the server is to send: [`Event::Log`](crate::Event::Log). `level` is
     /// `debug`, `info`, `notice`, `warning`, `error`, `critical`, `alert` or `emergency`.
     pub async fn set_logging_level(&self, level: &str) -> Result<(), Error> {
         #[derive(Serialize)]
         struct Level<'a> {
             level: &'a str,
         }
-        self.order("logging/setLevel", &Level { level }).await
+        self.request_unit("logging/setLevel", &Level { level }).await
     }
 
-    /// Replaces the roots and tells the server (REV-06); one of revision 2026-07-28 asks when it wants to
+    /// Replaces the roots and tells the server; one of revision 2026-07-28 asks when it wants to
     /// know.
     ///
     /// # Errors
     ///
-    /// Also when the client was made without [`Builder::roots`](super::Builder::roots).
+    /// Also when the client was made without [`Builder::roots`](crate::Builder::roots).
     pub async fn set_roots(&self, roots: impl IntoIterator<Item = Root>) -> Result<(), Error> {
-        let Some(served) = self.shared().inbox.config().handlers.roots() else {
+        let Some(served) = self.connection().inbox.config().handlers.roots() else {
             return Err(Error::invalid(InvalidInput::Method("the client was made without roots")));
         };
         let old = std::mem::replace(&mut *served.lock(), roots.into_iter().collect());
         drop(old);
-        match self.revision().is_modern() {
+        match self.revision().is_stateless() {
             true => Ok(()),
-            false => self.tell("notifications/roots/list_changed", None).await,
+            false => exchange::notify(self.caller(), "notifications/roots/list_changed", None).await,
         }
     }
 
-    async fn ask<T: DeserializeOwned>(&self, method: &str, params: &impl Serialize) -> Result<T, Error> {
+    pub(super) async fn request_as<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        params: &impl Serialize,
+    ) -> Result<T, Error> {
         let params = params_of(params, NOT_AN_OBJECT)?;
         decode(&self.call(method, params.as_deref()).await?)
     }
 
     /// A request whose result says nothing.
-    async fn order(&self, method: &str, params: &impl Serialize) -> Result<(), Error> {
+    async fn request_unit(&self, method: &str, params: &impl Serialize) -> Result<(), Error> {
         let params = params_of(params, NOT_AN_OBJECT)?;
         self.call(method, params.as_deref()).await.map(drop)
     }
 
-    async fn page<T: DeserializeOwned>(&self, method: &str, cursor: Option<&str>) -> Result<T, Error> {
+    pub(super) async fn page<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        cursor: Option<&str>,
+    ) -> Result<T, Error> {
         match cursor {
             None => decode(&self.call(method, None).await?),
-            Some(cursor) => self.ask(method, &Page { cursor }).await,
+            Some(cursor) => self.request_as(method, &Page { cursor }).await,
         }
     }
 
     /// PAG-01, PAG-03. One limit for all pages (TO-02).
-    async fn all<P: Paged>(&self, method: &str) -> Result<Vec<P::Item>, Error> {
+    pub(super) async fn all<P: Paged>(&self, method: &str) -> Result<Vec<P::Item>, Error> {
         let limits = self.limits();
-        let budget = Budget::new(&self.shared().inbox, self.options().total_limit());
+        let budget = Budget::new(&self.connection().inbox, self.options().total_limit());
         let mut items = Vec::new();
         let mut seen = HashSet::new();
         let mut cursor: Option<String> = None;
@@ -240,12 +247,12 @@ impl Client {
         for _ in 0..limits.pages {
             let params = match &cursor {
                 None => None,
-                Some(_) if budget.left().is_some_and(|left| left.is_zero()) => {
-                    return Err(self.out_of_time(Delivery::Answered));
+                Some(_) if budget.is_spent() => {
+                    return Err(self.caller().out_of_time(Delivery::Answered));
                 }
                 Some(cursor) => params_of(&Page { cursor }, NOT_AN_OBJECT)?,
             };
-            let page = self.call_within(method, params.as_deref(), budget.left()).await;
+            let page = request(self.caller(), method, params.as_deref(), budget.left()).await;
             // The server knows of it since the first page.
             let page = page.map_err(|error| if cursor.is_none() { error } else { error.of_answered() })?;
             length += page.get().len();

@@ -1,64 +1,39 @@
 //! Agreeing on a protocol revision: the handshake of the older ones, the discovery of the newer, and
 //! how to tell which (INI-01 to INI-14, ERA-01 to ERA-23).
 
-use super::call::within;
-use super::client::{Client, Shared};
-use super::era::Known;
-use super::error::{Error, ErrorKind, Violation};
-use super::modern::Modern;
-use super::options::CallOptions;
-use super::protocol::handshake::{INITIALIZE, INITIALIZED, Revision, initialize_params};
-use super::protocol::modern::{DISCOVER, Era, SERVER_INFO, UNSUPPORTED_VERSION, era_of_error, era_of_result};
-use super::types::{DiscoverResult, Extra, Implementation, InitializeResult, decode};
-
-/// Which protocol revisions a client speaks with its server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Mode {
-    /// Asks the server with a request of revision 2026-07-28 (`server/discover`), and shakes hands if it
-    /// turns out to be an older one, or is remembered as one ([`EraCache`](super::EraCache)).
-    #[default]
-    Auto,
-    /// Shakes hands: revisions 2024-11-05 to 2025-11-25.
-    Legacy,
-    /// Revision 2026-07-28 only.
-    Modern,
-}
-
-/// How to come to an agreement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Plan {
-    /// Ask what the server is.
-    Ask,
-    /// As with a server of this kind, and no other.
-    As(Known),
-}
-
-impl Plan {
-    /// What the mode says; and what is known, if that leaves it open.
-    pub(crate) fn new(mode: Mode, known: Option<Known>) -> Self {
-        match (mode, known) {
-            (Mode::Auto, None) => Self::Ask,
-            (Mode::Auto, Some(known)) => Self::As(known),
-            (Mode::Legacy, _) => Self::As(Known::Legacy(None)),
-            (Mode::Modern, _) => Self::As(Known::Modern),
-        }
-    }
-}
+use super::Client;
+use super::driver::{Driver, RunUntil};
+use crate::call::Caller;
+use crate::call::exchange::{Request, exchange_once, notify};
+use crate::call::options::CallOptions;
+use crate::connection::Connection;
+use crate::connection::stateless::Stateless;
+use crate::error::{Error, ErrorKind, Violation};
+use crate::inbox::config::{Config, Mode};
+use crate::inbox::deadline::within;
+use crate::inbox::limits::Timeouts;
+use crate::inbox::server_kinds::ServerKind;
+use crate::protocol::handshake::{INITIALIZE, INITIALIZED, Revision, initialize_params};
+use crate::protocol::stateless::{
+    DISCOVER, ProbeAnswer, SERVER_INFO, UNSUPPORTED_VERSION, answer_of_error, answer_of_result,
+};
+use crate::transport::Transport;
+use crate::types::{DiscoverResult, Extra, Implementation, InitializeResult, decode};
+use std::sync::Arc;
 
 /// Why there is no agreement.
-pub(crate) enum Refusal {
+enum Refusal {
     Final(Error),
     /// The server quit when it was asked what it is.
     Exited(Error),
     /// It answers as one of another kind would.
-    Otherwise(Error),
+    OtherKind(Error),
 }
 
 impl Refusal {
-    pub(crate) fn into_error(self) -> Error {
+    fn into_error(self) -> Error {
         match self {
-            Self::Final(error) | Self::Exited(error) | Self::Otherwise(error) => error,
+            Self::Final(error) | Self::Exited(error) | Self::OtherKind(error) => error,
         }
     }
 }
@@ -69,164 +44,233 @@ impl From<Error> for Refusal {
     }
 }
 
-/// What the server is.
-enum Verdict {
-    Modern(Revision, Box<InitializeResult>),
-    /// It wants a handshake, perhaps at this revision; and what it answered.
-    Legacy(Option<Revision>, Option<Error>),
+/// Connects, and connects once more where the first attempt shows that the server is of another kind. `known` is what
+/// the server was, if nothing newer is remembered.
+pub(super) async fn connect_with(
+    config: Config,
+    transport: Box<dyn Transport>,
+    known: Option<ServerKind>,
+) -> Result<(Client, Driver), Error> {
+    let origin = transport.origin();
+    let remembered = origin.as_ref().and_then(|origin| config.server_kinds.get(origin));
+    // `None`: ask the server what it is.
+    let kind = match config.mode {
+        Mode::Auto => remembered.or(known),
+        Mode::Legacy => Some(ServerKind::Handshake(None)),
+        Mode::Stateless => Some(ServerKind::Stateless),
+    };
+    let (connection, mut driver) = unconnected(config.clone(), transport);
+    let (kind, error) = match (agree_beside(&connection, kind, &mut driver).await, kind) {
+        (Ok(found), _) => return Ok(connected(connection, driver, origin, found)),
+        // Some older servers quit when they are asked anything but `initialize` (ERA-17).
+        (Err(Refusal::Exited(error)), None) => (Some(ServerKind::Handshake(None)), error),
+        // It is not what it was, and may have made a mess of the connection.
+        (Err(Refusal::OtherKind(error)), Some(known)) if config.mode == Mode::Auto => {
+            if let Some(origin) = &origin {
+                config.server_kinds.forget(origin, known);
+            }
+            (None, error)
+        }
+        (Err(refusal), _) => return Err(refusal.into_error()),
+    };
+    let again = connection.transport.renew();
+    connection.inbox.session().close();
+    drop((connection, driver));
+    let Some(transport) = again else { return Err(error) };
+    let (connection, mut driver) = unconnected(config, transport?);
+    let found = agree_beside(&connection, kind, &mut driver).await.map_err(Refusal::into_error)?;
+    Ok(connected(connection, driver, origin, found))
 }
 
-impl Client {
-    /// One limit for all of it (INI-11).
-    pub(crate) async fn agree_in_time(&self, plan: Plan) -> Result<Known, Refusal> {
-        let Shared { inbox, transport, .. } = &**self.shared();
-        let agree = async { Ok(self.agree(plan).await) };
-        let agreed = within(inbox, inbox.timeouts().handshake, agree).await?;
-        // A server may have given a session already, and would keep it (SES-08). One that does not answer in
-        // time is asked nothing more.
-        if agreed.is_err() && transport.exchanges() && !inbox.session().is_ended() {
-            self.close().await;
-        }
-        agreed
-    }
+fn unconnected(config: Config, transport: Box<dyn Transport>) -> (Arc<Connection>, Driver) {
+    let connection = Arc::new(Connection::new(config, transport));
+    let driver = Driver::new(Arc::clone(&connection));
+    (connection, driver)
+}
 
-    async fn agree(&self, plan: Plan) -> Result<Known, Refusal> {
-        let offer = match plan {
-            Plan::As(Known::Legacy(offer)) => offer,
-            Plan::Ask | Plan::As(Known::Modern) => match self.discover(plan).await? {
-                Verdict::Modern(revision, server) => {
-                    self.settle(revision, *server).await;
-                    return Ok(Known::Modern);
-                }
-                Verdict::Legacy(_, error) if plan != Plan::Ask => {
+fn connected(
+    connection: Arc<Connection>,
+    driver: Driver,
+    origin: Option<String>,
+    found: ServerKind,
+) -> (Client, Driver) {
+    let config = connection.inbox.config();
+    // With a handshake alone nothing is found out of what the server prefers.
+    if let Some(origin) = origin.filter(|_| config.mode != Mode::Legacy) {
+        config.server_kinds.set(&origin, found, config.limits.server_kinds);
+    }
+    let Timeouts { silence, total, .. } = config.timeouts;
+    let options = CallOptions::default().silence(silence).total(total);
+    (Client::new(connection, options), driver)
+}
+
+/// The handshake or what is in its place, with the driver polled beside it. If the driver ends now, the handshake is
+/// woken with the cause.
+async fn agree_beside(
+    connection: &Arc<Connection>,
+    kind: Option<ServerKind>,
+    driver: &mut Driver,
+) -> Result<ServerKind, Refusal> {
+    RunUntil::new(driver, agree_in_time(connection, kind)).await
+}
+
+/// One limit for all of it (INI-11).
+async fn agree_in_time(
+    connection: &Arc<Connection>,
+    kind: Option<ServerKind>,
+) -> Result<ServerKind, Refusal> {
+    let Connection { inbox, transport, .. } = &**connection;
+    let agree = async { Ok(agree(connection, kind).await) };
+    let agreed = within(inbox, inbox.timeouts().handshake, agree).await?;
+    // A server may have given a session already, and would keep it (SES-08). One that does not answer in
+    // time is asked nothing more.
+    if agreed.is_err() && transport.is_request_response() && !inbox.session().is_ended() {
+        close(connection).await;
+    }
+    agreed
+}
+
+/// Ends the session and releases what it holds: see [`Client::close`].
+pub(super) async fn close(connection: &Arc<Connection>) {
+    let closing = connection.close();
+    connection.inbox.session().close();
+    if let Some(closing) = closing {
+        closing.await;
+    }
+}
+
+async fn agree(connection: &Connection, kind: Option<ServerKind>) -> Result<ServerKind, Refusal> {
+    let offer = match kind {
+        Some(ServerKind::Handshake(offer)) => offer,
+        None | Some(ServerKind::Stateless) => match discover(connection, kind).await? {
+            ServerKind::Stateless => return Ok(ServerKind::Stateless),
+            ServerKind::Handshake(offer) => offer,
+        },
+    };
+    let Err(error) = initialize(connection, offer.unwrap_or(Revision::LATEST)).await else {
+        return Ok(ServerKind::Handshake(offer));
+    };
+    match kind {
+        Some(_) if connection.inbox.is_handshaking() && is_refusal(&error) => Err(Refusal::OtherKind(error)),
+        // Slow to answer the probe, and of the new kind all the same (ERA-18).
+        None if error.rpc().is_some_and(|rpc| rpc.code() == UNSUPPORTED_VERSION) => {
+            match discover(connection, kind).await? {
+                ServerKind::Stateless => Ok(ServerKind::Stateless),
+                ServerKind::Handshake(_) => Err(error.into()),
+            }
+        }
+        _ => Err(error.into()),
+    }
+}
+
+async fn initialize(connection: &Connection, offer: Revision) -> Result<(), Error> {
+    let config = connection.inbox.config();
+    let patient = CallOptions::default();
+    let caller = Caller { connection, options: &patient };
+    let capabilities = config.handlers.capabilities();
+    let params = initialize_params(offer, capabilities, &config.name, &config.version);
+    let request = Request { method: INITIALIZE, params: Some(&params), meta: &[], routing: None };
+    let result = exchange_once(caller, request, None).await?;
+    let server: InitializeResult = decode(&result)?;
+    let Some(revision) = Revision::from_name(&server.protocol_version).filter(|it| !it.is_stateless()) else {
+        return Err(Error::protocol(Violation::Version(server.protocol_version)));
+    };
+    connection.inbox.handshake_done();
+    connection.transport.negotiated(revision);
+    notify(caller, INITIALIZED, None).await?;
+    settle(connection, revision, server).await;
+    Ok(())
+}
+
+async fn settle(connection: &Connection, revision: Revision, server: InitializeResult) {
+    let Connection { inbox, transport, .. } = connection;
+    inbox.handshake_done();
+    if revision.is_stateless() {
+        transport.negotiated(revision);
+        connection.stateless.get_or_init(|| Stateless::new(revision, inbox.config()));
+    }
+    transport.ready(inbox).await;
+    connection.server.get_or_init(|| server);
+    connection.revision.get_or_init(|| revision);
+}
+
+/// Asks the server what it is (ERA-02 to ERA-16). One without a handshake is settled with. Where one is expected and the
+/// server wants a handshake, that is an error.
+async fn discover(connection: &Connection, kind: Option<ServerKind>) -> Result<ServerKind, Refusal> {
+    let Connection { inbox, transport, .. } = connection;
+    let config = inbox.config();
+    // Where silence means a handshake, that must have some time left (ERA-16).
+    let shakes_hands = kind.is_none() && !transport.is_request_response();
+    let share = config.timeouts.handshake.filter(|_| shakes_hands).map(|all| all / 2);
+    let limit = config.timeouts.probe.into_iter().chain(share).min();
+    let patient = CallOptions::default().total(limit);
+    let caller = Caller { connection, options: &patient };
+    let mut revision = Revision::LATEST_STATELESS;
+    let mut again = false;
+    // Nothing else is written meanwhile, not even an answer to a ping (ERA-19).
+    inbox.set_mute(true);
+    loop {
+        let stateless = Stateless::new(revision, config);
+        let routing = transport.is_request_response().then(|| stateless.routing(None));
+        let request = Request { method: DISCOVER, params: None, meta: stateless.meta(), routing };
+        let result = exchange_once(caller, request, limit).await;
+        let answer = match &result {
+            Ok(result) => answer_of_result(result.get()),
+            Err(error) => match answer_of_failure(connection, error, revision) {
+                Some(answer) => answer,
+                None => return Err(refusal(connection, result.err())),
+            },
+        };
+        match answer {
+            ProbeAnswer::Stateless(revision) => {
+                let server = read_server(revision, &decode(&result?)?);
+                settle(connection, revision, server).await;
+                return Ok(ServerKind::Stateless);
+            }
+            ProbeAnswer::Again(named) if !again => {
+                (revision, again) = (named, true);
+            }
+            ProbeAnswer::Again(_) | ProbeAnswer::Refused => return Err(refusal(connection, result.err())),
+            ProbeAnswer::NoCommonRevision(versions) => {
+                return Err(Error::protocol(Violation::Version(versions.join(", "))).into());
+            }
+            ProbeAnswer::Handshake(offer) => {
+                inbox.set_mute(false);
+                if kind.is_some() {
                     let violation = || Error::protocol(Violation::Version("a handshake".to_owned()));
-                    return Err(Refusal::Otherwise(error.unwrap_or_else(violation)));
+                    return Err(Refusal::OtherKind(result.err().unwrap_or_else(violation)));
                 }
-                Verdict::Legacy(offer, _) => offer,
-            },
-        };
-        let Err(error) = self.initialize(offer.unwrap_or(Revision::LATEST)).await else {
-            return Ok(Known::Legacy(offer));
-        };
-        match plan {
-            Plan::As(_) if self.shared().inbox.is_handshaking() && is_refusal(&error) => {
-                Err(Refusal::Otherwise(error))
-            }
-            // Slow to answer the probe, and of the new kind all the same (ERA-18).
-            Plan::Ask if error.rpc().is_some_and(|rpc| rpc.code() == UNSUPPORTED_VERSION) => {
-                match self.discover(plan).await? {
-                    Verdict::Modern(revision, server) => {
-                        self.settle(revision, *server).await;
-                        Ok(Known::Modern)
-                    }
-                    Verdict::Legacy(..) => Err(error.into()),
-                }
-            }
-            _ => Err(error.into()),
-        }
-    }
-
-    async fn initialize(&self, offer: Revision) -> Result<(), Error> {
-        let shared = self.shared();
-        let config = shared.inbox.config();
-        let patient = self.with_only(CallOptions::default());
-        let capabilities = config.handlers.capabilities();
-        let params = initialize_params(offer, capabilities, &config.name, &config.version);
-        let result = patient.once(INITIALIZE, Some(&params), &[], None, None).await?;
-        let server: InitializeResult = decode(&result)?;
-        let Some(revision) = Revision::from_name(&server.protocol_version).filter(|it| !it.is_modern())
-        else {
-            return Err(Error::protocol(Violation::Version(server.protocol_version)));
-        };
-        shared.inbox.handshake_done();
-        shared.transport.negotiated(revision);
-        patient.tell(INITIALIZED, None).await?;
-        self.settle(revision, server).await;
-        Ok(())
-    }
-
-    async fn settle(&self, revision: Revision, server: InitializeResult) {
-        let shared = self.shared();
-        shared.inbox.handshake_done();
-        if revision.is_modern() {
-            shared.transport.negotiated(revision);
-            let modern = Modern::new(revision, shared.inbox.config());
-            shared.modern.get_or_init(|| modern);
-        }
-        shared.transport.ready(&shared.inbox).await;
-        shared.server.get_or_init(|| server);
-        shared.revision.get_or_init(|| revision);
-    }
-
-    /// ERA-02 to ERA-16.
-    async fn discover(&self, plan: Plan) -> Result<Verdict, Refusal> {
-        let shared = self.shared();
-        let config = shared.inbox.config();
-        // Where silence means a handshake, that must have some time left (ERA-16).
-        let shakes_hands = plan == Plan::Ask && !shared.transport.exchanges();
-        let share = config.timeouts.handshake.filter(|_| shakes_hands).map(|all| all / 2);
-        let limit = config.timeouts.probe.into_iter().chain(share).min();
-        let patient = self.with_only(CallOptions::default().total(limit));
-        let mut revision = Revision::MODERN;
-        let mut again = false;
-        // Nothing else is written meanwhile, not even an answer to a ping (ERA-19).
-        shared.inbox.set_mute(true);
-        loop {
-            let modern = Modern::new(revision, config);
-            let routing = shared.transport.exchanges().then(|| modern.routing(None));
-            let result = patient.once(DISCOVER, None, modern.meta(), routing, limit).await;
-            let era = match &result {
-                Ok(result) => era_of_result(result.get()),
-                Err(error) => match self.era_of_failure(error, revision) {
-                    Some(era) => era,
-                    None => return Err(self.refusal(result.err())),
-                },
-            };
-            match era {
-                Era::Modern(revision) => {
-                    let server = read_server(revision, &decode(&result?)?);
-                    return Ok(Verdict::Modern(revision, Box::new(server)));
-                }
-                Era::Again(named) if !again => {
-                    (revision, again) = (named, true);
-                }
-                Era::Again(_) | Era::Refused => return Err(self.refusal(result.err())),
-                Era::Foreign(versions) => {
-                    return Err(Error::protocol(Violation::Version(versions.join(", "))).into());
-                }
-                Era::Legacy(offer) => {
-                    shared.inbox.set_mute(false);
-                    return Ok(Verdict::Legacy(offer, result.err()));
-                }
+                return Ok(ServerKind::Handshake(offer));
             }
         }
     }
+}
 
-    /// What a failed probe says; `None`: nothing, it is a failure like any other (ERA-13).
-    fn era_of_failure(&self, error: &Error, sent: Revision) -> Option<Era> {
-        let exchanges = self.shared().transport.exchanges();
-        match error.kind() {
-            ErrorKind::Rpc(rpc) => Some(era_of_error(rpc, sent)),
-            ErrorKind::Http(http) => match (http.status(), http.rpc()) {
-                (401 | 403, _) => None,
-                (_, Some(rpc)) if rpc.code() == -32601 => Some(Era::Legacy(None)),
-                (status, _) if is_other_matter(status) => None,
-                (400..=499, Some(rpc)) => Some(era_of_error(rpc, sent)),
-                (400..=499, None) => Some(Era::Legacy(None)),
-                _ => None,
-            },
-            // Over a pipe, silence and nonsense are how some older servers take an unknown request.
-            ErrorKind::Timeout(_) | ErrorKind::Protocol(_) if !exchanges => Some(Era::Legacy(None)),
+/// What a failed probe says; `None`: nothing, it is a failure like any other (ERA-13).
+fn answer_of_failure(connection: &Connection, error: &Error, sent: Revision) -> Option<ProbeAnswer> {
+    match error.kind() {
+        ErrorKind::Rpc(rpc) => Some(answer_of_error(rpc, sent)),
+        ErrorKind::Http(http) => match (http.status(), http.rpc()) {
+            (401 | 403, _) => None,
+            (_, Some(rpc)) if rpc.code() == -32601 => Some(ProbeAnswer::Handshake(None)),
+            (status, _) if is_other_matter(status) => None,
+            (400..=499, Some(rpc)) => Some(answer_of_error(rpc, sent)),
+            (400..=499, None) => Some(ProbeAnswer::Handshake(None)),
             _ => None,
+        },
+        // Over a pipe, silence and nonsense are how some older servers take an unknown request.
+        ErrorKind::Timeout(_) | ErrorKind::Protocol(_) if !connection.transport.is_request_response() => {
+            Some(ProbeAnswer::Handshake(None))
         }
+        _ => None,
     }
+}
 
-    fn refusal(&self, error: Option<Error>) -> Refusal {
-        let error = error.unwrap_or_else(|| Error::protocol(Violation::Result));
-        match error.is_session_ended() && !self.shared().transport.exchanges() {
-            true => Refusal::Exited(error),
-            false => Refusal::Final(error),
-        }
+fn refusal(connection: &Connection, error: Option<Error>) -> Refusal {
+    let error = error.unwrap_or_else(|| Error::protocol(Violation::Result));
+    match error.is_session_ended() && !connection.transport.is_request_response() {
+        true => Refusal::Exited(error),
+        false => Refusal::Final(error),
     }
 }
 

@@ -4,13 +4,13 @@
 //! that gets a new session. Concurrent callers share one attempt, and each of them carries it on: whoever
 //! began may be dropped, or kept and not polled.
 
+use super::Client;
 use super::builder::Builder;
-use super::client::Client;
 use super::driver::{Driver, RunUntil};
-use super::error::Error;
-use super::joint::{Joint, Part};
-use super::transport::Transport;
-use super::watched::Watched;
+use crate::error::Error;
+use crate::sync::shared_future::{SharedFuture, Waiter};
+use crate::sync::wait_cell::WaitCell;
+use crate::transport::Transport;
 use shared_fate::Cause;
 use std::fmt;
 use std::pin::Pin;
@@ -57,15 +57,15 @@ impl Drop for Handle {
 }
 
 struct Shared {
-    /// Watched by the driver.
-    state: Watched<State>,
+    /// WaitCell by the driver.
+    state: WaitCell<State>,
 }
 
 struct State {
     /// `None` when there is no handle any more.
     client: Option<Client>,
     /// The attempt to replace it that is under way, if it is.
-    attempt: Option<Joint<Attempted>>,
+    attempt: Option<SharedFuture<Attempted>>,
     /// The new session's driver, until [`ReconnectingDriver`] takes it.
     driver: Option<Driver>,
     gone: bool,
@@ -87,7 +87,7 @@ impl Reconnecting {
     ) -> Result<(Self, ReconnectingDriver), Error> {
         let (client, driver) = builder.connect(transport).await?;
         let state = State { client: Some(client), attempt: None, driver: None, gone: false };
-        let shared = Arc::new(Shared { state: Watched::new(state) });
+        let shared = Arc::new(Shared { state: WaitCell::new(state) });
         let handle = Arc::new(Handle { shared: Arc::clone(&shared) });
         Ok((Self { handle }, ReconnectingDriver { shared, driver: Some(driver) }))
     }
@@ -113,11 +113,11 @@ impl Reconnecting {
                 if !failed || state.gone {
                     return (client, None, None);
                 }
-                match state.attempt.as_ref().and_then(Joint::part) {
-                    Some(part) => (client, Some(part), None),
+                match state.attempt.as_ref().and_then(SharedFuture::waiter) {
+                    Some(waiter) => (client, Some(waiter), None),
                     None => {
-                        let (joint, part) = shared.attempt(client.clone());
-                        (client, Some(part), state.attempt.replace(joint))
+                        let (attempt, waiter) = shared.attempt(client.clone());
+                        (client, Some(waiter), state.attempt.replace(attempt))
                     }
                 }
             });
@@ -133,9 +133,9 @@ impl Reconnecting {
 
 impl Shared {
     /// To replace the client. It keeps this, and so the handles' part, only while somebody waits for it.
-    fn attempt(self: &Arc<Self>, old: Client) -> (Joint<Attempted>, Part<Attempted>) {
+    fn attempt(self: &Arc<Self>, old: Client) -> (SharedFuture<Attempted>, Waiter<Attempted>) {
         let shared = Arc::clone(self);
-        Joint::start(async move {
+        SharedFuture::start(async move {
             let attempted = match old.reconnect().await {
                 Ok((client, driver)) => {
                     shared.replace(client.clone(), driver);
@@ -144,8 +144,8 @@ impl Shared {
                 Err(error) => Err(Cause::Failed(Arc::new(error))),
             };
             // The next one to come looks anew.
-            let joint = shared.state.with(|state| state.attempt.take());
-            drop(joint);
+            let attempt = shared.state.with(|state| state.attempt.take());
+            drop(attempt);
             attempted
         })
     }
@@ -177,7 +177,7 @@ pub struct ReconnectingDriver {
 
 impl ReconnectingDriver {
     /// Runs this driver until `app` is done, in one task, and resolves to `app`'s output; as
-    /// [`Driver::run_until`](super::Driver::run_until).
+    /// [`Driver::run_until`](crate::Driver::run_until).
     pub fn run_until<A: Future>(self, app: A) -> RunUntil<Self, A> {
         RunUntil::new(self, app)
     }

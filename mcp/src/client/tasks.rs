@@ -1,13 +1,15 @@
 //! Tasks of revision 2025-11-25: requests that the server works on on its own time (TSK-01 to TSK-09).
 
-use super::{ByUri, Client, NOT_AN_OBJECT, Named, Paged, paged, params_of};
-use crate::call::within;
+use super::Client;
+use super::methods::{ByUri, NOT_AN_OBJECT, Named, Paged, paged};
+use crate::call::follow_task::{Abandoned, Inquiry, Step, by_id, follow};
+use crate::call::options::CallOptions;
+use crate::call::params_of;
 use crate::error::{Delivery, Error, InvalidInput, Violation};
 use crate::inbox::Inbox;
-use crate::modern::Budget;
-use crate::options::CallOptions;
-use crate::protocol::object::Object;
-use crate::task::{Abandoned, by_id, interval};
+use crate::inbox::deadline::{Budget, within};
+use crate::protocol::json::object::Object;
+use crate::runtime::timer::BoxFuture;
 use crate::types::{CallToolResult, CreateTaskResult, Json, ListTasksResult, Task, TaskStatus, decode};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -58,15 +60,16 @@ impl Client {
         arguments: impl Serialize,
         ttl: Option<Duration>,
     ) -> Result<CallToolResult, Error> {
-        if self.revision().is_modern() {
+        if self.revision().is_stateless() {
             return self.call_tool(name, arguments).await;
         }
-        let budget = Budget::new(&self.shared().inbox, self.options().total_limit());
+        let budget = Budget::new(&self.connection().inbox, self.options().total_limit());
         let task = self.call_tool_as_task(name, arguments, ttl).await?;
         let params = by_id(&task.id);
-        let mut abandoned = Abandoned::new(self.shared(), &params);
-        let result = self.in_time(budget.left(), self.finish(&task.id, &mut abandoned)).await;
-        let result = result.unwrap_or_else(|_| Err(self.out_of_time(Delivery::Answered)));
+        let abandoned = Abandoned::new(self.connection(), &params);
+        let mut inquiry = Outcome { client: self, id: &task.id, interval: None, abandoned };
+        let result = self.in_time(budget.left(), follow(self.caller(), budget, &mut inquiry)).await;
+        let result = result.unwrap_or_else(|_| Err(self.caller().out_of_time(Delivery::Answered)));
         decode(result.map_err(Error::of_answered)?.as_raw())
     }
 
@@ -105,7 +108,7 @@ impl Client {
         params: impl Serialize,
         ttl: Option<Duration>,
     ) -> Result<Task, Error> {
-        if self.revision().is_modern() || !offers(self.server().capabilities.as_ref(), method) {
+        if self.revision().is_stateless() || !offers(self.server().capabilities.as_ref(), method) {
             return Err(Error::invalid(InvalidInput::Method("the server does not make a task of it")));
         }
         let params = params_of(&params, NOT_AN_OBJECT)?;
@@ -113,7 +116,7 @@ impl Client {
         let mut params = Object::read(params).unwrap_or_default();
         let ttl = ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
         params.set("task", Cow::Owned(to_raw_value(&Augmentation { ttl }).expect("a number")));
-        let token = Token { inbox: &self.shared().inbox, token: Arc::default() };
+        let token = Token { inbox: &self.connection().inbox, token: Arc::default() };
         let task_token = Some(Arc::clone(&token.token));
         let client = self.with_only(CallOptions { task_token, ..self.options().clone() });
         let created = client.call(method, Some(&params.write())).await?;
@@ -124,7 +127,7 @@ impl Client {
 
     /// How far a task is.
     pub async fn get_task(&self, id: &str) -> Result<Task, Error> {
-        self.noted(self.ask("tasks/get", &by_id(id)).await?)
+        self.noted(self.request_as("tasks/get", &by_id(id)).await?)
     }
 
     /// A task's result, which has the form of the original request's. The server answers when the task
@@ -132,7 +135,7 @@ impl Client {
     pub async fn task_result(&self, id: &str) -> Result<Json, Error> {
         let result = self.request("tasks/result", by_id(id)).await;
         if is_answer(&result) {
-            self.shared().inbox.reporters().task_ended(id);
+            self.connection().inbox.reporters().task_ended(id);
         }
         result
     }
@@ -140,20 +143,20 @@ impl Client {
     /// All tasks, over all pages.
     pub async fn list_tasks(&self) -> Result<Vec<Task>, Error> {
         let tasks = self.all::<ListTasksResult>("tasks/list").await?;
-        tasks.iter().for_each(|task| self.shared().inbox.note_task(task));
+        tasks.iter().for_each(|task| self.connection().inbox.note_task(task));
         Ok(tasks)
     }
 
     /// One page of tasks; `None` for the first.
     pub async fn list_tasks_page(&self, cursor: Option<&str>) -> Result<ListTasksResult, Error> {
         let page: ListTasksResult = self.page("tasks/list", cursor).await?;
-        page.tasks.iter().for_each(|task| self.shared().inbox.note_task(task));
+        page.tasks.iter().for_each(|task| self.connection().inbox.note_task(task));
         Ok(page)
     }
 
-    /// Asks the server to give a task up (CAN-05).
+    /// Asks the server to give a task up.
     pub async fn cancel_task(&self, id: &str) -> Result<Task, Error> {
-        self.noted(self.ask("tasks/cancel", &by_id(id)).await?)
+        self.noted(self.request_as("tasks/cancel", &by_id(id)).await?)
     }
 
     /// Asks after a task, as often as the server wishes, until it has ended or needs input. Then ask for
@@ -161,68 +164,16 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// After `limit` the last answer is returned, whatever its status; if there was none, it is a timeout
-    /// (TSK-09). When asking failed more often in a row than
+    /// After `limit` the last answer is returned, whatever its status; if there was none, it is a timeout.
+    /// When asking failed more often in a row than
     /// [`Limits::task_failures`](crate::Limits::task_failures) says, in ways that may pass.
     pub async fn wait_task(&self, id: &str, limit: Duration) -> Result<Task, Error> {
-        let mut last = None;
-        match self.in_time(Some(limit), self.settled(id, &mut last)).await {
+        let mut inquiry = Settled { client: self, id, last: None };
+        let forever = Budget::new(&self.connection().inbox, None);
+        match self.in_time(Some(limit), follow(self.caller(), forever, &mut inquiry)).await {
             Ok(result) => result,
-            Err(timeout) => last.ok_or(timeout),
+            Err(timeout) => inquiry.last.ok_or(timeout),
         }
-    }
-
-    /// Waits until a task has ended or needs input. `last` is its last state before that.
-    async fn settled(&self, id: &str, last: &mut Option<Task>) -> Result<Task, Error> {
-        let (mut failures, limit) = (0, self.limits().task_failures);
-        loop {
-            match self.get_task(id).await {
-                Ok(task) if task.status.is_terminal() || task.status == TaskStatus::InputRequired => {
-                    return Ok(task);
-                }
-                Ok(task) => {
-                    failures = 0;
-                    *last = Some(task);
-                }
-                Err(error) if error.is_retryable() && failures < limit => failures += 1,
-                Err(error) => return Err(error),
-            }
-            self.pause_for(last.as_ref()).await?;
-        }
-    }
-
-    /// Waits for a task's result, whatever it takes.
-    async fn finish(&self, id: &str, abandoned: &mut Abandoned<'_>) -> Result<Json, Error> {
-        let (mut failures, limit) = (0, self.limits().task_failures);
-        loop {
-            let mut last = None;
-            let task = self.settled(id, &mut last).await?;
-            if last.is_some() {
-                failures = 0;
-            }
-            if task.status.is_terminal() {
-                abandoned.disarm();
-            }
-            if task.status == TaskStatus::Cancelled {
-                return Err(Error::protocol(Violation::TaskCancelled));
-            }
-            match self.task_result(id).await {
-                // Also where the server needs more time than silence may last.
-                Err(error) if error.is_retryable() && failures < limit => failures += 1,
-                result => {
-                    if is_answer(&result) {
-                        abandoned.disarm();
-                    }
-                    return result;
-                }
-            }
-            self.pause_for(Some(&task)).await?;
-        }
-    }
-
-    async fn pause_for(&self, task: Option<&Task>) -> Result<(), Error> {
-        let wished = task.and_then(|task| task.poll_interval).map(Duration::from_millis);
-        self.pause(interval(wished)).await
     }
 
     /// The outer error is that the time is over.
@@ -231,13 +182,84 @@ impl Client {
         limit: Option<Duration>,
         future: impl Future<Output = Result<T, Error>>,
     ) -> Result<Result<T, Error>, Error> {
-        within(&self.shared().inbox, limit, async { Ok(future.await) }).await
+        within(&self.connection().inbox, limit, async { Ok(future.await) }).await
     }
 
     fn noted(&self, task: Task) -> Result<Task, Error> {
-        self.shared().inbox.note_task(&task);
+        self.connection().inbox.note_task(&task);
         Ok(task)
     }
+}
+
+/// Whether a task has ended, or needs input.
+struct Settled<'a> {
+    client: &'a Client,
+    id: &'a str,
+    /// How it stood before that.
+    last: Option<Task>,
+}
+
+impl Inquiry for Settled<'_> {
+    type Answer = Task;
+
+    fn ask(&mut self) -> BoxFuture<'_, Result<Step<Task>, Error>> {
+        Box::pin(async {
+            let task = self.client.get_task(self.id).await?;
+            if task.status.is_terminal() || task.status == TaskStatus::InputRequired {
+                return Ok(Step::Done(Ok(task)));
+            }
+            self.last = Some(task);
+            Ok(Step::Later)
+        })
+    }
+
+    fn interval(&self) -> Option<Duration> {
+        self.last.as_ref().and_then(interval_of)
+    }
+}
+
+/// A task's result, once it has ended. One that needs input gets it by being asked for its result.
+struct Outcome<'a> {
+    client: &'a Client,
+    id: &'a str,
+    interval: Option<Duration>,
+    abandoned: Abandoned<'a>,
+}
+
+impl Inquiry for Outcome<'_> {
+    type Answer = Json;
+
+    fn ask(&mut self) -> BoxFuture<'_, Result<Step<Json>, Error>> {
+        Box::pin(async {
+            let task = self.client.get_task(self.id).await?;
+            self.interval = interval_of(&task);
+            let ended = task.status.is_terminal();
+            if !ended && task.status != TaskStatus::InputRequired {
+                return Ok(Step::Later);
+            }
+            if ended {
+                self.abandoned.disarm();
+            }
+            if task.status == TaskStatus::Cancelled {
+                return Ok(Step::Done(Err(Error::protocol(Violation::TaskCancelled))));
+            }
+            let result = self.client.task_result(self.id).await;
+            if is_answer(&result) {
+                self.abandoned.disarm();
+                return Ok(Step::Done(result));
+            }
+            // Perhaps the server needs more time than silence may last.
+            result.map(|result| Step::Done(Ok(result)))
+        })
+    }
+
+    fn interval(&self) -> Option<Duration> {
+        self.interval
+    }
+}
+
+fn interval_of(task: &Task) -> Option<Duration> {
+    task.poll_interval.map(Duration::from_millis)
 }
 
 /// Whether `tasks/result` was answered. There is no answer before the task has ended, whatever it says.

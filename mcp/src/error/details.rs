@@ -1,8 +1,9 @@
 //! What there is to know of each kind of failure.
 
-use super::super::protocol::challenge::{Challenge, challenges};
-use super::super::protocol::message::RpcError;
 use super::{Error, Source};
+use crate::process::ExitStatus;
+use crate::protocol::message::RpcError;
+use crate::protocol::www_authenticate::{Challenge, challenges};
 use shared_fate::Cause;
 use std::error::Error as StdError;
 use std::fmt;
@@ -10,39 +11,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Input that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidInput {
     /// Not an absolute `http` or `https` URL.
+    #[error("the URL cannot be used: {0}")]
     Url(&'static str),
     /// A header name or value that HTTP does not allow, or a header that belongs to the transport.
+    #[error("the header cannot be used: {0}")]
     Header(&'static str),
     /// A method name, tool name or URI that cannot be sent.
+    #[error("the method cannot be used: {0}")]
     Method(&'static str),
     /// Arguments or parameters that are not a JSON object, or cannot be made JSON.
+    #[error("the parameters cannot be used: {0}")]
     Params(&'static str),
     /// An extension's key or settings.
+    #[error("the extension cannot be used: {0}")]
     Extension(&'static str),
-    /// A transport that cannot be had a second time.
+    /// A transport that cannot be reopened: it was made from streams that exist, or in memory.
+    #[error("this transport cannot be reopened (it was made from existing streams)")]
     Transport,
-}
-
-impl fmt::Display for InvalidInput {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Url(why) => write!(f, "the URL cannot be used: {why}"),
-            Self::Header(why) => write!(f, "the header cannot be used: {why}"),
-            Self::Method(why) => write!(f, "the method cannot be used: {why}"),
-            Self::Params(why) => write!(f, "the parameters cannot be used: {why}"),
-            Self::Extension(why) => write!(f, "the extension cannot be used: {why}"),
-            Self::Transport => f.write_str("the transport cannot be had a second time"),
-        }
-    }
 }
 
 /// A failure of the operating system, the network or TLS; the cause is the error's source.
 #[derive(Debug)]
 pub struct IoError {
+    pub(super) kind: Option<std::io::ErrorKind>,
     pub(super) stage: IoStage,
     pub(super) source: Arc<dyn StdError + Send + Sync>,
     /// The answer (401) for which a new token was to be got.
@@ -179,86 +174,78 @@ impl ProtocolError {
 }
 
 /// How a server broke the protocol.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Violation {
     /// A success status without a reply in it (202, 204, or an empty body).
+    #[error("the server sent HTTP status {status} and no reply")]
     NoReply {
         /// The HTTP status.
         status: u16,
     },
     /// A body that is neither JSON nor an event stream.
+    #[error("{}", content_type(.0.as_deref()))]
     ContentType(Option<String>),
     /// A body that is compressed, though that was declined; its encoding.
+    #[error("the reply is compressed, which was not asked for: {0:?}")]
     ContentEncoding(String),
     /// A reply that is not JSON-RPC; what is wrong with it.
+    #[error("the reply is malformed: {0}")]
     Malformed(&'static str),
     /// A reply with somebody else's id.
+    #[error("the reply's id does not match the request")]
     ForeignId,
     /// A request or a notification where a reply belongs.
+    #[error("expected a reply, got a request or notification")]
     NotAReply,
     /// The event stream ended before the reply.
+    #[error("the event stream ended before the reply")]
     StreamEnded,
     /// A result that does not have the method's form.
+    #[error("the result does not have the form that the method requires")]
     Result,
     /// A result of a kind that this client did not offer to take.
+    #[error("the result is of a kind that this client did not offer to take")]
     ResultType,
     /// The server has cancelled the task that it made of a call.
+    #[error("the server has cancelled the task")]
     TaskCancelled,
     /// A request for input that this client did not offer; its method.
+    #[error("the server asks for input that this client did not offer: {0:?}")]
     InputNotOffered(String),
     /// The server speaks none of our protocol revisions; its own choice.
+    #[error("the server speaks protocol revision {0:?}, which this client does not")]
     Version(String),
     /// A session id that HTTP does not allow.
+    #[error("the server's session id has characters that are not allowed")]
     SessionId,
     /// The `endpoint` event of HTTP+SSE names no place that may be used; why.
+    #[error("the server's endpoint is not used: {0}")]
     Endpoint(&'static str),
     /// A redirect that must not be followed; why.
+    #[error("the redirect was not followed: {0}")]
     Redirect(&'static str),
     /// Not HTTP.
+    #[error("the answer is not HTTP")]
     NotHttp,
     /// A page cursor that came before: the list would never end.
+    #[error("the server repeats a page cursor")]
     CursorLoop,
     /// More messages in a row that belong to nobody than [`Limits::stray`](crate::Limits::stray).
+    #[error("the server floods the client with messages that belong to nobody")]
     Flood,
 }
 
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoReply { status } => write!(f, "the server sent HTTP status {status} and no reply"),
-            Self::ContentType(Some(found)) => {
-                write!(f, "the reply is neither JSON nor an event stream but {found:?}")
-            }
-            Self::ContentType(None) => f.write_str("the reply has no content type"),
-            Self::ContentEncoding(found) => {
-                write!(f, "the reply is compressed, which was not asked for: {found:?}")
-            }
-            Self::Malformed(why) => write!(f, "the reply is malformed: {why}"),
-            Self::ForeignId => f.write_str("the reply has a foreign id"),
-            Self::NotAReply => f.write_str("the server sent no reply but a message of its own"),
-            Self::StreamEnded => f.write_str("the event stream ended before the reply"),
-            Self::Result => f.write_str("the result does not have the form that the method requires"),
-            Self::ResultType => f.write_str("the result is of a kind that this client did not offer to take"),
-            Self::TaskCancelled => f.write_str("the server has cancelled the task"),
-            Self::InputNotOffered(method) => {
-                write!(f, "the server asks for input that this client did not offer: {method:?}")
-            }
-            Self::Version(offered) => {
-                write!(f, "the server speaks protocol revision {offered:?}, which this client does not")
-            }
-            Self::SessionId => f.write_str("the server's session id has characters that are not allowed"),
-            Self::Endpoint(why) => write!(f, "the server's endpoint is not used: {why}"),
-            Self::Redirect(why) => write!(f, "the redirect was not followed: {why}"),
-            Self::NotHttp => f.write_str("the answer is not HTTP"),
-            Self::CursorLoop => f.write_str("the server repeats a page cursor"),
-            Self::Flood => f.write_str("the server floods the client with messages that belong to nobody"),
-        }
+fn content_type(found: Option<&str>) -> String {
+    match found {
+        Some(found) => format!("the reply is neither JSON nor an event stream but {found:?}"),
+        None => "the reply has no content type".to_owned(),
     }
 }
 
 /// No reply in time. The session and its other calls are unharmed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no {} {after:?}", if *.total { "reply within" } else { "reply or progress for" })]
 pub struct TimeoutError {
     pub(crate) after: Duration,
     pub(crate) total: bool,
@@ -276,17 +263,9 @@ impl TimeoutError {
     }
 }
 
-impl fmt::Display for TimeoutError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.total {
-            false => write!(f, "no news for {:?}", self.after),
-            true => write!(f, "no reply within {:?}", self.after),
-        }
-    }
-}
-
 /// A [`Limits`](crate::Limits) value was reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the limit for {what} is {limit}")]
 pub struct LimitError {
     pub(super) what: &'static str,
     pub(super) limit: usize,
@@ -301,12 +280,6 @@ impl LimitError {
     /// The limit.
     pub fn limit(&self) -> usize {
         self.limit
-    }
-}
-
-impl fmt::Display for LimitError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the limit for {} is {}", self.what, self.limit)
     }
 }
 
@@ -339,63 +312,6 @@ impl fmt::Display for ServerExited {
         match self.stderr.lines().rev().map(str::trim).find(|line| !line.is_empty()) {
             Some(line) => write!(f, "; its last words: {:?}", excerpt(line.as_bytes(), 300)),
             None => Ok(()),
-        }
-    }
-}
-
-/// How a process ended, as far as the system told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ExitStatus {
-    pub(crate) code: Option<i32>,
-    pub(crate) signal: Option<i32>,
-}
-
-impl ExitStatus {
-    /// It is gone, and somebody else was told how (the host program ignores SIGCHLD, or reaps every
-    /// child itself).
-    #[cfg(feature = "stdio")]
-    pub(crate) const UNKNOWN: Self = Self { code: None, signal: None };
-
-    /// The exit status, if the process exited by itself and its status is known.
-    pub fn code(&self) -> Option<i32> {
-        self.code
-    }
-
-    /// The signal that ended the process, if one did.
-    pub fn signal(&self) -> Option<i32> {
-        self.signal
-    }
-
-    /// Whether it is known to have exited by itself with status 0.
-    pub fn success(&self) -> bool {
-        self.code == Some(0)
-    }
-}
-
-impl fmt::Display for ExitStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The numbers that every unix agrees on.
-        let name = match self.signal {
-            Some(1) => "SIGHUP",
-            Some(2) => "SIGINT",
-            Some(3) => "SIGQUIT",
-            Some(4) => "SIGILL",
-            Some(6) => "SIGABRT",
-            Some(8) => "SIGFPE",
-            Some(9) => "SIGKILL",
-            Some(11) => "SIGSEGV",
-            Some(13) => "SIGPIPE",
-            Some(14) => "SIGALRM",
-            Some(15) => "SIGTERM",
-            _ => "",
-        };
-        match (self.code, self.signal) {
-            // The codes of windows for crashes, known by their hexadecimal form.
-            (Some(code), _) if code < 0 => write!(f, "exit status {code:#x}"),
-            (Some(code), _) => write!(f, "exit status {code}"),
-            (None, Some(signal)) if name.is_empty() => write!(f, "signal {signal}"),
-            (None, Some(signal)) => write!(f, "signal {signal} ({name})"),
-            (None, None) => f.write_str("an unknown exit status"),
         }
     }
 }

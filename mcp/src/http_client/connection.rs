@@ -19,7 +19,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::rt::ReadBufCursor;
 
 use super::failure::{Cause, Failure, Stage, Unsolicited, has_io_error};
-use super::net::Stream;
+use super::net::ByteStream;
 
 /// Which connections may stand in for one another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -71,7 +71,7 @@ impl Connection {
     /// No I/O happens before the first request.
     ///
     /// hyper's limits hold: a response head has at most 100 fields and about 400 KiB.
-    pub(super) async fn new(key: Key, stream: Box<dyn Stream>) -> hyper::Result<Self> {
+    pub(super) async fn new(key: Key, stream: Box<dyn ByteStream>) -> hyper::Result<Self> {
         let watch = Arc::<Watch>::default();
         let io = Io { stream, watch: watch.clone(), unwritten: None };
         let (requests, driver) = http1::Builder::new().handshake(io).await?;
@@ -173,10 +173,10 @@ fn why_unsent(error: hyper::Error) -> Cause {
 
 /// Shows a stream to hyper.
 struct Io {
-    stream: Box<dyn Stream>,
+    stream: Box<dyn ByteStream>,
     watch: Arc<Watch>,
     /// Why writing failed. A peer may refuse a request that it has not read, and reset the connection:
-    /// its answer is looked for first (ST-16), and only if there is none this is told.
+    /// its answer is looked for first, and only if there is none this is told.
     unwritten: Option<io::Error>,
 }
 

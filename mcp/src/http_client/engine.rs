@@ -15,7 +15,7 @@ use http_body_util::Full;
 use super::body::Body;
 use super::connection::{Connection, Key, Unanswered};
 use super::failure::{Failure, Stage};
-use super::net::{AsyncIo, ConnectError, Net, Stream};
+use super::net::{AsyncIo, ByteStream, ConnectError, Net};
 use super::pool::{Claim, Pool};
 use super::target::Target;
 #[cfg(feature = "tls")]
@@ -202,7 +202,7 @@ impl Engine {
 }
 
 impl Shared {
-    async fn dial(&self, key: &Key) -> Result<Box<dyn Stream>, Failure> {
+    async fn dial(&self, key: &Key) -> Result<Box<dyn ByteStream>, Failure> {
         #[cfg(feature = "tls")]
         if key.tls {
             let handshake = self.tls.prepare(&key.host).await?;
@@ -213,7 +213,7 @@ impl Shared {
         self.connect(key).await
     }
 
-    async fn connect(&self, key: &Key) -> Result<Box<dyn Stream>, Failure> {
+    async fn connect(&self, key: &Key) -> Result<Box<dyn ByteStream>, Failure> {
         self.net.connect(&key.host, key.port).await.map_err(|error| match error {
             ConnectError::Dns(error) => Failure::unsent(Stage::Dns, error),
             ConnectError::Connect(error) => Failure::unsent(Stage::Connect, error),

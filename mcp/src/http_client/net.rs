@@ -9,15 +9,8 @@ use std::task::Poll;
 use std::time::Duration;
 use std::{fmt, io, mem};
 
-use crate::{AsyncIoTimer, BoxFuture, Timer as _};
 use async_io::Async;
 use futures_io::{AsyncRead, AsyncWrite};
-
-#[cfg(feature = "tokio")]
-mod tokio;
-
-#[cfg(feature = "tokio")]
-pub use self::tokio::TokioNet;
 
 /// Opens sockets and waits: all that HTTP needs from a runtime.
 ///
@@ -43,12 +36,15 @@ pub trait Net: Send + Sync + 'static {
 }
 
 /// The future returned by [`Net::connect`].
-pub type Connecting<'a> = Pin<Box<dyn Future<Output = Result<Box<dyn Stream>, ConnectError>> + Send + 'a>>;
+pub type Connecting<'a> =
+    Pin<Box<dyn Future<Output = Result<Box<dyn ByteStream>, ConnectError>> + Send + 'a>>;
+
+type Sleeping = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A two-way byte stream, such as a socket.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin + ?Sized> Stream for T {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + ?Sized> ByteStream for T {}
 
 /// No connection could be opened.
 #[derive(Debug)]
@@ -96,17 +92,24 @@ impl Net for AsyncIo {
             let socket = socket.await.map_err(ConnectError::Connect)?;
             // Only a wish: a socket that cannot take it any more says why at the first read or write.
             let _ = socket.get_ref().set_nodelay(true);
-            Ok(Box::new(socket) as Box<dyn Stream>)
+            Ok(Box::new(socket) as Box<dyn ByteStream>)
         })
     }
 
-    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        AsyncIoTimer.sleep(duration)
+    fn sleep(&self, duration: Duration) -> Sleeping {
+        let timer = async_io::Timer::after(duration);
+        Box::pin(async move {
+            timer.await;
+        })
     }
 }
 
 /// The addresses of a host, never none. `lookup` is asked for names only.
-async fn resolve<F, I>(host: &str, port: u16, lookup: impl FnOnce(String) -> F) -> io::Result<Vec<SocketAddr>>
+pub(crate) async fn resolve<F, I>(
+    host: &str,
+    port: u16,
+    lookup: impl FnOnce(String) -> F,
+) -> io::Result<Vec<SocketAddr>>
 where
     F: Future<Output = io::Result<I>>,
     I: Iterator<Item = SocketAddr>,
@@ -140,23 +143,23 @@ pub(super) fn alternate_families(addresses: impl Iterator<Item = SocketAddr>) ->
 }
 
 /// How long an address has to itself before the next one is tried beside it (RFC 8305, section 8).
-const HEAD_START: Duration = Duration::from_millis(250);
+pub(crate) const HEAD_START: Duration = Duration::from_millis(250);
 
 /// One attempt to connect.
-pub(super) type Attempt<T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send>>;
+pub(crate) type Attempt<T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send>>;
 
 /// Connects to the first address that answers. The next attempt starts when all before it have failed
 /// or the last of them has had its head start, by `sleep`; when one wins, the others are dropped. If all
 /// fail, the error is that of the last to fail.
-pub(super) async fn race<T>(
+pub(crate) async fn race<T>(
     addresses: Vec<SocketAddr>,
     head_start: Duration,
-    sleep: impl Fn(Duration) -> BoxFuture<'static, ()>,
+    sleep: impl Fn(Duration) -> Sleeping,
     attempt: impl Fn(SocketAddr) -> Attempt<T>,
 ) -> io::Result<T> {
     let mut waiting = addresses.into_iter();
     let mut running: Vec<Attempt<T>> = Vec::new();
-    let mut timer: Option<BoxFuture<'static, ()>> = None;
+    let mut timer: Option<Sleeping> = None;
     let mut last_error = None;
     poll_fn(|cx| {
         loop {

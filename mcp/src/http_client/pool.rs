@@ -14,12 +14,12 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Key};
-use crate::sync::contain;
 
 pub(super) struct Pool {
     state: Mutex<State>,
@@ -117,8 +117,7 @@ impl Pool {
         drop(state);
         drop((expired, surplus));
         if let Some(waiting) = waiting {
-            // One whose waker panics harms nobody else.
-            contain(|| waiting.waker.wake());
+            wake(waiting.waker);
         }
     }
 
@@ -158,12 +157,20 @@ impl Pool {
     fn wake_first(&self) {
         let first = self.lock().waiting.pop_front();
         if let Some(first) = first {
-            contain(|| first.waker.wake());
+            wake(first.waker);
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One whose waker panics harms no other; the panic hook has reported it.
+fn wake(waker: Waker) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+        // Dropping what the panic carries may panic once more.
+        catch_unwind(AssertUnwindSafe(|| drop(payload))).unwrap_or_else(mem::forget);
     }
 }
 

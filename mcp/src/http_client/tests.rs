@@ -13,6 +13,5 @@ mod opening;
 mod reuse;
 #[cfg(feature = "tls")]
 mod tls;
-mod tokens;
 #[cfg(feature = "tokio")]
 mod tokio;

@@ -12,7 +12,7 @@ use rustls_platform_verifier::Verifier;
 
 use self::stream::TlsStream;
 use super::failure::{Failure, Stage};
-use super::net::Stream;
+use super::net::ByteStream;
 
 /// Whom to trust.
 #[derive(Clone, Debug, Default)]
@@ -69,7 +69,7 @@ pub(super) struct Handshake {
 }
 
 impl Handshake {
-    pub(super) async fn perform(self, socket: Box<dyn Stream>) -> io::Result<Box<dyn Stream>> {
+    pub(super) async fn perform(self, socket: Box<dyn ByteStream>) -> io::Result<Box<dyn ByteStream>> {
         Ok(Box::new(TlsStream::connect(self.client, self.name, socket).await?))
     }
 }

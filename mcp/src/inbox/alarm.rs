@@ -1,4 +1,4 @@
-//! Clocks: the [`Timer`] seam, and one shared alarm for the deadlines of all calls.
+//! [`Alarm`]: one timer for the deadlines of all calls.
 //!
 //! A timer per call would cost more than the call (the default one wakes its thread for each). Nearly
 //! all deadlines are equally far away, so one armed timer does for all:
@@ -21,55 +21,13 @@
 //! Waking everybody each time would cost the square of the number of calls where their deadlines come one
 //! after the other.
 
+use crate::runtime::timer::{BoxFuture, NEVER, Timer, millis};
 use crate::sync::Mutex;
 use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
-
-/// A boxed future, as the traits of this module use it.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// Where a client's deadlines come from.
-///
-/// The default, [`AsyncIoTimer`], works on every executor and on none. `TokioTimer` (feature `tokio`)
-/// is for tokio's own timers. Implement this for those of another runtime, or for a clock that a test
-/// controls.
-pub trait Timer: Send + Sync + 'static {
-    /// Resolves after `duration`, whoever polls it.
-    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
-
-    /// The time now. Monotonic (LIV-30).
-    fn now(&self) -> Instant {
-        Instant::now()
-    }
-
-    /// Where a timer made now belongs: calls that are polled in other scopes do not rely on it.
-    ///
-    /// A timer that goes off only while the runtime that it was made in runs needs a number for each
-    /// such runtime. Timers that go off everywhere share the scope 0.
-    fn scope(&self) -> u64 {
-        0
-    }
-}
-
-/// Timers of the `async-io` crate: its one thread serves every executor.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct AsyncIoTimer;
-
-impl Timer for AsyncIoTimer {
-    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        let timer = async_io::Timer::after(duration);
-        Box::pin(async move {
-            timer.await;
-        })
-    }
-}
-
-/// No timer is armed.
-const NEVER: u64 = u64::MAX;
 
 /// How late a call may be woken at most if the one before it sees to nothing, in milliseconds.
 pub(crate) const GRACE: u64 = 250;
@@ -224,9 +182,4 @@ impl fmt::Debug for Alarm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Alarm").field("armed", &self.first.armed).finish_non_exhaustive()
     }
-}
-
-/// Whole milliseconds, saturating below [`NEVER`].
-pub(crate) fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(NEVER).min(NEVER - 1)
 }

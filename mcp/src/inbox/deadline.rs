@@ -1,8 +1,12 @@
-//! [`Deadline`]: when a call gives up, and how it comes to be polled then.
+//! Time limits: [`Deadline`], when a call gives up, and how it comes to be polled then; [`Budget`], what is left for
+//! a call of several steps; [`within`], for everything else.
 
 use super::Inbox;
+use crate::error::{Delivery, Error, ErrorKind, TimeoutError};
+use crate::runtime::timer::millis;
 use crate::sync::contain;
-use crate::timer::millis;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::task::{Poll, Wake, Waker};
@@ -20,7 +24,7 @@ impl Inbox {
         if deadline.seen != rung {
             let now = self.alarm.now();
             if let Some(silence) = deadline.silence {
-                let news = self.exchange.lock().news(id).unwrap_or(0).max(self.last_asked(now));
+                let news = self.pending.lock().news(id).unwrap_or(0).max(self.last_asked(now));
                 deadline.silent_at = deadline.silent_at.max(news.saturating_add(millis(silence)));
             }
             if now >= deadline.at() {
@@ -37,10 +41,10 @@ impl Inbox {
 
     /// After the alarm: a call that goes on sees to those that were not woken, if nobody else has.
     fn go_on(&self, id: u64, due: u64) {
-        let mut exchange = self.exchange.lock();
-        exchange.put_off(id, due);
-        let others = if self.alarm.is_armed() { None } else { exchange.earliest() };
-        drop(exchange);
+        let mut pending = self.pending.lock();
+        pending.put_off(id, due);
+        let others = if self.alarm.is_armed() { None } else { pending.earliest() };
+        drop(pending);
         let first = others.map_or(due, |others| others.min(due));
         if first != u64::MAX {
             self.alarm.arm(first, || self.ring(false));
@@ -107,10 +111,60 @@ impl Wake for Ring {
                     (u64::MAX, u64::MAX)
                 }
             };
-            let wakers = inbox.exchange.lock().take_due(until, covered);
+            let wakers = inbox.pending.lock().take_due(until, covered);
             for waker in wakers {
                 contain(|| waker.wake());
             }
         }
     }
+}
+
+/// How long a call may go on, over everything that it takes.
+#[derive(Clone, Copy)]
+pub(crate) struct Budget<'a> {
+    inbox: &'a Inbox,
+    end: Option<u64>,
+}
+
+impl<'a> Budget<'a> {
+    pub(crate) fn new(inbox: &'a Inbox, total: Option<Duration>) -> Self {
+        Self { inbox, end: total.map(|total| inbox.clock().saturating_add(millis(total))) }
+    }
+
+    /// `None`: for ever.
+    pub(crate) fn left(self) -> Option<Duration> {
+        self.end.map(|end| Duration::from_millis(end.saturating_sub(self.inbox.clock())))
+    }
+
+    pub(crate) fn is_spent(self) -> bool {
+        self.left().is_some_and(|left| left.is_zero())
+    }
+}
+
+/// `future`, or an error when `limit` is over. The timer is made only if it is needed.
+pub(crate) async fn within<T>(
+    inbox: &Inbox,
+    limit: Option<Duration>,
+    future: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    within_either(inbox, limit.map(|after| TimeoutError { after, total: true }), future).await
+}
+
+/// [`within`], where the error says which limit it was.
+pub(crate) async fn within_either<T>(
+    inbox: &Inbox,
+    limit: Option<TimeoutError>,
+    future: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let mut future = pin!(future);
+    let mut timer = None;
+    poll_fn(|cx| {
+        if let Poll::Ready(result) = future.as_mut().poll(cx) {
+            return Poll::Ready(result);
+        }
+        let Some(limit) = limit else { return Poll::Pending };
+        let timer = timer.get_or_insert_with(|| inbox.sleep(limit.after));
+        timer.as_mut().poll(cx).map(|()| Err(Error::new(ErrorKind::Timeout(limit), Delivery::MaybeSent)))
+    })
+    .await
 }

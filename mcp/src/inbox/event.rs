@@ -1,11 +1,11 @@
 //! [`Event`]: what is no call's business.
 
-use super::error::Error;
-use super::types::{Json, Task};
+use crate::error::Error;
+use crate::types::{Json, Task};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-/// Something that is no call's business. See [`Builder::on_event`](super::Builder::on_event).
+/// Something that is no call's business. See [`Builder::on_event`](crate::Builder::on_event).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
@@ -26,11 +26,11 @@ pub enum Event<'a> {
     Task(&'a Task),
     /// The user is done with the page that a server asked to be visited.
     ElicitationComplete {
-        /// What the server called it: [`ElicitUrl::id`](super::ElicitUrl::id).
+        /// What the server called it: [`ElicitUrl::id`](crate::ElicitUrl::id).
         id: &'a str,
     },
     /// Any other notification. This crate knows no use for it, so too many in a row, and of nothing else, end
-    /// the session ([`Limits::stray`](super::Limits::stray)).
+    /// the session ([`Limits::stray`](crate::Limits::stray)).
     Notification {
         /// Its method.
         method: &'a str,
@@ -66,7 +66,7 @@ pub struct LogMessage {
     pub logger: Option<String>,
     /// What it says: often a string, possibly any JSON.
     pub data: Json,
-    /// The task that it is about, by its id (TSK-04).
+    /// The task that it is about, by its id.
     #[serde(rename = "_meta", default, deserialize_with = "related_task")]
     pub task: Option<String>,
 }
@@ -76,7 +76,7 @@ pub struct LogMessage {
 #[non_exhaustive]
 pub struct Progress {
     /// Should grow from one report to the next. One that does not is passed on, too: its message may be
-    /// news (PRG-02).
+    /// news.
     pub progress: f64,
     /// What `progress` will be at the end, if that is known.
     pub total: Option<f64>,

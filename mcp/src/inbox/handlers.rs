@@ -4,16 +4,16 @@
 //! slow handler delays no reply, no ping and no other handler. A handler whose request the server
 //! cancels is dropped without an answer; so are all of them when the session ends.
 
-use super::error::{Error, InvalidInput};
-use super::event::related_task;
-use super::protocol::elicitation::with_defaults;
-use super::protocol::message::{self, RequestId, RpcError};
-use super::protocol::meta::check_extension;
-use super::protocol::modern::TASKS;
-use super::timer::BoxFuture;
-use super::transport::Outgoing;
-use super::types::Json;
+use crate::error::{Error, InvalidInput};
+use crate::inbox::event::related_task;
+use crate::protocol::elicitation::with_defaults;
+use crate::protocol::message::{self, RequestId, RpcError};
+use crate::protocol::meta::check_extension;
+use crate::protocol::outgoing::{Outgoing, ServerRequest};
+use crate::protocol::stateless::TASKS;
+use crate::runtime::timer::BoxFuture;
 use crate::sync::Mutex;
+use crate::types::Json;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -47,13 +47,13 @@ pub struct ElicitForm {
     /// The form: a flat JSON Schema, as the server wrote it.
     #[serde(rename = "requestedSchema")]
     pub schema: Json,
-    /// The task that needs it, by its id (TSK-04).
+    /// The task that needs it, by its id.
     #[serde(rename = "_meta", default, deserialize_with = "related_task")]
     pub task: Option<String>,
 }
 
-/// A page that a server asks the user to visit. Show the whole URL and ask before opening it
-/// (SEC-11); this crate never does.
+/// A page that a server asks the user to visit. Show the whole URL and ask before opening it;
+/// this crate never does.
 #[derive(Clone, Debug, Deserialize)]
 #[non_exhaustive]
 pub struct ElicitUrl {
@@ -64,7 +64,7 @@ pub struct ElicitUrl {
     /// What the server calls this request in `notifications/elicitation/complete`.
     #[serde(rename = "elicitationId")]
     pub id: Option<String>,
-    /// The task that needs it, by its id (TSK-04).
+    /// The task that needs it, by its id.
     #[serde(rename = "_meta", default, deserialize_with = "related_task")]
     pub task: Option<String>,
 }
@@ -118,7 +118,7 @@ impl Handlers {
     }
 
     /// The same for revision 2026-07-28, which has extensions.
-    pub(crate) fn modern_capabilities(&self) -> BTreeMap<&'static str, Json> {
+    pub(crate) fn stateless_capabilities(&self) -> BTreeMap<&'static str, Json> {
         let mut capabilities = self.capabilities.clone();
         if !self.extensions.is_empty() {
             capabilities.insert("extensions", Json::new(&self.extensions).expect("an object"));
@@ -131,7 +131,7 @@ impl Handlers {
         let invalid = |why| Error::invalid(InvalidInput::Extension(why));
         check_extension(key).map_err(invalid)?;
         let settings = Json::new(settings)?;
-        if !settings.as_str().starts_with('{') {
+        if !settings.text().starts_with('{') {
             return Err(invalid("its settings are not a JSON object"));
         }
         self.tasks |= key == TASKS;
@@ -140,7 +140,7 @@ impl Handlers {
     }
 
     /// Whether there is somebody who visits pages.
-    pub(crate) fn visits_pages(&self) -> bool {
+    pub(crate) fn visits_urls(&self) -> bool {
         self.url
     }
 
@@ -217,7 +217,7 @@ impl Handlers {
                     return Err(RpcError::new(INVALID_PARAMS, "not a form"));
                 };
                 Ok(match answer.await {
-                    Elicited::Accept(content) => match with_defaults(schema.as_str(), content.as_raw()) {
+                    Elicited::Accept(content) => match with_defaults(schema.text(), content.as_raw()) {
                         Some(content) => ElicitResult { action: "accept", content: Some(content) },
                         None => return Err(RpcError::new(-32603, "the client's answer is no object")),
                     },
@@ -318,14 +318,6 @@ impl fmt::Debug for Handlers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.by_method.keys()).finish()
     }
-}
-
-/// A server's request on its way to its handler.
-#[derive(Debug)]
-pub(crate) struct ServerRequest {
-    pub(crate) id: RequestId,
-    pub(crate) method: String,
-    pub(crate) params: Option<Box<RawValue>>,
 }
 
 /// The requests being served. Lives in the driver.

@@ -55,15 +55,15 @@ pub struct Limits {
     pub idle_connections: usize,
     /// How many times in a row a server may ask for input before it answers a call. Default 10.
     pub rounds: usize,
-    /// How many changes a [`Subscription`](super::Subscription) keeps until they are fetched. Over it the
-    /// oldest are lost, which is told ([`Change::Lagged`](super::Change::Lagged)). Default 1 024.
+    /// How many changes a [`Subscription`](crate::Subscription) keeps until they are fetched. Over it the
+    /// oldest are lost, which is told ([`Change::Lagged`](crate::Change::Lagged)). Default 1 024.
     pub changes: usize,
     /// How much text there may be in those changes together, in bytes: over it the same. Default 16 MiB.
     pub change_bytes: usize,
     /// Of how many tasks at a time progress is reported, as long as their end is not known. One more, and
     /// the oldest is reported no more. Default 1 024.
     pub reported_tasks: usize,
-    /// How many times in a row asking after a task may fail in a way that may pass (TSK-09). Once more, and
+    /// How many times in a row asking after a task may fail in a way that may pass. Once more, and
     /// who waits for the task gets the error. Default 3.
     pub task_failures: usize,
     /// How many pages a `list_*` method fetches. Default 1 000.
@@ -73,9 +73,9 @@ pub struct Limits {
     pub mirrored_arguments: usize,
     /// How long all pages together may be that a `list_*` method fetches, in bytes. Default 64 MiB.
     pub list: usize,
-    /// How many origins an [`EraCache`](super::EraCache) remembers; the one that was connected to the
+    /// How many origins an [`ServerKindCache`](crate::ServerKindCache) remembers; the one that was connected to the
     /// longest ago makes room. Default 1 024.
-    pub eras: usize,
+    pub server_kinds: usize,
 }
 
 impl Default for Limits {
@@ -105,7 +105,7 @@ impl Default for Limits {
             pages: 1_000,
             mirrored_arguments: 64,
             list: 64 * MIB,
-            eras: 1_024,
+            server_kinds: 1_024,
         }
     }
 }
@@ -124,8 +124,8 @@ pub struct Timeouts {
     /// The handshake. Default 60 s. When the server refuses it, an HTTP session that it had given is deleted
     /// before the error is told, which may take [`close`](Self::close).
     pub handshake: Option<Duration>,
-    /// Asking a server what it is, in [`Mode::Auto`](super::Mode::Auto) and
-    /// [`Mode::Modern`](super::Mode::Modern). Default 10 s. Where silence is taken for an older server, at
+    /// Asking a server what it is, in [`Mode::Auto`](crate::Mode::Auto) and
+    /// [`Mode::Stateless`](crate::Mode::Stateless). Default 10 s. Where silence is taken for an older server, at
     /// most half the time of the handshake.
     pub probe: Option<Duration>,
     /// Over HTTP, how long connecting waits for the server's own event stream to be answered, one way or
@@ -136,7 +136,7 @@ pub struct Timeouts {
     /// half of [`handshake`](Self::handshake). Default 30 s.
     pub endpoint: Option<Duration>,
     /// How often a server with a handshake is pinged, whatever else goes on; a ping that is not answered until
-    /// the next one is due ends the session ([`ErrorKind::PingMissed`](super::ErrorKind::PingMissed)). At least
+    /// the next one is due ends the session ([`ErrorKind::PingMissed`](crate::ErrorKind::PingMissed)). At least
     /// 10 ms. Default: never. Servers of revision 2026-07-28 are not pinged.
     pub keep_alive: Option<Duration>,
     /// Every step of an orderly close: stdin closed, SIGTERM, SIGKILL; or the HTTP DELETE. Default 2 s.

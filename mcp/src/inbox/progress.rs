@@ -1,6 +1,6 @@
 //! Who is told how far a call, or the task that it became, has come (PRG-01 to PRG-04).
 
-use super::event::Progress;
+use crate::inbox::event::Progress;
 use crate::sync::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;

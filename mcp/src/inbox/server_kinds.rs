@@ -1,39 +1,39 @@
-//! [`EraCache`]: which kind of server is where (ERA-01).
+//! [`ServerKindCache`]: which servers want a handshake (ERA-01).
 
-use super::protocol::handshake::Revision;
+use crate::protocol::handshake::Revision;
 use crate::sync::Mutex;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
 /// What was found out about servers, by their origins: whether they want a handshake. The next client
-/// does not ask a server that does ([`Mode::Auto`](super::Mode::Auto)), and does not take one odd answer
+/// does not ask a server that does ([`Mode::Auto`](crate::Mode::Auto)), and does not take one odd answer
 /// of a server that does not for another kind. Should a server turn out to be other than remembered, that
 /// is forgotten, and it is asked again.
 ///
-/// Clones are the same cache, and so are those of the clones of one [`Builder`](super::Builder); give one
-/// to several builders with [`Builder::era_cache`](super::Builder::era_cache). What a child process is, is
-/// remembered by its own client, for [`Client::reconnect`](super::Client::reconnect). A server that has
+/// Clones are the same cache, and so are those of the clones of one [`Builder`](crate::Builder); give one
+/// to several builders with [`Builder::server_kinds`](crate::Builder::server_kinds). What a child process is, is
+/// remembered by its own client, for [`Client::reconnect`](crate::Client::reconnect). A server that has
 /// learnt to do without a handshake, and still takes one, is found out after [`clear`](Self::clear) only.
 /// Where one origin has servers of different kinds, they are better told apart by different caches.
 ///
-/// It holds at most [`Limits::eras`](super::Limits::eras) origins.
+/// It holds at most [`Limits::server_kinds`](crate::Limits::server_kinds) origins.
 #[derive(Clone, Default)]
-pub struct EraCache {
+pub struct ServerKindCache {
     /// The one that was connected to last is last.
-    known: Arc<Mutex<VecDeque<(String, Known)>>>,
+    known: Arc<Mutex<VecDeque<(String, ServerKind)>>>,
 }
 
 /// What a server is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Known {
+pub(crate) enum ServerKind {
     /// It speaks 2026-07-28, without a handshake.
-    Modern,
+    Stateless,
     /// It wants a handshake, perhaps at this revision.
-    Legacy(Option<Revision>),
+    Handshake(Option<Revision>),
 }
 
-impl EraCache {
+impl ServerKindCache {
     /// One that knows nothing.
     pub fn new() -> Self {
         Self::default()
@@ -44,11 +44,11 @@ impl EraCache {
         self.known.lock().clear();
     }
 
-    pub(crate) fn get(&self, origin: &str) -> Option<Known> {
+    pub(crate) fn get(&self, origin: &str) -> Option<ServerKind> {
         self.known.lock().iter().find(|(key, _)| key == origin).map(|(_, known)| *known)
     }
 
-    pub(crate) fn set(&self, origin: &str, found: Known, limit: usize) {
+    pub(crate) fn set(&self, origin: &str, found: ServerKind, limit: usize) {
         let mut known = self.known.lock();
         known.retain(|(key, _)| key != origin);
         known.push_back((origin.to_owned(), found));
@@ -58,13 +58,13 @@ impl EraCache {
     }
 
     /// Unless somebody has found out something else meanwhile.
-    pub(crate) fn forget(&self, origin: &str, wrong: Known) {
+    pub(crate) fn forget(&self, origin: &str, wrong: ServerKind) {
         self.known.lock().retain(|(key, known)| key != origin || *known != wrong);
     }
 }
 
-impl fmt::Debug for EraCache {
+impl fmt::Debug for ServerKindCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EraCache").field("origins", &self.known.lock().len()).finish()
+        f.debug_struct("ServerKindCache").field("origins", &self.known.lock().len()).finish()
     }
 }

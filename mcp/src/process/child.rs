@@ -15,9 +15,8 @@
 //!    other, and `Drop` never blocks.
 //! 3. **The group is killed before the leader is reaped.** Hence no orphan: once the last [`Child`]
 //!    is gone nothing of the group survives, also if the leader left long before.
-//! 4. **No exit is missed.** The exit is published and the waiters are taken in one critical
-//!    section; a waiter registers only in one that has seen no exit.
-//! 5. **No foreign code under the lock**: wakers are cloned, woken and dropped outside it.
+//! 4. **No exit is missed.** The exit is set before the session ends that the waiters wait for.
+//! 5. **No foreign code under the lock**: the waiters are told outside it.
 //! 6. **Waiting keeps nothing alive.** An [`Exited`] shares the state, not the handle: the last
 //!    `Child` kills whether or not somebody waits, and the waiter learns of it.
 //! 7. **No process escapes a failed spawn.** A `Process` that was not reaped kills and reaps itself
@@ -32,17 +31,14 @@
 //!   child), the status is unknown and the pin of invariant 1 is gone: the module `unix` says
 //!   what is left of the promises then.
 
-use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fmt;
 use std::io;
-use std::panic::{self, AssertUnwindSafe};
 use std::pin::Pin;
-use std::process::Command;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::process::{ChildStderr, ChildStdin, ChildStdout, Command};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::thread::{self, JoinHandle};
-
-use futures_io::{AsyncRead, AsyncWrite};
 
 #[cfg(all(test, unix))]
 mod tests;
@@ -56,7 +52,8 @@ use unix as system;
 #[cfg(windows)]
 use windows as system;
 
-use crate::error::ExitStatus as Exit;
+use super::exit_status::ExitStatus as Exit;
+use shared_fate::{Ended, Session};
 use system::{Process, Watch};
 
 /// Measured: 64 KiB holds a waker that panics, backtrace and all. The rest is for the wakers of
@@ -72,20 +69,12 @@ pub(crate) struct Child {
     handle: Arc<Handle>,
 }
 
-/// Our ends of the process's standard streams. They do not keep the process alive.
+/// Our ends of the process's standard streams, in blocking mode. They do not keep the process alive.
+#[derive(Debug)]
 pub(crate) struct Pipes {
-    pub(crate) stdin: Box<dyn AsyncWrite + Send + Sync + Unpin>,
-    pub(crate) stdout: Box<dyn AsyncRead + Send + Sync + Unpin>,
-    pub(crate) stderr: Box<dyn AsyncRead + Send + Sync + Unpin>,
-}
-
-/// Who says that a pipe is ready. (On windows nobody does: there it makes no difference.)
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Reactor {
-    AsyncIo,
-    /// Of the runtime at hand; there must be one.
-    #[cfg(feature = "tokio")]
-    Tokio,
+    pub(crate) stdin: ChildStdin,
+    pub(crate) stdout: ChildStdout,
+    pub(crate) stderr: ChildStderr,
 }
 
 impl Child {
@@ -97,32 +86,24 @@ impl Child {
     ///
     /// What the system said, its [`io::ErrorKind`] kept: `NotFound`, `PermissionDenied` and so on.
     /// If the failure came after the start, the process has been killed and reaped.
-    pub(crate) fn spawn(command: &mut Command, reactor: Reactor) -> io::Result<(Self, Pipes)> {
-        let (child, pipes, _detached) = Self::spawn_watched(command, reactor, STACK)?;
+    pub(crate) fn spawn(command: &mut Command) -> io::Result<(Self, Pipes)> {
+        let (child, pipes, _detached) = Self::spawn_watched(command, STACK)?;
         Ok((child, pipes))
     }
 
     /// `spawn`, with the thread's stack to choose and its handle to join.
-    fn spawn_watched(
-        command: &mut Command,
-        reactor: Reactor,
-        stack: usize,
-    ) -> io::Result<(Self, Pipes, JoinHandle<()>)> {
-        let (process, watch, pipes) = Process::spawn(command, reactor)?;
+    fn spawn_watched(command: &mut Command, stack: usize) -> io::Result<(Self, Pipes, JoinHandle<()>)> {
+        let (process, watch, pipes) = Process::spawn(command)?;
         let shared = Arc::new(Shared {
             id: process.id(),
-            state: Mutex::new(State {
-                process,
-                exit: None,
-                closed: false,
-                waiters: BTreeMap::new(),
-                next_key: 0,
-            }),
+            exit: OnceLock::new(),
+            over: Session::new(),
+            state: Mutex::new(State { process, closed: false }),
         });
         let watched = Arc::clone(&shared);
         // If this fails both references to the process are dropped here, and invariant 7 holds.
         let thread = thread::Builder::new()
-            .name("mcp-child".into())
+            .name("child-exit".into())
             .stack_size(stack)
             .spawn(move || watched.watch(watch))?;
         let handle = Arc::new(Handle { shared });
@@ -136,12 +117,13 @@ impl Child {
 
     /// How the leader ended, if it did.
     pub(crate) fn try_exit(&self) -> Option<Exit> {
-        self.handle.shared.lock().exit
+        self.handle.shared.exit.get().copied()
     }
 
     /// Waits for the leader's exit, which says nothing about the pipes: others may hold them.
     pub(crate) fn exited(&self) -> Exited {
-        Exited { shared: Arc::clone(&self.handle.shared), key: None }
+        let shared = Arc::clone(&self.handle.shared);
+        Exited { over: shared.over.ended(), shared }
     }
 
     /// Asks the group to end (SIGTERM), also what is left of it after the leader's exit. On windows
@@ -163,12 +145,6 @@ impl fmt::Debug for Child {
     }
 }
 
-impl fmt::Debug for Pipes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pipes").finish_non_exhaustive()
-    }
-}
-
 /// Resolves when the leader has exited; again at once if polled after that.
 ///
 /// # Cancel safety
@@ -182,46 +158,17 @@ impl fmt::Debug for Pipes {
 #[must_use = "futures do nothing unless polled"]
 pub(crate) struct Exited {
     shared: Arc<Shared>,
-    key: Option<u64>,
+    over: Ended<Infallible>,
 }
 
 impl Future for Exited {
     type Output = Exit;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Exit> {
-        let this = &mut *self;
-        let mut fresh = None;
-        loop {
-            let mut state = this.shared.lock();
-            if let Some(exit) = state.exit {
-                // Whoever published it has taken all waiters, this one too.
-                this.key = None;
-                return Poll::Ready(exit);
-            }
-            let known = this.key.and_then(|key| state.waiters.get(&key));
-            if known.is_some_and(|waker| waker.will_wake(cx.waker())) {
-                return Poll::Pending;
-            }
-            let Some(waker) = fresh.take() else {
-                drop(state);
-                fresh = Some(cx.waker().clone());
-                continue;
-            };
-            let key = *this.key.get_or_insert_with(|| state.new_key());
-            let replaced = state.waiters.insert(key, waker);
-            drop(state);
-            drop(replaced);
-            return Poll::Pending;
+        if self.shared.exit.get().is_none() {
+            ready!(Pin::new(&mut self.over).poll(cx));
         }
-    }
-}
-
-impl Drop for Exited {
-    fn drop(&mut self) {
-        if let Some(key) = self.key {
-            let forgotten = self.shared.lock().waiters.remove(&key);
-            drop(forgotten);
-        }
+        Poll::Ready(*self.shared.exit.get().expect("set before the waiters are told"))
     }
 }
 
@@ -240,7 +187,7 @@ impl Drop for Handle {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         state.closed = true;
-        if state.exit.is_some() {
+        if self.shared.exit.get().is_some() {
             state.process.reap();
         } else {
             state.process.kill();
@@ -250,18 +197,17 @@ impl Drop for Handle {
 
 struct Shared {
     id: u32,
+    /// Set with the lock held.
+    exit: OnceLock<Exit>,
+    /// Ends, `Closed`, when there is an exit.
+    over: Session<Infallible>,
     state: Mutex<State>,
 }
 
 struct State {
     process: Process,
-    /// Written once.
-    exit: Option<Exit>,
     /// The last [`Child`] is gone.
     closed: bool,
-    /// Empty once there is an exit.
-    waiters: BTreeMap<u64, Waker>,
-    next_key: u64,
 }
 
 impl Shared {
@@ -273,26 +219,14 @@ impl Shared {
     /// The life of the thread.
     fn watch(&self, watch: Watch) {
         watch.wait();
-        let waiters = {
+        {
             let mut state = self.lock();
             let exit = state.process.exit();
-            state.exit = Some(exit);
+            self.exit.get_or_init(|| exit);
             if state.closed {
                 state.process.reap();
             }
-            std::mem::take(&mut state.waiters)
-        };
-        for waker in waiters.into_values() {
-            // One waker's panic must not cost the others their wake-up. The hook has reported it.
-            let _ = panic::catch_unwind(AssertUnwindSafe(|| waker.wake()));
         }
-    }
-}
-
-impl State {
-    fn new_key(&mut self) -> u64 {
-        let key = self.next_key;
-        self.next_key += 1;
-        key
+        self.over.close();
     }
 }

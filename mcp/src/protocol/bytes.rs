@@ -1,4 +1,4 @@
-//! What the two incremental decoders share: a fast scan, a bounded buffer, the byte order mark.
+//! What the two incremental decoders share: a bounded buffer, the byte order mark.
 
 #[cfg(test)]
 mod tests;
@@ -8,20 +8,6 @@ pub(super) const BOM: &[u8] = b"\xEF\xBB\xBF";
 
 /// A buffer that grew beyond this for one large message does not keep its memory.
 pub(super) const KEPT_CAPACITY: usize = 64 * 1024;
-
-/// Position of the first byte that is `wanted`.
-///
-/// Blocks are tested without a branch per byte, which the compiler turns into vector code.
-pub(super) fn position(bytes: &[u8], wanted: impl Fn(u8) -> bool) -> Option<usize> {
-    const BLOCK: usize = 16;
-    let skipped = bytes
-        .chunks_exact(BLOCK)
-        .take_while(|block| !block.iter().fold(false, |hit, byte| hit | wanted(*byte)))
-        .count()
-        * BLOCK;
-    let found = bytes[skipped..].iter().position(|byte| wanted(*byte))?;
-    Some(skipped + found)
-}
 
 /// Appends `bytes`, doubling the capacity as usual but never beyond `max`; the caller has checked
 /// that they fit.

@@ -1,6 +1,6 @@
 //! Form elicitation: the defaults that a form's schema gives (REV-04, SEP-1034).
 
-use super::object::Object;
+use super::json::object::Object;
 use serde_json::value::RawValue;
 use std::collections::{HashMap, HashSet};
 

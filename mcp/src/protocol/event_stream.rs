@@ -13,7 +13,8 @@ mod tests;
 
 use std::fmt;
 
-use super::bytes::{BomFilter, append, position, reset};
+use super::bytes::{BomFilter, append, reset};
+use memchr::{memchr, memchr2};
 
 /// The longest reconnection delay believed, 49 days: longer than any deadline, and safe to add to
 /// any clock.
@@ -126,7 +127,7 @@ impl EventDecoder {
                 rest = rest.strip_prefix(b"\n").unwrap_or(rest);
                 self.after_cr = false;
             }
-            let Some(len) = position(rest, |byte| matches!(byte, b'\n' | b'\r')) else {
+            let Some(len) = memchr2(b'\n', b'\r', rest) else {
                 return self.keep(rest);
             };
             self.finish(&rest[..len], on_event)?;
@@ -178,7 +179,7 @@ impl EventDecoder {
     /// Takes in one finished line that is neither blank nor a comment.
     fn field(&mut self, line: &[u8]) {
         self.pending.len += line.len();
-        let colon = position(line, |byte| byte == b':').unwrap_or(line.len());
+        let colon = memchr(b':', line).unwrap_or(line.len());
         let (name, value) = (&line[..colon], line.get(colon + 1..).unwrap_or_default());
         let value = value.strip_prefix(b" ").unwrap_or(value);
         match name {

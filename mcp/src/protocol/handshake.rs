@@ -25,7 +25,7 @@ impl Revision {
     pub const LATEST: Self = Self::V2025_11_25;
 
     /// The newest one without a handshake.
-    pub const MODERN: Self = Self::V2026_07_28;
+    pub const LATEST_STATELESS: Self = Self::V2026_07_28;
 
     const ALL: [Self; 5] =
         [Self::V2024_11_05, Self::V2025_03_26, Self::V2025_06_18, Self::V2025_11_25, Self::V2026_07_28];
@@ -42,7 +42,7 @@ impl Revision {
     }
 
     /// Whether it does without a handshake.
-    pub fn is_modern(self) -> bool {
+    pub fn is_stateless(self) -> bool {
         self >= Self::V2026_07_28
     }
 

@@ -2,9 +2,9 @@
 
 mod annotations;
 
-pub(crate) use annotations::mirrored;
+pub(crate) use annotations::header_arguments;
 
-use super::object::Object;
+use super::json::object::Object;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
@@ -49,7 +49,7 @@ fn base64(bytes: &[u8]) -> String {
 
 /// An argument of a tool that is repeated as a header.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Mirrored {
+pub(crate) struct HeaderArgument {
     /// Without `Mcp-Param-`.
     pub(crate) header: String,
     pub(super) path: Vec<String>,
@@ -62,10 +62,13 @@ fn is_token(byte: u8) -> bool {
 
 /// The header for one argument; `None` where it is absent or null (PAR-04). `Err` for a value that must
 /// not be sent (PAR-07).
-pub(crate) fn mirror(mirrored: &Mirrored, arguments: &RawValue) -> Result<Option<String>, &'static str> {
+pub(crate) fn header_of(
+    argument: &HeaderArgument,
+    arguments: &RawValue,
+) -> Result<Option<String>, &'static str> {
     const SAFE: i64 = (1 << 53) - 1;
     let mut value = arguments.to_owned();
-    for name in &mirrored.path {
+    for name in &argument.path {
         let next = match Object::read(value.get()) {
             Some(object) => object.get(name).map(RawValue::to_owned),
             None => None,

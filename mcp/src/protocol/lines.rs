@@ -10,8 +10,9 @@
 #[cfg(test)]
 mod tests;
 
-use super::bytes::{BomFilter, append, position, reset};
-use super::salvage::Scan;
+use super::bytes::{BomFilter, append, reset};
+use super::message::recover_id::Scan;
+use memchr::memchr;
 
 /// How much of an oversized line is reported, for people.
 const PREFIX: usize = 256;
@@ -58,7 +59,7 @@ impl LineDecoder {
     pub(crate) fn feed(&mut self, chunk: &[u8], mut on_line: impl FnMut(Line<'_>)) {
         let (held_back, mut rest) = self.bom.strip(chunk);
         self.keep(held_back, &mut on_line);
-        while let Some(len) = position(rest, |byte| byte == b'\n') {
+        while let Some(len) = memchr(b'\n', rest) {
             self.finish(&rest[..len], &mut on_line);
             rest = &rest[len + 1..];
         }

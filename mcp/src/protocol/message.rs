@@ -13,7 +13,7 @@
 mod batch;
 mod encode;
 mod id;
-mod members;
+pub(crate) mod recover_id;
 mod rpc_error;
 #[cfg(test)]
 mod tests;
@@ -24,12 +24,11 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::bytes::BOM;
-use super::salvage::recover_response_id;
-use members::members;
+use super::json::members::members;
+use recover_id::recover_response_id;
 
 pub(crate) use batch::Batch;
 pub(crate) use encode::{encode_error, encode_notification, encode_request, encode_result};
-pub(super) use id::own_id;
 pub(crate) use id::{RequestId, ResponseId};
 pub use rpc_error::RpcError;
 

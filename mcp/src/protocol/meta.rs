@@ -1,6 +1,6 @@
 //! `_meta`: what goes with a request besides its parameters (PRG-01, META-01).
 
-use super::object::Object;
+use super::json::object::Object;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 

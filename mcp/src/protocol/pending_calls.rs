@@ -1,9 +1,9 @@
 //! The calls that wait for a reply.
 //!
-//! - getters: [`len`](Exchange::len);
+//! - getters: [`len`](PendingCalls::len);
 //! - `handle_*`: what arrived; each returns what the caller must do with the lock released;
-//!   [`count_stray`](Exchange::count_stray): it is nobody's;
-//! - commands: [`begin`](Exchange::begin), [`forget`](Exchange::forget), [`give_up`](Exchange::give_up);
+//!   [`count_stray`](PendingCalls::count_stray): it is nobody's;
+//! - commands: [`begin`](PendingCalls::begin), [`forget`](PendingCalls::forget), [`give_up`](PendingCalls::give_up);
 //! - `poll_*`: what a call asks.
 //!
 //! Invariants:
@@ -14,8 +14,8 @@
 //!    ours do not count towards a flood, however many calls there were.
 //! 3. No waker is cloned, woken or dropped in here: wakers come in by value and go out by value.
 
-use super::by_id::ById;
 use super::message::{Malformed, MalformedReason, Message, ResponseId, RpcError};
+use rustc_hash::FxHashMap;
 use serde_json::value::RawValue;
 use std::task::Waker;
 
@@ -31,9 +31,9 @@ pub(crate) enum ReplyError {
 }
 
 #[derive(Debug)]
-pub(crate) struct Exchange {
+pub(crate) struct PendingCalls {
     next: u64,
-    calls: ById<Call>,
+    calls: FxHashMap<u64, Call>,
     limit: usize,
     /// Calls that were given up, less the late replies since: nothing need be kept of each of them.
     owed: u64,
@@ -80,9 +80,9 @@ pub(crate) enum Polled {
     NeedsWaker,
 }
 
-impl Exchange {
+impl PendingCalls {
     pub(crate) fn new(limit: usize, stray_limit: usize) -> Self {
-        Self { next: 1, calls: ById::default(), limit, owed: 0, stray: 0, stray_since: 0, stray_limit }
+        Self { next: 1, calls: FxHashMap::default(), limit, owed: 0, stray: 0, stray_since: 0, stray_limit }
     }
 
     /// A new call's id; `None` where the limit is reached.

@@ -2,8 +2,8 @@
 //! of that kind from an older one.
 
 use super::handshake::Revision;
+use super::json::object::Object;
 use super::message::RpcError;
-use super::object::Object;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use std::borrow::Cow;
@@ -25,7 +25,7 @@ pub(crate) const UNSUPPORTED_VERSION: i64 = -32022;
 
 /// Whether only a server of revision 2026-07-28 says so.
 #[cfg(feature = "http")]
-pub(crate) fn is_modern_error(error: &RpcError) -> bool {
+pub(crate) fn is_stateless_error(error: &RpcError) -> bool {
     matches!(error.code(), HEADER_MISMATCH | MISSING_CAPABILITY | UNSUPPORTED_VERSION)
 }
 
@@ -47,21 +47,21 @@ pub(crate) fn request_meta(
 
 /// What a server's answer to the probe says about it (ERA-03 to ERA-15).
 #[derive(Debug, PartialEq)]
-pub(crate) enum Era {
+pub(crate) enum ProbeAnswer {
     /// It speaks this revision, without a handshake.
-    Modern(Revision),
+    Stateless(Revision),
     /// It wants a handshake; it may have said at which revision.
-    Legacy(Option<Revision>),
+    Handshake(Option<Revision>),
     /// It is of the new kind, and wants the request at another revision.
     Again(Revision),
     /// It is of the new kind, and we have no revision in common; those it speaks.
-    Foreign(Vec<String>),
+    NoCommonRevision(Vec<String>),
     /// It is of the new kind, and refuses the request for another reason.
     Refused,
 }
 
 /// The result of `server/discover` (ERA-07, ERA-10, ERA-11).
-pub(crate) fn era_of_result(result: &str) -> Era {
+pub(crate) fn answer_of_result(result: &str) -> ProbeAnswer {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Discovered {
@@ -69,12 +69,12 @@ pub(crate) fn era_of_result(result: &str) -> Era {
     }
     match serde_json::from_str::<Discovered>(result) {
         Ok(Discovered { supported_versions }) => choose(supported_versions, None),
-        Err(_) => Era::Legacy(None),
+        Err(_) => ProbeAnswer::Handshake(None),
     }
 }
 
 /// An error answer to `server/discover` sent at `sent` (ERA-08, ERA-09, ERA-12, ERA-15).
-pub(crate) fn era_of_error(error: &RpcError, sent: Revision) -> Era {
+pub(crate) fn answer_of_error(error: &RpcError, sent: Revision) -> ProbeAnswer {
     #[derive(Deserialize)]
     struct Data {
         supported: Vec<String>,
@@ -82,23 +82,23 @@ pub(crate) fn era_of_error(error: &RpcError, sent: Revision) -> Era {
     match error.code() {
         UNSUPPORTED_VERSION => match error.data().map(serde_json::from_str::<Data>) {
             Some(Ok(Data { supported })) => choose(supported, Some(sent)),
-            _ => Era::Refused,
+            _ => ProbeAnswer::Refused,
         },
-        HEADER_MISMATCH | MISSING_CAPABILITY => Era::Refused,
-        _ => Era::Legacy(None),
+        HEADER_MISMATCH | MISSING_CAPABILITY => ProbeAnswer::Refused,
+        _ => ProbeAnswer::Handshake(None),
     }
 }
 
 /// The newest common revision. `refused` is the one that the server has just refused, if it has: it may
 /// name it all the same, and then it is worth one more try.
-fn choose(supported: Vec<String>, refused: Option<Revision>) -> Era {
+fn choose(supported: Vec<String>, refused: Option<Revision>) -> ProbeAnswer {
     let known: Vec<_> = supported.iter().filter_map(|name| Revision::from_name(name)).collect();
-    let modern = known.iter().copied().filter(|revision| revision.is_modern()).max();
-    match (modern, known.into_iter().max(), refused) {
-        (Some(revision), _, None) => Era::Modern(revision),
-        (Some(revision), _, Some(_)) => Era::Again(revision),
-        (None, Some(legacy), _) => Era::Legacy(Some(legacy)),
-        (None, None, _) => Era::Foreign(supported),
+    let stateless = known.iter().copied().filter(|revision| revision.is_stateless()).max();
+    match (stateless, known.into_iter().max(), refused) {
+        (Some(revision), _, None) => ProbeAnswer::Stateless(revision),
+        (Some(revision), _, Some(_)) => ProbeAnswer::Again(revision),
+        (None, Some(newest), _) => ProbeAnswer::Handshake(Some(newest)),
+        (None, None, _) => ProbeAnswer::NoCommonRevision(supported),
     }
 }
 
@@ -107,7 +107,7 @@ fn choose(supported: Vec<String>, refused: Option<Revision>) -> Era {
 pub(crate) enum Outcome {
     Complete,
     InputRequired(InputRequired),
-    /// The server works on it; ask again later (TSK-05).
+    /// The server works on it; ask again later.
     Task(TaskState),
     /// Of a kind that this client did not offer to take.
     Unknown,

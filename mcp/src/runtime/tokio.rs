@@ -12,18 +12,24 @@
 
 #[cfg(any(feature = "http", all(feature = "stdio", unix)))]
 mod direct;
+#[cfg(feature = "http")]
+mod net;
 
-#[cfg(any(feature = "http", all(feature = "stdio", unix)))]
-pub(crate) use direct::Direct;
+#[cfg(feature = "http")]
+pub use net::TokioNet;
 
 use super::timer::{AsyncIoTimer, BoxFuture, Timer};
 use futures_io as futures;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
+#[cfg(all(feature = "stdio", unix))]
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+#[cfg(all(feature = "stdio", unix))]
+use tokio::net::unix::pipe;
 use tokio::runtime::Handle;
 
 /// Timers of the tokio runtime in which a call is polled.
@@ -70,7 +76,7 @@ impl Timer for TokioTimer {
 
 /// A tokio stream as a byte stream for this crate.
 ///
-/// For [`Stdio::over`](super::Stdio::over), for instance:
+/// For [`Stdio::over`](crate::Stdio::over), for instance:
 ///
 /// ```
 /// use shared_fate_mcp::{Client, Stdio, TokioIo, TokioTimer};
@@ -143,4 +149,17 @@ pub(crate) fn scope() -> u64 {
     let mut number = DefaultHasher::new();
     runtime.id().hash(&mut number);
     number.finish()
+}
+
+/// The input of a process on the reactor of the runtime at hand.
+#[cfg(all(feature = "stdio", unix))]
+pub(super) fn pipe_writer(fd: OwnedFd) -> io::Result<Box<dyn futures::AsyncWrite + Send + Sync + Unpin>> {
+    Ok(Box::new(TokioIo::new(pipe::Sender::from_owned_fd(fd)?)))
+}
+
+/// An output of a process on the reactor of the runtime at hand.
+#[cfg(all(feature = "stdio", unix))]
+pub(super) fn pipe_reader(fd: OwnedFd) -> io::Result<Box<dyn futures::AsyncRead + Send + Sync + Unpin>> {
+    let read_now = |pipe: &pipe::Receiver, bytes: &mut [u8]| Ok(rustix::io::read(pipe, bytes)?);
+    Ok(Box::new(direct::Direct::new(pipe::Receiver::from_owned_fd(fd)?, read_now)))
 }

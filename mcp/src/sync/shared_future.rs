@@ -1,19 +1,18 @@
-//! [`Joint`]: one future that several tasks wait for, and any of them carries on.
+//! [`SharedFuture`]: one future that several tasks wait for, and any of them carries on.
 //!
 //! Nobody leads: who began may be dropped, or be kept and never polled again (the branch of a `select!`
 //! that lost), and the others go on.
 //!
 //! Invariants:
 //!
-//! 1. The future is polled by one part at a time, and, as all foreign code, without the lock.
-//! 2. A wake reaches every part that waits; one that comes while the future is polled also those that
+//! 1. The future is polled by one waiter at a time, and, as all foreign code, without the lock.
+//! 2. A wake reaches every waiter that waits; one that comes while the future is polled also those that
 //!    registered since, when that poll is over.
-//! 3. When the last part goes that is no helper, so does the future, unless it is done.
+//! 3. When the last waiter goes that is no helper, so does the future, unless it is done.
 
 #[cfg(test)]
 mod tests;
 
-use super::timer::BoxFuture;
 use crate::sync::Mutex;
 use crate::sync::contain;
 use std::fmt;
@@ -22,25 +21,25 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 /// Where one can join in. It keeps nothing going.
-pub(crate) struct Joint<T> {
-    shared: Arc<Shared<T>>,
+pub(crate) struct SharedFuture<T> {
+    shared: Arc<Inner<T>>,
 }
 
-/// One that waits. Resolves to what the future does; to `None` if it was given up: a poll of another part
-/// panicked, or this one was a helper of parts that have gone.
-pub(crate) struct Part<T> {
-    shared: Arc<Shared<T>>,
+/// One that waits. Resolves to what the future does; to `None` if it was given up: a poll of another waiter
+/// panicked, or this one was a helper of waiters that have gone.
+pub(crate) struct Waiter<T> {
+    shared: Arc<Inner<T>>,
     number: usize,
     helps: bool,
 }
 
-struct Shared<T>(Mutex<State<T>>);
+struct Inner<T>(Mutex<State<T>>);
 
 struct State<T> {
     run: Run<T>,
-    /// How many parts there are that are no helpers.
-    parts: usize,
-    /// How many parts there have been.
+    /// How many waiters there are that are no helpers.
+    waiters: usize,
+    /// How many waiters there have been.
     numbers: usize,
     waiting: Vec<(usize, Waker)>,
     /// Since the future was polled last.
@@ -48,44 +47,44 @@ struct State<T> {
 }
 
 enum Run<T> {
-    Going(BoxFuture<'static, T>),
-    /// A part has it.
+    Going(Pin<Box<dyn Future<Output = T> + Send>>),
+    /// A waiter has it.
     Polled,
     Done(T),
     GivenUp,
 }
 
-impl<T: Clone + Send + 'static> Joint<T> {
-    pub(crate) fn start(future: impl Future<Output = T> + Send + 'static) -> (Self, Part<T>) {
+impl<T: Clone + Send + 'static> SharedFuture<T> {
+    pub(crate) fn start(future: impl Future<Output = T> + Send + 'static) -> (Self, Waiter<T>) {
         let run = Run::Going(Box::pin(future));
-        let state = State { run, parts: 1, numbers: 1, waiting: Vec::new(), woken: false };
-        let shared = Arc::new(Shared(Mutex::new(state)));
-        let part = Part { shared: Arc::clone(&shared), number: 1, helps: false };
-        (Self { shared }, part)
+        let state = State { run, waiters: 1, numbers: 1, waiting: Vec::new(), woken: false };
+        let shared = Arc::new(Inner(Mutex::new(state)));
+        let waiter = Waiter { shared: Arc::clone(&shared), number: 1, helps: false };
+        (Self { shared }, waiter)
     }
 
     /// `None` when it is over, one way or the other.
-    pub(crate) fn part(&self) -> Option<Part<T>> {
+    pub(crate) fn waiter(&self) -> Option<Waiter<T>> {
         self.join(false)
     }
 
     /// The same for one who carries the future on as long as others want it, and no longer.
-    pub(crate) fn helper(&self) -> Option<Part<T>> {
+    pub(crate) fn helper(&self) -> Option<Waiter<T>> {
         self.join(true)
     }
 
-    fn join(&self, helps: bool) -> Option<Part<T>> {
+    fn join(&self, helps: bool) -> Option<Waiter<T>> {
         let mut state = self.shared.0.lock();
         if matches!(state.run, Run::Done(_) | Run::GivenUp) {
             return None;
         }
-        state.parts += usize::from(!helps);
+        state.waiters += usize::from(!helps);
         state.numbers += 1;
-        Some(Part { shared: Arc::clone(&self.shared), number: state.numbers, helps })
+        Some(Waiter { shared: Arc::clone(&self.shared), number: state.numbers, helps })
     }
 }
 
-impl<T: Clone + Send + 'static> Future for Part<T> {
+impl<T: Clone + Send + 'static> Future for Waiter<T> {
     type Output = Option<T>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
@@ -99,9 +98,9 @@ impl<T: Clone + Send + 'static> Future for Part<T> {
                 None => return Poll::Pending,
             },
         };
-        let mut turn = Turn { shared: &self.shared, future: Some(future) };
+        let mut poller = Poller { shared: &self.shared, future: Some(future) };
         let waker = Waker::from(Arc::clone(&self.shared));
-        turn.poll(&mut Context::from_waker(&waker)).map(Some)
+        poller.poll(&mut Context::from_waker(&waker)).map(Some)
     }
 }
 
@@ -127,7 +126,7 @@ impl<T: Clone> State<T> {
 }
 
 impl<T> State<T> {
-    fn take(&mut self) -> Option<BoxFuture<'static, T>> {
+    fn take(&mut self) -> Option<Pin<Box<dyn Future<Output = T> + Send>>> {
         match std::mem::replace(&mut self.run, Run::Polled) {
             Run::Going(future) => {
                 self.woken = false;
@@ -141,13 +140,13 @@ impl<T> State<T> {
     }
 }
 
-/// The future, while a part polls it.
-struct Turn<'a, T> {
-    shared: &'a Shared<T>,
-    future: Option<BoxFuture<'static, T>>,
+/// The future, while a waiter polls it.
+struct Poller<'a, T> {
+    shared: &'a Inner<T>,
+    future: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
 }
 
-impl<T: Clone> Turn<'_, T> {
+impl<T: Clone> Poller<'_, T> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<T> {
         let polled = self.future.as_mut().expect("it is polled once").as_mut().poll(cx);
         let future = self.future.take();
@@ -163,7 +162,7 @@ impl<T: Clone> Turn<'_, T> {
     }
 }
 
-impl<T> Drop for Turn<'_, T> {
+impl<T> Drop for Poller<'_, T> {
     fn drop(&mut self) {
         // It has panicked: otherwise it is put back, or done.
         if let Some(future) = self.future.take() {
@@ -173,7 +172,7 @@ impl<T> Drop for Turn<'_, T> {
     }
 }
 
-impl<T> Shared<T> {
+impl<T> Inner<T> {
     fn put_back(&self, run: Run<T>) {
         let waiting = {
             let mut state = self.0.lock();
@@ -195,7 +194,7 @@ fn wake_all(waiting: Vec<(usize, Waker)>) {
     }
 }
 
-impl<T: Send + 'static> Wake for Shared<T> {
+impl<T: Send + 'static> Wake for Inner<T> {
     fn wake(self: Arc<Self>) {
         let waiting = {
             let mut state = self.0.lock();
@@ -206,16 +205,16 @@ impl<T: Send + 'static> Wake for Shared<T> {
     }
 }
 
-impl<T> Drop for Part<T> {
+impl<T> Drop for Waiter<T> {
     fn drop(&mut self) {
         let (left_over, helpers) = {
             let mut state = self.shared.0.lock();
-            state.parts -= usize::from(!self.helps);
+            state.waiters -= usize::from(!self.helps);
             let registered = state.waiting.iter().position(|(it, _)| *it == self.number);
             let registered = registered.map(|index| state.waiting.swap_remove(index));
             match state.run {
                 // A helper that polls it just now drops it.
-                Run::Going(_) | Run::Polled if state.parts == 0 && !self.helps => {
+                Run::Going(_) | Run::Polled if state.waiters == 0 && !self.helps => {
                     let run = std::mem::replace(&mut state.run, Run::GivenUp);
                     ((registered, Some(run)), std::mem::take(&mut state.waiting))
                 }
@@ -227,8 +226,8 @@ impl<T> Drop for Part<T> {
     }
 }
 
-impl<T> fmt::Debug for Joint<T> {
+impl<T> fmt::Debug for SharedFuture<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Joint").finish_non_exhaustive()
+        f.debug_struct("SharedFuture").finish_non_exhaustive()
     }
 }

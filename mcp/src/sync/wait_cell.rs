@@ -11,17 +11,17 @@ use crate::sync::Mutex;
 use std::task::{Context, Poll, Waker};
 
 #[derive(Debug, Default)]
-pub(crate) struct Watched<T>(Mutex<Watch<T>>);
+pub(crate) struct WaitCell<T>(Mutex<Cell<T>>);
 
 #[derive(Debug, Default)]
-struct Watch<T> {
+struct Cell<T> {
     state: T,
     waiting: Option<Waker>,
 }
 
-impl<T> Watched<T> {
+impl<T> WaitCell<T> {
     pub(crate) fn new(state: T) -> Self {
-        Self(Mutex::new(Watch { state, waiting: None }))
+        Self(Mutex::new(Cell { state, waiting: None }))
     }
 
     /// Does something to the state that nobody waits for. `act` must not call foreign code; what it
@@ -33,8 +33,8 @@ impl<T> Watched<T> {
     /// The same, and wakes who waits.
     pub(crate) fn change<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
         let (result, waiting) = {
-            let mut watch = self.0.lock();
-            (change(&mut watch.state), watch.waiting.take())
+            let mut cell = self.0.lock();
+            (change(&mut cell.state), cell.waiting.take())
         };
         if let Some(waiting) = waiting {
             waiting.wake();
@@ -46,20 +46,20 @@ impl<T> Watched<T> {
     /// other that waited before.
     pub(crate) fn poll<R>(&self, cx: &mut Context<'_>, mut look: impl FnMut(&mut T) -> Option<R>) -> Poll<R> {
         {
-            let mut watch = self.0.lock();
-            if let Some(found) = look(&mut watch.state) {
+            let mut cell = self.0.lock();
+            if let Some(found) = look(&mut cell.state) {
                 return Poll::Ready(found);
             }
-            if watch.waiting.as_ref().is_some_and(|waiting| waiting.will_wake(cx.waker())) {
+            if cell.waiting.as_ref().is_some_and(|waiting| waiting.will_wake(cx.waker())) {
                 return Poll::Pending;
             }
         }
         let waker = cx.waker().clone();
         let (found, _left_over) = {
-            let mut watch = self.0.lock();
-            match look(&mut watch.state) {
+            let mut cell = self.0.lock();
+            match look(&mut cell.state) {
                 Some(found) => (Some(found), Some(waker)),
-                None => (None, watch.waiting.replace(waker)),
+                None => (None, cell.waiting.replace(waker)),
             }
         };
         found.map_or(Poll::Pending, Poll::Ready)

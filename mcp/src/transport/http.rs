@@ -5,36 +5,34 @@
 //! nothing waits for a driver. The only thing that POSTs share, besides idle connections, is the
 //! session's id; an answer of 404 to a POST that carried it ends the session for all.
 
-mod body;
-mod connection;
+mod answer;
 mod endpoint;
-mod engine;
 mod events;
-mod failure;
-mod net;
-mod pool;
 mod post;
 mod secrets;
 mod sse;
-mod status;
-mod target;
-#[cfg(feature = "tls")]
-mod tls;
 mod tokens;
+mod url;
 
 #[cfg(test)]
 mod tests;
 
-use super::{BoxFuture, Inbox, Outgoing, Revision, Routing, Sent, Tracking, Transport};
-use crate::call::within;
+use super::{Sent, Tracking, Transport};
 use crate::error::{Error, ErrorKind, HttpError};
-use crate::protocol::handshake::INITIALIZE;
-use crate::protocol::modern::is_modern_error;
+use crate::http_client::Net;
+#[cfg(feature = "webpki-roots")]
+use crate::http_client::Roots;
+use crate::inbox::Inbox;
+use crate::inbox::deadline::within;
+use crate::protocol::handshake::{INITIALIZE, Revision};
+use crate::protocol::outgoing::Outgoing;
+use crate::protocol::stateless::is_stateless_error;
+use crate::runtime::timer::BoxFuture;
 use crate::sync::Mutex;
 use ::http::Method;
 use ::http::header::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
-use endpoint::Endpoint;
+use endpoint::{Endpoint, endpoint_options};
 use shared_fate::Session;
 use std::convert::Infallible;
 use std::fmt;
@@ -42,10 +40,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokens::Tokens;
 
-pub(crate) use failure::Failure;
-#[cfg(feature = "tokio")]
-pub use net::TokioNet;
-pub use net::{AsyncIo, ConnectError, Connecting, Net, Stream};
 pub use sse::Sse;
 pub use tokens::TokenProvider;
 
@@ -105,68 +99,6 @@ impl fmt::Debug for State {
     }
 }
 
-/// What all transports over HTTP can be given.
-macro_rules! endpoint_options {
-    () => {
-        /// Adds a header to every request.
-        ///
-        /// # Errors
-        ///
-        /// When HTTP does not allow it (a line break in the value, for instance), or when it is one that
-        /// the transport sets itself.
-        pub fn header(mut self, name: &str, value: &str) -> Result<Self, Error> {
-            self.endpoint.header(name, value)?;
-            Ok(self)
-        }
-
-        /// Sends this bearer token with every request.
-        ///
-        /// # Errors
-        ///
-        /// When the token has characters that are not allowed in a header.
-        pub fn bearer(mut self, token: &str) -> Result<Self, Error> {
-            self.endpoint.bearer(token)?;
-            Ok(self)
-        }
-
-        /// Asks for a bearer token before every request, and, if the server refuses it with a 401, once
-        /// more for that request, or for all that were refused at the same time. The request is repeated
-        /// then: a server that refuses a token has not acted.
-        pub fn token_provider(mut self, tokens: impl TokenProvider) -> Self {
-            self.endpoint.tokens = Some(Tokens::new(tokens));
-            self
-        }
-
-        /// Where sockets come from. Default: [`AsyncIo`](crate::AsyncIo), which works on every executor.
-        /// Of tokio's: `TokioNet`, with the feature `tokio`.
-        pub fn net(mut self, net: impl Net) -> Self {
-            self.endpoint.config.net = Arc::new(net);
-            self
-        }
-
-        /// How long connecting may take, TLS included. Default 10 s; `None` for no limit of its own.
-        pub fn connect_timeout(mut self, limit: Option<Duration>) -> Self {
-            self.endpoint.config.connect_timeout = limit;
-            self
-        }
-
-        /// Trusts this root certificate too (DER).
-        #[cfg(feature = "tls")]
-        pub fn root_certificate(mut self, der: impl Into<Vec<u8>>) -> Self {
-            self.endpoint.config.tls.extra_roots.push(der.into());
-            self
-        }
-
-        /// Trusts Mozilla's roots, as compiled in, in place of the platform's: for containers that have
-        /// no certificates.
-        #[cfg(feature = "webpki-roots")]
-        pub fn webpki_roots(mut self) -> Self {
-            self.endpoint.config.tls.roots = tls::Roots::WebPki;
-            self
-        }
-    };
-}
-
 impl Http {
     /// A server's MCP endpoint: an absolute `http` or `https` URL.
     ///
@@ -192,8 +124,8 @@ impl Http {
         self
     }
 
-    fn is_modern(&self) -> bool {
-        self.state.lock().revision.is_some_and(Revision::is_modern)
+    fn is_stateless(&self) -> bool {
+        self.state.lock().revision.is_some_and(Revision::is_stateless)
     }
 
     /// SES-02, INI-09.
@@ -214,33 +146,29 @@ impl Http {
             Err(error) if self.fallback => error,
             result => return result,
         };
-        let is_modern = |http: &HttpError| http.rpc().is_some_and(is_modern_error);
+        let is_stateless = |http: &HttpError| http.rpc().is_some_and(is_stateless_error);
         let refused = match error.kind() {
-            ErrorKind::Http(http) if matches!(http.status(), 400 | 404 | 405) && !is_modern(http) => {
+            ErrorKind::Http(http) if matches!(http.status(), 400 | 404 | 405) && !is_stateless(http) => {
                 http.clone()
             }
             _ => return Err(error),
         };
         let (sse, _) = self.legacy.get_or_init(|| (Sse::over(self.endpoint.clone()), refused));
         self.settled.close();
-        // Of which `tracking` knows already that it was sent.
-        sse.send(again, inbox).await
+        // It was sent once already, so nothing that becomes of this one makes it unsent.
+        sse.send(again, &Tracking::default(), inbox).await
     }
 }
 
 impl Transport for Http {
-    fn send<'a>(&'a self, message: Outgoing, inbox: &'a Inbox) -> BoxFuture<'a, Result<Sent, Error>> {
-        Box::pin(async move { self.send_tracked(message, &Tracking::default(), inbox).await })
-    }
-
-    fn send_tracked<'a>(
+    fn send<'a>(
         &'a self,
         message: Outgoing,
         tracking: &'a Tracking,
         inbox: &'a Inbox,
     ) -> BoxFuture<'a, Result<Sent, Error>> {
         match self.legacy.get() {
-            Some((sse, _)) => sse.send_tracked(message, tracking, inbox),
+            Some((sse, _)) => sse.send(message, tracking, inbox),
             None if message.method() == Some(INITIALIZE) => {
                 Box::pin(self.initialize(message, tracking, inbox))
             }
@@ -248,7 +176,7 @@ impl Transport for Http {
         }
     }
 
-    fn exchanges(&self) -> bool {
+    fn is_request_response(&self) -> bool {
         self.legacy.get().is_none()
     }
 
@@ -261,7 +189,7 @@ impl Transport for Http {
                     false => Error::no_endpoint(refused.clone(), error),
                 });
             }
-            if !self.is_modern() {
+            if !self.is_stateless() {
                 self.listen(inbox).await;
             }
             // Without the server's own stream the session goes on all the same.
@@ -277,12 +205,12 @@ impl Transport for Http {
     }
 
     /// A server that may speak first needs its stream before the first call: common ones send what
-    /// belongs to no stream of a call there, and drop it if it is not open (SES-12). But not before it
-    /// knows that the handshake is over (INI-04).
+    /// belongs to no stream of a call there, and drop it if it is not open. But not before it
+    /// knows that the handshake is over.
     fn ready<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             self.settled.close();
-            if self.legacy.get().is_none() && !self.is_modern() {
+            if self.legacy.get().is_none() && !self.is_stateless() {
                 let listening = async {
                     self.listening.ended().await;
                     Ok(())
@@ -292,7 +220,7 @@ impl Transport for Http {
         })
     }
 
-    /// SES-08, SES-09: whatever the server says to the DELETE, this is over.
+    /// Whatever the server says to the DELETE, this is over.
     fn close<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             let mut headers = HeaderMap::new();
@@ -300,7 +228,7 @@ impl Transport for Http {
             if headers.contains_key(SESSION_ID) {
                 let (url, tracking) = (&self.endpoint.url, Tracking::default());
                 let delete =
-                    self.endpoint.exchange(Method::DELETE, url, &headers, Bytes::new(), &tracking, inbox);
+                    self.endpoint.request(Method::DELETE, url, &headers, Bytes::new(), &tracking, inbox);
                 let _: Result<_, Error> = within(inbox, Some(inbox.timeouts().close), delete).await;
             }
             self.abort();
@@ -326,5 +254,3 @@ impl Transport for Http {
         })))
     }
 }
-
-use endpoint_options;

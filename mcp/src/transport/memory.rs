@@ -1,7 +1,10 @@
 //! In-memory: a pair of bounded channels, message by message. It is also how to test.
 
-use super::{BoxFuture, Inbox, Outgoing, Sent, Tracking, Transport};
+use super::{Sent, Tracking, Transport};
 use crate::error::{Delivery, Error, IoStage};
+use crate::inbox::Inbox;
+use crate::protocol::outgoing::Outgoing;
+use crate::runtime::timer::BoxFuture;
 use async_channel::{Receiver, Sender, TrySendError, bounded};
 use std::fmt;
 use std::io;
@@ -87,11 +90,12 @@ impl MemoryServer {
     }
 }
 
-impl Memory {
-    fn pass<'a>(
+impl Transport for Memory {
+    fn send<'a>(
         &'a self,
         message: Outgoing,
-        tracking: Option<&'a Tracking>,
+        tracking: &'a Tracking,
+        _: &'a Inbox,
     ) -> BoxFuture<'a, Result<Sent, Error>> {
         let gone = || {
             let error = io::Error::from(io::ErrorKind::BrokenPipe);
@@ -103,31 +107,14 @@ impl Memory {
             Err(TrySendError::Full(body)) => body,
         };
         // It waits for room.
-        if let Some(tracking) = tracking {
-            tracking.waiting();
-        }
+        tracking.waiting();
         Box::pin(async move {
             let sent = self.outgoing.send(body).await;
-            if let Some(tracking) = tracking.filter(|_| sent.is_ok()) {
+            if sent.is_ok() {
                 tracking.begun();
             }
             sent.map_or_else(|_| gone(), |()| Ok(Sent::accepted()))
         })
-    }
-}
-
-impl Transport for Memory {
-    fn send<'a>(&'a self, message: Outgoing, _: &'a Inbox) -> BoxFuture<'a, Result<Sent, Error>> {
-        self.pass(message, None)
-    }
-
-    fn send_tracked<'a>(
-        &'a self,
-        message: Outgoing,
-        tracking: &'a Tracking,
-        _: &'a Inbox,
-    ) -> BoxFuture<'a, Result<Sent, Error>> {
-        self.pass(message, Some(tracking))
     }
 
     fn run<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, Result<(), Error>> {

@@ -13,15 +13,21 @@
 //! 3. What the child said before it died is delivered before the session ends.
 //! 4. The end of the child is its exit *or* the end of its output, whichever comes first (IO-15).
 
-#[cfg(feature = "stdio")]
-pub(crate) mod child;
 mod pipes;
 mod queue;
 
-use super::{BoxFuture, Inbox, Outgoing, Sent, Tracking, Transport};
-use crate::error::{Delivery, Error, ErrorKind, ExitStatus, IoStage, ServerExited};
+use super::{Sent, Tracking, Transport};
+use crate::error::{Delivery, Error, ErrorKind, IoStage, ServerExited};
+use crate::inbox::Inbox;
 #[cfg(feature = "stdio")]
-use child::{Child, Reactor};
+use crate::process::Child;
+use crate::process::ExitStatus;
+use crate::protocol::outgoing::Outgoing;
+#[cfg(feature = "stdio")]
+use crate::runtime::pipes::{AsyncPipes, Reactor};
+use crate::runtime::timer::BoxFuture;
+#[cfg(feature = "stdio")]
+use crate::sync::Mutex;
 use futures_io::{AsyncRead, AsyncWrite};
 use pipes::{End, Flow, Guard, Pipes, Slot};
 use queue::Queue;
@@ -51,10 +57,10 @@ pub struct Stdio {
     queue: Queue,
     slot: Slot,
     #[cfg(feature = "stdio")]
-    child: crate::sync::Mutex<Option<Child>>,
+    child: Mutex<Option<Child>>,
     /// To start it again for a new session, as often as it takes: shared with those started so.
     #[cfg(feature = "stdio")]
-    command: Option<(Arc<crate::sync::Mutex<Command>>, Reactor)>,
+    command: Option<(Arc<Mutex<Command>>, Reactor)>,
 }
 
 impl Stdio {
@@ -76,7 +82,7 @@ impl Stdio {
     /// ```
     #[cfg(feature = "stdio")]
     pub fn spawn(command: Command) -> Result<Self, Error> {
-        Self::start(Arc::new(crate::sync::Mutex::new(command)), Reactor::AsyncIo)
+        Self::start(Arc::new(Mutex::new(command)), Reactor::AsyncIo)
     }
 
     /// [`spawn`](Self::spawn), with the pipes on the reactor of the tokio runtime at hand: they work as long
@@ -100,7 +106,7 @@ impl Stdio {
     /// In a runtime without I/O (`enable_io`).
     #[cfg(all(feature = "stdio", feature = "tokio"))]
     pub fn spawn_on_tokio(command: Command) -> Result<Self, Error> {
-        Self::start(Arc::new(crate::sync::Mutex::new(command)), Reactor::Tokio)
+        Self::start(Arc::new(Mutex::new(command)), Reactor::Tokio)
     }
 
     /// The few variables of this process's environment that a program needs as a rule: where its home, its
@@ -137,22 +143,22 @@ impl Stdio {
     }
 
     #[cfg(feature = "stdio")]
-    fn start(command: Arc<crate::sync::Mutex<Command>>, reactor: Reactor) -> Result<Self, Error> {
+    fn start(command: Arc<Mutex<Command>>, reactor: Reactor) -> Result<Self, Error> {
         let failed = |error| Error::io(IoStage::Spawn, error, Delivery::NotSent);
         #[cfg(feature = "tokio")]
         if let Reactor::Tokio = reactor {
-            crate::tokio::here().map_err(failed)?;
+            crate::runtime::tokio::here().map_err(failed)?;
         }
-        let (child, pipes) = Child::spawn(&mut command.lock(), reactor).map_err(failed)?;
-        let child::Pipes { stdin, stdout, stderr } = pipes;
+        let (child, pipes) = Child::spawn(&mut command.lock()).map_err(failed)?;
+        let AsyncPipes { stdin, stdout, stderr } = AsyncPipes::new(pipes, reactor).map_err(failed)?;
         Ok(Self {
-            child: crate::sync::Mutex::new(Some(child)),
+            child: Mutex::new(Some(child)),
             command: Some((command, reactor)),
             ..Self::with_pipes(Pipes::new(stdout, stdin, Some(stderr)))
         })
     }
 
-    /// Talks over any pair of byte streams (IO-22). Those of tokio's go into a `TokioIo` each (feature
+    /// Talks over any pair of byte streams. Those of tokio's go into a `TokioIo` each (feature
     /// `tokio`).
     pub fn over(
         reader: impl AsyncRead + Send + Unpin + 'static,
@@ -166,7 +172,7 @@ impl Stdio {
             queue: Queue::default(),
             slot: Slot::new(pipes),
             #[cfg(feature = "stdio")]
-            child: crate::sync::Mutex::default(),
+            child: Mutex::default(),
             #[cfg(feature = "stdio")]
             command: None,
         }
@@ -231,34 +237,23 @@ impl Stdio {
 }
 
 impl Transport for Stdio {
-    fn send<'a>(&'a self, message: Outgoing, inbox: &'a Inbox) -> BoxFuture<'a, Result<Sent, Error>> {
-        let Outgoing { id, body, .. } = message;
-        if let Some(id) = id {
-            self.queue.push_request(id, body);
-            return Box::pin(std::future::ready(Ok(Sent::accepted())));
-        }
-        Box::pin(async move {
-            self.queue.push(body, inbox.limits().outbox).await;
-            Ok(Sent::accepted())
-        })
-    }
-
-    /// A notification waits for room; a request is in the queue at once, and can be taken back.
-    fn send_tracked<'a>(
+    /// A request is in the queue at once, and can be taken back. Anything else waits for room.
+    fn send<'a>(
         &'a self,
         message: Outgoing,
         tracking: &'a Tracking,
         inbox: &'a Inbox,
     ) -> BoxFuture<'a, Result<Sent, Error>> {
-        if message.id.is_some() {
-            // It can be taken back.
-            return self.send(message, inbox);
+        let Outgoing { id, body, .. } = message;
+        if let Some(id) = id {
+            self.queue.push_request(id, body);
+            return Box::pin(std::future::ready(Ok(Sent::accepted())));
         }
         tracking.waiting();
         Box::pin(async move {
-            let sent = self.send(message, inbox).await;
+            self.queue.push(body, inbox.limits().outbox).await;
             tracking.begun();
-            sent
+            Ok(Sent::accepted())
         })
     }
 

@@ -1,7 +1,7 @@
 //! Content blocks: what tools and prompts are made of.
 
 use super::*;
-use crate::protocol::object::{Key, Object};
+use crate::protocol::json::object::{Key, Object};
 use serde::de::value::MapDeserializer;
 
 object! {

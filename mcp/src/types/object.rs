@@ -32,11 +32,11 @@ impl Extra {
     }
 
     /// For how long, and for whom, the server allows the result with these members to be kept (`ttlMs`,
-    /// `cacheScope`; CCH-01). This crate keeps nothing.
+    /// `cacheScope`). This crate keeps nothing.
     pub fn cache_hint(&self) -> CacheHint {
         let ttl = self.get("ttlMs").and_then(|ttl| ttl.parse::<f64>().ok());
         let ttl = ttl.and_then(|millis| Duration::try_from_secs_f64(millis / 1000.0).ok());
-        let public = self.get("cacheScope").is_some_and(|scope| scope.as_str() == r#""public""#);
+        let public = self.get("cacheScope").is_some_and(|scope| scope.text() == r#""public""#);
         CacheHint { ttl: ttl.unwrap_or_default(), public }
     }
 
@@ -120,7 +120,7 @@ macro_rules! object {
             /// Reads the members that `map` still has to those that are in `extra` already.
             fn read<'de, A: MapAccess<'de>>(mut map: A, mut extra: Extra) -> Result<Self, A::Error> {
                 $(let mut $member: Option<$type> = None;)*
-                while let Some(key) = map.next_key::<$crate::protocol::object::Key<'de>>()? {
+                while let Some(key) = map.next_key::<$crate::protocol::json::object::Key<'de>>()? {
                     match &*key.0 {
                         $($json => $member = Some(map.next_value()?),)*
                         key => extra.push(key, map.next_value()?),

@@ -26,7 +26,7 @@ object! {
 
 object! {
     /// The answer to a request that was made a task.
-    pub struct CreateTaskResult {
+    pub(crate) struct CreateTaskResult {
         /// The task.
         task: "task" => Task,
         /// Metadata.

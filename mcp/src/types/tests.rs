@@ -37,7 +37,7 @@ fn schemas_metadata_and_unknown_members_are_kept_to_the_letter() {
 fn unknown_members_come_after_the_known_ones() {
     round_trip::<Tool>(r#"{"zulu":0,"name":"t","alpha":null}"#, r#"{"name":"t","zulu":0,"alpha":null}"#);
     let tool: Tool = read(r#"{"zulu":0,"name":"t","alpha":null}"#);
-    assert_eq!(tool.extra.get("alpha").unwrap().as_str(), "null");
+    assert_eq!(tool.extra.get("alpha").unwrap().text(), "null");
     assert_eq!(tool.extra.iter().map(|(key, _)| key).collect::<Vec<_>>(), ["zulu", "alpha"]);
     assert!(tool.extra.get("name").is_none() && !tool.extra.is_empty());
 }
@@ -97,7 +97,7 @@ fn content_is_told_apart_by_its_type() {
         panic!("{result:?}")
     };
     assert_eq!(resource.resource.text.as_deref(), Some("t"));
-    assert_eq!(hologram.as_str(), r#"{"type":"hologram","x":[1, 2]}"#);
+    assert_eq!(hologram.text(), r#"{"type":"hologram","x":[1, 2]}"#);
     assert_eq!(result.text(), "a\nb");
 }
 
@@ -121,7 +121,7 @@ fn the_type_of_content_may_be_written_in_any_way() {
     refused::<Content>(r#"{"data":7,"type":"image"}"#);
     for json in ["{}", r#"{"type":"\"text"}"#, r#"{"type":""}"#] {
         let Content::Other(other) = read(json) else { panic!("{json}") };
-        assert_eq!(other.as_str(), json);
+        assert_eq!(other.text(), json);
     }
 }
 
@@ -142,7 +142,7 @@ fn content_is_kept() {
 fn structured_content_may_be_any_json() {
     for json in ["[1, 2]", "\"x\"", "0", "{\"z\":1,\"a\":2}"] {
         let result: CallToolResult = read(&format!(r#"{{"structuredContent":{json}}}"#));
-        assert_eq!(result.structured_content.unwrap().as_str(), json);
+        assert_eq!(result.structured_content.unwrap().text(), json);
     }
 }
 
@@ -161,7 +161,7 @@ fn big_text_is_kept() {
 fn deep_nesting_is_kept_without_recursion() {
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     let tool: Tool = read(&format!(r#"{{"name":"t","inputSchema":{deep},"more":{deep}}}"#));
-    assert_eq!(tool.input_schema.unwrap().as_str(), deep);
+    assert_eq!(tool.input_schema.unwrap().text(), deep);
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn of_members_that_come_twice_the_last_counts() {
 fn json_is_text_that_can_be_looked_into() {
     let json = Json::new(&serde_json::json!({ "a": [1] })).unwrap();
     assert_eq!(
-        (json.as_str(), format!("{json} {json:?}")),
+        (json.text(), format!("{json} {json:?}")),
         (r#"{"a":[1]}"#, r#"{"a":[1]} {"a":[1]}"#.to_owned())
     );
     assert_eq!(json.parse::<serde_json::Value>().unwrap()["a"][0], 1);

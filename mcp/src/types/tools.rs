@@ -23,11 +23,11 @@ object! {
         title: "title" => Option<String>,
         /// What it does.
         description: "description" => Option<String>,
-        /// The JSON Schema of its arguments. Never fetched from or looked into here (M-21).
+        /// The JSON Schema of its arguments. Never fetched from or looked into here.
         input_schema: "inputSchema" => Option<Json>,
         /// The JSON Schema of its structured result.
         output_schema: "outputSchema" => Option<Json>,
-        /// Hints; not to be trusted (SEC-12).
+        /// Hints; not to be trusted.
         annotations: "annotations" => Option<Json>,
         /// Metadata.
         meta: "_meta" => Option<Json>,

@@ -12,7 +12,8 @@ use futures::future::join;
 use futures::task::AtomicWaker;
 use serde_json::{Value, json};
 use shared_fate_mcp::{
-    BoxFuture, CallOptions, Error, Inbox, Limits, Memory, Outgoing, Sent, Sse, Stdio, Timeouts, Transport,
+    BoxFuture, CallOptions, Error, Inbox, Limits, Memory, Outgoing, Sent, Sse, Stdio, Timeouts, Tracking,
+    Transport,
 };
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -233,7 +234,12 @@ struct Cursed {
 }
 
 impl Transport for Cursed {
-    fn send<'a>(&'a self, message: Outgoing, inbox: &'a Inbox) -> BoxFuture<'a, Result<Sent, Error>> {
+    fn send<'a>(
+        &'a self,
+        message: Outgoing,
+        _: &'a Tracking,
+        inbox: &'a Inbox,
+    ) -> BoxFuture<'a, Result<Sent, Error>> {
         let message = serde_json::from_slice(message.body()).unwrap();
         if tool(&message) == "held" {
             self.called.store(true, Ordering::SeqCst);

@@ -9,7 +9,8 @@ use futures::future::join;
 use serde_json::Value;
 use shared_fate::Cause;
 use shared_fate_mcp::{
-    BoxFuture, Client, Delivery, Driver, Error, ErrorKind, Event, Inbox, IoStage, Outgoing, Sent, Transport,
+    BoxFuture, Client, Delivery, Driver, Error, ErrorKind, Event, Inbox, IoStage, Outgoing, Sent, Tracking,
+    Transport,
 };
 use std::future::poll_fn;
 use std::io;
@@ -180,7 +181,12 @@ impl Scripted {
 }
 
 impl Transport for Scripted {
-    fn send<'a>(&'a self, message: Outgoing, inbox: &'a Inbox) -> BoxFuture<'a, Result<Sent, Error>> {
+    fn send<'a>(
+        &'a self,
+        message: Outgoing,
+        _: &'a Tracking,
+        inbox: &'a Inbox,
+    ) -> BoxFuture<'a, Result<Sent, Error>> {
         Box::pin(async move {
             let message: Value = serde_json::from_slice(message.body()).unwrap();
             if tool(&message) == "unplugged" {

@@ -242,7 +242,7 @@ fn mr_09_sec_08_what_one_round_may_ask_is_bounded() {
             });
             let mut limits = Limits::default();
             limits.server_requests = 3;
-            let builder = on(&Clock::new()).limits(limits).mode(Mode::Modern).on_elicit_form(move |_| {
+            let builder = on(&Clock::new()).limits(limits).mode(Mode::Stateless).on_elicit_form(move |_| {
                 counter.fetch_add(1, Ordering::SeqCst);
                 std::future::ready(Elicited::Decline)
             });
@@ -286,7 +286,7 @@ fn sub_09_sec_08_a_subscription_that_is_not_read_keeps_no_more_than_a_message() 
                 _ => normal(peer, message),
             }
         });
-        let builder = Client::builder().mode(Mode::Modern).timer(Clock::new());
+        let builder = Client::builder().mode(Mode::Stateless).timer(Clock::new());
         let (client, driver) = builder.connect(stdio).await.unwrap();
         driver
             .run_until(async {
@@ -296,7 +296,7 @@ fn sub_09_sec_08_a_subscription_that_is_not_read_keeps_no_more_than_a_message() 
                 let mut kept = 0;
                 while let Some(change) = subscription.next().now_or_never() {
                     let Change::Other { params, .. } = change.unwrap().unwrap() else { panic!("another") };
-                    kept += params.unwrap().as_str().len();
+                    kept += params.unwrap().text().len();
                 }
                 assert!((8 * MIB..=16 * MIB).contains(&kept), "{kept} bytes");
                 drop(subscription);

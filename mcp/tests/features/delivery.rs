@@ -6,7 +6,8 @@ use crate::fault::http::{Call, Server};
 use crate::fault::run::once;
 use crate::kit::http;
 use shared_fate_mcp::{
-    AsyncIo, BoxFuture, ConnectError, Connecting, Delivery, ErrorKind, HttpError, Net, Stream, TokenProvider,
+    AsyncIo, BoxFuture, ByteStream, ConnectError, Connecting, Delivery, ErrorKind, HttpError, Net,
+    TokenProvider,
 };
 use std::io::{self, Write};
 use std::net::TcpListener;
@@ -65,7 +66,7 @@ impl Net for Odd {
             match self.what {
                 What::Refused if odd => Err(ConnectError::Connect(io::ErrorKind::ConnectionRefused.into())),
                 What::Answered(answer) if odd => {
-                    Ok(Box::new(Answered { answer, written: 0 }) as Box<dyn Stream>)
+                    Ok(Box::new(Answered { answer, written: 0 }) as Box<dyn ByteStream>)
                 }
                 _ => AsyncIo.connect(host, port).await,
             }

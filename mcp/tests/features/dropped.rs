@@ -248,7 +248,7 @@ fn liv_18_sub_06_subscribing_dropped_at_every_point() {
             _ => {}
         });
         let (client, driver) =
-            Client::builder().mode(Mode::Modern).timer(Clock::new()).connect(stdio).await.unwrap();
+            Client::builder().mode(Mode::Stateless).timer(Clock::new()).connect(stdio).await.unwrap();
         driver
             .run_until(async {
                 for polls in 0.. {

@@ -140,7 +140,7 @@ fn era_13_15_16_22_what_says_nothing_is_an_error_and_no_reason_to_fall_back() {
     once(async move |_| {
         for (row, status, body) in &table {
             let server = answering(vec![(status, body.clone())]);
-            for mode in [Mode::Auto, Mode::Modern] {
+            for mode in [Mode::Auto, Mode::Stateless] {
                 let before = server.requests().len();
                 let error = connect(&server, &Clock::new(), mode).await.unwrap_err();
                 let story = story(&error);
@@ -169,7 +169,7 @@ fn era_15_mod_08_a_probe_that_cannot_be_corrected_is_reported_with_what_is_missi
             let mut body = refusal(&json!("ours"), code, "no");
             body["error"]["data"] = data.clone();
             let server = answering(vec![("400 Bad Request", body)]);
-            for mode in [Mode::Auto, Mode::Modern] {
+            for mode in [Mode::Auto, Mode::Stateless] {
                 let error = connect(&server, &Clock::new(), mode).await.unwrap_err();
                 let rpc = error.rpc().unwrap();
                 let found: Value = serde_json::from_str(rpc.data().unwrap()).unwrap();
@@ -203,7 +203,7 @@ fn era_04_a_client_of_the_new_kind_alone_does_not_shake_hands() {
             ("400 Bad Request", unsupported(&["2025-06-18"])),
         ] {
             let server = answering(vec![(status, body)]);
-            let error = connect(&server, &Clock::new(), Mode::Modern).await.unwrap_err();
+            let error = connect(&server, &Clock::new(), Mode::Stateless).await.unwrap_err();
             story(&error);
             assert_eq!(methods(&server), [DISCOVER]);
         }
@@ -304,7 +304,7 @@ fn era_18_a_server_that_wants_no_handshake_after_all_is_asked_once_more() {
             // With the fallback to the older transport, which is none of its business.
             let connecting = on(&Clock::new()).mode(Mode::Auto).connect(http(&server));
             let (client, driver) = connecting.await.unwrap();
-            assert_eq!(client.revision(), Revision::MODERN, "{status}");
+            assert_eq!(client.revision(), Revision::LATEST_STATELESS, "{status}");
             run.drive(driver, async {
                 client.call_tool("echo", ()).await.unwrap();
                 client.close().await;

@@ -9,7 +9,7 @@ use crate::modern::{DISCOVER, modern};
 use crate::old::old;
 use crate::script::script;
 use serde_json::{Value, json};
-use shared_fate_mcp::{Builder, EraCache, Error, Http, Limits, Mode, Revision, Sse};
+use shared_fate_mcp::{Builder, Error, Http, Limits, Mode, Revision, ServerKindCache, Sse};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -95,11 +95,12 @@ fn era_01_a_server_that_wants_a_handshake_is_not_asked_again() {
         assert_eq!(one.requests().iter().filter(|it| it.rpc() == DISCOVER).count(), 1);
         // Nothing is shared by accident, and everything that is meant to be.
         expect(run, &auto(), &one, &[DISCOVER, INITIALIZE], Revision::LATEST).await;
-        let cache = EraCache::new();
-        expect(run, &auto().era_cache(cache.clone()), &one, &[DISCOVER, INITIALIZE], Revision::LATEST).await;
-        expect(run, &auto().era_cache(cache.clone()), &one, &[INITIALIZE], Revision::LATEST).await;
+        let cache = ServerKindCache::new();
+        expect(run, &auto().server_kinds(cache.clone()), &one, &[DISCOVER, INITIALIZE], Revision::LATEST)
+            .await;
+        expect(run, &auto().server_kinds(cache.clone()), &one, &[INITIALIZE], Revision::LATEST).await;
         cache.clear();
-        expect(run, &auto().era_cache(cache), &one, &[DISCOVER, INITIALIZE], Revision::LATEST).await;
+        expect(run, &auto().server_kinds(cache), &one, &[DISCOVER, INITIALIZE], Revision::LATEST).await;
     });
 }
 
@@ -122,8 +123,8 @@ fn era_01_a_new_kind_of_server_where_an_old_one_was_is_found_out() {
             let builder = auto();
             expect(run, &builder, &server, &[DISCOVER, INITIALIZE], Revision::LATEST).await;
             manners.change(only_modern);
-            expect(run, &builder, &server, &[INITIALIZE, DISCOVER], Revision::MODERN).await;
-            expect(run, &builder, &server, &[DISCOVER], Revision::MODERN).await;
+            expect(run, &builder, &server, &[INITIALIZE, DISCOVER], Revision::LATEST_STATELESS).await;
+            expect(run, &builder, &server, &[DISCOVER], Revision::LATEST_STATELESS).await;
         }
     });
 }
@@ -140,7 +141,7 @@ fn era_01_old_09_it_is_found_out_with_the_fallback_to_the_older_transport_too() 
             _ => modern(call),
         });
         let (client, driver) = builder.connect(http(&server)).await.unwrap();
-        assert_eq!(client.revision(), Revision::MODERN);
+        assert_eq!(client.revision(), Revision::LATEST_STATELESS);
         run.drive(driver, async {
             client.call_tool("echo", ()).await.unwrap();
             client.close().await;
@@ -155,14 +156,14 @@ fn era_01_an_old_kind_of_server_where_a_new_one_was_is_asked_twice() {
     everywhere(async |run| {
         let (server, manners) = server(modern);
         let builder = auto();
-        expect(run, &builder, &server, &[DISCOVER], Revision::MODERN).await;
+        expect(run, &builder, &server, &[DISCOVER], Revision::LATEST_STATELESS).await;
         // One odd answer makes no other server of it.
         ODD.store(true, Ordering::SeqCst);
         manners.change(|call| match ODD.swap(false, Ordering::SeqCst) {
             true => call.respond("404 Not Found", &[], "being deployed"),
             false => dual(call),
         });
-        expect(run, &builder, &server, &[DISCOVER, DISCOVER], Revision::MODERN).await;
+        expect(run, &builder, &server, &[DISCOVER, DISCOVER], Revision::LATEST_STATELESS).await;
         manners.change(legacy);
         expect(run, &builder, &server, &[DISCOVER, DISCOVER, INITIALIZE], Revision::LATEST).await;
         expect(run, &builder, &server, &[INITIALIZE], Revision::LATEST).await;
@@ -188,7 +189,7 @@ fn era_01_what_was_wrong_is_forgotten_though_nothing_better_is_found_out() {
             assert_eq!(result.unwrap_err().http().unwrap().status(), 503);
             // Asked, and not taken for what it was.
             manners.change(dual);
-            expect(run, &builder, &server, &[DISCOVER], Revision::MODERN).await;
+            expect(run, &builder, &server, &[DISCOVER], Revision::LATEST_STATELESS).await;
             manners.change(legacy);
             expect(run, &builder, &server, &[DISCOVER, DISCOVER, INITIALIZE], Revision::LATEST).await;
         }
@@ -202,9 +203,10 @@ fn era_01_13_what_says_nothing_changes_nothing() {
             static STATUS: Mutex<&str> = Mutex::new("");
             *STATUS.lock().unwrap() = status;
             let refuses: Manner = |call| call.respond(*STATUS.lock().unwrap(), &[], "not now");
-            for (manner, methods, revision) in
-                [(legacy as Manner, [INITIALIZE], Revision::LATEST), (modern, [DISCOVER], Revision::MODERN)]
-            {
+            for (manner, methods, revision) in [
+                (legacy as Manner, [INITIALIZE], Revision::LATEST),
+                (modern, [DISCOVER], Revision::LATEST_STATELESS),
+            ] {
                 // A cache for each: the second server may get the port, and so the origin, of the first.
                 let builder = auto();
                 let (server, manners) = server(manner);
@@ -265,13 +267,13 @@ fn era_01_an_offer_that_the_server_named_is_remembered() {
 fn era_01_who_does_not_ask_finds_out_nothing_and_minds_nothing() {
     once(async |run| {
         let (server, _) = server(dual);
-        let cache = EraCache::new();
-        let mode = |mode| on(&Clock::new()).mode(mode).era_cache(cache.clone());
+        let cache = ServerKindCache::new();
+        let mode = |mode| on(&Clock::new()).mode(mode).server_kinds(cache.clone());
         expect(run, &mode(Mode::Legacy), &server, &[INITIALIZE], Revision::LATEST).await;
-        expect(run, &mode(Mode::Auto), &server, &[DISCOVER], Revision::MODERN).await;
+        expect(run, &mode(Mode::Auto), &server, &[DISCOVER], Revision::LATEST_STATELESS).await;
         expect(run, &mode(Mode::Legacy), &server, &[INITIALIZE], Revision::LATEST).await;
-        expect(run, &mode(Mode::Auto), &server, &[DISCOVER], Revision::MODERN).await;
-        assert_eq!(format!("{cache:?}"), "EraCache { origins: 1 }");
+        expect(run, &mode(Mode::Auto), &server, &[DISCOVER], Revision::LATEST_STATELESS).await;
+        assert_eq!(format!("{cache:?}"), "ServerKindCache { origins: 1 }");
     });
 }
 
@@ -280,7 +282,7 @@ fn sec_08_limits_eras_at_the_limit_and_one_past_it() {
     once(async |run| {
         let servers: Vec<_> = (0..3).map(|_| server(legacy).0).collect();
         let mut limits = Limits::default();
-        limits.eras = 2;
+        limits.server_kinds = 2;
         let builder = auto().limits(limits.clone());
         let known = [INITIALIZE];
         let unknown = [DISCOVER, INITIALIZE];
@@ -298,7 +300,7 @@ fn sec_08_limits_eras_at_the_limit_and_one_past_it() {
         for (at, methods) in order {
             expect(run, &builder, &servers[at], methods, Revision::LATEST).await;
         }
-        limits.eras = 0;
+        limits.server_kinds = 0;
         let builder = auto().limits(limits);
         for _ in 0..2 {
             expect(run, &builder, &servers[0], &unknown, Revision::LATEST).await;
@@ -320,7 +322,7 @@ fn era_01_reconnecting_asks_a_server_that_refuses_what_it_took_before() {
             _ => modern(call),
         });
         let (client, driver) = client.reconnect().await.unwrap();
-        assert_eq!(client.revision(), Revision::MODERN);
+        assert_eq!(client.revision(), Revision::LATEST_STATELESS);
         run.drive(driver, async { client.close().await }).await;
     });
 }
@@ -338,7 +340,7 @@ fn era_01_17_what_a_child_is_stays_with_its_command() {
         );
         let (mut client, driver) = auto().connect(stdio).await.unwrap();
         run.drive(driver, async { client.close().await }).await;
-        for revision in [Revision::LATEST, Revision::MODERN] {
+        for revision in [Revision::LATEST, Revision::LATEST_STATELESS] {
             let (next, driver) = client.reconnect().await.unwrap();
             assert_eq!(next.revision(), revision);
             run.drive(driver, async { next.close().await }).await;
@@ -361,7 +363,7 @@ fn era_01_old_01_the_older_transport_is_remembered_by_itself() {
         });
         let builder = auto();
         for known in [false, true] {
-            expect(run, &builder, &server, &[DISCOVER], Revision::MODERN).await;
+            expect(run, &builder, &server, &[DISCOVER], Revision::LATEST_STATELESS).await;
             let before = server.requests().len();
             feed.write("event: endpoint\ndata: messages\n\n");
             let sse = Sse::new(&format!("http://{}/sse", server.address())).unwrap();

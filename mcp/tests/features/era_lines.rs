@@ -33,7 +33,7 @@ fn era_02_the_probe_comes_first_and_says_everything() {
     everywhere(async |run| {
         let (stdio, server) = pair(modern);
         let (client, driver) = on(&Clock::new()).mode(Mode::Auto).connect(stdio).await.unwrap();
-        assert_eq!(client.revision(), Revision::MODERN);
+        assert_eq!(client.revision(), Revision::LATEST_STATELESS);
         run.drive(driver, async {
             client.call_tool("echo", json!({ "a": 1 })).await.unwrap();
             let received = server.received();
@@ -160,7 +160,7 @@ fn era_04_16_a_client_of_the_new_kind_alone_reports_the_silence() {
     everywhere(async |_| {
         let (stdio, server) = pair(|_: &Peer, _: &Value| {});
         let clock = Clock::new();
-        let connecting = on(&clock).mode(Mode::Modern).connect(stdio);
+        let connecting = on(&clock).mode(Mode::Stateless).connect(stdio);
         let (result, ()) = join(connecting, clock.pass(seconds(10))).await;
         let error = result.unwrap_err();
         assert!(error.is_timeout(), "{error:#}");
@@ -221,7 +221,7 @@ fn era_16_liv_27_a_silent_server_is_reached_when_the_handshake_has_no_more_time_
         let clock = Clock::new();
         let mut timeouts = Timeouts::default();
         (timeouts.handshake, timeouts.probe) = (Some(seconds(4)), None);
-        let connecting = on(&clock).timeouts(timeouts).mode(Mode::Modern).connect(stdio);
+        let connecting = on(&clock).timeouts(timeouts).mode(Mode::Stateless).connect(stdio);
         let (result, ()) = join(connecting, clock.pass(seconds(4))).await;
         assert!(result.unwrap_err().is_timeout());
     });
@@ -263,7 +263,7 @@ fn era_17_liv_24_a_child_that_quits_again_is_given_up() {
 fn era_17_era_23_only_who_does_not_know_better_starts_a_child_again() {
     everywhere(async |run| {
         let (stdio, notes) = script("*server/discover*) exit 3 ;;");
-        let error = on(&Clock::new()).mode(Mode::Modern).connect(stdio).await.unwrap_err();
+        let error = on(&Clock::new()).mode(Mode::Stateless).connect(stdio).await.unwrap_err();
         assert!(matches!(cause(&error).kind(), ErrorKind::ServerExited(_)), "{error:#}");
         assert_eq!(notes.processes().len(), 1, "it was told to speak nothing else");
         let found = discovered(&[VERSION]);
@@ -309,7 +309,7 @@ fn can_01_m_17_a_call_that_is_given_up_is_cancelled_by_a_notification() {
     everywhere(async |run| {
         let (stdio, server) = pair(modern);
         let (clock, log) = (Clock::new(), Log::default());
-        let (client, driver) = log.events(on(&clock)).mode(Mode::Modern).connect(stdio).await.unwrap();
+        let (client, driver) = log.events(on(&clock)).mode(Mode::Stateless).connect(stdio).await.unwrap();
         run.drive(driver, async {
             let mut sibling = pin!(client.call_tool("held", json!({ "sibling": true })));
             assert!(futures::poll!(&mut sibling).is_pending());

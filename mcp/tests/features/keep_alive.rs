@@ -114,7 +114,7 @@ fn png_02_png_03_nobody_is_pinged_unasked_nor_without_a_handshake() {
                 _ => normal(peer, message),
             });
             let clock = Clock::new();
-            let builder = if modern { pinging(&clock).mode(Mode::Modern) } else { on(&clock) };
+            let builder = if modern { pinging(&clock).mode(Mode::Stateless) } else { on(&clock) };
             let (client, driver) = builder.connect(stdio).await.unwrap();
             run.drive(driver, async {
                 clock.advance(seconds(3_000));

@@ -51,7 +51,7 @@ pub(crate) fn modern(call: &mut Call) {
 }
 
 pub(crate) async fn connect(builder: Builder, server: &Server) -> (Client, Driver) {
-    builder.mode(Mode::Modern).connect(http(server)).await.unwrap()
+    builder.mode(Mode::Stateless).connect(http(server)).await.unwrap()
 }
 
 #[test]

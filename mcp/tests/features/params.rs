@@ -331,7 +331,7 @@ fn par_03_a_tool_with_more_annotated_arguments_than_the_limit_is_left_out() {
             call.json(&[], &reply(&call.request.body["id"], result).to_string());
         });
         let log = Log::default();
-        let builder = log.events(Client::builder().mode(Mode::Modern).timer(Clock::new()));
+        let builder = log.events(Client::builder().mode(Mode::Stateless).timer(Clock::new()));
         let (client, driver) = builder.connect(http(&server)).await.unwrap();
         let tools = driver.run_until(client.list_tools()).await.unwrap();
         let names: Vec<_> = tools.iter().map(|tool| &*tool.name).collect();

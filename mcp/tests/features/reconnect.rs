@@ -382,7 +382,7 @@ fn sub_11_io_18_after_a_restart_it_is_made_again() {
             told("subscriptions/acknowledged", "\"notifications\":{\"toolsListChanged\":true},"),
             told("tools/list_changed", ""),
         ));
-        let builder = on(&Clock::new()).mode(Mode::Modern);
+        let builder = on(&Clock::new()).mode(Mode::Stateless);
         let (clients, driver) = Reconnecting::connect(builder, stdio).await.unwrap();
         let app = async {
             let mut wish = Interest::default();

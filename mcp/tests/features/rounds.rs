@@ -113,7 +113,7 @@ fn mr_03_the_state_comes_back_byte_for_byte() {
     everywhere(async |run| {
         let (transport, server) = shared_fate_mcp::Memory::pair();
         let clock = Clock::new();
-        let connecting = on(&clock).mode(shared_fate_mcp::Mode::Modern).connect(transport);
+        let connecting = on(&clock).mode(shared_fate_mcp::Mode::Stateless).connect(transport);
         let receive = async || String::from_utf8(server.receive().await.unwrap()).unwrap();
         let id = |text: &str| serde_json::from_str::<Value>(text).unwrap()["id"].clone();
         let discovering = async {
@@ -381,14 +381,14 @@ fn mr_11_a_caller_may_take_what_is_no_result_yet() {
             let by_hand = client.with_options(CallOptions::default().interim_results());
             let result = by_hand.request("tools/call", json!({ "name": "asks" })).await.unwrap();
             let result: Extra = result.parse().unwrap();
-            assert_eq!(result.get("resultType").unwrap().as_str(), "\"input_required\"");
+            assert_eq!(result.get("resultType").unwrap().text(), "\"input_required\"");
             let input_responses = json!({ "a": { "action": "decline" } });
             let request_state = result.get("requestState").unwrap();
-            assert_eq!(request_state.as_str(), STATE);
+            assert_eq!(request_state.text(), STATE);
             let again = Again { name: "asks", input_responses, request_state };
-            assert!(by_hand.request("tools/call", again).await.unwrap().as_str().contains("fine"));
+            assert!(by_hand.request("tools/call", again).await.unwrap().text().contains("fine"));
             let task = by_hand.request("tools/call", json!({ "name": "task" })).await.unwrap();
-            assert!(task.as_str().contains("taskId"), "{task}");
+            assert!(task.text().contains("taskId"), "{task}");
             client.close().await;
         })
         .await;

@@ -47,7 +47,7 @@ async fn lines(clock: &Clock, limits: Limits, log: &Log) -> (Client, Driver, Ser
             }
         }
     });
-    let builder = log.events(on(clock)).limits(limits).mode(Mode::Modern);
+    let builder = log.events(on(clock)).limits(limits).mode(Mode::Stateless);
     let (client, driver) = builder.connect(stdio).await.unwrap();
     (client, driver, server)
 }

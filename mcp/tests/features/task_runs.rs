@@ -255,7 +255,7 @@ fn tsk_02_with_newer_servers_the_server_decides() {
                 peer.say(&answer);
             }
         });
-        let (client, driver) = on(&Clock::new()).mode(Mode::Modern).connect(stdio).await.unwrap();
+        let (client, driver) = on(&Clock::new()).mode(Mode::Stateless).connect(stdio).await.unwrap();
         run.drive(driver, async {
             assert_eq!(client.run_tool_as_task("echo", (), None).await.unwrap().text(), "fine");
             client.close().await;

@@ -77,7 +77,7 @@ fn tsk_01_02_03_a_tool_as_a_task() {
                 .await;
                 assert_eq!((done.unwrap().status, polls.load(Ordering::SeqCst)), (status, 3));
                 let result = client.task_result(&task.id).await.unwrap();
-                assert!(result.as_str().contains("at last"));
+                assert!(result.text().contains("at last"));
                 assert_eq!(client.list_tasks().await.unwrap().len(), 1);
                 assert_eq!(client.cancel_task(&task.id).await.unwrap().status, TaskStatus::Cancelled);
                 client.close().await;

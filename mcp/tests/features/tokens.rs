@@ -311,7 +311,7 @@ fn mr_04_a_call_that_fails_in_its_second_round_has_been_sent() {
             }
             _ => modern(call),
         });
-        let builder = on(&Clock::new()).roots([]).mode(Mode::Modern);
+        let builder = on(&Clock::new()).roots([]).mode(Mode::Stateless);
         let (client, driver) = builder.connect(http(&server).token_provider(tokens.clone())).await.unwrap();
         run.drive(driver, async {
             client.list_tools().await.unwrap();

@@ -10,14 +10,14 @@ use std::time::Duration;
 use futures::io::{AsyncRead, AsyncWrite};
 
 use super::super::engine::{Engine, EngineConfig};
-use super::super::net::{AsyncIo, Connecting, Net, Stream};
+use super::super::net::{AsyncIo, ByteStream, Connecting, Net};
 use super::kit::{Server, call, post, run};
 use super::tls::{Authority, url};
 
 /// A stream that is as awkward as the contract allows: what is written goes out at a flush only, a
 /// flush takes many turns, a read gives little, and every other call is pending.
 struct Awkward {
-    inner: Box<dyn Stream>,
+    inner: Box<dyn ByteStream>,
     unsent: Vec<u8>,
     reading: Turns,
     writing: Turns,
@@ -83,7 +83,7 @@ impl Net for AwkwardNet {
             let inner = AsyncIo.connect(host, port).await?;
             let (reading, writing, flushing) = <(Turns, Turns, Turns)>::default();
             let awkward = Awkward { inner, unsent: Vec::new(), reading, writing, flushing };
-            Ok(Box::new(awkward) as Box<dyn Stream>)
+            Ok(Box::new(awkward) as Box<dyn ByteStream>)
         })
     }
 

@@ -13,7 +13,7 @@ use futures::future::{Either, select};
 
 use super::super::engine::Engine;
 use super::super::failure::Stage;
-use super::super::net::Stream;
+use super::super::net::ByteStream;
 use super::kit::{Fake, Scripted, Server, call, engine, engine_on, event, give, post, read, run};
 
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
@@ -80,7 +80,7 @@ fn in_two_parts() -> (Engine, Arc<AtomicBool>) {
     let go_on = Arc::new(AtomicBool::new(false));
     let net = Scripted::new({
         let go_on = Arc::clone(&go_on);
-        move |nth| -> Box<dyn Stream> {
+        move |nth| -> Box<dyn ByteStream> {
             assert_eq!(nth, 0, "another connection");
             Box::new(Fake {
                 state: Peer { due: VecDeque::new(), go_on: Arc::clone(&go_on) },
@@ -206,7 +206,7 @@ fn dropping_an_unread_body_that_has_arrived_keeps_the_connection() {
 }
 
 /// Answers the request with a body that always has another chunk ready.
-fn endless(_: usize) -> Box<dyn Stream> {
+fn endless(_: usize) -> Box<dyn ByteStream> {
     Box::new(Fake {
         state: (false, [CHUNKED].into_iter()),
         read: |(asked, head), buffer| {
@@ -274,7 +274,7 @@ fn a_body_that_ends_because_writing_failed_says_why() {
                 (false, true) => None,
                 (true, true) => Some(Err(ErrorKind::BrokenPipe.into())),
             },
-        }) as Box<dyn Stream>
+        }) as Box<dyn ByteStream>
     }));
     run(async {
         let response = engine.send(post("http://a/", vec![0; 1_000_000])).await.unwrap();
@@ -311,7 +311,7 @@ fn early(status: &'static str) -> (Engine, Arc<AtomicUsize>) {
                 peer.received.fetch_add(some, Ordering::SeqCst);
                 Some(Ok(some))
             },
-        }) as Box<dyn Stream>
+        }) as Box<dyn ByteStream>
     });
     (engine_on(net), received)
 }

@@ -19,7 +19,7 @@ use http::{Request, Response};
 use super::super::body::Body;
 use super::super::engine::{Engine, EngineConfig};
 use super::super::failure::Failure;
-use super::super::net::{Connecting, Net, Stream};
+use super::super::net::{ByteStream, Connecting, Net};
 
 /// After this time a test has failed.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -236,7 +236,7 @@ impl<F> Scripted<F> {
 
 impl<F> Net for Scripted<F>
 where
-    F: Fn(usize) -> Box<dyn Stream> + Send + Sync + 'static,
+    F: Fn(usize) -> Box<dyn ByteStream> + Send + Sync + 'static,
 {
     fn connect<'a>(&'a self, _: &'a str, _: u16) -> Connecting<'a> {
         let stream = (self.script)(self.connections.fetch_add(1, Ordering::SeqCst));
@@ -303,7 +303,7 @@ impl<S: Unpin> AsyncWrite for Fake<S> {
 /// What the reads of a stream return, in order; then the peer has closed the connection.
 pub(super) type Script = Vec<Option<io::Result<&'static str>>>;
 
-pub(super) fn scripted(script: Script, written: Sender<String>) -> Box<dyn Stream> {
+pub(super) fn scripted(script: Script, written: Sender<String>) -> Box<dyn ByteStream> {
     Box::new(Fake {
         state: (script.into_iter(), written),
         read: |(script, _), buffer| match script.next() {

@@ -12,7 +12,7 @@ use futures::channel::oneshot::{Canceled, Sender, channel};
 
 use super::super::engine::{Engine, EngineConfig};
 use super::super::failure::{Failure, Stage};
-use super::super::net::{ConnectError, Connecting, Net, Stream};
+use super::super::net::{ByteStream, ConnectError, Connecting, Net};
 use super::kit::{Fake, call, give, post, read};
 
 /// A net whose connections open, and whose timers go off, when the test says so.
@@ -68,7 +68,7 @@ impl Net for Gate {
 }
 
 /// Answers every request.
-fn answering() -> Box<dyn Stream> {
+fn answering() -> Box<dyn ByteStream> {
     Box::new(Fake {
         state: false,
         read: |asked, buffer| match std::mem::take(asked) {

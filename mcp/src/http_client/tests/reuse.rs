@@ -13,29 +13,29 @@ use futures::future::join_all;
 
 use super::super::engine::{Engine, EngineConfig};
 use super::super::failure::Stage;
-use super::super::net::{AsyncIo, ConnectError, Connecting, Net, Stream};
+use super::super::net::{AsyncIo, ByteStream, ConnectError, Connecting, Net};
 use super::kit::{
     Script, Scripted, Server, call, engine, engine_on, event, patiently, post, read, run, scripted,
 };
 
 /// Keeps a second handle of the last socket, to see what has arrived at it.
 #[derive(Clone, Default)]
-struct Watched(Arc<Mutex<Option<TcpStream>>>);
+struct WaitCell(Arc<Mutex<Option<TcpStream>>>);
 
-impl Watched {
+impl WaitCell {
     async fn until_closed(&self) {
         let socket = self.0.lock().unwrap().take().unwrap();
         assert_eq!(patiently(Async::new(socket).unwrap().peek(&mut [0])).await.unwrap(), 0);
     }
 }
 
-impl Net for Watched {
+impl Net for WaitCell {
     fn connect<'a>(&'a self, host: &'a str, port: u16) -> Connecting<'a> {
         Box::pin(async move {
             let address = SocketAddr::new(host.parse().unwrap(), port);
             let socket = Async::<TcpStream>::connect(address).await.map_err(ConnectError::Connect)?;
             *self.0.lock().unwrap() = Some(socket.get_ref().try_clone().unwrap());
-            Ok(Box::new(socket) as Box<dyn Stream>)
+            Ok(Box::new(socket) as Box<dyn ByteStream>)
         })
     }
 
@@ -53,7 +53,7 @@ fn a_connection_closed_while_idle_is_not_used() {
         peer.respond("ok");
         // and closes
     });
-    let net = Watched::default();
+    let net = WaitCell::default();
     run(async {
         let engine = engine_on(net.clone());
         call(&engine, post(&server.url("/"), "first")).await.unwrap();
@@ -129,7 +129,7 @@ fn a_closed_connection_does_not_hide_an_open_one() {
             }
         }
     });
-    let net = Watched::default();
+    let net = WaitCell::default();
     run(async {
         let engine = engine_on(net.clone());
         let one = engine.send(post(&server.url("/"), "1")).await.unwrap();

@@ -17,7 +17,7 @@ use rustls::{CertificateError, ServerConfig, ServerConnection, StreamOwned, Supp
 use super::super::connection::READS_PER_POLL;
 use super::super::engine::{Engine, EngineConfig};
 use super::super::failure::{Failure, Stage};
-use super::super::net::{AsyncIo, Net, Stream};
+use super::super::net::{AsyncIo, ByteStream, Net};
 use super::super::tls::TlsConfig;
 use super::kit::{Fake, Peer, Scripted, Server, call, engine, event, post, run};
 
@@ -248,7 +248,7 @@ fn liv_07_tickets_leave_other_tasks_their_turn() {
                 Some(Ok(written))
             },
         };
-        Box::new(fake) as Box<dyn Stream>
+        Box::new(fake) as Box<dyn ByteStream>
     });
     let engine = Engine::new(EngineConfig { net: Arc::new(net), ..authority.trusted() }).unwrap();
     let mut call = pin!(call(&engine, post("https://localhost/", "{}")));

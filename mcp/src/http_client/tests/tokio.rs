@@ -9,9 +9,10 @@ use std::task::{Context, Waker};
 use tokio::runtime::{Builder, Runtime};
 
 use super::super::failure::Stage;
-use super::super::net::{ConnectError, Connecting, Net, TokioNet};
+use super::super::net::{ConnectError, Connecting, Net};
 use super::kit::{Server, call, engine_on, event, patiently, post, run};
 use crate::BoxFuture;
+use crate::TokioNet;
 
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()

@@ -17,12 +17,12 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
 
 use super::super::connection::READS_PER_POLL;
-use super::super::net::Stream;
+use super::super::net::ByteStream;
 use super::TlsError;
 
 pub(super) struct TlsStream {
     session: ClientConnection,
-    socket: Box<dyn Stream>,
+    socket: Box<dyn ByteStream>,
     /// The socket has been written to since it was last flushed.
     unflushed: bool,
     said_goodbye: bool,
@@ -32,7 +32,7 @@ impl TlsStream {
     pub(super) async fn connect(
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
-        socket: Box<dyn Stream>,
+        socket: Box<dyn ByteStream>,
     ) -> io::Result<Self> {
         let session = ClientConnection::new(config, name).map_err(TlsError)?;
         let mut stream = Self { session, socket, unflushed: false, said_goodbye: false };
@@ -143,7 +143,7 @@ impl AsyncWrite for TlsStream {
 
 /// Shows the socket to rustls as one that does not block.
 struct NonBlocking<'a, 'cx> {
-    socket: &'a mut Box<dyn Stream>,
+    socket: &'a mut Box<dyn ByteStream>,
     cx: &'a mut Context<'cx>,
 }
 

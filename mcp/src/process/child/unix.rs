@@ -20,15 +20,10 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use async_io::Async;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, waitid};
-#[cfg(feature = "tokio")]
-use tokio::net::unix::pipe;
 
-use super::{Exit, Pipes, Reactor};
-#[cfg(feature = "tokio")]
-use crate::tokio::{Direct, TokioIo};
+use super::{Exit, Pipes};
 
 /// The leader of a process group.
 ///
@@ -48,32 +43,14 @@ pub(super) struct Watch {
 }
 
 impl Process {
-    pub(super) fn spawn(command: &mut Command, reactor: Reactor) -> io::Result<(Self, Watch, Pipes)> {
+    pub(super) fn spawn(command: &mut Command) -> io::Result<(Self, Watch, Pipes)> {
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         let leader = Pid::from_child(&child);
         // Owns the process from here on: whatever fails or panics below, it is reaped.
         let process = Self { leader, gone: false };
         let (stdin, stdout) = (piped(child.stdin.take())?, piped(child.stdout.take())?);
-        let stderr = piped(child.stderr.take())?;
-        let pipes = match reactor {
-            Reactor::AsyncIo => Pipes {
-                stdin: Box::new(Async::new(stdin)?),
-                stdout: Box::new(Async::new(stdout)?),
-                stderr: Box::new(Async::new(stderr)?),
-            },
-            #[cfg(feature = "tokio")]
-            Reactor::Tokio => {
-                let read_now = |pipe: &pipe::Receiver, bytes: &mut [u8]| Ok(rustix::io::read(pipe, bytes)?);
-                let read =
-                    |end| Ok::<_, io::Error>(Direct::new(pipe::Receiver::from_owned_fd(end)?, read_now));
-                Pipes {
-                    stdin: Box::new(TokioIo::new(pipe::Sender::from_owned_fd(stdin.into())?)),
-                    stdout: Box::new(read(stdout.into())?),
-                    stderr: Box::new(read(stderr.into())?),
-                }
-            }
-        };
+        let pipes = Pipes { stdin, stdout, stderr: piped(child.stderr.take())? };
         Ok((process, Watch { leader }, pipes))
     }
 

@@ -1,8 +1,7 @@
 //! The windows half: one process, its handle watched by the reactor of `async-io`.
 //!
 //! Windows has no process groups, and a job object cannot be had without unsafe code: only the
-//! process itself is killed, what it started sees its pipes close. Nor do its anonymous pipes have
-//! readiness: each is served by a thread of `blocking` while it is in use.
+//! process itself is killed, what it started sees its pipes close.
 //!
 //! `std` can wait for a process only through the one `Child` that also kills it. So a duplicate of
 //! the handle is waited for, which also keeps the process id from being given to another.
@@ -16,10 +15,8 @@ use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 use std::thread::{self, Thread};
 
+use super::{Exit, Pipes};
 use async_io::os::windows::Waitable;
-use blocking::Unblock;
-
-use super::{Exit, Pipes, Reactor};
 
 /// From the windows API: a console program opens no window.
 const CREATE_NO_WINDOW: u32 = 0x0800_0000;
@@ -35,7 +32,7 @@ pub(super) struct Watch {
 }
 
 impl Process {
-    pub(super) fn spawn(command: &mut Command, _: Reactor) -> io::Result<(Self, Watch, Pipes)> {
+    pub(super) fn spawn(command: &mut Command) -> io::Result<(Self, Watch, Pipes)> {
         command
             .creation_flags(CREATE_NO_WINDOW)
             .stdin(Stdio::piped())
@@ -47,9 +44,9 @@ impl Process {
         let handle = process.child.as_handle().try_clone_to_owned()?;
         let watch = Watch { handle: Waitable::new(handle)? };
         let pipes = Pipes {
-            stdin: Box::new(Unblock::new(piped(process.child.stdin.take())?)),
-            stdout: Box::new(Unblock::new(piped(process.child.stdout.take())?)),
-            stderr: Box::new(Unblock::new(piped(process.child.stderr.take())?)),
+            stdin: piped(process.child.stdin.take())?,
+            stdout: piped(process.child.stdout.take())?,
+            stderr: piped(process.child.stderr.take())?,
         };
         Ok((process, watch, pipes))
     }

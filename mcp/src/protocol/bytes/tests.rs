@@ -1,19 +1,6 @@
 use super::*;
 
 #[test]
-fn position_finds_the_first_match_in_and_after_whole_blocks() {
-    for len in 0..200 {
-        let mut bytes = vec![b'.'; len];
-        assert_eq!(position(&bytes, |b| b == b'x'), None);
-        for at in 0..len {
-            bytes[at..].fill(b'x');
-            assert_eq!(position(&bytes, |b| b == b'x'), Some(at), "{at} of {len}");
-            bytes[at..].fill(b'.');
-        }
-    }
-}
-
-#[test]
 fn append_never_reserves_more_than_the_limit() {
     let mut buffer = Vec::new();
     for _ in 0..1000 {

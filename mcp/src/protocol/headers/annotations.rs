@@ -1,7 +1,7 @@
 //! Finds the `x-mcp-header` annotations of a tool's input schema in one pass, whatever its form: a
 //! server chooses how long and how deep it is.
 
-use super::{Mirrored, is_token};
+use super::{HeaderArgument, is_token};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::collections::HashSet;
 use std::fmt;
@@ -13,21 +13,21 @@ const DEPTH: usize = 96;
 const ANNOTATION: &str = "x-mcp-header";
 
 /// The annotated arguments, of which there may be so many; `Err` says why the schema is invalid (PAR-03).
-pub(crate) fn mirrored(schema: &str, limit: usize) -> Result<Vec<Mirrored>, &'static str> {
+pub(crate) fn header_arguments(schema: &str, limit: usize) -> Result<Vec<HeaderArgument>, &'static str> {
     let mut found = Found { limit, ..Found::default() };
     let root = Value { place: Place::Schema { is_property: false }, found: &mut found };
     // What is no JSON at all has no annotations.
     let _ = root.deserialize(&mut serde_json::Deserializer::from_str(schema));
     match found.invalid {
         Some(why) => Err(why),
-        None => Ok(found.mirrored),
+        None => Ok(found.arguments),
     }
 }
 
 #[derive(Default)]
 struct Found {
     limit: usize,
-    mirrored: Vec<Mirrored>,
+    arguments: Vec<HeaderArgument>,
     /// Their headers, in lower case.
     headers: HashSet<String>,
     /// The names of the properties on the way.
@@ -176,10 +176,10 @@ impl Found {
         if !self.headers.insert(header.to_ascii_lowercase()) {
             return Err("two arguments have the same x-mcp-header");
         }
-        if self.mirrored.len() >= self.limit {
+        if self.arguments.len() >= self.limit {
             return Err("more arguments have an x-mcp-header than the limit allows");
         }
-        self.mirrored.push(Mirrored { header, path: self.path.clone() });
+        self.arguments.push(HeaderArgument { header, path: self.path.clone() });
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 use super::*;
 
-fn mirrored(schema: &str) -> Result<Vec<Mirrored>, &'static str> {
-    super::mirrored(schema, usize::MAX)
+fn header_arguments(schema: &str) -> Result<Vec<HeaderArgument>, &'static str> {
+    super::header_arguments(schema, usize::MAX)
 }
 
 fn raw(json: &str) -> Box<RawValue> {
@@ -56,7 +56,7 @@ fn schema(property: &str) -> String {
 
 #[test]
 fn par_03_valid_annotations() {
-    let found = mirrored(
+    let found = header_arguments(
         r#"{"properties":{"a":{"type":"string","x-mcp-header":"A"},
             "deep":{"type":"object","properties":{"b":{"type":"integer","x-mcp-header":"Method"}}},
             "x-mcp-header":{"type":"string"}}}"#,
@@ -82,24 +82,24 @@ fn par_03_invalid_annotations() {
         r#"{"anyOf":[{"type":"string","x-mcp-header":"A"}]}"#,
         r#"{"if":{"properties":{"b":{"type":"string","x-mcp-header":"A"}}}}"#,
     ] {
-        assert!(mirrored(&schema(property)).is_err(), "{property}");
+        assert!(header_arguments(&schema(property)).is_err(), "{property}");
     }
     let twice = r#"{"properties":{"a":{"type":"string","x-mcp-header":"A"},
         "b":{"type":"string","x-mcp-header":"a"}}}"#;
-    assert!(mirrored(twice).is_err());
+    assert!(header_arguments(twice).is_err());
 }
 
 #[test]
 fn par_03_an_argument_may_be_called_like_the_annotation() {
-    let found = mirrored(
+    let found = header_arguments(
         r#"{"properties":{"x-mcp-header":{"properties":{"type":{"type":"string","x-mcp-header":"A"}}}}}"#,
     );
     assert_eq!(found.unwrap()[0].path, ["x-mcp-header", "type"]);
     for schema in [r#"{"x-mcp-header":"A"}"#, r#"{"properties":{"x-mcp-header":"A"}}"#] {
-        assert!(mirrored(schema).is_err(), "{schema}");
+        assert!(header_arguments(schema).is_err(), "{schema}");
     }
     for nothing in ["{}", "7", "[]", r#"{"properties":7,"x-mcp-header":{}}"#, "nonsense"] {
-        assert_eq!(mirrored(nothing), Ok(Vec::new()), "{nothing}");
+        assert_eq!(header_arguments(nothing), Ok(Vec::new()), "{nothing}");
     }
 }
 
@@ -110,8 +110,8 @@ fn par_03_no_more_annotations_than_the_limit() {
         let properties: Vec<_> = (0..count).map(property).collect();
         format!(r#"{{"properties":{{{}}}}}"#, properties.join(","))
     };
-    assert_eq!(super::mirrored(&schema(3), 3).unwrap().len(), 3);
-    assert!(super::mirrored(&schema(4), 3).is_err());
+    assert_eq!(super::header_arguments(&schema(3), 3).unwrap().len(), 3);
+    assert!(super::header_arguments(&schema(4), 3).is_err());
 }
 
 #[test]
@@ -124,13 +124,13 @@ fn par_03_deep_schemas_take_no_stack_and_hide_nothing_above() {
         )
     };
     for depth in [1, 47, 48, 10_000] {
-        assert_eq!(mirrored(&schema(depth)).map(|found| found.len()), Ok(1), "{depth}");
+        assert_eq!(header_arguments(&schema(depth)).map(|found| found.len()), Ok(1), "{depth}");
     }
 }
 
 #[test]
 fn par_04_par_05_par_07_values() {
-    let mirrored = &mirrored(&schema(r#"{"type":"string","x-mcp-header":"A"}"#)).unwrap()[0];
+    let mirrored = &header_arguments(&schema(r#"{"type":"string","x-mcp-header":"A"}"#)).unwrap()[0];
     for (arguments, header) in [
         (r#"{"a":"x y"}"#, Ok(Some("x y"))),
         (r#"{"a":""}"#, Ok(Some(""))),
@@ -143,11 +143,11 @@ fn par_04_par_05_par_07_values() {
         ("{}", Ok(None)),
     ] {
         assert_eq!(
-            mirror(mirrored, &raw(arguments)),
+            header_of(mirrored, &raw(arguments)),
             header.map(|header: Option<&str>| header.map(str::to_owned))
         );
     }
     for arguments in [r#"{"a":9007199254740992}"#, r#"{"a":1e300}"#, r#"{"a":1.5}"#] {
-        assert!(mirror(mirrored, &raw(arguments)).is_err(), "{arguments}");
+        assert!(header_of(mirrored, &raw(arguments)).is_err(), "{arguments}");
     }
 }

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 ///
 /// Other members are skipped. Fails if `json` is not exactly one object. Nesting costs no stack:
 /// both a raw value and a skipped one are scanned with a loop.
-pub(super) fn members<'de, const N: usize>(
+pub(crate) fn members<'de, const N: usize>(
     json: &'de str,
     names: [&'static str; N],
 ) -> Result<[Option<&'de RawValue>; N], serde_json::Error> {

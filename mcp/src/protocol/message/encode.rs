@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{RequestId, RpcError};
-use crate::protocol::bytes::position;
+use memchr::memchr2;
 
 /// Room for the fixed members of any message, so that most are built in one allocation.
 const ENVELOPE: usize = 64;
@@ -75,16 +75,12 @@ fn member<T: Serialize + ?Sized>(out: &mut Vec<u8>, name: &str, content: &T) {
 
 fn raw_member(out: &mut Vec<u8>, name: &str, json: &str) {
     key(out, name);
-    if position(json.as_bytes(), is_line_break).is_some() {
+    if memchr2(b'\n', b'\r', json.as_bytes()).is_some() {
         // Raw line breaks occur only between tokens, where JSON needs no space at all.
-        out.extend(json.bytes().filter(|byte| !is_line_break(*byte)));
+        out.extend(json.bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')));
     } else {
         out.extend_from_slice(json.as_bytes());
     }
-}
-
-fn is_line_break(byte: u8) -> bool {
-    matches!(byte, b'\n' | b'\r')
 }
 
 /// Names are our own and need no escaping.

@@ -15,8 +15,9 @@ mod tests;
 
 use serde_json::value::RawValue;
 
-use super::bytes::{BOM, position};
-use super::message::own_id;
+use super::id::own_id;
+use crate::protocol::bytes::BOM;
+use memchr::memchr2;
 
 /// How deep a message may be nested. The scan stops at one that is deeper.
 const DEPTH: usize = 1 << 20;
@@ -156,9 +157,8 @@ impl Scan {
 
     /// A string ends with the next quote that is not escaped.
     fn string(&mut self, bytes: &[u8]) -> usize {
-        let special = |byte| matches!(byte, b'"' | b'\\');
         let escaped = std::mem::take(&mut self.escaped);
-        let read = if escaped { 1 } else { position(bytes, special).map_or(bytes.len(), |at| at + 1) };
+        let read = if escaped { 1 } else { memchr2(b'"', b'\\', bytes).map_or(bytes.len(), |at| at + 1) };
         self.keep(&bytes[..read]);
         match bytes[read - 1] {
             b'\\' if !escaped => self.escaped = true,
@@ -173,7 +173,7 @@ impl Scan {
     }
 
     fn scalar(&mut self, bytes: &[u8]) -> usize {
-        let end = position(bytes, |byte| is_space(byte) || b",:\"{}[]".contains(&byte));
+        let end = bytes.iter().position(|&byte| is_space(byte) || b",:\"{}[]".contains(&byte));
         let read = end.unwrap_or(bytes.len());
         self.keep(&bytes[..read]);
         if end.is_some() {

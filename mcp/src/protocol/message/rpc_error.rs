@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 
-use super::members::members;
+use crate::protocol::json::members::members;
 
 /// A JSON-RPC error: the server's answer to a request, or a handler's answer to the server.
 #[derive(Clone, Debug)]

@@ -13,20 +13,20 @@ impl Wake for Count {
     }
 }
 
-fn exchange() -> Exchange {
-    Exchange::new(3, 2)
+fn exchange() -> PendingCalls {
+    PendingCalls::new(3, 2)
 }
 
 fn json(text: &str) -> Box<RawValue> {
     RawValue::from_string(text.to_owned()).unwrap()
 }
 
-fn reply(exchange: &mut Exchange, id: u64) -> Handled {
+fn reply(exchange: &mut PendingCalls, id: u64) -> Handled {
     exchange.handle_reply(ResponseId::Ours(id), Ok(json("7")))
 }
 
 /// Polls a call the way the inbox does.
-fn poll(exchange: &mut Exchange, id: u64, waker: &Waker) -> Option<Reply> {
+fn poll(exchange: &mut PendingCalls, id: u64, waker: &Waker) -> Option<Reply> {
     let mut polled = exchange.poll_reply(id, waker);
     if matches!(polled, Polled::NeedsWaker) {
         polled = exchange.register(id, 0, waker.clone()).0;
@@ -218,8 +218,8 @@ fn news_are_kept_for_calls_that_are_there() {
 }
 
 /// Calls that wait, due at these times.
-fn due_at<const N: usize>(times: [u64; N]) -> (Exchange, [Waker; N]) {
-    let mut exchange = Exchange::new(N, 0);
+fn due_at<const N: usize>(times: [u64; N]) -> (PendingCalls, [Waker; N]) {
+    let mut exchange = PendingCalls::new(N, 0);
     let wakers = times.map(|due| {
         let id = exchange.begin().unwrap();
         let waker = Waker::from(Arc::new(Count::default()));

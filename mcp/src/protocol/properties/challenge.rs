@@ -1,7 +1,7 @@
 //! Challenges that are written down properly are read as they were meant, and those that were read can be
 //! written down.
 
-use super::super::challenge::{Challenge, challenges};
+use super::super::www_authenticate::{Challenge, challenges};
 use super::Input;
 
 /// A header's value.

@@ -1,8 +1,8 @@
 //! Whatever the order of events: ids are never used twice, each call is settled at most once and by its
 //! own reply, no waker is lost, cloned or woken, and what belongs to nobody is counted.
 
-use super::super::exchange::{Exchange, Handled, Polled, Reply, ReplyError};
 use super::super::message::{Malformed, MalformedReason, ResponseId, RpcError};
+use super::super::pending_calls::{Handled, PendingCalls, Polled, Reply, ReplyError};
 use super::Input;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ pub fn exchange(input: &[u8]) {
     let mut input = Input(input);
     let (limit, stray_limit) = (usize::from(input.below(5)), usize::from(input.below(4)));
     let mut model = Model {
-        exchange: Exchange::new(limit, stray_limit),
+        exchange: PendingCalls::new(limit, stray_limit),
         limit,
         stray_limit,
         calls: BTreeMap::new(),
@@ -49,7 +49,7 @@ impl Wake for Task {
 const TASKS: usize = 4;
 
 struct Model {
-    exchange: Exchange,
+    exchange: PendingCalls,
     limit: usize,
     stray_limit: usize,
     calls: BTreeMap<u64, Call>,

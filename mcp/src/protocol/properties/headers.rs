@@ -1,6 +1,6 @@
 //! Headers carry what they mirror, in characters that a header may have.
 
-use super::super::headers::{header_value, mirror, mirrored, name_of};
+use super::super::headers::{header_arguments, header_of, header_value, name_of};
 use super::Input;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -14,13 +14,13 @@ pub fn headers(input: &[u8]) {
     let Ok(arguments) = RawValue::from_string(arguments.to_owned()) else { return };
     name(&arguments);
     const LIMIT: usize = 8;
-    let Ok(found) = mirrored(schema, LIMIT) else { return };
+    let Ok(found) = header_arguments(schema, LIMIT) else { return };
     assert!(found.len() <= LIMIT);
     for (at, argument) in found.iter().enumerate() {
         assert!(!argument.header.is_empty());
         assert!(argument.header.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':'));
         assert!(found[..at].iter().all(|other| !other.header.eq_ignore_ascii_case(&argument.header)));
-        let Ok(Some(header)) = mirror(argument, &arguments) else { continue };
+        let Ok(Some(header)) = header_of(argument, &arguments) else { continue };
         let plain = read(&header);
         let Ok(value) = serde_json::from_str::<Value>(arguments.get()) else { continue };
         match argument.path.iter().try_fold(&value, |value, name| value.get(name)) {

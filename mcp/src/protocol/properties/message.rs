@@ -1,11 +1,11 @@
 //! Messages are what `serde_json` makes of them, keep their text, and when damaged their id.
 
+use super::super::json::object::Object;
+use super::super::message::recover_id::recover_response_id;
 use super::super::message::{
     Inbound, Malformed, MalformedReason, Message, RequestId, ResponseId, RpcError, encode_error,
     encode_notification, encode_request, encode_result, parse,
 };
-use super::super::object::Object;
-use super::super::salvage::recover_response_id;
 use super::{BOM, Input};
 use serde::de::IgnoredAny;
 use serde_json::Value;

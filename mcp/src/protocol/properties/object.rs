@@ -2,12 +2,12 @@
 
 use super::super::elicitation::with_defaults;
 use super::super::handshake::Revision;
+use super::super::json::object::Object;
 use super::super::message::RpcError;
 use super::super::meta::with_meta;
-use super::super::modern::{
-    Era, Outcome, era_of_error, era_of_result, outcome, subscription_of, task_state, with_input,
+use super::super::stateless::{
+    Outcome, ProbeAnswer, answer_of_error, answer_of_result, outcome, subscription_of, task_state, with_input,
 };
-use super::super::object::Object;
 use super::Input;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -20,8 +20,10 @@ pub fn object(input: &[u8]) {
     meanings(text);
     let Ok(other) = RawValue::from_string(other.to_owned()) else { return };
     let error = RpcError::read(&other);
-    if let Era::Modern(revision) | Era::Again(revision) = era_of_error(&error, Revision::MODERN) {
-        assert!(revision.is_modern());
+    if let ProbeAnswer::Stateless(revision) | ProbeAnswer::Again(revision) =
+        answer_of_error(&error, Revision::LATEST_STATELESS)
+    {
+        assert!(revision.is_stateless());
     }
     let Some(object) = Object::read(text) else {
         let value = serde_json::from_str::<Map<String, Value>>(text);
@@ -84,8 +86,8 @@ fn added(text: &str, value: &Map<String, Value>, other: &RawValue) {
 fn meanings(text: &str) {
     // Null where `serde_json` cannot read all of it.
     let value: Value = serde_json::from_str(text).unwrap_or_default();
-    if let Era::Modern(revision) = era_of_result(text) {
-        assert!(revision.is_modern());
+    if let ProbeAnswer::Stateless(revision) = answer_of_result(text) {
+        assert!(revision.is_stateless());
         let named = value["supportedVersions"].as_array();
         assert!(value.is_null() || named.is_some_and(|named| named.contains(&revision.as_str().into())));
     }

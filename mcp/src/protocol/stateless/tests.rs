@@ -14,44 +14,50 @@ fn error(code: i64, data: &str) -> RpcError {
 #[test]
 fn era_07_a_discover_result_is_modern() {
     let result = r#"{"supportedVersions":["2025-11-25","2026-07-28","2099-01-01"],"capabilities":{}}"#;
-    assert_eq!(era_of_result(result), Era::Modern(Revision::V2026_07_28));
+    assert_eq!(answer_of_result(result), ProbeAnswer::Stateless(Revision::V2026_07_28));
 }
 
 #[test]
 fn era_08_era_09_a_refused_version_is_tried_again() {
     let sent = Revision::V2026_07_28;
-    assert_eq!(era_of_error(&error(-32022, r#"{"supported":["2026-07-28"]}"#), sent), Era::Again(sent));
     assert_eq!(
-        era_of_error(&error(-32022, r#"{"supported":["2099-01-01"]}"#), sent),
-        Era::Foreign(vec!["2099-01-01".to_owned()])
+        answer_of_error(&error(-32022, r#"{"supported":["2026-07-28"]}"#), sent),
+        ProbeAnswer::Again(sent)
     );
-    assert_eq!(era_of_error(&error(-32022, "7"), sent), Era::Refused);
+    assert_eq!(
+        answer_of_error(&error(-32022, r#"{"supported":["2099-01-01"]}"#), sent),
+        ProbeAnswer::NoCommonRevision(vec!["2099-01-01".to_owned()])
+    );
+    assert_eq!(answer_of_error(&error(-32022, "7"), sent), ProbeAnswer::Refused);
 }
 
 #[test]
 fn era_10_only_legacy_versions_mean_a_handshake() {
-    let legacy = Era::Legacy(Some(Revision::V2025_06_18));
-    assert_eq!(era_of_result(r#"{"supportedVersions":["2025-06-18","2024-11-05"]}"#), legacy);
-    assert_eq!(era_of_error(&error(-32022, r#"{"supported":["2025-06-18"]}"#), Revision::MODERN), legacy);
+    let legacy = ProbeAnswer::Handshake(Some(Revision::V2025_06_18));
+    assert_eq!(answer_of_result(r#"{"supportedVersions":["2025-06-18","2024-11-05"]}"#), legacy);
+    assert_eq!(
+        answer_of_error(&error(-32022, r#"{"supported":["2025-06-18"]}"#), Revision::LATEST_STATELESS),
+        legacy
+    );
 }
 
 #[test]
 fn era_11_another_result_is_no_evidence() {
     for result in ["{}", "[]", "null", r#"{"supportedVersions":7}"#, r#"{"protocolVersion":"2025-11-25"}"#] {
-        assert_eq!(era_of_result(result), Era::Legacy(None), "{result}");
+        assert_eq!(answer_of_result(result), ProbeAnswer::Handshake(None), "{result}");
     }
 }
 
 #[test]
 fn era_12_era_15_error_codes() {
     for (code, era) in [
-        (-32601, Era::Legacy(None)),
-        (-32600, Era::Legacy(None)),
-        (-32000, Era::Legacy(None)),
-        (-32020, Era::Refused),
-        (-32021, Era::Refused),
+        (-32601, ProbeAnswer::Handshake(None)),
+        (-32600, ProbeAnswer::Handshake(None)),
+        (-32000, ProbeAnswer::Handshake(None)),
+        (-32020, ProbeAnswer::Refused),
+        (-32021, ProbeAnswer::Refused),
     ] {
-        assert_eq!(era_of_error(&error(code, "null"), Revision::MODERN), era, "{code}");
+        assert_eq!(answer_of_error(&error(code, "null"), Revision::LATEST_STATELESS), era, "{code}");
     }
 }
 

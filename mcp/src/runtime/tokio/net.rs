@@ -1,8 +1,9 @@
 //! [`TokioNet`]: sockets of the tokio runtime at hand.
 
-use super::{Attempt, ConnectError, Connecting, HEAD_START, Net, Stream, race, resolve};
-use crate::tokio::{Direct, TokioTimer, here, scope};
-use crate::{BoxFuture, Timer};
+use super::direct::Direct;
+use super::{TokioTimer, here, scope};
+use crate::http_client::{Attempt, ByteStream, ConnectError, Connecting, HEAD_START, Net, race, resolve};
+use crate::runtime::timer::{BoxFuture, Timer};
 use socket2::SockRef;
 use std::io::Read;
 use std::time::Duration;
@@ -60,7 +61,7 @@ impl Net for TokioNet {
             // Only a wish, as with the other sockets.
             let _ = socket.set_nodelay(true);
             let read_now = |socket: &TcpStream, bytes: &mut [u8]| (&*SockRef::from(socket)).read(bytes);
-            Ok(Box::new(Direct::new(socket, read_now)) as Box<dyn Stream>)
+            Ok(Box::new(Direct::new(socket, read_now)) as Box<dyn ByteStream>)
         })
     }
 

@@ -14,7 +14,7 @@ impl Wake for Task {
 }
 
 impl Task {
-    fn poll<T: Clone + Send + 'static>(self: &Arc<Self>, part: &mut Part<T>) -> Poll<Option<T>> {
+    fn poll<T: Clone + Send + 'static>(self: &Arc<Self>, part: &mut Waiter<T>) -> Poll<Option<T>> {
         let waker = Waker::from(Arc::clone(self));
         Pin::new(part).poll(&mut Context::from_waker(&waker))
     }
@@ -55,15 +55,15 @@ impl Gate {
 #[test]
 fn who_is_not_polled_holds_nobody_up() {
     let gate = Arc::new(Gate::default());
-    let (joint, mut first) = Joint::start(Arc::clone(&gate).passed());
-    let mut second = joint.part().unwrap();
+    let (joint, mut first) = SharedFuture::start(Arc::clone(&gate).passed());
+    let mut second = joint.waiter().unwrap();
     let (one, other) = (Arc::<Task>::default(), Arc::<Task>::default());
     assert!(one.poll(&mut first).is_pending());
     assert!(other.poll(&mut second).is_pending());
     gate.open();
     assert_eq!((one.wakes(), other.wakes()), (1, 1));
     assert_eq!(other.poll(&mut second), Poll::Ready(Some(7)));
-    assert!(joint.part().is_none());
+    assert!(joint.waiter().is_none());
     assert_eq!(one.poll(&mut first), Poll::Ready(Some(7)));
 }
 
@@ -71,11 +71,11 @@ fn who_is_not_polled_holds_nobody_up() {
 fn the_future_goes_with_the_last_part() {
     let held = Arc::new(());
     let inside = Arc::clone(&held);
-    let (joint, mut first) = Joint::start(async move {
+    let (joint, mut first) = SharedFuture::start(async move {
         pending::<()>().await;
         drop(inside);
     });
-    let second = joint.part().unwrap();
+    let second = joint.waiter().unwrap();
     let task = Arc::<Task>::default();
     assert!(task.poll(&mut first).is_pending());
     assert!(task.is_registered());
@@ -84,13 +84,13 @@ fn the_future_goes_with_the_last_part() {
     assert_eq!(Arc::strong_count(&held), 2);
     drop(second);
     assert_eq!(Arc::strong_count(&held), 1);
-    assert!(joint.part().is_none());
+    assert!(joint.waiter().is_none());
 }
 
 #[test]
 fn a_helper_keeps_nothing_and_is_told() {
     let gate = Arc::new(Gate::default());
-    let (joint, first) = Joint::start(Arc::clone(&gate).passed());
+    let (joint, first) = SharedFuture::start(Arc::clone(&gate).passed());
     let mut helper = joint.helper().unwrap();
     let task = Arc::<Task>::default();
     assert!(task.poll(&mut helper).is_pending());
@@ -98,9 +98,9 @@ fn a_helper_keeps_nothing_and_is_told() {
     assert_eq!((task.wakes(), Arc::strong_count(&gate)), (1, 1));
     assert_eq!(task.poll(&mut helper), Poll::Ready(None));
     // While the helper polls.
-    let first = Arc::new(Mutex::new(None::<Part<()>>));
+    let first = Arc::new(Mutex::new(None::<Waiter<()>>));
     let goes = Arc::clone(&first);
-    let (joint, part) = Joint::start(poll_fn(move |_| {
+    let (joint, part) = SharedFuture::start(poll_fn(move |_| {
         let part = goes.lock().take();
         drop(part);
         Poll::<()>::Pending
@@ -114,10 +114,10 @@ fn a_helper_keeps_nothing_and_is_told() {
 
 #[test]
 fn a_wake_during_a_poll_reaches_also_who_came_since() {
-    let late = Arc::new(Mutex::new(None::<Part<()>>));
+    let late = Arc::new(Mutex::new(None::<Waiter<()>>));
     let task = Arc::<Task>::default();
     let (came, waits) = (Arc::clone(&late), Arc::clone(&task));
-    let (joint, mut first) = Joint::start(poll_fn(move |cx| {
+    let (joint, mut first) = SharedFuture::start(poll_fn(move |cx| {
         cx.waker().wake_by_ref();
         let part = came.lock().take();
         if let Some(mut part) = part {
@@ -127,7 +127,7 @@ fn a_wake_during_a_poll_reaches_also_who_came_since() {
         }
         Poll::<()>::Pending
     }));
-    *late.lock() = joint.part();
+    *late.lock() = joint.waiter();
     let one = Arc::<Task>::default();
     assert!(one.poll(&mut first).is_pending());
     assert_eq!((one.wakes(), task.wakes()), (1, 1));
@@ -137,11 +137,11 @@ fn a_wake_during_a_poll_reaches_also_who_came_since() {
 
 #[test]
 fn a_panic_is_the_pollers_and_the_others_are_told() {
-    let (joint, mut first) = Joint::start(poll_fn(|_| -> Poll<()> { panic!("a bug") }));
-    let mut second = joint.part().unwrap();
+    let (joint, mut first) = SharedFuture::start(poll_fn(|_| -> Poll<()> { panic!("a bug") }));
+    let mut second = joint.waiter().unwrap();
     let task = Arc::<Task>::default();
     catch_unwind(AssertUnwindSafe(|| task.poll(&mut first))).unwrap_err();
     assert_eq!(task.poll(&mut second), Poll::Ready(None));
-    assert!(joint.part().is_none());
+    assert!(joint.waiter().is_none());
     drop(first);
 }

@@ -7,12 +7,12 @@ use std::task::Wake;
 
 /// Comes back to what it is registered with: when it is woken, and when it is dropped.
 struct Reentrant {
-    watched: Weak<Watched<u32>>,
+    watched: Weak<WaitCell<u32>>,
     wakes: AtomicUsize,
 }
 
 impl Reentrant {
-    fn new(watched: &Arc<Watched<u32>>) -> (Arc<Self>, Waker) {
+    fn new(watched: &Arc<WaitCell<u32>>) -> (Arc<Self>, Waker) {
         let this = Arc::new(Self { watched: Arc::downgrade(watched), wakes: AtomicUsize::new(0) });
         (Arc::clone(&this), this.into())
     }
@@ -40,13 +40,13 @@ impl Drop for Reentrant {
 }
 
 /// Finds a state other than zero, and leaves none.
-fn take(watched: &Watched<u32>, waker: &Waker) -> Poll<u32> {
+fn take(watched: &WaitCell<u32>, waker: &Waker) -> Poll<u32> {
     watched.poll(&mut Context::from_waker(waker), |state| Some(std::mem::take(state)).filter(|it| *it > 0))
 }
 
 #[test]
 fn a_change_wakes_who_waits_and_only_then() {
-    let watched = Arc::new(Watched::new(0));
+    let watched = Arc::new(WaitCell::new(0));
     let (task, waker) = Reentrant::new(&watched);
     assert!(take(&watched, &waker).is_pending());
     watched.with(|state| *state = 0);
@@ -59,7 +59,7 @@ fn a_change_wakes_who_waits_and_only_then() {
 
 #[test]
 fn the_last_one_to_ask_is_woken_and_the_other_wakers_drop_may_come_back() {
-    let watched = Arc::new(Watched::new(0));
+    let watched = Arc::new(WaitCell::new(0));
     let (first, waker) = Reentrant::new(&watched);
     assert!(take(&watched, &waker).is_pending());
     drop(waker);
@@ -73,7 +73,7 @@ fn the_last_one_to_ask_is_woken_and_the_other_wakers_drop_may_come_back() {
 
 #[test]
 fn a_waker_that_would_do_is_not_registered_again() {
-    let watched = Arc::new(Watched::new(0));
+    let watched = Arc::new(WaitCell::new(0));
     let (task, waker) = Reentrant::new(&watched);
     for _ in 0..3 {
         assert!(take(&watched, &waker).is_pending());
@@ -87,7 +87,7 @@ fn a_waker_that_would_do_is_not_registered_again() {
 
 #[test]
 fn what_is_forgotten_may_come_back() {
-    let watched = Arc::new(Watched::new(0));
+    let watched = Arc::new(WaitCell::new(0));
     let (task, waker) = Reentrant::new(&watched);
     assert!(take(&watched, &waker).is_pending());
     drop((task, waker));

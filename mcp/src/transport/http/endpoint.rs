@@ -1,14 +1,14 @@
 //! An endpoint: where requests go and what goes with each of them.
 
-use super::body::Body;
-use super::engine::{Engine, EngineConfig};
+use super::answer::{failed, http_error};
 use super::secrets::Secrets;
-use super::status::{failed, http_error, origin, redirected};
-use super::target::explicit_port;
 use super::tokens::Tokens;
-use super::{Inbox, Tracking};
+use super::url;
 use crate::error::{Delivery, Error, InvalidInput};
-use crate::limits::Limits;
+use crate::http_client::{Body, Engine, EngineConfig};
+use crate::inbox::Inbox;
+use crate::inbox::limits::Limits;
+use crate::transport::Tracking;
 use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ::http::{Method, Request, Response, StatusCode, Uri};
 use bytes::Bytes;
@@ -44,7 +44,7 @@ pub(super) struct Endpoint {
 impl Endpoint {
     pub(super) fn new(url: &str) -> Result<Self, Error> {
         Ok(Self {
-            url: parse(url)?,
+            url: url::parse(url)?,
             headers: HeaderMap::new(),
             config: EngineConfig::default(),
             tokens: None,
@@ -72,7 +72,7 @@ impl Endpoint {
 
     /// Scheme, host and port.
     pub(super) fn origin(&self) -> String {
-        let (scheme, host, port) = origin(&self.url);
+        let (scheme, host, port) = url::origin(&self.url);
         format!("{}://{}:{port}", scheme.unwrap_or_default(), host.unwrap_or_default())
     }
 
@@ -106,7 +106,7 @@ impl Endpoint {
     /// One request and the head of its answer, whatever the status; redirects within the origin are
     /// followed, and a refused token is replaced once. `tracking` is told how far it has come until the
     /// first answer, whatever that is.
-    pub(super) async fn exchange(
+    pub(super) async fn request(
         &self,
         method: Method,
         url: &Uri,
@@ -166,7 +166,7 @@ impl Endpoint {
                 if hops > limits.redirects {
                     return Err(Error::limit("redirects", limits.redirects, Delivery::Answered));
                 }
-                uri = redirected(&uri, response.headers())?;
+                uri = url::redirected(&uri, response.headers())?;
             };
             match (&self.tokens, &mut token) {
                 (Some(tokens), Some(token)) if response.status() == StatusCode::UNAUTHORIZED && !replaced => {
@@ -190,24 +190,65 @@ impl fmt::Debug for Endpoint {
     }
 }
 
-fn parse(url: &str) -> Result<Uri, Error> {
-    let invalid = |why| Err(Error::invalid(InvalidInput::Url(why)));
-    let Ok(url) = url.parse::<Uri>() else { return invalid("it is not a URL") };
-    match url.scheme_str() {
-        Some("http") => {}
-        Some("https") if cfg!(feature = "tls") => {}
-        Some("https") => return invalid("https needs the feature `tls`"),
-        _ => return invalid("it is not an absolute http or https URL"),
-    }
-    match url.authority() {
-        Some(authority) if authority.host().is_empty() => invalid("it has no host"),
-        Some(authority) if authority.as_str().contains('@') => {
-            invalid("it carries credentials: use a header")
+/// What all transports over HTTP can be given.
+macro_rules! endpoint_options {
+    () => {
+        /// Adds a header to every request.
+        ///
+        /// # Errors
+        ///
+        /// When HTTP does not allow it (a line break in the value, for instance), or when it is one that
+        /// the transport sets itself.
+        pub fn header(mut self, name: &str, value: &str) -> Result<Self, Error> {
+            self.endpoint.header(name, value)?;
+            Ok(self)
         }
-        Some(authority) if explicit_port(authority).is_err() => {
-            invalid("its port is not a number up to 65535")
+
+        /// Sends this bearer token with every request.
+        ///
+        /// # Errors
+        ///
+        /// When the token has characters that are not allowed in a header.
+        pub fn bearer(mut self, token: &str) -> Result<Self, Error> {
+            self.endpoint.bearer(token)?;
+            Ok(self)
         }
-        Some(_) => Ok(url),
-        None => invalid("it has no host"),
-    }
+
+        /// Asks for a bearer token before every request, and, if the server refuses it with a 401, once
+        /// more for that request, or for all that were refused at the same time. The request is repeated
+        /// then: a server that refuses a token has not acted.
+        pub fn token_provider(mut self, tokens: impl TokenProvider) -> Self {
+            self.endpoint.tokens = Some(Tokens::new(tokens));
+            self
+        }
+
+        /// Where sockets come from. Default: [`AsyncIo`](crate::AsyncIo), which works on every executor.
+        /// Of tokio's: `TokioNet`, with the feature `tokio`.
+        pub fn net(mut self, net: impl Net) -> Self {
+            self.endpoint.config.net = Arc::new(net);
+            self
+        }
+
+        /// How long connecting may take, TLS included. Default 10 s; `None` for no limit of its own.
+        pub fn connect_timeout(mut self, limit: Option<Duration>) -> Self {
+            self.endpoint.config.connect_timeout = limit;
+            self
+        }
+
+        /// Trusts this root certificate too (DER).
+        #[cfg(feature = "tls")]
+        pub fn root_certificate(mut self, der: impl Into<Vec<u8>>) -> Self {
+            self.endpoint.config.tls.extra_roots.push(der.into());
+            self
+        }
+
+        /// Trusts Mozilla's roots, as compiled in, in place of the platform's: for containers that have
+        /// no certificates.
+        #[cfg(feature = "webpki-roots")]
+        pub fn webpki_roots(mut self) -> Self {
+            self.endpoint.config.tls.roots = Roots::WebPki;
+            self
+        }
+    };
 }
+pub(super) use endpoint_options;

@@ -1,17 +1,19 @@
 //! Event streams as they come: reading one, where to resume it, and the server's own one.
 
-use super::body::Body;
-use super::post::is_message;
-use super::status::body_failed;
-use super::{Http, Inbox};
-use crate::error::{Delivery, Error, Violation};
-use crate::event::Event as Notice;
-use crate::limits::Limits;
+use super::Http;
+use super::answer::{body_failed, check_encoding, media_type};
+use crate::error::{Delivery, Error, Violation, excerpt};
+use crate::http_client::Body;
+use crate::inbox::Inbox;
+use crate::inbox::event::Event as Notice;
+use crate::inbox::limits::Limits;
 use crate::protocol::event_stream::{Event, EventDecoder};
-use crate::timer::millis;
-use ::http::HeaderValue;
+use crate::runtime::timer::millis;
+use ::http::{HeaderValue, Response};
 use std::collections::VecDeque;
 use std::time::Duration;
+
+pub(super) const EVENT_STREAM: &str = "text/event-stream";
 
 /// One event stream.
 pub(super) struct Events {
@@ -25,6 +27,18 @@ pub(super) struct Events {
 impl Events {
     pub(super) fn new(body: Body, limit: usize) -> Self {
         Self { body, decoder: EventDecoder::new(limit), limit, ready: VecDeque::new(), failed: false }
+    }
+
+    /// The event stream in an answer.
+    pub(super) fn open(response: Response<Body>, limit: usize) -> Result<Self, Error> {
+        check_encoding(response.headers())?;
+        match media_type(response.headers()) {
+            Some(found) if found == EVENT_STREAM => Ok(Self::new(response.into_body(), limit)),
+            found => {
+                let found = found.map(|found| excerpt(found.as_bytes(), 100));
+                Err(Error::protocol(Violation::ContentType(found)))
+            }
+        }
     }
 
     /// The next event; `None` at the end. An event that is too long ends the stream, too.
@@ -47,6 +61,11 @@ impl Events {
             }
         }
     }
+}
+
+/// Other kinds of events are none of ours (SSE-04), empty ones are no messages (SSE-07).
+pub(super) fn is_message(event: &Event) -> bool {
+    !event.data.is_empty() && event.name.as_deref().is_none_or(|name| name == "message")
 }
 
 /// Where a stream can be resumed, and when. It belongs to one stream (RES-04).

@@ -1,24 +1,24 @@
 //! One POST and its answer: what each status and content type means for the call (ST-01 to ST-21).
 
-use super::body::Body;
-use super::events::{Cursor, Events};
-use super::status::{BODY_PATIENCE, check_encoding, content_length, http_error, media_type, read};
-use super::{
-    Http, Inbox, LAST_EVENT_ID, METHOD, NAME, Outgoing, PROTOCOL_VERSION, Routing, SESSION_ID, Sent, Tracking,
-};
-use crate::call::within;
+use super::answer::{BODY_PATIENCE, check_encoding, content_length, http_error, media_type, read};
+use super::events::{Cursor, EVENT_STREAM, Events, is_message};
+use super::{Http, LAST_EVENT_ID, METHOD, NAME, PROTOCOL_VERSION, SESSION_ID};
 use crate::error::{Delivery, Error, ErrorKind, InvalidInput, Violation, excerpt};
+use crate::http_client::Body;
+use crate::inbox::Inbox;
+use crate::inbox::deadline::within;
 use crate::protocol::event_stream::Event;
-use crate::protocol::exchange::{Reply, ReplyError};
 use crate::protocol::handshake::INITIALIZE;
 use crate::protocol::message::{self, Inbound, Message, ResponseId};
+use crate::protocol::outgoing::{Outgoing, Routing};
+use crate::protocol::pending_calls::{Reply, ReplyError};
+use crate::transport::{Sent, Tracking};
 use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ::http::{Method, Response, StatusCode};
 use bytes::Bytes;
 use std::io;
 
 const JSON: &str = "application/json";
-pub(super) const EVENT_STREAM: &str = "text/event-stream";
 
 impl Http {
     pub(super) async fn post(
@@ -40,7 +40,7 @@ impl Http {
         let resumable = message.routing.is_none();
         let in_session = headers.contains_key(SESSION_ID);
         let (url, body) = (&self.endpoint.url, Bytes::from(message.body));
-        let response = self.endpoint.exchange(Method::POST, url, &headers, body, tracking, inbox).await?;
+        let response = self.endpoint.request(Method::POST, url, &headers, body, tracking, inbox).await?;
         if !response.status().is_success() {
             let expired = response.status() == StatusCode::NOT_FOUND && in_session;
             let error = http_error(response, inbox).await;
@@ -192,20 +192,12 @@ impl Http {
         }
         let (url, tracking) = (&self.endpoint.url, Tracking::default());
         let response =
-            self.endpoint.exchange(Method::GET, url, &headers, Bytes::new(), &tracking, inbox).await?;
+            self.endpoint.request(Method::GET, url, &headers, Bytes::new(), &tracking, inbox).await?;
         if !response.status().is_success() {
             let error = http_error(response, inbox).await;
             return Err(Error::new(ErrorKind::Http(error), Delivery::Answered));
         }
-        check_encoding(response.headers())?;
-        match media_type(response.headers()) {
-            Some(found) if found == EVENT_STREAM => {
-                Ok(Events::new(response.into_body(), inbox.limits().event))
-            }
-            found => Err(Error::protocol(Violation::ContentType(
-                found.map(|found| excerpt(found.as_bytes(), 100)),
-            ))),
-        }
+        Events::open(response, inbox.limits().event)
     }
 }
 
@@ -255,11 +247,6 @@ fn reply_in_event(id: u64, event: &Event, inbox: &Inbox) -> Result<Option<Reply>
         Ok(inbound) => Ok(sort(id, inbound, inbox)),
         Err(malformed) => Err(Error::protocol(Violation::Malformed(malformed.reason.as_str()))),
     }
-}
-
-/// Other kinds of events are none of ours (SSE-04), empty ones are no messages (SSE-07).
-pub(super) fn is_message(event: &Event) -> bool {
-    !event.data.is_empty() && event.name.as_deref().is_none_or(|name| name == "message")
 }
 
 /// The reply in a JSON body, which can hold nothing else (ST-01, LIV-03).

@@ -5,20 +5,22 @@
 //! POST only delivers; one that is refused fails its call at once, because its answer could only have
 //! come on the stream.
 
-use super::endpoint::Endpoint;
-use super::events::Events;
-use super::post::{EVENT_STREAM, is_message};
-use super::status::{check_encoding, http_error, media_type, origin};
+use super::answer::http_error;
+use super::endpoint::{Endpoint, endpoint_options};
+use super::events::{EVENT_STREAM, Events, is_message};
+use super::tokens::{TokenProvider, Tokens};
+use super::{PROTOCOL_VERSION, url};
+use crate::error::{Delivery, Error, ErrorKind, HttpError, Violation};
+use crate::http_client::Net;
 #[cfg(feature = "webpki-roots")]
-use super::tls;
-use super::tokens::Tokens;
-use super::{
-    BoxFuture, Inbox, Net, Outgoing, PROTOCOL_VERSION, Revision, Sent, TokenProvider, Tracking, Transport,
-    endpoint_options,
-};
-use crate::call::within;
-use crate::error::{Delivery, Error, ErrorKind, HttpError, Violation, excerpt};
-use crate::limits::Timeouts;
+use crate::http_client::Roots;
+use crate::inbox::Inbox;
+use crate::inbox::deadline::within;
+use crate::inbox::limits::Timeouts;
+use crate::protocol::handshake::Revision;
+use crate::protocol::outgoing::Outgoing;
+use crate::runtime::timer::BoxFuture;
+use crate::transport::{Sent, Tracking, Transport};
 use ::http::header::{self, HeaderMap, HeaderValue};
 use ::http::{Method, Uri};
 use bytes::Bytes;
@@ -74,7 +76,7 @@ impl Sse {
             headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(revision.as_str()));
         }
         let body = message.body.into();
-        let response = self.endpoint.exchange(Method::POST, target, &headers, body, tracking, inbox).await?;
+        let response = self.endpoint.request(Method::POST, target, &headers, body, tracking, inbox).await?;
         match response.status().is_success() {
             // What is in the body does not matter (OLD-04).
             true => Ok(Sent::accepted()),
@@ -107,25 +109,17 @@ impl Sse {
     async fn begin(&self, inbox: &Inbox) -> Result<Events, Error> {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_static(EVENT_STREAM));
-        let (url, tracking) = (&self.endpoint.url, Tracking::default());
+        let (stream, tracking) = (&self.endpoint.url, Tracking::default());
         let response =
-            self.endpoint.exchange(Method::GET, url, &headers, Bytes::new(), &tracking, inbox).await?;
+            self.endpoint.request(Method::GET, stream, &headers, Bytes::new(), &tracking, inbox).await?;
         if !response.status().is_success() {
             return Err(http(http_error(response, inbox).await));
         }
-        check_encoding(response.headers())?;
-        match media_type(response.headers()) {
-            Some(found) if found == EVENT_STREAM => {}
-            found => {
-                let found = found.map(|found| excerpt(found.as_bytes(), 100));
-                return Err(Error::protocol(Violation::ContentType(found)));
-            }
-        }
-        let mut events = Events::new(response.into_body(), inbox.limits().event);
+        let mut events = Events::open(response, inbox.limits().event)?;
         while let Some(event) = events.next().await {
             let event = event?;
             if event.name.as_deref() == Some("endpoint") {
-                let target = resolve(url, &event.data)?;
+                let target = url::endpoint(stream, &event.data)?;
                 self.target.get_or_init(|| target);
                 self.open.close();
                 return Ok(events);
@@ -142,44 +136,8 @@ fn http(error: HttpError) -> Error {
     Error::new(ErrorKind::Http(error), Delivery::Answered)
 }
 
-/// OLD-02, OLD-03: relative to the stream's URL, and never to another origin: that would send the
-/// caller's credentials there.
-fn resolve(base: &Uri, target: &[u8]) -> Result<Uri, Error> {
-    let refused = |why| Err(Error::protocol(Violation::Endpoint(why)));
-    let Ok(target) = std::str::from_utf8(target) else { return refused("it is not a URL") };
-    let target = target.trim();
-    let authority = base.authority().expect("checked when it was given").as_str();
-    let scheme = base.scheme_str().expect("checked when it was given");
-    // A query may have a URL in it.
-    let place = target.split(['?', '#']).next().unwrap_or_default();
-    let absolute = if place.contains("://") {
-        target.to_owned()
-    } else if target.starts_with("//") {
-        format!("{scheme}:{target}")
-    } else if target.starts_with('/') {
-        format!("{scheme}://{authority}{target}")
-    } else if target.starts_with('?') {
-        format!("{scheme}://{authority}{}{target}", base.path())
-    } else {
-        let folder = base.path().rsplit_once('/').map_or("", |(folder, _)| folder);
-        format!("{scheme}://{authority}{folder}/{target}")
-    };
-    match absolute.parse::<Uri>() {
-        Ok(absolute) if absolute.authority().is_some_and(|authority| authority.as_str().contains('@')) => {
-            refused("it carries credentials")
-        }
-        Ok(absolute) if origin(&absolute) == origin(base) => Ok(absolute),
-        Ok(_) => refused("it is of another origin"),
-        Err(_) => refused("it is not a URL"),
-    }
-}
-
 impl Transport for Sse {
-    fn send<'a>(&'a self, message: Outgoing, inbox: &'a Inbox) -> BoxFuture<'a, Result<Sent, Error>> {
-        Box::pin(async move { self.post(message, &Tracking::default(), inbox).await })
-    }
-
-    fn send_tracked<'a>(
+    fn send<'a>(
         &'a self,
         message: Outgoing,
         tracking: &'a Tracking,
@@ -212,38 +170,5 @@ impl Transport for Sse {
 
     fn renew(&self) -> Option<Result<Box<dyn Transport>, Error>> {
         Some(Ok(Box::new(Self::over(self.endpoint.renewed()))))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn resolved(target: &str) -> Result<String, String> {
-        let base = "http://host:1/a/sse?key=1".parse().unwrap();
-        resolve(&base, target.as_bytes()).map(|url| url.to_string()).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn old_02_the_endpoint_is_relative_to_the_stream() {
-        for (target, expected) in [
-            ("/messages?s=1", "http://host:1/messages?s=1"),
-            ("messages", "http://host:1/a/messages"),
-            ("?s=1", "http://host:1/a/sse?s=1"),
-            ("/messages?from=http://elsewhere/", "http://host:1/messages?from=http://elsewhere/"),
-            ("?from=http://elsewhere/", "http://host:1/a/sse?from=http://elsewhere/"),
-            ("http://HOST:1/x", "http://HOST:1/x"),
-            ("//host:1/x", "http://host:1/x"),
-        ] {
-            assert_eq!(resolved(target).unwrap(), expected, "{target}");
-        }
-    }
-
-    #[test]
-    fn old_03_an_endpoint_of_another_origin_is_refused() {
-        for target in ["http://host:2/x", "https://host:1/x", "//other/x", "http://u:p@host:1/x", "http://[x"]
-        {
-            assert!(resolved(target).is_err(), "{target}");
-        }
     }
 }

@@ -1,20 +1,17 @@
 //! Access tokens: asked for before every request; and one that the server refuses is replaced once, for
 //! all who were refused meanwhile (SEC-03, SEC-05).
 //!
-//! Whoever finds no replacement under way leads one; the others wait for it and take what comes of it,
-//! token or failure. A leader that is dropped leaves nothing behind, and those who waited for it begin
-//! anew. The provider is called, and wakers are woken, without the lock.
+//! A replacement under way is one future that all who wait for it carry on. The provider is called without the lock.
 
-use super::BoxFuture;
 use crate::error::{Delivery, Error, HttpError, InvalidInput, IoStage};
+use crate::runtime::timer::BoxFuture;
 use crate::sync::Mutex;
+use crate::sync::shared_future::SharedFuture;
 use ::http::header::HeaderValue;
-use shared_fate::Session;
-use std::convert::Infallible;
 use std::error::Error as StdError;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-/// Where access tokens come from. See [`Http::token_provider`](super::Http::token_provider).
+/// Where access tokens come from. See [`Http::token_provider`](crate::Http::token_provider).
 pub trait TokenProvider: Send + Sync + 'static {
     /// The token for the next request. `refused` is the server's answer (401) if it has just refused
     /// one: then it takes a new one. Of several requests that are refused at the same time one asks, and
@@ -36,16 +33,12 @@ pub(super) struct Tokens {
 struct State {
     /// How many tokens were replaced.
     generation: u64,
-    replacement: Option<Arc<Replacement>>,
+    /// The one under way, if one is.
+    replacement: Option<SharedFuture<Outcome>>,
 }
 
-/// One replacement of a refused token.
-#[derive(Default)]
-struct Replacement {
-    /// Ends, `Closed`, when there is an outcome, or its leader is gone.
-    over: Session<Infallible>,
-    outcome: OnceLock<Result<HeaderValue, Failed>>,
-}
+/// A token as it is sent, or why there is none.
+type Outcome = Result<HeaderValue, Failed>;
 
 #[derive(Clone)]
 enum Failed {
@@ -73,30 +66,41 @@ impl Tokens {
 
     /// Another token than the one that the server has refused with this answer.
     ///
-    /// **Cancel safety:** another who waits, if there is one, asks in its place.
+    /// **Cancel safety:** others who wait carry the replacement on. When there are none, it is given up.
     pub(super) async fn replace(&self, refused: &Token, answer: &HttpError) -> Result<Token, Error> {
         loop {
-            let part = {
+            let (waiter, left_over) = {
                 let mut state = self.state.lock();
-                (state.generation == refused.generation).then(|| {
-                    let leads = state.replacement.is_none();
-                    (Arc::clone(state.replacement.get_or_insert_default()), leads)
-                })
+                let State { generation, replacement } = &mut *state;
+                match replacement.as_ref().and_then(SharedFuture::waiter) {
+                    _ if *generation != refused.generation => (None, None),
+                    Some(waiter) => (Some(waiter), None),
+                    None => {
+                        let (shared, waiter) = SharedFuture::start(self.clone().ask_again(answer.clone()));
+                        (Some(waiter), replacement.replace(shared))
+                    }
+                }
             };
+            drop(left_over);
             // It has been replaced since it was asked for.
-            let Some((replacement, leads)) = part else { return self.get().await };
-            if leads {
-                let lead = Lead { state: &self.state, replacement: &replacement };
-                lead.end(self.ask(Some(answer)).await);
-            } else {
-                replacement.over.ended().await;
-            }
-            // Without an outcome the leader has gone.
-            if let Some(outcome) = replacement.outcome.get() {
-                let value = outcome.clone().map_err(Failed::into_error)?;
+            let Some(waiter) = waiter else { return self.get().await };
+            // `None` if a poll of another's panicked.
+            if let Some(outcome) = waiter.await {
+                let value = outcome.map_err(Failed::into_error)?;
                 return Ok(Token { value, generation: refused.generation + 1 });
             }
         }
+    }
+
+    async fn ask_again(self, refused: HttpError) -> Outcome {
+        let outcome = self.ask(Some(&refused)).await;
+        let left_over = {
+            let mut state = self.state.lock();
+            state.generation += u64::from(outcome.is_ok());
+            state.replacement.take()
+        };
+        drop(left_over);
+        outcome
     }
 
     async fn ask(&self, refused: Option<&HttpError>) -> Result<HeaderValue, Failed> {
@@ -104,31 +108,6 @@ impl Tokens {
         let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| Failed::Unusable)?;
         value.set_sensitive(true);
         Ok(value)
-    }
-}
-
-/// The one who asks. However it ends, the replacement is over with it.
-struct Lead<'a> {
-    state: &'a Mutex<State>,
-    replacement: &'a Replacement,
-}
-
-impl Lead<'_> {
-    fn end(self, outcome: Result<HeaderValue, Failed>) {
-        self.replacement.outcome.get_or_init(|| outcome);
-    }
-}
-
-impl Drop for Lead<'_> {
-    fn drop(&mut self) {
-        let replaced = matches!(self.replacement.outcome.get(), Some(Ok(_)));
-        let left_over = {
-            let mut state = self.state.lock();
-            state.generation += u64::from(replaced);
-            state.replacement.take()
-        };
-        drop(left_over);
-        self.replacement.over.close();
     }
 }
 

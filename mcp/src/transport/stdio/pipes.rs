@@ -1,10 +1,12 @@
 //! The pipes of one server, with the place that reading and writing have reached.
 
 use super::queue::Queue;
-use super::{AsyncRead, AsyncWrite, Inbox, IoStage};
-use crate::limits::Limits;
+use crate::error::IoStage;
+use crate::inbox::Inbox;
+use crate::inbox::limits::Limits;
 use crate::protocol::lines::{Line, LineDecoder};
-use crate::watched::Watched;
+use crate::sync::wait_cell::WaitCell;
+use futures_io::{AsyncRead, AsyncWrite};
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
@@ -251,7 +253,7 @@ impl Pipes {
 
 /// Where the pipes are while nobody uses them.
 pub(super) struct Slot {
-    state: Watched<State>,
+    state: WaitCell<State>,
 }
 
 struct State {
@@ -262,7 +264,7 @@ struct State {
 
 impl Slot {
     pub(super) fn new(pipes: Pipes) -> Self {
-        Self { state: Watched::new(State { pipes: Some(Box::new(pipes)), discarded: false }) }
+        Self { state: WaitCell::new(State { pipes: Some(Box::new(pipes)), discarded: false }) }
     }
 
     /// The pipes, when nobody else has them; they come back when the guard is dropped. `None` once

@@ -1,22 +1,22 @@
 //! What is to be written, in order. Requests can be taken back until they are begun.
 
-use crate::protocol::by_id::ById;
-use crate::watched::Watched;
+use crate::sync::wait_cell::WaitCell;
+use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    /// Watched by whoever writes.
-    state: Watched<State>,
+    /// WaitCell by whoever writes.
+    state: WaitCell<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     order: VecDeque<Entry>,
     /// The requests among them. One that was taken back is in `order` only.
-    requests: ById<Vec<u8>>,
+    requests: FxHashMap<u64, Vec<u8>>,
     /// How many other messages there are, and who waits for room for more, in the order of arrival.
     others: usize,
     waiting: BTreeMap<u64, Waker>,

@@ -1,0 +1,54 @@
+//! [`Config`]: what a client is made with.
+
+use super::event::Event;
+use super::handlers::Handlers;
+use super::limits::{Limits, Timeouts};
+use super::server_kinds::ServerKindCache;
+use crate::runtime::timer::{AsyncIoTimer, Timer};
+use std::sync::Arc;
+
+/// Which protocol revisions a client speaks with its server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Mode {
+    /// Asks the server with a request of revision 2026-07-28 (`server/discover`), and shakes hands if it
+    /// turns out to be an older one, or is remembered as one ([`ServerKindCache`](crate::ServerKindCache)).
+    #[default]
+    Auto,
+    /// Shakes hands: revisions 2024-11-05 to 2025-11-25.
+    Legacy,
+    /// Revision 2026-07-28 only.
+    Stateless,
+}
+
+/// What a client is made with.
+#[derive(Clone)]
+pub(crate) struct Config {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) limits: Limits,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) timer: Arc<dyn Timer>,
+    pub(crate) on_event: Option<EventHook>,
+    pub(crate) handlers: Handlers,
+    pub(crate) mode: Mode,
+    pub(crate) server_kinds: ServerKindCache,
+}
+
+pub(crate) type EventHook = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
+
+impl Config {
+    pub(crate) fn new() -> Self {
+        Self {
+            name: env!("CARGO_PKG_NAME").to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+            timer: Arc::new(AsyncIoTimer),
+            on_event: None,
+            handlers: Handlers::default(),
+            mode: Mode::Auto,
+            server_kinds: ServerKindCache::new(),
+        }
+    }
+}

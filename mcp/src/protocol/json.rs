@@ -1,0 +1,4 @@
+//! JSON objects, member by member.
+
+pub(crate) mod members;
+pub(crate) mod object;

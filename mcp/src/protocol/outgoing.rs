@@ -1,0 +1,52 @@
+//! Messages on their way, in both directions.
+
+use super::handshake::Revision;
+use super::message::RequestId;
+use serde_json::value::RawValue;
+
+/// One message on its way out.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    pub(crate) id: Option<u64>,
+    pub(crate) method: Option<String>,
+    pub(crate) body: Vec<u8>,
+    /// What a request of revision 2026-07-28 says in headers, over a transport that has some.
+    #[cfg_attr(not(feature = "http"), allow(dead_code, reason = "pipes have no headers"))]
+    pub(crate) routing: Option<Routing>,
+}
+
+/// What a request is about, for whoever routes it without reading it.
+#[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "http"), allow(dead_code, reason = "pipes have no headers"))]
+pub(crate) struct Routing {
+    pub(crate) revision: Revision,
+    /// `Mcp-Name`.
+    pub(crate) name: Option<String>,
+    /// `Mcp-Param-*`, without that prefix.
+    pub(crate) arguments: Vec<(String, String)>,
+}
+
+impl Outgoing {
+    /// A request's id; `None` for a notification or an answer.
+    pub fn id(&self) -> Option<u64> {
+        self.id
+    }
+
+    /// The method; `None` for an answer to the server.
+    pub fn method(&self) -> Option<&str> {
+        self.method.as_deref()
+    }
+
+    /// The message: JSON text without a line break.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+/// A request of the server's, on its way to its handler.
+#[derive(Debug)]
+pub(crate) struct ServerRequest {
+    pub(crate) id: RequestId,
+    pub(crate) method: String,
+    pub(crate) params: Option<Box<RawValue>>,
+}

@@ -1,0 +1,3 @@
+//! Tests of the parts that no server sees.
+
+mod tokens;
