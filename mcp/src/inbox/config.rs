@@ -12,7 +12,7 @@ use std::sync::Arc;
 #[non_exhaustive]
 pub enum Mode {
     /// Asks the server with a request of revision 2026-07-28 (`server/discover`), and shakes hands if it
-    /// turns out to be an older one, or is remembered as one ([`ServerKindCache`](crate::ServerKindCache)).
+    /// turns out to be an older one, or is remembered as one ([`ServerKindCache`]).
     #[default]
     Auto,
     /// Shakes hands: revisions 2024-11-05 to 2025-11-25.

@@ -8,7 +8,7 @@
 //!    of another.
 //! 2. Where there is no runtime nothing can be made, and tokio panics. Whoever can fail asks
 //!    [`here`] first, in the same poll.
-//! 3. What tokio calls pending may be there all the same ([`Direct`]).
+//! 3. What tokio calls pending may be there all the same ([`direct::Direct`]).
 
 #[cfg(any(feature = "http", all(feature = "stdio", unix)))]
 mod direct;
