@@ -11,7 +11,7 @@
 
 use futures::future::{Either, join, select};
 use serde_json::{Value, json};
-use shared_fate_mcp::types::{CallToolResult, CompletionTarget, Json, TaskStatus};
+use shared_fate_mcp::types::{CallToolResult, CompletionTarget, CreateMessageResult, Json, TaskStatus};
 use shared_fate_mcp::{
     Builder, CallOptions, Change, Client, Driver, Elicited, Error, ErrorKind, Event, Http, Interest, Limits,
     Mode, Root, Sse, Stdio, Timeouts,
@@ -266,15 +266,10 @@ fn builder(mode: Mode, resume: bool, seen: &Arc<Seen>) -> Builder {
         .mode(mode)
         .timeouts(timeouts)
         .limits(limits)
-        .roots([Root { uri: "file:///srv/project".to_owned(), name: Some("project".to_owned()) }])
+        .roots([Root { name: Some("project".to_owned()), ..Root::new("file:///srv/project") }])
         .on_sampling(move |_| {
             sampling.sampling.fetch_add(1, Ordering::SeqCst);
-            let answer = json!({
-                "role": "assistant",
-                "content": { "type": "text", "text": "forty-two" },
-                "model": "none",
-            });
-            std::future::ready(Ok(Json::new(&answer).expect("JSON")))
+            std::future::ready(Ok(CreateMessageResult::new("none", "forty-two")))
         })
         .on_elicit_form(move |_| {
             forms.forms.fetch_add(1, Ordering::SeqCst);
@@ -309,8 +304,7 @@ fn says(text: Result<String, String>, wanted: &str) -> Result<(), String> {
 
 /// Every typed method that the server declares.
 async fn exercise(client: &Client, seen: &Seen, report: &mut Report) {
-    let declared = client.server().capabilities.as_ref().and_then(|it| it.parse::<Value>().ok());
-    let declared = declared.unwrap_or_default();
+    let declared = serde_json::to_value(&client.server().capabilities).expect("JSON");
     let modern = client.revision().is_stateless();
     let has = |pointer: &str| declared.pointer(pointer).is_some_and(|it| *it != Value::Bool(false));
     report.note("ping", client.ping().await);
@@ -471,7 +465,7 @@ async fn tasks(client: &Client, list: bool, cancel: bool, report: &mut Report) {
     }
     if let Some(done) = report.note("wait_task", client.wait_task(&task.id, Duration::from_secs(30)).await) {
         report.claim("task completed", done.status == TaskStatus::Completed, format!("{done:?}"));
-        let result = client.task_result(&task.id).await.and_then(|it| it.parse::<CallToolResult>());
+        let result = client.task_result(&task.id).await.and_then(|it| Ok(it.parse::<CallToolResult>()?));
         report.note("task_result", says(good(result), "shared fate"));
     }
     if cancel {

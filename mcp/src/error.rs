@@ -11,8 +11,8 @@ mod details;
 
 pub(crate) use details::excerpt;
 pub use details::{
-    HttpError, InvalidInput, IoError, IoStage, LimitError, ProtocolError, ServerExited, SessionLost,
-    TimeoutError, Violation,
+    FormError, HttpError, InvalidInput, IoError, IoStage, LimitError, ProtocolError, ServerExited,
+    SessionLost, TimeoutError, Violation,
 };
 
 type Source = Box<dyn StdError + Send + Sync>;
@@ -40,6 +40,8 @@ struct Inner {
     delivery: Delivery,
     /// See [`Error::lost_stream`].
     lost: Option<Error>,
+    /// See [`Error::result_text`].
+    text: Option<Box<str>>,
 }
 
 /// What happened.
@@ -71,6 +73,8 @@ pub enum ErrorKind {
     /// The server speaks neither Streamable HTTP, which it refused with this answer, nor HTTP+SSE; the
     /// source says how that failed.
     NoEndpoint(HttpError, Box<Error>),
+    /// JSON does not have the form of a type of the caller's ([`Json::parse`](crate::types::Json::parse)).
+    Form(FormError),
     /// The server needed something from this client before it could answer, and the client's handler
     /// refused with this error.
     Handler(RpcError),
@@ -92,7 +96,7 @@ pub enum Delivery {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, delivery: Delivery) -> Self {
-        Self { inner: Box::new(Inner { kind, delivery, lost: None }) }
+        Self { inner: Box::new(Inner { kind, delivery, lost: None, text: None }) }
     }
 
     pub(crate) fn invalid(input: InvalidInput) -> Self {
@@ -305,6 +309,19 @@ impl Error {
         self.inner.lost.as_ref()
     }
 
+    /// The text of a result that has come and could not be made a value: it has another form than the method's results,
+    /// or its value would take more memory than [`Limits::decoded`](crate::Limits::decoded). A tool that has run is not
+    /// run again to see what it said.
+    pub fn result_text(&self) -> Option<&str> {
+        self.inner.text.as_deref()
+    }
+
+    /// An error about a result that has come.
+    pub(crate) fn with_result(mut self, text: &str) -> Self {
+        self.inner.text = Some(text.into());
+        self
+    }
+
     /// Whether a deadline of ours ran out.
     pub fn is_timeout(&self) -> bool {
         matches!(self.kind(), ErrorKind::Timeout(_))
@@ -327,9 +344,15 @@ fn io_kind_of(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
     None
 }
 
+impl From<FormError> for Error {
+    fn from(error: FormError) -> Self {
+        Self::new(ErrorKind::Form(error), Delivery::Answered)
+    }
+}
+
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, delivery, lost } = &*self.inner;
+        let Inner { kind, delivery, lost, text: _ } = &*self.inner;
         let mut debug = f.debug_struct("Error");
         debug.field("kind", kind).field("delivery", delivery);
         if let Some(lost) = lost {
@@ -358,6 +381,7 @@ impl fmt::Display for Error {
             ErrorKind::ServerExited(error) => error.fmt(f),
             ErrorKind::PingMissed(_) => f.write_str("the server did not answer a ping"),
             ErrorKind::SessionExpired(_) => f.write_str("the server no longer knows the session"),
+            ErrorKind::Form(error) => error.fmt(f),
             ErrorKind::Handler(error) => write!(f, "the client's handler refused: {error}"),
             ErrorKind::NoEndpoint(refused, _) => {
                 write!(f, "there is no MCP endpoint: {refused}; and over HTTP+SSE")
@@ -382,6 +406,7 @@ impl StdError for Error {
             ErrorKind::Protocol(error) => error.source.as_ref().map(|source| &**source as _),
             ErrorKind::Timeout(_) => self.lost_stream().map(|lost| lost as _),
             ErrorKind::SessionExpired(error) => Some(error),
+            ErrorKind::Form(error) => error.source(),
             ErrorKind::NoEndpoint(_, error) | ErrorKind::PingMissed(error) => Some(&**error),
             // The cause is told by `SessionLost` where it is not an error of its own.
             ErrorKind::SessionEnded(lost) => lost.cause.error().map(|error| error as _),

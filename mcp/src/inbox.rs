@@ -19,11 +19,11 @@ use crate::protocol::pending_calls::{Handled, PendingCalls, Polled, Reply, names
 use crate::protocol::stateless::subscription_of;
 use crate::runtime::timer::BoxFuture;
 use crate::sync::{Mutex, contain};
-use crate::types::Task;
+use crate::types::{Progress, Task};
 use alarm::Alarm;
 use changes::Changes;
 use config::Config;
-use event::{Event, Progress, TASK_STATUS, is_known, of_notification};
+use event::{Event, TASK_STATUS, is_known, of_notification};
 use limits::{Limits, Timeouts};
 use outbox::{Capacity, Job, Outbox};
 use progress::Reporters;

@@ -54,16 +54,16 @@ pub use client::reconnect::{Reconnecting, ReconnectingDriver};
 pub use client::subscription::{Interest, Subscription};
 pub use client::{Client, WeakClient};
 pub use error::{
-    Delivery, Error, ErrorKind, HttpError, InvalidInput, IoError, IoStage, LimitError, ProtocolError,
-    ServerExited, SessionLost, TimeoutError, Violation,
+    Delivery, Error, ErrorKind, FormError, HttpError, InvalidInput, IoError, IoStage, LimitError,
+    ProtocolError, ServerExited, SessionLost, TimeoutError, Violation,
 };
 #[cfg(feature = "http")]
 pub use http_client::{AsyncIo, ByteStream, ConnectError, Connecting, Net};
 pub use inbox::Inbox;
 pub use inbox::changes::Change;
 pub use inbox::config::Mode;
-pub use inbox::event::{Event, LogMessage, Progress};
-pub use inbox::handlers::{ElicitForm, ElicitUrl, Elicited, HandlerResult, Root};
+pub use inbox::event::Event;
+pub use inbox::handlers::HandlerResult;
 pub use inbox::limits::{Limits, Timeouts};
 pub use inbox::server_kinds::ServerKindCache;
 pub use process::ExitStatus;
@@ -84,6 +84,7 @@ pub use transport::http::{Http, Sse, TokenProvider};
 pub use transport::memory::{Memory, MemoryServer};
 pub use transport::stdio::Stdio;
 pub use transport::{Sent, Tracking, Transport};
+pub use types::{ElicitForm, ElicitUrl, Elicited, LogMessage, Progress, Root};
 
 /// The README's examples are compiled, and run.
 #[cfg(all(doctest, feature = "stdio", feature = "http"))]

@@ -11,7 +11,7 @@ use crate::inbox::event::Event;
 use crate::protocol::headers::{header_arguments, header_of, name_of};
 use crate::protocol::json::object::Object;
 use crate::protocol::stateless::HEADER_MISMATCH;
-use crate::types::{Json, ListToolsResult, Tool, decode};
+use crate::types::{Json, ListToolsResult, Tool};
 use serde_json::value::{RawValue, to_raw_value};
 use std::collections::{BTreeMap, HashSet};
 
@@ -95,7 +95,7 @@ async fn fetch_list(caller: Caller<'_>, stateless: &Stateless, budget: Budget<'_
         let page = exchange_once(lister, request, budget.left()).await?;
         stateless.tool_headers.fetched(params.as_deref(), page.get(), changes, inbox);
         length += page.get().len();
-        let mut page: ListToolsResult = decode(&page)?;
+        let mut page: ListToolsResult = super::read_result(inbox, METHOD, &page)?;
         note_tools(caller, &mut page.tools, page.next_cursor.is_none());
         let Some(cursor) = page.next_cursor else { return Ok(()) };
         if length > inbox.limits().list || !seen.insert(cursor.clone()) {

@@ -2,9 +2,8 @@
 
 use crate::error::Error;
 use crate::inbox::changes::Changes;
-use crate::inbox::event::Progress;
 use crate::inbox::progress::ProgressHandler;
-use crate::types::Json;
+use crate::types::{Json, LoggingLevel, Progress};
 use serde::Serialize;
 use std::fmt;
 use std::sync::Arc;
@@ -94,9 +93,9 @@ impl CallOptions {
 
     /// Asks a server of revision 2026-07-28 for its log while it works on the requests:
     /// [`Event::Log`](crate::Event::Log). Without this it sends none; older servers are told by
-    /// [`Client::set_logging_level`](crate::Client::set_logging_level). `level` as there.
-    pub fn log_level(mut self, level: &str) -> Self {
-        self.log_level = Some(Json::new(&level).expect("a string"));
+    /// [`Client::set_logging_level`](crate::Client::set_logging_level).
+    pub fn log_level(mut self, level: impl Into<LoggingLevel>) -> Self {
+        self.log_level = Some(Json::new(&level.into()).expect("a string"));
         self
     }
 

@@ -5,13 +5,17 @@ use super::{Client, negotiation};
 use crate::error::Error;
 use crate::inbox::config::{Config, Mode};
 use crate::inbox::event::Event;
-use crate::inbox::handlers::{ElicitForm, ElicitUrl, Elicited, HandlerResult, Root};
+use crate::inbox::handlers::HandlerResult;
 use crate::inbox::limits::{Limits, Timeouts};
 use crate::inbox::server_kinds::ServerKindCache;
+use crate::protocol::message::RpcError;
 use crate::protocol::stateless::TASKS;
 use crate::runtime::timer::Timer;
 use crate::transport::Transport;
-use crate::types::Json;
+use crate::types::{
+    ClientCapabilities, CreateMessageParams, CreateMessageResult, ElicitForm, ElicitUrl, Elicited,
+    Implementation, Json, Root,
+};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -47,9 +51,36 @@ impl Builder {
 
     /// The name and version that the server is told.
     pub fn identity(mut self, name: impl Into<String>, version: impl Into<String>) -> Self {
-        self.config.name = name.into();
-        self.config.version = version.into();
+        let Implementation { name: our_name, version: our_version, .. } = &mut self.config.identity;
+        (*our_name, *our_version) = (name.into(), Some(version.into()));
         self
+    }
+
+    /// All that the server is told about the client: also a title, a description, a website and icons.
+    pub fn implementation(mut self, implementation: Implementation) -> Self {
+        self.config.identity = implementation;
+        self
+    }
+
+    /// Declares capabilities beside those that the handlers declare: that the model uses tools, for instance, or what is
+    /// experimental. What is given here replaces what a handler has declared.
+    ///
+    /// ```
+    /// use shared_fate_mcp::Client;
+    /// use shared_fate_mcp::types::{ClientCapabilities, Json, SamplingCapability};
+    ///
+    /// let sampling = SamplingCapability { tools: Some(Json::empty_object()), ..Default::default() };
+    /// let builder = Client::builder()
+    ///     .capabilities(ClientCapabilities { sampling: Some(sampling), ..Default::default() })?;
+    /// # Ok::<(), shared_fate_mcp::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`extension`](Self::extension), where there are extensions among them.
+    pub fn capabilities(mut self, capabilities: ClientCapabilities) -> Result<Self, Error> {
+        self.config.handlers.declare(capabilities)?;
+        Ok(self)
     }
 
     /// How much is taken from the server.
@@ -102,8 +133,8 @@ impl Builder {
     /// error −32603.
     pub fn on_sampling<F, T>(mut self, handler: F) -> Self
     where
-        F: Fn(Json) -> T + Send + Sync + 'static,
-        T: Future<Output = HandlerResult> + Send + 'static,
+        F: Fn(CreateMessageParams) -> T + Send + Sync + 'static,
+        T: Future<Output = Result<CreateMessageResult, RpcError>> + Send + 'static,
     {
         self.config.handlers.serve_sampling(handler);
         self
@@ -175,8 +206,7 @@ impl Builder {
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
-            .field("name", &self.config.name)
-            .field("version", &self.config.version)
+            .field("identity", &self.config.identity)
             .field("limits", &self.config.limits)
             .field("timeouts", &self.config.timeouts)
             .finish_non_exhaustive()

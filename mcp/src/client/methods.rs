@@ -2,15 +2,14 @@
 
 use super::Client;
 use crate::call::argument_headers::note_tools;
-use crate::call::{exchange, params_of, request};
+use crate::call::{exchange, params_of, read_result, read_result_within, request};
 use crate::error::{Delivery, Error, InvalidInput, Violation};
 use crate::inbox::deadline::Budget;
-use crate::inbox::handlers::Root;
 use crate::protocol::stateless::DISCOVER;
 use crate::types::{
     CallToolResult, CompleteResult, CompletionTarget, GetPromptResult, ListPromptsResult,
-    ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, Prompt, ReadResourceResult, Resource,
-    ResourceTemplate, Tool, decode,
+    ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, LoggingLevel, Prompt,
+    ReadResourceResult, Resource, ResourceTemplate, Root, Tool,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -182,12 +181,19 @@ impl Client {
         self.request_as("completion/complete", &params).await
     }
 
-    /// Which lines of its log the server is to send: [`Event::Log`](crate::Event::Log). `level` is
-    /// `debug`, `info`, `notice`, `warning`, `error`, `critical`, `alert` or `emergency`.
-    pub async fn set_logging_level(&self, level: &str) -> Result<(), Error> {
+    /// Which lines of its log the server is to send: [`Event::Log`](crate::Event::Log).
+    ///
+    /// # Errors
+    ///
+    /// Also when `level` is none of the protocol's words, such as `warn`: nothing is sent then.
+    pub async fn set_logging_level(&self, level: impl Into<LoggingLevel>) -> Result<(), Error> {
+        let level = level.into();
+        if let LoggingLevel::Other(_) = level {
+            return Err(Error::invalid(InvalidInput::Params("this is no level of the protocol's logs")));
+        }
         #[derive(Serialize)]
-        struct Level<'a> {
-            level: &'a str,
+        struct Level {
+            level: LoggingLevel,
         }
         self.request_unit("logging/setLevel", &Level { level }).await
     }
@@ -216,7 +222,15 @@ impl Client {
         params: &impl Serialize,
     ) -> Result<T, Error> {
         let params = params_of(params, NOT_AN_OBJECT)?;
-        decode(&self.call(method, params.as_deref()).await?)
+        self.read_result(method, &self.call(method, params.as_deref()).await?)
+    }
+
+    pub(super) fn read_result<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        result: &RawValue,
+    ) -> Result<T, Error> {
+        read_result(&self.connection().inbox, method, result)
     }
 
     /// A request whose result says nothing.
@@ -231,7 +245,7 @@ impl Client {
         cursor: Option<&str>,
     ) -> Result<T, Error> {
         match cursor {
-            None => decode(&self.call(method, None).await?),
+            None => self.read_result(method, &self.call(method, None).await?),
             Some(cursor) => self.request_as(method, &Page { cursor }).await,
         }
     }
@@ -239,11 +253,12 @@ impl Client {
     /// PAG-01, PAG-03. One limit for all pages (TO-02).
     pub(super) async fn all<P: Paged>(&self, method: &str) -> Result<Vec<P::Item>, Error> {
         let limits = self.limits();
-        let budget = Budget::new(&self.connection().inbox, self.options().total_limit());
+        let inbox = &*self.connection().inbox;
+        let budget = Budget::new(inbox, self.options().total_limit());
         let mut items = Vec::new();
         let mut seen = HashSet::new();
         let mut cursor: Option<String> = None;
-        let mut length = 0;
+        let (mut length, mut decoded) = (0, limits.decoded);
         for _ in 0..limits.pages {
             let params = match &cursor {
                 None => None,
@@ -259,7 +274,9 @@ impl Client {
             if length > limits.list {
                 return Err(Error::limit("the length of a list", limits.list, Delivery::Answered));
             }
-            let (page, next) = decode::<P>(&page)?.into_parts();
+            let (page, taken) = read_result_within::<P>(inbox, method, &page, decoded)?;
+            decoded -= taken;
+            let (page, next) = page.into_parts();
             items.extend(page);
             let Some(next) = next else { return Ok(items) };
             if !seen.insert(next.clone()) {

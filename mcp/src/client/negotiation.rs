@@ -3,9 +3,9 @@
 
 use super::Client;
 use super::driver::{Driver, RunUntil};
-use crate::call::Caller;
 use crate::call::exchange::{Request, exchange_once, notify};
 use crate::call::options::CallOptions;
+use crate::call::{Caller, read_result};
 use crate::connection::Connection;
 use crate::connection::stateless::Stateless;
 use crate::error::{Error, ErrorKind, Violation};
@@ -18,7 +18,7 @@ use crate::protocol::stateless::{
     DISCOVER, ProbeAnswer, SERVER_INFO, UNSUPPORTED_VERSION, answer_of_error, answer_of_result,
 };
 use crate::transport::Transport;
-use crate::types::{DiscoverResult, Extra, Implementation, InitializeResult, decode};
+use crate::types::{DiscoverResult, Extra, Implementation, InitializeResult};
 use std::sync::Arc;
 
 /// Why there is no agreement.
@@ -168,10 +168,10 @@ async fn initialize(connection: &Connection, offer: Revision) -> Result<(), Erro
     let patient = CallOptions::default();
     let caller = Caller { connection, options: &patient };
     let capabilities = config.handlers.capabilities();
-    let params = initialize_params(offer, capabilities, &config.name, &config.version);
+    let params = initialize_params(offer, capabilities, &config.identity);
     let request = Request { method: INITIALIZE, params: Some(&params), meta: &[], routing: None };
     let result = exchange_once(caller, request, None).await?;
-    let server: InitializeResult = decode(&result)?;
+    let server: InitializeResult = read_result(&connection.inbox, INITIALIZE, &result)?;
     let Some(revision) = Revision::from_name(&server.protocol_version).filter(|it| !it.is_stateless()) else {
         return Err(Error::protocol(Violation::Version(server.protocol_version)));
     };
@@ -223,7 +223,7 @@ async fn discover(connection: &Connection, kind: Option<ServerKind>) -> Result<S
         };
         match answer {
             ProbeAnswer::Stateless(revision) => {
-                let server = read_server(revision, &decode(&result?)?);
+                let server = read_server(revision, read_result(inbox, DISCOVER, &result?)?);
                 settle(connection, revision, server).await;
                 return Ok(ServerKind::Stateless);
             }
@@ -288,14 +288,15 @@ fn is_other_matter(status: u16) -> bool {
 }
 
 /// DIS-03.
-fn read_server(revision: Revision, found: &DiscoverResult) -> InitializeResult {
+fn read_server(revision: Revision, found: DiscoverResult) -> InitializeResult {
     let in_meta = found.meta.as_ref().and_then(|meta| meta.parse::<Extra>().ok());
     let in_meta = in_meta.as_ref().and_then(|meta| meta.get(SERVER_INFO)?.parse::<Implementation>().ok());
     InitializeResult {
         protocol_version: revision.as_str().to_owned(),
-        capabilities: found.capabilities.clone(),
-        server_info: in_meta.or_else(|| found.server_info.clone()),
-        instructions: found.instructions.clone(),
-        extra: found.extra.clone(),
+        capabilities: found.capabilities,
+        server_info: in_meta.or(found.server_info),
+        instructions: found.instructions,
+        meta: found.meta,
+        extra: found.extra,
     }
 }

@@ -10,7 +10,9 @@ use crate::inbox::Inbox;
 use crate::inbox::deadline::{Budget, within};
 use crate::protocol::json::object::Object;
 use crate::runtime::timer::BoxFuture;
-use crate::types::{CallToolResult, CreateTaskResult, Json, ListTasksResult, Task, TaskStatus, decode};
+use crate::types::{
+    CallToolResult, CreateTaskResult, Json, ListTasksResult, ServerCapabilities, Task, TaskStatus,
+};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use std::borrow::Cow;
@@ -27,9 +29,11 @@ struct Augmentation {
 paged! { ListTasksResult, tasks: Task; }
 
 /// Whether the server makes tasks of such requests (TSK-01).
-fn offers(capabilities: Option<&Json>, method: &str) -> bool {
-    let mut value: Option<Box<RawValue>> = capabilities.map(|all| all.as_raw().to_owned());
-    for name in ["tasks", "requests"].into_iter().chain(method.split('/')) {
+fn offers(capabilities: &ServerCapabilities, method: &str) -> bool {
+    let tasks = capabilities.tasks.as_ref();
+    let mut value =
+        tasks.and_then(|tasks| tasks.requests.as_ref()).map(|requests| requests.as_raw().to_owned());
+    for name in method.split('/') {
         value = value.and_then(|value| Object::read(value.get())?.get(name).map(RawValue::to_owned));
     }
     value.is_some()
@@ -70,7 +74,7 @@ impl Client {
         let mut inquiry = Outcome { client: self, id: &task.id, interval: None, abandoned };
         let result = self.in_time(budget.left(), follow(self.caller(), budget, &mut inquiry)).await;
         let result = result.unwrap_or_else(|_| Err(self.caller().out_of_time(Delivery::Answered)));
-        decode(result.map_err(Error::of_answered)?.as_raw())
+        self.read_result("tools/call", result.map_err(Error::of_answered)?.as_raw())
     }
 
     /// Calls a tool as a task: the server answers at once and works on. `ttl` is for how long it is
@@ -108,7 +112,7 @@ impl Client {
         params: impl Serialize,
         ttl: Option<Duration>,
     ) -> Result<Task, Error> {
-        if self.revision().is_stateless() || !offers(self.server().capabilities.as_ref(), method) {
+        if self.revision().is_stateless() || !offers(&self.server().capabilities, method) {
             return Err(Error::invalid(InvalidInput::Method("the server does not make a task of it")));
         }
         let params = params_of(&params, NOT_AN_OBJECT)?;
@@ -120,7 +124,7 @@ impl Client {
         let task_token = Some(Arc::clone(&token.token));
         let client = self.with_only(CallOptions { task_token, ..self.options().clone() });
         let created = client.call(method, Some(&params.write())).await?;
-        let task = decode::<CreateTaskResult>(&created)?.task;
+        let task = self.read_result::<CreateTaskResult>(method, &created)?.task;
         token.belongs_to(&task);
         Ok(task)
     }

@@ -19,7 +19,7 @@ pub(crate) struct Stateless {
 impl Stateless {
     pub(crate) fn new(revision: Revision, config: &Config) -> Self {
         let capabilities = config.handlers.stateless_capabilities();
-        let meta = request_meta(revision, &capabilities, &config.name, &config.version);
+        let meta = request_meta(revision, &capabilities, &config.identity);
         Self { revision, meta, tool_headers: ToolHeaders::default() }
     }
 

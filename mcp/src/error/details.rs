@@ -34,6 +34,25 @@ pub enum InvalidInput {
     Transport,
 }
 
+/// JSON that does not have the form of the caller's type. The source says where they part.
+#[derive(Debug, thiserror::Error)]
+#[error("the JSON does not have the form of `{expected}`")]
+pub struct FormError {
+    expected: &'static str,
+    source: serde_json::Error,
+}
+
+impl FormError {
+    pub(crate) fn new<T: ?Sized>(source: serde_json::Error) -> Self {
+        Self { expected: std::any::type_name::<T>(), source }
+    }
+
+    /// The type's name, as the compiler has it.
+    pub fn expected(&self) -> &'static str {
+        self.expected
+    }
+}
+
 /// A failure of the operating system, the network or TLS; the cause is the error's source.
 #[derive(Debug)]
 pub struct IoError {

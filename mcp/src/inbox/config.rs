@@ -5,6 +5,7 @@ use super::handlers::Handlers;
 use super::limits::{Limits, Timeouts};
 use super::server_kinds::ServerKindCache;
 use crate::runtime::timer::{AsyncIoTimer, Timer};
+use crate::types::Implementation;
 use std::sync::Arc;
 
 /// Which protocol revisions a client speaks with its server.
@@ -24,8 +25,7 @@ pub enum Mode {
 /// What a client is made with.
 #[derive(Clone)]
 pub(crate) struct Config {
-    pub(crate) name: String,
-    pub(crate) version: String,
+    pub(crate) identity: Implementation,
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     pub(crate) timer: Arc<dyn Timer>,
@@ -40,8 +40,7 @@ pub(crate) type EventHook = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
 impl Config {
     pub(crate) fn new() -> Self {
         Self {
-            name: env!("CARGO_PKG_NAME").to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            identity: Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             timer: Arc::new(AsyncIoTimer),

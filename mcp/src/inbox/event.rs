@@ -1,9 +1,8 @@
 //! [`Event`]: what is no call's business.
 
 use crate::error::Error;
-use crate::types::{Json, Task};
-use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
+use crate::types::{LogMessage, Task};
+use serde::Deserialize;
 
 /// Something that is no call's business. See [`Builder::on_event`](crate::Builder::on_event).
 #[derive(Debug)]
@@ -44,6 +43,13 @@ pub enum Event<'a> {
         /// What is wrong.
         why: &'a str,
     },
+    /// A part of a result has another form than the schema says: it was left out, or kept as it came.
+    OddResult {
+        /// The method.
+        method: &'a str,
+        /// What is odd, and how it begins.
+        what: &'a str,
+    },
     /// A message that belongs to nobody: output that is no message, a late or foreign reply.
     Stray {
         /// Its beginning.
@@ -55,53 +61,7 @@ pub enum Event<'a> {
     NotDelivered(&'a Error),
 }
 
-/// A line of a server's log.
-#[derive(Clone, Debug, Deserialize)]
-#[non_exhaustive]
-pub struct LogMessage {
-    /// How grave it is: `debug`, `info`, `notice`, `warning`, `error`, `critical`, `alert` or
-    /// `emergency`.
-    pub level: String,
-    /// Which part of the server says so.
-    pub logger: Option<String>,
-    /// What it says: often a string, possibly any JSON.
-    pub data: Json,
-    /// The task that it is about, by its id.
-    #[serde(rename = "_meta", default, deserialize_with = "related_task")]
-    pub task: Option<String>,
-}
-
-/// How far a call has come.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[non_exhaustive]
-pub struct Progress {
-    /// Should grow from one report to the next. One that does not is passed on, too: its message may be
-    /// news.
-    pub progress: f64,
-    /// What `progress` will be at the end, if that is known.
-    pub total: Option<f64>,
-    /// What is going on.
-    pub message: Option<String>,
-}
-
 pub(crate) const TASK_STATUS: &str = "notifications/tasks/status";
-
-/// The id of the task that a message is about, out of its `_meta`. Whatever else is there is no error.
-pub(crate) fn related_task<'de, D: Deserializer<'de>>(meta: D) -> Result<Option<String>, D::Error> {
-    #[derive(Deserialize)]
-    struct Meta {
-        #[serde(rename = "io.modelcontextprotocol/related-task")]
-        task: Related,
-    }
-    #[derive(Deserialize)]
-    struct Related {
-        #[serde(rename = "taskId")]
-        id: String,
-    }
-    let meta = Option::<Box<RawValue>>::deserialize(meta)?;
-    let meta: Option<Meta> = meta.and_then(|meta| serde_json::from_str(meta.get()).ok());
-    Ok(meta.map(|meta| meta.task.id))
-}
 
 /// Whether this crate knows what a server means by it.
 pub(crate) fn is_known(method: &str) -> bool {

@@ -4,8 +4,7 @@
 //! slow handler delays no reply, no ping and no other handler. A handler whose request the server
 //! cancels is dropped without an answer; so are all of them when the session ends.
 
-use crate::error::{Error, InvalidInput};
-use crate::inbox::event::related_task;
+use crate::error::{Error, FormError, InvalidInput};
 use crate::protocol::elicitation::with_defaults;
 use crate::protocol::message::{self, RequestId, RpcError};
 use crate::protocol::meta::check_extension;
@@ -13,10 +12,15 @@ use crate::protocol::outgoing::{Outgoing, ServerRequest};
 use crate::protocol::stateless::TASKS;
 use crate::runtime::timer::BoxFuture;
 use crate::sync::Mutex;
-use crate::types::Json;
+use crate::types::{
+    ClientCapabilities, CreateMessageParams, CreateMessageResult, ElicitForm, ElicitUrl, Elicited, Json,
+    ListCapability, Root,
+};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::fmt;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,71 +32,16 @@ pub type HandlerResult = Result<Json, RpcError>;
 
 type Handler = Arc<dyn Fn(Option<Json>) -> BoxFuture<'static, HandlerResult> + Send + Sync>;
 
-/// A file or folder that a server may work in.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Root {
-    /// Its address, a `file://` URI.
-    pub uri: String,
-    /// Its name for people.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-}
-
-/// A form that a server asks the user to fill in.
-#[derive(Clone, Debug, Deserialize)]
-#[non_exhaustive]
-pub struct ElicitForm {
-    /// What the server wants to know, and why.
-    pub message: String,
-    /// The form: a flat JSON Schema, as the server wrote it.
-    #[serde(rename = "requestedSchema")]
-    pub schema: Json,
-    /// The task that needs it, by its id.
-    #[serde(rename = "_meta", default, deserialize_with = "related_task")]
-    pub task: Option<String>,
-}
-
-/// A page that a server asks the user to visit. Show the whole URL and ask before opening it;
-/// this crate never does.
-#[derive(Clone, Debug, Deserialize)]
-#[non_exhaustive]
-pub struct ElicitUrl {
-    /// What it is for.
-    pub message: String,
-    /// The address.
-    pub url: String,
-    /// What the server calls this request in `notifications/elicitation/complete`.
-    #[serde(rename = "elicitationId")]
-    pub id: Option<String>,
-    /// The task that needs it, by its id.
-    #[serde(rename = "_meta", default, deserialize_with = "related_task")]
-    pub task: Option<String>,
-}
-
-/// What the user decided.
-#[derive(Clone, Debug, PartialEq)]
-#[allow(clippy::exhaustive_enums, reason = "the protocol's three answers")]
-pub enum Elicited {
-    /// The user agreed. For a form, the fields as a JSON object; those left out get the defaults that
-    /// the form gives. For a URL, ignored.
-    Accept(Json),
-    /// The user refused.
-    Decline,
-    /// The user did not decide.
-    Cancel,
-}
-
 /// Everything this client answers beyond `ping`.
 #[derive(Clone, Default)]
 pub(crate) struct Handlers {
     by_method: BTreeMap<String, Handler>,
-    capabilities: BTreeMap<&'static str, Json>,
+    capabilities: ClientCapabilities,
     roots: Option<Arc<Mutex<Vec<Root>>>>,
     /// Extensions of revision 2026-07-28, with their settings.
     extensions: BTreeMap<String, Json>,
     /// Whether that for tasks is among them.
     pub(crate) tasks: bool,
-    form: bool,
     url: bool,
 }
 
@@ -109,21 +58,38 @@ impl Handlers {
         self.by_method.insert(method.into(), handler);
     }
 
-    pub(crate) fn declare(&mut self, capability: &'static str, value: &impl Serialize) {
-        self.capabilities.insert(capability, Json::new(value).expect("known to be JSON"));
-    }
-
-    pub(crate) fn capabilities(&self) -> &BTreeMap<&'static str, Json> {
+    pub(crate) fn capabilities(&self) -> &ClientCapabilities {
         &self.capabilities
     }
 
-    /// The same for revision 2026-07-28, which has extensions.
-    pub(crate) fn stateless_capabilities(&self) -> BTreeMap<&'static str, Json> {
-        let mut capabilities = self.capabilities.clone();
-        if !self.extensions.is_empty() {
-            capabilities.insert("extensions", Json::new(&self.extensions).expect("an object"));
+    /// Those for revision 2026-07-28, which has extensions.
+    pub(crate) fn stateless_capabilities(&self) -> ClientCapabilities {
+        let extensions = (!self.extensions.is_empty()).then(|| Json::new(&self.extensions));
+        let extensions = extensions.map(|extensions| extensions.expect("an object"));
+        ClientCapabilities { extensions, ..self.capabilities.clone() }
+    }
+
+    /// Declares more than what the handlers say by themselves.
+    ///
+    /// # Errors
+    ///
+    /// As for [`extend`](Self::extend).
+    pub(crate) fn declare(&mut self, more: ClientCapabilities) -> Result<(), Error> {
+        let ClientCapabilities { roots, sampling, elicitation, tasks, extensions, experimental, extra } =
+            more;
+        let ours = &mut self.capabilities;
+        replace(&mut ours.roots, roots);
+        replace(&mut ours.sampling, sampling);
+        replace(&mut ours.tasks, tasks);
+        replace(&mut ours.experimental, experimental);
+        extra.iter().for_each(|(name, value)| ours.extra.insert(name, value.clone()));
+        if let Some(more) = elicitation {
+            let ours = ours.elicitation.get_or_insert_default();
+            replace(&mut ours.form, more.form);
+            replace(&mut ours.url, more.url);
         }
-        capabilities
+        let extensions: BTreeMap<String, Json> = extensions.map_or(Ok(BTreeMap::new()), |it| it.parse())?;
+        extensions.iter().try_for_each(|(key, settings)| self.extend(key, settings))
     }
 
     /// MOD-09.
@@ -170,14 +136,9 @@ impl Handlers {
         struct ListRootsResult<'a> {
             roots: &'a [Root],
         }
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Capability {
-            list_changed: bool,
-        }
         let roots = Arc::new(Mutex::new(roots));
         self.roots = Some(Arc::clone(&roots));
-        self.declare("roots", &Capability { list_changed: true });
+        self.capabilities.roots = Some(ListCapability { list_changed: true, ..ListCapability::default() });
         self.insert("roots/list", move |_| {
             let result = Json::new(&ListRootsResult { roots: &roots.lock() });
             std::future::ready(Ok(result.expect("strings and nothing else")))
@@ -186,18 +147,13 @@ impl Handlers {
 
     pub(crate) fn serve_sampling<F, T>(&mut self, handler: F)
     where
-        F: Fn(Json) -> T + Send + Sync + 'static,
-        T: Future<Output = HandlerResult> + Send + 'static,
+        F: Fn(CreateMessageParams) -> T + Send + Sync + 'static,
+        T: Future<Output = Result<CreateMessageResult, RpcError>> + Send + 'static,
     {
-        self.declare("sampling", &BTreeMap::<String, ()>::new());
+        self.capabilities.sampling.get_or_insert_default();
         self.insert("sampling/createMessage", move |params| {
-            let result = params.map(&handler);
-            async move {
-                match result {
-                    Some(result) => result.await,
-                    None => Err(RpcError::new(INVALID_PARAMS, "parameters are missing")),
-                }
-            }
+            let answer = read::<CreateMessageParams>(params).map(&handler);
+            async move { answer?.await.map(|answer| Json::new(&answer).expect("strings and JSON")) }
         });
     }
 
@@ -206,10 +162,10 @@ impl Handlers {
         F: Fn(ElicitForm) -> T + Send + Sync + 'static,
         T: Future<Output = Elicited> + Send + 'static,
     {
-        self.form = true;
-        self.declare_elicitation();
+        // Each mode is a switch of its own (INI-15).
+        self.capabilities.elicitation.get_or_insert_default().form = Some(Json::empty_object());
         self.insert_elicitation("form", move |params| {
-            let form: Result<ElicitForm, Error> = params.parse();
+            let form = params.parse::<ElicitForm>();
             let schema = form.as_ref().ok().map(|form| form.schema.clone());
             let answer = form.ok().map(&handler);
             async move {
@@ -233,7 +189,7 @@ impl Handlers {
         T: Future<Output = Elicited> + Send + 'static,
     {
         self.url = true;
-        self.declare_elicitation();
+        self.capabilities.elicitation.get_or_insert_default().url = Some(Json::empty_object());
         self.insert_elicitation("url", move |params| {
             let answer = params.parse::<ElicitUrl>().ok().map(&handler);
             async move {
@@ -246,19 +202,6 @@ impl Handlers {
                 }
             }
         });
-    }
-
-    /// INI-15: each mode is a switch of its own.
-    fn declare_elicitation(&mut self) {
-        let mut modes = BTreeMap::new();
-        let nothing = BTreeMap::<String, ()>::new();
-        if self.form {
-            modes.insert("form", nothing.clone());
-        }
-        if self.url {
-            modes.insert("url", nothing);
-        }
-        self.declare("elicitation", &modes);
     }
 
     /// Elicitation is one method with two modes, each with its own handler (REV-03).
@@ -288,6 +231,26 @@ impl Handlers {
                 }
             }
         });
+    }
+}
+
+fn replace<T>(ours: &mut Option<T>, more: Option<T>) {
+    if more.is_some() {
+        *ours = more;
+    }
+}
+
+/// The parameters of a server's request.
+fn read<T: DeserializeOwned>(params: Option<Json>) -> Result<T, RpcError> {
+    let params = params.ok_or_else(|| RpcError::new(INVALID_PARAMS, "parameters are missing"))?;
+    params.parse().map_err(|error| RpcError::new(INVALID_PARAMS, chain(&error)))
+}
+
+/// An error with its cause, for the server.
+fn chain(error: &FormError) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
     }
 }
 

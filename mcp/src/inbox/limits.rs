@@ -71,6 +71,10 @@ pub struct Limits {
     /// How many arguments of a tool may be repeated as headers (`x-mcp-header`, over HTTP). A tool with
     /// more is left out of the list. Default 64.
     pub mirrored_arguments: usize,
+    /// How much memory the value of one result may take, in bytes, beside its text; of a list all pages together. A call
+    /// whose result would take more fails, and its error has the text
+    /// ([`Error::result_text`](crate::Error::result_text)). Default 64 MiB.
+    pub decoded: usize,
     /// How long all pages together may be that a `list_*` method fetches, in bytes. Default 64 MiB.
     pub list: usize,
     /// How many origins an [`ServerKindCache`](crate::ServerKindCache) remembers; the one that was connected to the
@@ -104,6 +108,7 @@ impl Default for Limits {
             task_failures: 3,
             pages: 1_000,
             mirrored_arguments: 64,
+            decoded: 64 * MIB,
             list: 64 * MIB,
             server_kinds: 1_024,
         }

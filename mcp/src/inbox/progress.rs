@@ -1,7 +1,7 @@
 //! Who is told how far a call, or the task that it became, has come (PRG-01 to PRG-04).
 
-use crate::inbox::event::Progress;
 use crate::sync::Mutex;
+use crate::types::Progress;
 use std::collections::HashMap;
 use std::sync::Arc;
 

@@ -63,31 +63,20 @@ pub(crate) const INITIALIZED: &str = "notifications/initialized";
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct InitializeParams<'a, C> {
+struct InitializeParams<'a, C, I> {
     protocol_version: &'static str,
     capabilities: &'a C,
-    client_info: Implementation<'a>,
-}
-
-#[derive(Serialize)]
-struct Implementation<'a> {
-    name: &'a str,
-    version: &'a str,
+    client_info: &'a I,
 }
 
 /// The parameters of `initialize` (INI-01, INI-02).
 pub(crate) fn initialize_params(
     offer: Revision,
     capabilities: &impl Serialize,
-    name: &str,
-    version: &str,
+    client_info: &impl Serialize,
 ) -> Box<RawValue> {
-    let params = InitializeParams {
-        protocol_version: offer.as_str(),
-        capabilities,
-        client_info: Implementation { name, version },
-    };
-    serde_json::value::to_raw_value(&params).expect("strings and nothing else")
+    let params = InitializeParams { protocol_version: offer.as_str(), capabilities, client_info };
+    serde_json::value::to_raw_value(&params).expect("strings and JSON")
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ use super::message::RpcError;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 pub(crate) const DISCOVER: &str = "server/discover";
 pub(crate) const LISTEN: &str = "subscriptions/listen";
@@ -33,15 +32,13 @@ pub(crate) fn is_stateless_error(error: &RpcError) -> bool {
 pub(crate) fn request_meta(
     revision: Revision,
     capabilities: &impl Serialize,
-    name: &str,
-    version: &str,
+    identity: &impl Serialize,
 ) -> Vec<(&'static str, Box<RawValue>)> {
-    let info = BTreeMap::from([("name", name), ("version", version)]);
     let raw = |value: serde_json::Result<Box<RawValue>>| value.expect("strings and JSON");
     vec![
         (PROTOCOL_VERSION, raw(to_raw_value(revision.as_str()))),
         (CLIENT_CAPABILITIES, raw(to_raw_value(capabilities))),
-        (CLIENT_INFO, raw(to_raw_value(&info))),
+        (CLIENT_INFO, raw(to_raw_value(identity))),
     ]
 }
 

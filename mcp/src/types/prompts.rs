@@ -1,10 +1,14 @@
 //! Prompts and completion.
 
-use super::*;
+use super::capabilities::Icon;
+use super::object::object;
+use super::words::Role;
+use super::{Content, Json};
+use serde::{Deserialize, Serialize};
 
 object! {
     /// One page of `prompts/list`.
-    pub struct ListPromptsResult {
+    pub struct ListPromptsResult needs prompts: "prompts" {
         /// The prompts.
         prompts: "prompts" => Vec<Prompt>,
         /// Where the next page begins, if there is one.
@@ -16,7 +20,7 @@ object! {
 
 object! {
     /// A prompt.
-    pub struct Prompt {
+    pub struct Prompt needs name: "name" {
         /// Its name.
         name: "name" => String,
         /// Its name for people.
@@ -25,14 +29,23 @@ object! {
         description: "description" => Option<String>,
         /// What it takes.
         arguments: "arguments" => Option<Vec<PromptArgument>>,
+        /// Its icons.
+        icons: "icons" => Vec<Icon>,
         /// Metadata.
         meta: "_meta" => Option<Json>,
     }
 }
 
+impl Prompt {
+    /// A name to show to people: the title, or else the name.
+    pub fn display_name(&self) -> &str {
+        self.title.as_deref().unwrap_or(&self.name)
+    }
+}
+
 object! {
     /// An argument of a prompt.
-    pub struct PromptArgument {
+    pub struct PromptArgument needs name: "name" {
         /// Its name.
         name: "name" => String,
         /// Its name for people.
@@ -46,11 +59,13 @@ object! {
 
 object! {
     /// The result of `prompts/get`.
-    pub struct GetPromptResult {
+    pub struct GetPromptResult needs messages: "messages" {
         /// What the prompt is.
         description: "description" => Option<String>,
         /// The messages.
         messages: "messages" => Vec<PromptMessage>,
+        /// Of what kind the result is (2026-07-28).
+        result_type: "resultType" => Option<String>,
         /// Metadata.
         meta: "_meta" => Option<Json>,
     }
@@ -59,8 +74,8 @@ object! {
 object! {
     /// A message of a prompt.
     pub struct PromptMessage {
-        /// `user` or `assistant`.
-        role: "role" => String,
+        /// Who says it.
+        role: "role" => Role,
         /// What is said.
         content: "content" => Content,
     }
@@ -68,7 +83,7 @@ object! {
 
 object! {
     /// The result of `completion/complete`.
-    pub struct CompleteResult {
+    pub struct CompleteResult needs completion: "completion" {
         /// The suggestions.
         completion: "completion" => Completion,
         /// Metadata.
@@ -78,20 +93,18 @@ object! {
 
 object! {
     /// Suggestions for an argument's value.
-    pub struct Completion {
+    pub struct Completion needs values: "values" {
         /// The values.
         values: "values" => Vec<String>,
         /// How many there are in all.
-        total: "total" => Option<Json>,
+        total: "total" => Option<u64>,
         /// Whether there are more than these.
         has_more: "hasMore" => bool,
     }
 }
 
-impl object::Member for Completion {}
-
 /// What an argument to be completed belongs to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type")]
 #[non_exhaustive]
 pub enum CompletionTarget {

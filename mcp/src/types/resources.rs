@@ -1,10 +1,13 @@
 //! Resources.
 
-use super::*;
+use super::capabilities::Icon;
+use super::object::object;
+use super::words::Annotations;
+use super::{Json, ResourceContents};
 
 object! {
     /// One page of `resources/list`.
-    pub struct ListResourcesResult {
+    pub struct ListResourcesResult needs resources: "resources" {
         /// The resources.
         resources: "resources" => Vec<Resource>,
         /// Where the next page begins, if there is one.
@@ -16,7 +19,7 @@ object! {
 
 object! {
     /// A resource.
-    pub struct Resource {
+    pub struct Resource needs uri: "uri" {
         /// Its address.
         uri: "uri" => String,
         /// Its name.
@@ -28,19 +31,30 @@ object! {
         /// Its media type.
         mime_type: "mimeType" => Option<String>,
         /// Its size in bytes.
-        size: "size" => Option<Json>,
+        size: "size" => Option<u64>,
+        /// Its icons.
+        icons: "icons" => Vec<Icon>,
         /// Hints.
-        annotations: "annotations" => Option<Json>,
+        annotations: "annotations" => Option<Box<Annotations>>,
         /// Metadata.
         meta: "_meta" => Option<Json>,
     }
 }
 
+impl Resource {
+    /// A name to show to people: the title, or else the name, or else the address.
+    pub fn display_name(&self) -> &str {
+        self.title.as_deref().or(self.name.as_deref()).unwrap_or(&self.uri)
+    }
+}
+
 object! {
     /// The result of `resources/read`.
-    pub struct ReadResourceResult {
+    pub struct ReadResourceResult needs contents: "contents" {
         /// The contents; a resource may have several.
         contents: "contents" => Vec<ResourceContents>,
+        /// Of what kind the result is (2026-07-28).
+        result_type: "resultType" => Option<String>,
         /// Metadata.
         meta: "_meta" => Option<Json>,
     }
@@ -48,7 +62,7 @@ object! {
 
 object! {
     /// One page of `resources/templates/list`.
-    pub struct ListResourceTemplatesResult {
+    pub struct ListResourceTemplatesResult needs resource_templates: "resourceTemplates" {
         /// The templates.
         resource_templates: "resourceTemplates" => Vec<ResourceTemplate>,
         /// Where the next page begins, if there is one.
@@ -60,7 +74,7 @@ object! {
 
 object! {
     /// A family of resources.
-    pub struct ResourceTemplate {
+    pub struct ResourceTemplate needs uri_template: "uriTemplate" {
         /// Their addresses, as an RFC 6570 template.
         uri_template: "uriTemplate" => String,
         /// Its name.
@@ -71,8 +85,10 @@ object! {
         description: "description" => Option<String>,
         /// Their media type, if they share one.
         mime_type: "mimeType" => Option<String>,
+        /// Its icons.
+        icons: "icons" => Vec<Icon>,
         /// Hints.
-        annotations: "annotations" => Option<Json>,
+        annotations: "annotations" => Option<Box<Annotations>>,
         /// Metadata.
         meta: "_meta" => Option<Json>,
     }

@@ -1,10 +1,11 @@
 //! Tasks of revision 2025-11-25.
 
-use super::*;
+use super::Json;
+use super::object::{object, word_members, words};
 
 object! {
     /// Work that a server does on its own time.
-    pub struct Task {
+    pub struct Task needs id: "taskId" {
         /// Its id.
         id: "taskId" => String,
         /// How far it is.
@@ -26,7 +27,7 @@ object! {
 
 object! {
     /// The answer to a request that was made a task.
-    pub(crate) struct CreateTaskResult {
+    pub(crate) struct CreateTaskResult needs task: "task" {
         /// The task.
         task: "task" => Task,
         /// Metadata.
@@ -36,7 +37,7 @@ object! {
 
 object! {
     /// One page of `tasks/list`.
-    pub struct ListTasksResult {
+    pub struct ListTasksResult needs tasks: "tasks" {
         /// The tasks.
         tasks: "tasks" => Vec<Task>,
         /// Where the next page begins, if there is one.
@@ -46,27 +47,31 @@ object! {
     }
 }
 
-impl object::Member for Task {}
-impl object::Member for TaskStatus {}
+words! {
+    /// How far a task is.
+    pub enum TaskStatus {
+        /// It is being worked on.
+        Working = "working",
+        /// It waits for something from this client: ask for its result, and answer what comes.
+        InputRequired = "input_required",
+        /// It is done, and has a result.
+        Completed = "completed",
+        /// It has failed.
+        Failed = "failed",
+        /// It was cancelled.
+        Cancelled = "cancelled",
+    }
+}
 
-/// How far a task is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum TaskStatus {
-    /// It is being worked on.
-    Working,
-    /// It waits for something from this client: ask for its result, and answer what comes.
-    InputRequired,
-    /// It is done, and has a result.
-    Completed,
-    /// It has failed.
-    Failed,
-    /// It was cancelled.
-    Cancelled,
-    /// A status that this crate does not know.
-    #[serde(untagged)]
-    Other(String),
+word_members! {
+    TaskStatus;
+}
+
+#[allow(clippy::derivable_impls, reason = "the words' macro has no place for it")]
+impl Default for TaskStatus {
+    fn default() -> Self {
+        Self::Working
+    }
 }
 
 impl TaskStatus {

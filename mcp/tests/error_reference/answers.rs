@@ -195,7 +195,7 @@ pub(crate) async fn replies(page: &mut Page) {
     page.add(
         "A result that does not have the method's form",
         &over_http(|call| {
-            let body = reply(&call.request.body, &json!({ "content": "a string" }));
+            let body = reply(&call.request.body, &json!("a string"));
             call.json(&[], &body);
         })
         .await,
@@ -243,7 +243,7 @@ pub(crate) async fn replies(page: &mut Page) {
     let error = in_memory(Client::builder(), asking(), call).await.unwrap();
     page.add("The server asks for input that was not offered", &error);
     let answering = Client::builder().on_sampling(|_| {
-        std::future::ready(Ok(shared_fate_mcp::types::Json::new(&json!({ "role": "assistant" })).unwrap()))
+        std::future::ready(Ok(shared_fate_mcp::types::CreateMessageResult::new("m", "yes")))
     });
     let error = in_memory(answering, asking(), call).await.unwrap();
     page.add("The server asks for input again and again", &error);

@@ -286,11 +286,12 @@ faults! {
         } => |error| assert_eq!(error.rpc().unwrap().code(), -7);
     liv_03_a_result_of_another_form_fails_at_once:
         |call| {
-            let body = json!({ "jsonrpc": "2.0", "id": call.request.body["id"], "result": { "content": 5 } });
+            let body = json!({ "jsonrpc": "2.0", "id": call.request.body["id"], "result": ["fine"] });
             call.json(&[], &body.to_string());
         } => |error| {
             broke(error, Violation::Result);
-            assert!(story(error).contains("expected a sequence"), "{error:#}");
+            assert!(story(error).contains("expected an object"), "{error:#}");
+            assert_eq!(error.result_text(), Some(r#"["fine"]"#));
         };
 
     liv_04_a_stream_that_ends_empty_fails_at_once:

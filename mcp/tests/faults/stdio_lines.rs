@@ -138,8 +138,11 @@ replies! {
             peer.write(format!("\"id\":{}}}\n", message["id"]));
         } => |result| assert_eq!(limit(&result.unwrap_err()), ("the length of a reply", LINE));
     a_result_of_another_form_fails_at_once:
-        |peer, message| peer.say(&json!({ "id": message["id"], "result": { "content": "text" } }))
+        |peer, message| peer.say(&json!({ "id": message["id"], "result": "text" }))
         => |result| assert_eq!(*violation(&result.unwrap_err()), Violation::Result);
+    content_that_is_a_mere_string_is_text:
+        |peer, message| peer.say(&json!({ "id": message["id"], "result": { "content": "text" } }))
+        => |result| assert_eq!(result.unwrap(), "text");
     an_id_that_comes_back_as_a_string_is_ours:
         |peer, message| peer.say(&json!({ "id": message["id"].to_string(), "result": text_result("fine") }))
         => succeeds;

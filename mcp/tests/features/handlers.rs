@@ -9,7 +9,7 @@ use crate::kit::{Dropped, Flag, Log, ask, is_answer, reply, seconds, tell};
 use futures::future::join;
 use serde_json::{Value, json};
 use shared_fate::Cause;
-use shared_fate_mcp::types::Json;
+use shared_fate_mcp::types::{CreateMessageParams, CreateMessageResult, Json};
 use shared_fate_mcp::{
     Builder, CallOptions, Client, Driver, ErrorKind, Limits, Root, RpcError, Timeouts, WeakClient,
 };
@@ -34,7 +34,7 @@ fn answers(server: &Server, id: &str) -> usize {
 }
 
 fn root(name: &str) -> Root {
-    Root { uri: format!("file:///{name}"), name: Some(name.to_owned()) }
+    Root { name: Some(name.to_owned()), ..Root::new(format!("file:///{name}")) }
 }
 
 /// A handler that never answers; it says when it has begun, and when it is dropped.
@@ -99,20 +99,20 @@ fn rev_02_rev_06_without_roots_there_are_none() {
 #[test]
 fn rev_01_rev_02_sampling() {
     everywhere(async |run| {
-        let builder = on(&Clock::new()).on_sampling(async |params: Json| {
-            let params: Value = params.parse().unwrap();
-            match params["maxTokens"].as_u64() {
+        let builder =
+            on(&Clock::new()).on_sampling(async |params: CreateMessageParams| match params.max_tokens {
                 Some(0) => Err(RpcError::new(-1, "the user refused")),
-                _ => Json::new(&json!({ "role": "assistant", "echo": params }))
-                    .map_err(|_| RpcError::new(-32603, "")),
-            }
-        });
+                tokens => Ok(CreateMessageResult::new("m", format!("{tokens:?}"))),
+            });
         let (client, driver, server) = connect(builder).await;
         run.drive(driver, async {
             assert_eq!(server.received()[0]["params"]["capabilities"], json!({ "sampling": {} }));
             let method = "sampling/createMessage";
-            let answer = answered(&server, "1", method, json!({ "maxTokens": 9 })).await;
-            assert_eq!(answer["result"], json!({ "role": "assistant", "echo": { "maxTokens": 9 } }));
+            let answer = answered(&server, "1", method, json!({ "messages": [], "maxTokens": 9 })).await;
+            let content = json!({ "type": "text", "text": "Some(9)" });
+            let wanted =
+                json!({ "role": "assistant", "content": content, "model": "m", "stopReason": "endTurn" });
+            assert_eq!(answer["result"], wanted);
             let answer = answered(&server, "2", method, json!({ "maxTokens": 0 })).await;
             assert_eq!(answer["error"], json!({ "code": -1, "message": "the user refused" }));
             server.peer.say(&json!({ "jsonrpc": "2.0", "id": "3", "method": method }));

@@ -65,7 +65,7 @@ fn mr_02_03_04_05_08_the_call_is_repeated_with_the_answers() {
                 _ => modern(call),
             }
         });
-        let builder = forms(on(&Clock::new())).roots([Root { uri: "file:///a".into(), name: None }]);
+        let builder = forms(on(&Clock::new())).roots([Root::new("file:///a")]);
         let (client, driver) = connect(builder, &server).await;
         run.drive(driver, async {
             client.list_tools().await.unwrap();

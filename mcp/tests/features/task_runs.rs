@@ -125,18 +125,18 @@ fn tsk_03_tsk_04_what_a_task_needs_is_asked_for_in_its_name() {
         let builder = log
             .events(on(&Clock::new()))
             .on_elicit_form(move |form: ElicitForm| {
-                forms.push(format!("form of {:?}", form.task));
+                forms.push(format!("form of {:?}", form.task()));
                 async { Elicited::Accept(Json::new(&json!({})).unwrap()) }
             })
             .on_elicit_url(move |page: ElicitUrl| {
-                pages.push(format!("page of {:?}", page.task));
+                pages.push(format!("page of {:?}", page.task()));
                 async { Elicited::Decline }
             });
         let (client, driver) = builder.connect(stdio).await.unwrap();
         run.drive(driver, async {
             let result = client.run_tool_as_task("slow", (), None).await.unwrap();
             assert_eq!(result.text(), "thanks");
-            for told in ["form of Some(\"slow\")", "page of Some(\"slow\")", "task: Some(\"slow\")"] {
+            for told in ["form of Some(\"slow\")", "page of Some(\"slow\")", "\"taskId\":\"slow\""] {
                 assert_eq!(log.count(told), 1, "{:?}", log.lines());
             }
             client.close().await;

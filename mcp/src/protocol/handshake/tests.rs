@@ -24,7 +24,11 @@ fn other_names_are_none() {
 
 #[test]
 fn ini_01_the_parameters_of_initialize() {
-    let params = initialize_params(Revision::V2025_06_18, &serde_json::json!({}), "my \"app\"", "1.0\n");
+    let params = initialize_params(
+        Revision::V2025_06_18,
+        &serde_json::json!({}),
+        &serde_json::json!({ "name": "my \"app\"", "version": "1.0\n" }),
+    );
     let expected = concat!(
         r#"{"protocolVersion":"2025-06-18","capabilities":{},"#,
         r#""clientInfo":{"name":"my \"app\"","version":"1.0\n"}}"#
