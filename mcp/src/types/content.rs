@@ -8,8 +8,9 @@ use super::transcode::Transcoded;
 use super::words::Annotations;
 use super::{CallToolResult, Json};
 use serde::de::value::MapDeserializer;
-use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
+use std::borrow::Cow;
 use std::fmt;
 
 object! {
@@ -285,19 +286,20 @@ impl<'de> Visitor<'de> for ContentVisitor {
         let mut members = Extra::default();
         if let Some(name) = map.next_key::<Name<'de>>()? {
             if name.0 == "type" {
-                let kind = map.next_value::<Json>()?;
-                // Nearly always it is written without escapes.
-                let known =
-                    match kind.text().trim_matches('"') {
-                        "text" => return Content::read_kind("text", map).map(Option::unwrap_or_default),
-                        kind @ ("image" | "audio" | "resource_link" | "resource" | "tool_use"
-                        | "tool_result") => Some(kind),
-                        _ => None,
-                    };
-                if let Some(known) = known {
-                    return Content::read_kind(known, map).map(Option::unwrap_or_default);
+                let kind = match map.next_value_seed(Kind)? {
+                    Read::Value(kind) => kind,
+                    Read::Null => Cow::Borrowed(""),
+                    Read::Odd(json) => {
+                        members.push("type", json)?;
+                        Cow::Borrowed("")
+                    }
+                };
+                if KINDS.contains(&&*kind) {
+                    return Content::read_kind(&kind, map).map(Option::unwrap_or_default);
                 }
-                members.push("type", kind)?;
+                if members.is_empty() {
+                    members.push("type", Json::new(&*kind).unwrap_or_default())?;
+                }
             } else {
                 members.push(&name.0, map.next_value()?)?;
             }
@@ -329,6 +331,47 @@ impl Member for Content {
     /// Whatever it is: what cannot be read is kept as it came.
     fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Read<Self>, D::Error> {
         deserializer.deserialize_any(ContentVisitor).map(Read::Value)
+    }
+}
+
+/// The types that this crate knows.
+const KINDS: [&str; 7] = ["text", "image", "audio", "resource_link", "resource", "tool_use", "tool_result"];
+
+/// Reads a type: borrowed where the text allows.
+struct Kind;
+
+impl<'de> DeserializeSeed<'de> for Kind {
+    type Value = Read<Cow<'de, str>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Kind {
+    type Value = Read<Cow<'de, str>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a content block's type")
+    }
+
+    fn visit_borrowed_str<E>(self, kind: &'de str) -> Result<Self::Value, E> {
+        Ok(Read::Value(Cow::Borrowed(kind)))
+    }
+
+    fn visit_str<E>(self, kind: &str) -> Result<Self::Value, E> {
+        Ok(Read::Value(Cow::Owned(kind.to_owned())))
+    }
+
+    null_and_wrappers!(Self::Value, Read::odd("null".to_owned()));
+    odd_scalars!(Self::Value, Read::odd);
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Self::Value, A::Error> {
+        Transcoded::of_seq(items).map(Read::odd)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Self::Value, A::Error> {
+        Transcoded::of_map(members).map(Read::odd)
     }
 }
 
