@@ -338,3 +338,39 @@ fn par_03_a_tool_with_more_annotated_arguments_than_the_limit_is_left_out() {
         assert_eq!((names, log.count("ToolLeftOut")), (vec!["64"], 2));
     });
 }
+
+#[test]
+fn par_03_an_annotation_or_a_path_of_more_than_4_kib_leaves_its_tool_out() {
+    once(async |run| {
+        let tool = |header: usize, path: usize| {
+            let argument = json!({ "type": "string", "x-mcp-header": "h".repeat(header) });
+            json!({ "properties": { "p".repeat(path): argument } })
+        };
+        // The name of 10 MB would be there once for each argument below.
+        let below =
+            (0..64).map(|n| (n.to_string(), json!({ "type": "string", "x-mcp-header": format!("h{n}") })));
+        let heavy =
+            json!({ "properties": { "p".repeat(10_000_000): { "properties": below.collect::<Value>() } } });
+        let list = tools(&[
+            ("fine", tool(96, 4_000)),
+            ("name", tool(97, 4_000)),
+            ("header", tool(70_000, 1)),
+            ("heavy", heavy),
+        ]);
+        let server = Server::start(move |call| match call.request.rpc() {
+            "tools/list" => {
+                let reply = reply(&call.request.body["id"], list.clone());
+                call.json(&[], &reply.to_string());
+            }
+            _ => modern(call),
+        });
+        let log = Log::default();
+        let (client, driver) = connect(log.events(on(&Clock::new())), &server).await;
+        run.drive(driver, async {
+            let names: Vec<_> = client.list_tools().await.unwrap().into_iter().map(|it| it.name).collect();
+            assert_eq!((names, log.count("longer than 4 KiB")), (vec!["fine".to_owned()], 3));
+            client.close().await;
+        })
+        .await;
+    });
+}
