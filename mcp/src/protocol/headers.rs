@@ -1,8 +1,10 @@
 //! The headers that say what a request is about (MOD-05 to MOD-07, PAR-01 to PAR-11).
 
 mod annotations;
+mod list;
 
 pub(crate) use annotations::header_arguments;
+pub(crate) use list::read_page;
 
 use super::json::object::Object;
 use serde_json::value::RawValue;
@@ -62,6 +64,11 @@ impl HeaderArgument {
         let mut names: Vec<_> = self.path.upwards().collect();
         names.reverse();
         names
+    }
+
+    /// How much text it has to itself, about, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        self.header.len() + self.path.name.len()
     }
 }
 
