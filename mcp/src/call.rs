@@ -8,9 +8,10 @@
 //! Every step calls the next one and none before it. [`exchange`] is the choke point: whatever asks something of a
 //! server gets its id there, and its end.
 
-pub(crate) mod argument_headers;
+mod argument_headers;
 pub(crate) mod exchange;
 pub(crate) mod follow_task;
+pub(crate) mod header_list;
 mod input;
 pub(crate) mod options;
 mod required_urls;
@@ -25,12 +26,13 @@ use options::CallOptions;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where calls are made, and how they behave.
 #[derive(Clone, Copy)]
 pub(crate) struct Caller<'a> {
-    pub(crate) connection: &'a Connection,
+    pub(crate) connection: &'a Arc<Connection>,
     pub(crate) options: &'a CallOptions,
 }
 

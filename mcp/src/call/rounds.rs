@@ -34,24 +34,17 @@ pub(super) async fn with_rounds(
         let why = "the server's protocol revision does not have it any more";
         return Err(Error::invalid(InvalidInput::Method(why)));
     }
-    let connection = caller.connection;
-    let inbox = &*connection.inbox;
+    let inbox = &*caller.connection.inbox;
     let budget = Budget::new(inbox, total);
     let limit = inbox.limits().rounds;
     let mut repeated: Option<Box<RawValue>> = None;
-    let changes = inbox.tool_changes();
     for round in 0..=limit {
         let params_now = repeated.as_deref().or(params);
         let result = with_headers(caller, stateless, method, params_now, budget).await;
         // The server knows of the call since the first round.
         let result = result.map_err(|error| if round == 0 { error } else { error.of_answered() })?;
         let wanted = match outcome(method, result.get(), inbox.config().handlers.tasks) {
-            Outcome::Complete => {
-                if method == "tools/list" && connection.transport.is_request_response() {
-                    stateless.tool_headers.fetched(params, result.get(), changes, inbox);
-                }
-                return Ok(result);
-            }
+            Outcome::Complete => return Ok(result),
             Outcome::Task(_) | Outcome::InputRequired(_) if caller.options.interim => return Ok(result),
             Outcome::Task(task) => return follow_extension(caller, stateless, task, budget).await,
             Outcome::Unknown => return Err(Error::protocol(Violation::ResultType)),

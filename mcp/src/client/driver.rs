@@ -154,7 +154,7 @@ impl Drop for End<'_> {
 }
 
 /// The transport's own work, and what is left for the driver to do.
-async fn pump(connection: &Connection) -> Result<(), Error> {
+async fn pump(connection: &Arc<Connection>) -> Result<(), Error> {
     let (transport, inbox) = (&*connection.transport, &*connection.inbox);
     let mut run = pin!(transport.run(inbox));
     let mut keep_alive = pin!(keep_alive(connection));

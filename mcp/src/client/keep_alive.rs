@@ -7,13 +7,14 @@ use crate::connection::Connection;
 use crate::error::{Delivery, Error, ErrorKind, TimeoutError};
 use crate::runtime::timer::BoxFuture;
 use std::future::{pending, poll_fn};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 const SHORTEST: Duration = Duration::from_millis(10);
 
 /// Resolves when the server has missed a ping: it is not answered when the next one is due.
-pub(crate) async fn keep_alive(connection: &Connection) -> Error {
+pub(crate) async fn keep_alive(connection: &Arc<Connection>) -> Error {
     let inbox = &*connection.inbox;
     let Some(interval) = inbox.timeouts().keep_alive else { return pending().await };
     // Not for ever in one poll.
@@ -56,7 +57,7 @@ pub(crate) async fn keep_alive(connection: &Connection) -> Error {
 type Ping<'a> = BoxFuture<'a, Result<(), Error>>;
 
 /// A ping like any other call, but without a deadline of its own. Any answer will do, also a refusal.
-async fn ping(connection: &Connection) -> Result<(), Error> {
+async fn ping(connection: &Arc<Connection>) -> Result<(), Error> {
     let options = CallOptions::default();
     let request = Request { method: "ping", params: None, meta: &[], routing: None };
     match exchange_once(Caller { connection, options: &options }, request, None).await {

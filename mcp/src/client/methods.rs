@@ -1,7 +1,7 @@
 //! The typed methods: each one line over the choke point.
 
 use super::Client;
-use crate::call::argument_headers::note_tools;
+use crate::call::header_list::note_tools;
 use crate::call::{exchange, params_of, read_result, read_result_within, request};
 use crate::error::{Delivery, Error, InvalidInput, Violation};
 use crate::inbox::deadline::Budget;
@@ -76,14 +76,14 @@ impl Client {
     /// all pages together.
     pub async fn list_tools(&self) -> Result<Vec<Tool>, Error> {
         let mut tools = self.all::<ListToolsResult>("tools/list").await?;
-        note_tools(self.caller(), &mut tools, true);
+        note_tools(self.connection(), &mut tools, None, None);
         Ok(tools)
     }
 
     /// One page of tools; `None` for the first.
     pub async fn list_tools_page(&self, cursor: Option<&str>) -> Result<ListToolsResult, Error> {
         let mut page: ListToolsResult = self.page("tools/list", cursor).await?;
-        note_tools(self.caller(), &mut page.tools, page.next_cursor.is_none());
+        note_tools(self.connection(), &mut page.tools, cursor, page.next_cursor.as_deref());
         Ok(page)
     }
 
@@ -91,6 +91,13 @@ impl Client {
     ///
     /// A tool that fails by itself is a result with
     /// [`is_error`](CallToolResult::is_error) set, not an `Err`.
+    ///
+    /// Over HTTP, a server of revision 2026-07-28 may want arguments to be repeated as headers. Which ones is in its
+    /// list of tools. The call is sent at once, with the headers that the last list asks for that this client has read
+    /// ([`list_tools`](Self::list_tools)), if any. Where the server refuses it for its headers, the client fetches the
+    /// list, and repeats the call if that says what was wrong. One `tools/list` serves all calls that wait for it. If it
+    /// fails, the refusal is the error, and for a minute no call asks for the list again, unless the server says that
+    /// it has changed, or the application lists the tools.
     pub async fn call_tool(&self, name: &str, arguments: impl Serialize) -> Result<CallToolResult, Error> {
         let arguments = params_of(&arguments, NOT_AN_OBJECT)?;
         self.request_as("tools/call", &Named { name, arguments: arguments.as_deref() }).await

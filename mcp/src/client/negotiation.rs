@@ -139,7 +139,7 @@ pub(super) async fn close(connection: &Arc<Connection>) {
     }
 }
 
-async fn agree(connection: &Connection, kind: Option<ServerKind>) -> Result<ServerKind, Refusal> {
+async fn agree(connection: &Arc<Connection>, kind: Option<ServerKind>) -> Result<ServerKind, Refusal> {
     let offer = match kind {
         Some(ServerKind::Handshake(offer)) => offer,
         None | Some(ServerKind::Stateless) => match discover(connection, kind).await? {
@@ -163,7 +163,7 @@ async fn agree(connection: &Connection, kind: Option<ServerKind>) -> Result<Serv
     }
 }
 
-async fn initialize(connection: &Connection, offer: Revision) -> Result<(), Error> {
+async fn initialize(connection: &Arc<Connection>, offer: Revision) -> Result<(), Error> {
     let config = connection.inbox.config();
     let patient = CallOptions::default();
     let caller = Caller { connection, options: &patient };
@@ -196,8 +196,8 @@ async fn settle(connection: &Connection, revision: Revision, server: InitializeR
 
 /// Asks the server what it is (ERA-02 to ERA-16). One without a handshake is settled with. Where one is expected and the
 /// server wants a handshake, that is an error.
-async fn discover(connection: &Connection, kind: Option<ServerKind>) -> Result<ServerKind, Refusal> {
-    let Connection { inbox, transport, .. } = connection;
+async fn discover(connection: &Arc<Connection>, kind: Option<ServerKind>) -> Result<ServerKind, Refusal> {
+    let Connection { inbox, transport, .. } = &**connection;
     let config = inbox.config();
     // Where silence means a handshake, that must have some time left (ERA-16).
     let shakes_hands = kind.is_none() && !transport.is_request_response();

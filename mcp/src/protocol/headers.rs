@@ -1,12 +1,15 @@
 //! The headers that say what a request is about (MOD-05 to MOD-07, PAR-01 to PAR-11).
 
 mod annotations;
+mod list;
 
 pub(crate) use annotations::header_arguments;
+pub(crate) use list::read_page;
 
 use super::json::object::Object;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// The parameter that `Mcp-Name` repeats (MOD-05, MOD-06).
 pub(crate) fn name_of(method: &str, params: Option<&RawValue>) -> Option<String> {
@@ -52,7 +55,35 @@ fn base64(bytes: &[u8]) -> String {
 pub(crate) struct HeaderArgument {
     /// Without `Mcp-Param-`.
     pub(crate) header: String,
-    pub(super) path: Vec<String>,
+    path: Arc<Property>,
+}
+
+impl HeaderArgument {
+    /// The names of the properties on the way to it.
+    pub(super) fn path(&self) -> Vec<&str> {
+        let mut names: Vec<_> = self.path.upwards().collect();
+        names.reverse();
+        names
+    }
+
+    /// How much text it has to itself, about, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        self.header.len() + self.path.name.len()
+    }
+}
+
+/// A property of a schema. Those in the same object share what is above them, so that a schema costs no more than its
+/// text.
+#[derive(Debug, PartialEq)]
+struct Property {
+    name: String,
+    above: Option<Arc<Self>>,
+}
+
+impl Property {
+    fn upwards(&self) -> impl Iterator<Item = &str> {
+        std::iter::successors(Some(self), |it| it.above.as_deref()).map(|it| &*it.name)
+    }
 }
 
 /// RFC 9110, 5.6.2.
@@ -66,23 +97,22 @@ pub(crate) fn header_of(
     argument: &HeaderArgument,
     arguments: &RawValue,
 ) -> Result<Option<String>, &'static str> {
+    at(&argument.path(), arguments, header_text).unwrap_or(Ok(None))
+}
+
+/// What `read` says of the value on that path, if there is one.
+fn at<T>(path: &[&str], value: &RawValue, read: impl FnOnce(&RawValue) -> T) -> Option<T> {
+    let Some((name, path)) = path.split_first() else { return Some(read(value)) };
+    at(path, Object::read(value.get())?.get(name)?, read)
+}
+
+fn header_text(value: &RawValue) -> Result<Option<String>, &'static str> {
     const SAFE: i64 = (1 << 53) - 1;
-    let mut value = arguments.to_owned();
-    for name in &argument.path {
-        let next = match Object::read(value.get()) {
-            Some(object) => object.get(name).map(RawValue::to_owned),
-            None => None,
-        };
-        match next {
-            Some(next) => value = next,
-            None => return Ok(None),
-        }
-    }
     let text = value.get();
     if text == "null" {
         return Ok(None);
     }
-    if let Some(text) = string(&value) {
+    if let Some(text) = string(value) {
         return Ok(Some(header_value(&text).into_owned()));
     }
     if matches!(text, "true" | "false") {

@@ -25,6 +25,8 @@ mod era;
 mod era_cache;
 mod era_lines;
 mod handlers;
+mod header_list;
+mod header_list_shared;
 mod http_floods;
 mod keep_alive;
 mod kit;

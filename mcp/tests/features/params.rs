@@ -2,15 +2,16 @@
 
 use crate::check::on;
 use crate::fault::clock::Clock;
-use crate::fault::http::{Request, Server};
+use crate::fault::http::{Call, Request, Server};
 use crate::fault::run::{everywhere, once};
-use crate::kit::{Feed, Log, http, millis, refusal, reply, seconds, tell};
+use crate::kit::{Feed, Log, http, refusal, reply, seconds, tell};
 use crate::modern::{connect, modern};
 use futures::StreamExt;
 use futures::future::join;
 use serde_json::{Value, json};
-use shared_fate_mcp::{CallOptions, Change, Client, Delivery, ErrorKind, Interest, InvalidInput, Mode};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use shared_fate_mcp::{Change, Client, ErrorKind, Interest, InvalidInput, Mode};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// A tool's schema that asks for headers.
 fn annotated() -> Value {
@@ -46,6 +47,7 @@ fn par_01_04_to_07_09_to_11_arguments_are_repeated_as_headers() {
         });
         let (client, driver) = connect(on(&Clock::new()), &server).await;
         run.drive(driver, async {
+            client.list_tools().await.unwrap();
             let long = "a\r\nX-Evil: 1";
             for (arguments, expected) in [
                 (json!({ "region": "eu west", "count": -5, "dry": true, "inner": { "id": "" }, "plain": "p" }), ["eu west", "-5", "true", "", "-"]),
@@ -66,7 +68,7 @@ fn par_01_04_to_07_09_to_11_arguments_are_repeated_as_headers() {
             assert!(matches!(error.kind(), ErrorKind::InvalidInput(InvalidInput::Params(_))), "PAR-07");
             assert_eq!(server.requests().len(), before);
             let lists = server.requests().iter().filter(|it| it.rpc() == "tools/list").count();
-            assert_eq!(lists, 1, "PAR-09: fetched on demand, and kept");
+            assert_eq!(lists, 1, "PAR-09: what the application has read is kept");
             client.close().await;
         })
         .await;
@@ -118,27 +120,28 @@ fn par_02_03_a_tool_with_an_invalid_header_is_left_out() {
 fn par_08_wrong_headers_are_corrected_once_from_a_fresh_list() {
     everywhere(async |run| {
         for corrected in [true, false] {
-            let lists = AtomicUsize::new(0);
+            let lists_so_far = AtomicUsize::new(0);
             let server = Server::start(move |call| {
                 let id = call.request.body["id"].clone();
                 match call.request.rpc() {
                     "tools/list" => {
-                        let schema = match lists.fetch_add(1, Ordering::SeqCst) {
+                        let schema = match lists_so_far.fetch_add(1, Ordering::SeqCst) {
                             0 => json!({ "type": "object" }),
                             _ => annotated(),
                         };
                         call.json(&[], &reply(&id, tools(&[("t", schema)])).to_string());
                     }
                     "tools/call" if !corrected || call.request.header("mcp-param-region").is_none() => {
-                        let refusal = refusal(&id, -32020, "header mismatch").to_string();
-                        call.respond("400 Bad Request", &["Content-Type: application/json"], &refusal);
+                        mismatch(call);
                     }
                     _ => modern(call),
                 }
             });
             let (client, driver) = connect(on(&Clock::new()), &server).await;
             run.drive(driver, async {
+                client.list_tools().await.unwrap();
                 let result = client.call_tool("t", json!({ "region": "eu" })).await;
+                assert_eq!(lists(&server), 2);
                 let calls: Vec<_> = server.requests().into_iter().filter(|it| it.tool() == "t").collect();
                 assert_eq!(calls.len(), 2);
                 assert_ne!(calls[0].body["id"], calls[1].body["id"]);
@@ -153,10 +156,10 @@ fn par_08_wrong_headers_are_corrected_once_from_a_fresh_list() {
     });
 }
 
-/// A server whose tool asks for a header from its second list on; the first is good for `ttl`. It leaves
-/// subscriptions to `feed`.
-fn changing(ttl: Value, feed: &Feed) -> Server {
-    let (lists, served) = (AtomicUsize::new(0), feed.clone());
+/// A server whose tool asks for a header from its second list on; the first is good for `ttl`. When it is `strict`, it
+/// refuses calls without the header. It leaves subscriptions to `feed`.
+fn changing(ttl: Value, strict: &Arc<AtomicBool>, feed: &Feed) -> Server {
+    let (lists, strict, served) = (AtomicUsize::new(0), Arc::clone(strict), feed.clone());
     Server::start(move |call| match call.request.rpc() {
         "tools/list" => {
             let mut result = match lists.fetch_add(1, Ordering::SeqCst) {
@@ -167,54 +170,50 @@ fn changing(ttl: Value, feed: &Feed) -> Server {
             let reply = reply(&call.request.body["id"], result);
             call.json(&[], &reply.to_string());
         }
+        "tools/call"
+            if strict.load(Ordering::SeqCst) && call.request.header("mcp-param-region").is_none() =>
+        {
+            mismatch(call);
+        }
         "subscriptions/listen" => served.serve(call),
         _ => modern(call),
     })
+}
+
+fn mismatch(call: &mut Call) {
+    let refusal = refusal(&call.request.body["id"], -32020, "header mismatch").to_string();
+    call.respond("400 Bad Request", &["Content-Type: application/json"], &refusal);
 }
 
 fn lists(server: &Server) -> usize {
     server.requests().iter().filter(|it| it.rpc() == "tools/list").count()
 }
 
-/// Calls the tool; what it says of the argument in a header.
+/// Calls the tool; what it says of the argument in a header, the last time if it says it twice.
 async fn region(client: &Client, server: &Server) -> Option<String> {
     client.call_tool("t", json!({ "region": "eu" })).await.unwrap();
-    let call = server.arrival(|it| it.tool() == "t").await;
-    call.header("mcp-param-region").map(str::to_owned)
+    let last = server.requests().into_iter().rfind(|it| it.tool() == "t").unwrap();
+    last.header("mcp-param-region").map(str::to_owned)
 }
 
 #[test]
-fn par_09_cch_01_a_list_of_tools_is_fetched_again_when_its_time_is_over() {
+fn par_09_cch_01_a_list_of_tools_whose_time_is_over_serves_until_a_call_is_refused() {
     everywhere(async |run| {
-        for (ttl, until) in [
-            (json!(5_000), Some(5_000)),
-            (json!(0.5), Some(0)),
-            // Those say nothing of the time.
-            (json!(0), None),
-            (json!(-5), None),
-            (json!("5"), None),
-            (Value::Null, None),
-        ] {
-            let (clock, server) = (Clock::new(), changing(ttl.clone(), &Feed::new()));
+        for ttl in [json!(5_000), json!(0.5), json!(0), json!(-5), json!("5"), Value::Null] {
+            let (clock, strict) = (Clock::new(), Arc::new(AtomicBool::new(false)));
+            let server = changing(ttl.clone(), &strict, &Feed::new());
             let (client, driver) = connect(on(&clock), &server).await;
             run.drive(driver, async {
-                assert_eq!((region(&client, &server).await, lists(&server)), (None, 1), "{ttl}");
-                let Some(until) = until.filter(|until| *until > 0) else {
-                    clock.advance(seconds(100_000));
-                    let again = usize::from(until.is_some());
-                    assert_eq!(region(&client, &server).await.is_some(), until.is_some(), "{ttl}");
-                    assert_eq!(lists(&server), 1 + again, "{ttl}");
-                    return client.close().await;
-                };
-                clock.advance(millis(until - 1));
-                assert_eq!((region(&client, &server).await, lists(&server)), (None, 1));
-                clock.advance(millis(1));
-                assert_eq!((region(&client, &server).await.as_deref(), lists(&server)), (Some("eu"), 2));
-                // Fetched by anybody, it is good for as long again.
-                clock.advance(millis(until - 1));
                 client.list_tools().await.unwrap();
-                clock.advance(millis(until - 1));
-                assert_eq!((region(&client, &server).await.as_deref(), lists(&server)), (Some("eu"), 3));
+                clock.advance(seconds(100_000));
+                for _ in 0..2 {
+                    assert_eq!((region(&client, &server).await, lists(&server)), (None, 1), "{ttl}");
+                }
+                strict.store(true, Ordering::SeqCst);
+                for _ in 0..2 {
+                    assert_eq!((region(&client, &server).await.as_deref(), lists(&server)), (Some("eu"), 2));
+                    clock.advance(seconds(100_000));
+                }
                 client.close().await;
             })
             .await;
@@ -223,12 +222,13 @@ fn par_09_cch_01_a_list_of_tools_is_fetched_again_when_its_time_is_over() {
 }
 
 #[test]
-fn par_09_cch_03_a_list_of_tools_that_has_changed_is_fetched_again() {
+fn par_09_cch_03_a_list_of_tools_that_has_changed_serves_until_a_call_is_refused() {
     everywhere(async |run| {
-        let feed = Feed::new();
-        let (server, log) = (changing(Value::Null, &feed), Log::default());
+        let (feed, strict) = (Feed::new(), Arc::new(AtomicBool::new(false)));
+        let (server, log) = (changing(Value::Null, &strict, &feed), Log::default());
         let (client, driver) = connect(log.events(on(&Clock::new())), &server).await;
         run.drive(driver, async {
+            client.list_tools().await.unwrap();
             assert_eq!((region(&client, &server).await, lists(&server)), (None, 1));
             let mut interest = Interest::default();
             interest.tools_list_changed = true;
@@ -240,11 +240,13 @@ fn par_09_cch_03_a_list_of_tools_that_has_changed_is_fetched_again() {
             };
             let (subscription, of) = join(client.listen(&interest), acknowledging).await;
             let mut subscription = subscription.unwrap();
-            assert_eq!((region(&client, &server).await, lists(&server)), (None, 1));
             feed.say(&tell("notifications/tools/list_changed", of));
             assert_eq!(subscription.next().await.unwrap().unwrap(), Change::Tools);
+            assert_eq!((region(&client, &server).await, lists(&server)), (None, 1));
             // A list that only its caller has read is none.
             client.request("tools/list", ()).await.unwrap();
+            assert_eq!((region(&client, &server).await, lists(&server)), (None, 2));
+            strict.store(true, Ordering::SeqCst);
             for _ in 0..2 {
                 assert_eq!((region(&client, &server).await.as_deref(), lists(&server)), (Some("eu"), 3));
             }
@@ -259,54 +261,27 @@ fn par_09_cch_03_a_list_of_tools_that_has_changed_is_fetched_again() {
 #[test]
 fn par_09_a_list_that_cannot_be_fetched_again_is_tried_once_and_serves_on() {
     once(async |run| {
-        let lists_so_far = AtomicUsize::new(0);
+        let (lists_so_far, strict) = (AtomicUsize::new(0), Arc::new(AtomicBool::new(true)));
+        let refuses = Arc::clone(&strict);
         let server = Server::start(move |call| match call.request.rpc() {
             "tools/list" if lists_so_far.fetch_add(1, Ordering::SeqCst) == 0 => {
-                let mut result = tools(&[("t", annotated())]);
-                result["ttlMs"] = json!(1_000);
-                let reply = reply(&call.request.body["id"], result);
+                let reply = reply(&call.request.body["id"], tools(&[("t", annotated())]));
                 call.json(&[], &reply.to_string());
             }
             "tools/list" => call.respond("500 X", &[], "no"),
+            "tools/call" if refuses.load(Ordering::SeqCst) => mismatch(call),
             _ => modern(call),
         });
-        let clock = Clock::new();
-        let (client, driver) = connect(on(&clock), &server).await;
+        let (client, driver) = connect(on(&Clock::new()), &server).await;
         run.drive(driver, async {
-            assert_eq!((region(&client, &server).await.as_deref(), lists(&server)), (Some("eu"), 1));
-            clock.advance(seconds(1));
+            client.list_tools().await.unwrap();
             for _ in 0..3 {
-                assert_eq!((region(&client, &server).await.as_deref(), lists(&server)), (Some("eu"), 2));
+                let error = client.call_tool("t", json!({ "region": "eu" })).await.unwrap_err();
+                assert_eq!((error.rpc().unwrap().code(), lists(&server)), (-32020, 2));
             }
+            strict.store(false, Ordering::SeqCst);
+            assert_eq!((region(&client, &server).await.as_deref(), lists(&server)), (Some("eu"), 2));
             client.close().await;
-        })
-        .await;
-    });
-}
-
-#[test]
-fn to_03_par_09_the_list_of_tools_counts_towards_the_calls_time() {
-    everywhere(async |run| {
-        let server = Server::start(|call| match call.request.rpc() {
-            "tools/list" => call.hold(),
-            _ => modern(call),
-        });
-        let clock = Clock::new();
-        let (client, driver) = connect(on(&clock), &server).await;
-        run.drive(driver, async {
-            let hasty = client.with_options(CallOptions::timeout(seconds(5)));
-            let (result, ()) = join(hasty.call_tool("t", ()), async {
-                server.arrival(|it| it.rpc() == "tools/list").await;
-                clock.pass(seconds(5)).await;
-            })
-            .await;
-            let error = result.unwrap_err();
-            let ErrorKind::Timeout(timeout) = error.kind() else { panic!("{error:#}") };
-            assert_eq!((timeout.after(), timeout.is_total()), (seconds(5), true));
-            assert_eq!((error.delivery(), client.pending_calls()), (Delivery::NotSent, 0));
-            assert!(!server.requests().iter().any(|it| it.tool() == "t"));
-            client.close().await;
-            server.deserted().await;
         })
         .await;
     });
@@ -336,5 +311,41 @@ fn par_03_a_tool_with_more_annotated_arguments_than_the_limit_is_left_out() {
         let tools = driver.run_until(client.list_tools()).await.unwrap();
         let names: Vec<_> = tools.iter().map(|tool| &*tool.name).collect();
         assert_eq!((names, log.count("ToolLeftOut")), (vec!["64"], 2));
+    });
+}
+
+#[test]
+fn par_03_an_annotation_or_a_path_of_more_than_4_kib_leaves_its_tool_out() {
+    once(async |run| {
+        let tool = |header: usize, path: usize| {
+            let argument = json!({ "type": "string", "x-mcp-header": "h".repeat(header) });
+            json!({ "properties": { "p".repeat(path): argument } })
+        };
+        // The name of 10 MB would be there once for each argument below.
+        let below =
+            (0..64).map(|n| (n.to_string(), json!({ "type": "string", "x-mcp-header": format!("h{n}") })));
+        let heavy =
+            json!({ "properties": { "p".repeat(10_000_000): { "properties": below.collect::<Value>() } } });
+        let list = tools(&[
+            ("fine", tool(96, 4_000)),
+            ("name", tool(97, 4_000)),
+            ("header", tool(70_000, 1)),
+            ("heavy", heavy),
+        ]);
+        let server = Server::start(move |call| match call.request.rpc() {
+            "tools/list" => {
+                let reply = reply(&call.request.body["id"], list.clone());
+                call.json(&[], &reply.to_string());
+            }
+            _ => modern(call),
+        });
+        let log = Log::default();
+        let (client, driver) = connect(log.events(on(&Clock::new())), &server).await;
+        run.drive(driver, async {
+            let names: Vec<_> = client.list_tools().await.unwrap().into_iter().map(|it| it.name).collect();
+            assert_eq!((names, log.count("longer than 4 KiB")), (vec!["fine".to_owned()], 3));
+            client.close().await;
+        })
+        .await;
     });
 }

@@ -1,16 +1,21 @@
 //! Finds the `x-mcp-header` annotations of a tool's input schema in one pass, whatever its form: a
 //! server chooses how long and how deep it is.
 
-use super::{HeaderArgument, is_token};
+use super::{HeaderArgument, Property, is_token};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::collections::HashSet;
 use std::fmt;
+use std::sync::Arc;
 
 /// How deep objects and arrays are looked into, which costs stack. Deeper schemas are taken to have no
 /// annotations there.
 const DEPTH: usize = 96;
 
 const ANNOTATION: &str = "x-mcp-header";
+
+/// How long an annotation and the names of the properties on the way to it may be together, in bytes. Common servers
+/// take no longer header; and what is kept of a tool lives as long as the client.
+const LENGTH: usize = 4 * 1024;
 
 /// The annotated arguments, of which there may be so many; `Err` says why the schema is invalid (PAR-03).
 pub(crate) fn header_arguments(schema: &str, limit: usize) -> Result<Vec<HeaderArgument>, &'static str> {
@@ -30,11 +35,18 @@ struct Found {
     arguments: Vec<HeaderArgument>,
     /// Their headers, in lower case.
     headers: HashSet<String>,
-    /// The names of the properties on the way.
-    path: Vec<String>,
+    /// The properties on the way.
+    path: Vec<Step>,
     depth: usize,
     /// The first reason.
     invalid: Option<&'static str>,
+}
+
+/// A property on the way.
+struct Step {
+    name: String,
+    /// Made when the first annotated argument below needs it.
+    shared: Option<Arc<Property>>,
 }
 
 /// Where a value stands.
@@ -131,7 +143,7 @@ impl<'de> Visitor<'de> for Value<'_> {
             let is_annotation = name == ANNOTATION;
             let is_type = name == "type";
             if let Place::Properties = place {
-                found.path.push(name);
+                found.path.push(Step { name, shared: None });
             }
             let read = members.next_value_seed(Value { place: next, found: &mut *found })?;
             if let Place::Properties = place {
@@ -167,6 +179,10 @@ impl Found {
             return Err("x-mcp-header is not reached through properties alone");
         }
         let Read::Text(header) = annotation else { return Err("x-mcp-header is not a string") };
+        let path: usize = self.path.iter().map(|step| step.name.len()).sum();
+        if header.len() + path > LENGTH {
+            return Err("x-mcp-header and the names on the way to it are longer than 4 KiB");
+        }
         if header.is_empty() || !header.bytes().all(is_token) {
             return Err("x-mcp-header is not a header name");
         }
@@ -179,7 +195,17 @@ impl Found {
         if self.arguments.len() >= self.limit {
             return Err("more arguments have an x-mcp-header than the limit allows");
         }
-        self.arguments.push(HeaderArgument { header, path: self.path.clone() });
+        let path = self.shared_path().ok_or("x-mcp-header is not reached through properties alone")?;
+        self.arguments.push(HeaderArgument { header, path });
         Ok(())
+    }
+
+    fn shared_path(&mut self) -> Option<Arc<Property>> {
+        let mut above = None;
+        for Step { name, shared } in &mut self.path {
+            let here = shared.get_or_insert_with(|| Arc::new(Property { name: name.clone(), above }));
+            above = Some(Arc::clone(here));
+        }
+        above
     }
 }

@@ -94,7 +94,7 @@ fn par_03_an_argument_may_be_called_like_the_annotation() {
     let found = header_arguments(
         r#"{"properties":{"x-mcp-header":{"properties":{"type":{"type":"string","x-mcp-header":"A"}}}}}"#,
     );
-    assert_eq!(found.unwrap()[0].path, ["x-mcp-header", "type"]);
+    assert_eq!(found.unwrap()[0].path(), ["x-mcp-header", "type"]);
     for schema in [r#"{"x-mcp-header":"A"}"#, r#"{"properties":{"x-mcp-header":"A"}}"#] {
         assert!(header_arguments(schema).is_err(), "{schema}");
     }
@@ -112,6 +112,44 @@ fn par_03_no_more_annotations_than_the_limit() {
     };
     assert_eq!(super::header_arguments(&schema(3), 3).unwrap().len(), 3);
     assert!(super::header_arguments(&schema(4), 3).is_err());
+}
+
+#[test]
+fn par_03_arguments_share_what_is_above_them() {
+    let property = |n| format!(r#""{n}":{{"x-mcp-header":"h{n}","type":"string"}}"#);
+    let properties: Vec<_> = (0..64).map(property).collect();
+    let long = "p".repeat(4_000);
+    let schema = format!(
+        r#"{{"properties":{{"{long}":{{"properties":{{"b":{{"properties":{{{}}}}}}}}}}}}}"#,
+        properties.join(",")
+    );
+    let found = header_arguments(&schema).unwrap();
+    for (n, argument) in found.iter().enumerate() {
+        assert_eq!(argument.path(), [&*long, "b", &*n.to_string()]);
+        let above = |argument: &HeaderArgument| argument.path.above.clone().unwrap();
+        assert!(Arc::ptr_eq(&above(argument), &above(&found[0])));
+    }
+    let arguments = raw(&format!(r#"{{"{long}":{{"b":{{"7":"x"}}}}}}"#));
+    assert_eq!(header_of(&found[7], &arguments), Ok(Some("x".to_owned())));
+    assert_eq!(header_of(&found[8], &arguments), Ok(None));
+    assert_eq!(header_of(&found[7], &raw(&format!(r#"{{"{long}":7}}"#))), Ok(None));
+}
+
+#[test]
+fn par_03_an_annotation_and_the_way_to_it_have_no_more_than_4_kib() {
+    let schema = |header: usize, path: usize| {
+        let (header, name) = ("h".repeat(header), "p".repeat(path / 2));
+        format!(
+            r#"{{"properties":{{"{name}":{{"properties":{{"{name}":{{"type":"string","x-mcp-header":"{header}"}}}}}}}}}}"#
+        )
+    };
+    for (header, path, valid) in
+        [(4_096, 0, true), (4_097, 0, false), (96, 4_000, true), (97, 4_000, false), (1, 4_096, false)]
+    {
+        let found = header_arguments(&schema(header, path)).map(|found| found.len());
+        let why = "x-mcp-header and the names on the way to it are longer than 4 KiB";
+        assert_eq!(found, if valid { Ok(1) } else { Err(why) }, "{header} {path}");
+    }
 }
 
 #[test]

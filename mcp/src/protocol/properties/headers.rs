@@ -23,7 +23,7 @@ pub fn headers(input: &[u8]) {
         let Ok(Some(header)) = header_of(argument, &arguments) else { continue };
         let plain = read(&header);
         let Ok(value) = serde_json::from_str::<Value>(arguments.get()) else { continue };
-        match argument.path.iter().try_fold(&value, |value, name| value.get(name)) {
+        match argument.path().iter().try_fold(&value, |value, name| value.get(name)) {
             Some(Value::String(text)) => assert_eq!(plain, *text),
             Some(Value::Bool(truth)) => assert_eq!(plain, truth.to_string()),
             Some(Value::Number(number)) => {

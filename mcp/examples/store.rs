@@ -1,0 +1,106 @@
+//! A host that keeps what servers say: it stores results in a document database, which knows JSON values, reads them back,
+//! and holds tools beside other things in a type of its own.
+//!
+//! ```text
+//! cargo run -p shared-fate-mcp --example store
+//! ```
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use shared_fate_mcp::types::{CallToolResult, Content, Tool};
+use shared_fate_mcp::{Client, Error, Memory, MemoryServer, Mode};
+use std::collections::BTreeMap;
+
+/// What the host holds.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Record {
+    /// A tool, and which server has it.
+    Tool {
+        server: String,
+        #[serde(flatten)]
+        tool: Tool,
+    },
+    /// What a call has brought.
+    Call { result: CallToolResult },
+}
+
+/// What the tool returns for programs.
+#[derive(Debug, PartialEq, Deserialize)]
+struct Sum {
+    sum: i64,
+}
+
+fn main() -> Result<(), Error> {
+    let (transport, server) = Memory::pair();
+    let app = async {
+        let (client, driver) = Client::builder().mode(Mode::Legacy).connect(transport).await?;
+        driver
+            .run_until(async {
+                let records = ask(&client).await?;
+                client.close().await;
+                keep(records)
+            })
+            .await
+    };
+    pollster::block_on(futures::future::join(app, serve(server))).0
+}
+
+async fn ask(client: &Client) -> Result<Vec<Record>, Error> {
+    let server = client.server().server_info.as_ref().map_or("?", |server| &server.name).to_owned();
+    let tools = client.list_tools().await?;
+    let mut records: Vec<_> =
+        tools.into_iter().map(|tool| Record::Tool { server: server.clone(), tool }).collect();
+    let result = client.call_tool("add", json!({ "a": 1, "b": 2 })).await?;
+    records.push(Record::Call { result });
+    Ok(records)
+}
+
+/// Stores the records, reads them back, and uses them.
+fn keep(records: Vec<Record>) -> Result<(), Error> {
+    let mut database: BTreeMap<usize, Value> = BTreeMap::new();
+    for (id, record) in records.iter().enumerate() {
+        database.insert(id, serde_json::to_value(record).expect("records are JSON"));
+    }
+    for (id, stored) in database {
+        let record: Record = serde_json::from_value(stored).expect("they were records");
+        assert_eq!(record, records[id], "as it was");
+        match record {
+            Record::Tool { server, tool } => println!("{server} has {}: {}", tool.display_name(), tool.name),
+            Record::Call { result } => {
+                let Sum { sum } = result.structured()?;
+                println!("the sum is {sum}, or {:?}", result.content.first().and_then(Content::as_text));
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn serve(server: MemoryServer) {
+    while let Some(request) = server.receive().await {
+        let request: Value = serde_json::from_slice(&request).expect("the client writes JSON");
+        let result = match request["method"].as_str() {
+            Some("initialize") => json!({
+                "protocolVersion": "2025-11-25",
+                "capabilities": { "tools": {} },
+                "serverInfo": { "name": "calculator", "version": "1" },
+            }),
+            Some("tools/list") => json!({ "tools": [{
+                "name": "add",
+                "title": "Add numbers",
+                "inputSchema": { "type": "object" },
+                "annotations": { "readOnlyHint": true },
+                "x-of-a-later-revision": [1, null],
+            }] }),
+            Some("tools/call") => json!({
+                "content": [{ "type": "text", "text": "3" }],
+                "structuredContent": { "sum": 3 },
+            }),
+            _ => continue,
+        };
+        let reply = json!({ "jsonrpc": "2.0", "id": request["id"], "result": result });
+        if server.send(reply.to_string()).await.is_err() {
+            break;
+        }
+    }
+}
