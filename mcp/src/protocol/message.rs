@@ -4,7 +4,8 @@
 //! 1. No input panics, recurses or is scanned more than a fixed number of times.
 //! 2. Whatever looks like an answer to us keeps its id, also when it is malformed, so that its
 //!    request is settled.
-//! 3. Parameters, results and error data stay JSON text and are passed on byte for byte.
+//! 3. Parameters, results and error data stay JSON text and are passed on byte for byte, but for half a
+//!    surrogate, which is no Unicode.
 //! 4. An outbound message contains no line break and never a null `params`.
 //!
 //! Parsing a response allocates its result and nothing else; a request allocates its id, its method
@@ -18,6 +19,7 @@ mod rpc_error;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::IgnoredAny;
@@ -25,6 +27,7 @@ use serde_json::value::RawValue;
 
 use super::bytes::BOM;
 use super::json::members::members;
+use super::json::surrogates::{mend, mended};
 use recover_id::recover_response_id;
 
 pub(crate) use batch::Batch;
@@ -129,11 +132,22 @@ impl fmt::Display for MalformedReason {
     }
 }
 
+/// Reads the members of one message, with a scan of them all.
 fn parse_object(json: &str) -> Result<Message, Malformed> {
-    let names = ["id", "method", "params", "result", "error"];
-    let Ok([id, method, params, result, error]) = members(json, names) else {
-        return Err(Malformed::damaged(MalformedReason::NotJson, json.as_bytes()));
-    };
+    const NAMES: [&str; 5] = ["id", "method", "params", "result", "error"];
+    let not_json = || Malformed::damaged(MalformedReason::NotJson, json.as_bytes());
+    if let Ok(found) = members(json, NAMES) {
+        return parse_members(found);
+    }
+    // Names are read, and this one may be no Unicode.
+    match mend(json) {
+        Cow::Borrowed(_) => Err(not_json()),
+        Cow::Owned(mended) => parse_members(members(&mended, NAMES).map_err(|_| not_json())?),
+    }
+}
+
+fn parse_members(members: [Option<&RawValue>; 5]) -> Result<Message, Malformed> {
+    let [id, method, params, result, error] = members;
     // Some peers write every member they know, so null counts as absent; only a result may be null.
     match present(method) {
         Some(_) if present(result).or_else(|| present(error)).is_some() => {
@@ -150,7 +164,7 @@ fn parse_call(
     params: Option<&RawValue>,
 ) -> Result<Message, Malformed> {
     let method = rpc_error::string(method).ok_or(MalformedReason::BadMethod)?;
-    let params = present(params).map(RawValue::to_owned);
+    let params = present(params).map(|params| mended(params).into_owned());
     match id {
         None => Ok(Message::Notification { method, params }),
         Some(id) => {
@@ -166,7 +180,7 @@ fn parse_response(
     error: Option<&RawValue>,
 ) -> Result<Message, Malformed> {
     let outcome = match (result, error) {
-        (Some(result), None) => Ok(result.to_owned()),
+        (Some(result), None) => Ok(mended(result).into_owned()),
         (_, Some(error)) if present(result).is_none() => Err(RpcError::read(error)),
         (Some(_), Some(_)) => {
             return Err(Malformed { reason: MalformedReason::ResultAndError, id: id.ours() });

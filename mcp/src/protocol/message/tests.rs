@@ -177,11 +177,13 @@ fn m_08_a_badly_formed_error_is_still_an_error() {
         (r#"{"code":-32000.0,"message":null}"#, -32000, "", None),
         (r#"{"code":" -32000 ","message":{"t":1}}"#, -32000, r#"{"t":1}"#, None),
         (r#"{"code":"E_FAIL","message":5,"data":null}"#, 0, "5", Some("null")),
-        (r#"{"code":1e400,"message":"\ud800"}"#, 0, r#""\ud800""#, None),
+        (r#"{"code":1e400,"message":"\ud800!"}"#, 0, "\u{fffd}!", None),
+        (r#"{"code":1,"data":["\udfff"],"\ud800":1}"#, 1, "", Some(r#"["\ufffd"]"#)),
         (r#"{"code":"inf"}"#, 0, "", None),
         (r#"{"code":[1]}"#, 0, "", None),
         (r#"{"code":1e30}"#, i64::MAX, "", None),
-        (r#"{"\ud800":1}"#, 0, "", Some(r#"{"\ud800":1}"#)),
+        (r#"["\ud800"]"#, 0, "", Some(r#"["\ufffd"]"#)),
+        (r#""\ud800""#, 0, "\u{fffd}", None),
         (r#""boom""#, 0, "boom", None),
         ("17", 0, "", Some("17")),
         ("[]", 0, "", Some("[]")),
@@ -301,7 +303,8 @@ fn m_16_a_refusal_carries_code_and_message() {
 #[test]
 fn m_16_a_method_is_a_string() {
     assert_eq!(request(r#"{"id":1,"method":"a\u002fb"}"#).1, "a/b");
-    for json in ["1", "{}", r#""\ud800""#] {
+    assert_eq!(request(r#"{"id":1,"method":"a\ud800"}"#).1, "a\u{fffd}");
+    for json in ["1", "{}"] {
         let text = format!(r#"{{"id":1,"method":{json}}}"#);
         assert_eq!(malformed(&text), (MalformedReason::BadMethod, None), "{text}");
     }

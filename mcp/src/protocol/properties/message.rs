@@ -1,6 +1,7 @@
 //! Messages are what `serde_json` makes of them, keep their text, and when damaged their id.
 
 use super::super::json::object::Object;
+use super::super::json::surrogates::mend;
 use super::super::message::recover_id::recover_response_id;
 use super::super::message::{
     Inbound, Malformed, MalformedReason, Message, RequestId, ResponseId, RpcError, encode_error,
@@ -41,7 +42,8 @@ pub fn message(input: &[u8]) {
 /// How many ids a message has.
 fn ids(text: &[u8]) -> usize {
     let json = std::str::from_utf8(text.strip_prefix(BOM).unwrap_or(text)).expect("it was read");
-    let members = Object::read(json).expect("it was read");
+    let json = mend(json);
+    let members = Object::read(&json).expect("it was read");
     members.iter().filter(|(name, _)| *name == "id").count()
 }
 
@@ -71,8 +73,11 @@ fn damaged(text: &[u8], id: Option<u64>) {
     }
 }
 
-/// What is passed on is passed on as it came.
+/// What is passed on is passed on as it came, but for what is no Unicode.
 fn kept(text: &[u8], message: &Message) {
+    let json = std::str::from_utf8(text).expect("it was read");
+    let mended = mend(json);
+    let text = mended.as_bytes();
     let part = match message {
         Message::Request { params, .. } | Message::Notification { params, .. } => {
             params.as_deref().map(RawValue::get)
