@@ -13,11 +13,13 @@ pub(crate) mod exchange;
 pub(crate) mod follow_task;
 mod input;
 pub(crate) mod options;
+pub(crate) mod reply;
 mod required_urls;
 mod rounds;
 
 use crate::connection::Connection;
 use crate::error::{Delivery, Error, ErrorKind, InvalidInput, TimeoutError};
+use crate::protocol::message::ResultText;
 use options::CallOptions;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -44,7 +46,7 @@ pub(crate) async fn request(
     method: &str,
     params: Option<&RawValue>,
     total: Option<Duration>,
-) -> Result<Box<RawValue>, Error> {
+) -> Result<ResultText, Error> {
     match caller.connection.stateless() {
         None => required_urls::with_required_urls(caller, method, params, total).await,
         Some(stateless) => rounds::with_rounds(caller, stateless, method, params, total).await,

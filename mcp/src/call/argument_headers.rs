@@ -4,14 +4,16 @@
 use super::Caller;
 use super::exchange::{Request, exchange_once};
 use super::options::CallOptions;
+use super::reply::decode_reply;
 use crate::connection::stateless::Stateless;
 use crate::error::{Delivery, Error, InvalidInput};
 use crate::inbox::deadline::{Budget, within};
 use crate::inbox::event::Event;
 use crate::protocol::headers::{header_arguments, header_of, name_of};
 use crate::protocol::json::object::Object;
+use crate::protocol::message::ResultText;
 use crate::protocol::stateless::HEADER_MISMATCH;
-use crate::types::{Json, ListToolsResult, Tool, decode};
+use crate::types::{Json, ListToolsResult, Tool};
 use serde_json::value::{RawValue, to_raw_value};
 use std::collections::{BTreeMap, HashSet};
 
@@ -23,7 +25,7 @@ pub(super) async fn with_headers(
     method: &str,
     params: Option<&RawValue>,
     budget: Budget<'_>,
-) -> Result<Box<RawValue>, Error> {
+) -> Result<ResultText, Error> {
     let meta = stateless.meta();
     if !caller.connection.transport.is_request_response() {
         return exchange_once(caller, Request { method, params, meta, routing: None }, budget.left()).await;
@@ -93,9 +95,9 @@ async fn fetch_list(caller: Caller<'_>, stateless: &Stateless, budget: Budget<'_
         let (changes, routing) = (inbox.tool_changes(), Some(stateless.routing(None)));
         let request = Request { method: METHOD, params: params.as_deref(), meta: stateless.meta(), routing };
         let page = exchange_once(lister, request, budget.left()).await?;
-        stateless.tool_headers.fetched(params.as_deref(), page.get(), changes, inbox);
-        length += page.get().len();
-        let mut page: ListToolsResult = decode(&page)?;
+        stateless.tool_headers.fetched(params.as_deref(), page.text(), changes, inbox);
+        length += page.text().len();
+        let mut page: ListToolsResult = decode_reply(page)?;
         note_tools(caller, &mut page.tools, page.next_cursor.is_none());
         let Some(cursor) = page.next_cursor else { return Ok(()) };
         if length > inbox.limits().list || !seen.insert(cursor.clone()) {

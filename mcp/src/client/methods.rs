@@ -2,6 +2,7 @@
 
 use super::Client;
 use crate::call::argument_headers::note_tools;
+use crate::call::reply::{checked, decode_reply};
 use crate::call::{exchange, params_of, request};
 use crate::error::{Delivery, Error, InvalidInput, Violation};
 use crate::inbox::deadline::Budget;
@@ -10,7 +11,7 @@ use crate::protocol::stateless::DISCOVER;
 use crate::types::{
     CallToolResult, CompleteResult, CompletionTarget, GetPromptResult, ListPromptsResult,
     ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, Prompt, ReadResourceResult, Resource,
-    ResourceTemplate, Tool, decode,
+    ResourceTemplate, Tool,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -65,7 +66,7 @@ impl Client {
     /// Asks for a sign of life: a ping, or, where the revision has none, `server/discover`.
     pub async fn ping(&self) -> Result<(), Error> {
         let method = if self.connection().stateless().is_some() { DISCOVER } else { "ping" };
-        self.call(method, None).await.map(drop)
+        self.call(method, None).await.and_then(checked).map(drop)
     }
 
     /// All tools, over all pages.
@@ -216,13 +217,13 @@ impl Client {
         params: &impl Serialize,
     ) -> Result<T, Error> {
         let params = params_of(params, NOT_AN_OBJECT)?;
-        decode(&self.call(method, params.as_deref()).await?)
+        self.call(method, params.as_deref()).await.and_then(decode_reply)
     }
 
     /// A request whose result says nothing.
     async fn request_unit(&self, method: &str, params: &impl Serialize) -> Result<(), Error> {
         let params = params_of(params, NOT_AN_OBJECT)?;
-        self.call(method, params.as_deref()).await.map(drop)
+        self.call(method, params.as_deref()).await.and_then(checked).map(drop)
     }
 
     pub(super) async fn page<T: DeserializeOwned>(
@@ -231,7 +232,7 @@ impl Client {
         cursor: Option<&str>,
     ) -> Result<T, Error> {
         match cursor {
-            None => decode(&self.call(method, None).await?),
+            None => self.call(method, None).await.and_then(decode_reply),
             Some(cursor) => self.request_as(method, &Page { cursor }).await,
         }
     }
@@ -255,11 +256,11 @@ impl Client {
             let page = request(self.caller(), method, params.as_deref(), budget.left()).await;
             // The server knows of it since the first page.
             let page = page.map_err(|error| if cursor.is_none() { error } else { error.of_answered() })?;
-            length += page.get().len();
+            length += page.text().len();
             if length > limits.list {
                 return Err(Error::limit("the length of a list", limits.list, Delivery::Answered));
             }
-            let (page, next) = decode::<P>(&page)?.into_parts();
+            let (page, next) = decode_reply::<P>(page)?.into_parts();
             items.extend(page);
             let Some(next) = next else { return Ok(items) };
             if !seen.insert(next.clone()) {

@@ -5,6 +5,7 @@ use super::methods::{ByUri, NOT_AN_OBJECT, Named, Paged, paged};
 use crate::call::follow_task::{Abandoned, Inquiry, Step, by_id, follow};
 use crate::call::options::CallOptions;
 use crate::call::params_of;
+use crate::call::reply::decode_reply;
 use crate::error::{Delivery, Error, InvalidInput, Violation};
 use crate::inbox::Inbox;
 use crate::inbox::deadline::{Budget, within};
@@ -120,7 +121,7 @@ impl Client {
         let task_token = Some(Arc::clone(&token.token));
         let client = self.with_only(CallOptions { task_token, ..self.options().clone() });
         let created = client.call(method, Some(&params.write())).await?;
-        let task = decode::<CreateTaskResult>(&created)?.task;
+        let task = decode_reply::<CreateTaskResult>(created)?.task;
         token.belongs_to(&task);
         Ok(task)
     }

@@ -21,6 +21,7 @@ mod delivery;
 mod dropped;
 mod elicit;
 mod ends;
+mod envelopes;
 mod era;
 mod era_cache;
 mod era_lines;

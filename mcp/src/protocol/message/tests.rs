@@ -2,8 +2,13 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// As [`parse`], and with a look into the result.
+fn read(text: &[u8]) -> Result<Inbound, Malformed> {
+    parse(text).and_then(settled)
+}
+
 fn one(text: &str) -> Message {
-    match parse(text.as_bytes()) {
+    match read(text.as_bytes()) {
         Ok(Inbound::One(message)) => message,
         other => panic!("{text}: {other:?}"),
     }
@@ -17,13 +22,13 @@ fn batch(text: &str) -> Vec<Result<Message, Malformed>> {
 }
 
 fn malformed(text: impl AsRef<[u8]>) -> (MalformedReason, Option<u64>) {
-    let Malformed { reason, id } = parse(text.as_ref()).expect_err("input is malformed");
+    let Malformed { reason, id } = read(text.as_ref()).expect_err("input is malformed");
     (reason, id)
 }
 
 fn response(text: &str) -> (ResponseId, Result<String, RpcError>) {
     match one(text) {
-        Message::Response { id, outcome } => (id, outcome.map(|raw| raw.get().to_owned())),
+        Message::Response { id, outcome } => (id, outcome.map(|result| result.text().to_owned())),
         other => panic!("{text}: {other:?}"),
     }
 }
@@ -405,7 +410,7 @@ proptest! {
     #[test]
     fn m_06_the_id_recovered_from_a_message_is_the_one_parsed(bytes in soup()) {
         let recovered = recover_response_id(&bytes);
-        if let Ok(Inbound::One(message)) = parse(&bytes) {
+        if let Ok(Inbound::One(message)) = read(&bytes) {
             let expected = match message {
                 Message::Response { id: ResponseId::Ours(id), .. } => Some(id),
                 _ => None,
