@@ -14,17 +14,15 @@ pub(crate) mod follow_task;
 pub(crate) mod header_list;
 mod input;
 pub(crate) mod options;
+pub(crate) mod reply;
 mod required_urls;
 mod rounds;
 
 use crate::connection::Connection;
-use crate::error::{Delivery, Error, ErrorKind, InvalidInput, TimeoutError, Violation};
-use crate::inbox::Inbox;
-use crate::inbox::event::Event;
-use crate::types::{Findings, decode};
+use crate::error::{Delivery, Error, ErrorKind, InvalidInput, TimeoutError};
+use crate::protocol::message::ResultText;
 use options::CallOptions;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,40 +48,10 @@ pub(crate) async fn request(
     method: &str,
     params: Option<&RawValue>,
     total: Option<Duration>,
-) -> Result<Box<RawValue>, Error> {
+) -> Result<ResultText, Error> {
     match caller.connection.stateless() {
         None => required_urls::with_required_urls(caller, method, params, total).await,
         Some(stateless) => rounds::with_rounds(caller, stateless, method, params, total).await,
-    }
-}
-
-/// A method's result as a value. What is odd about it is told.
-pub(crate) fn read_result<T: DeserializeOwned>(
-    inbox: &Inbox,
-    method: &str,
-    result: &RawValue,
-) -> Result<T, Error> {
-    read_result_within(inbox, method, result, inbox.limits().decoded).map(|(value, _)| value)
-}
-
-/// [`read_result`] within so many bytes; and how many it took.
-pub(crate) fn read_result_within<T: DeserializeOwned>(
-    inbox: &Inbox,
-    method: &str,
-    result: &RawValue,
-    limit: usize,
-) -> Result<(T, usize), Error> {
-    let (value, Findings { taken, exceeded, oddities }) = decode(result.get(), limit);
-    for what in &oddities {
-        inbox.emit(&Event::OddResult { method, what });
-    }
-    match value {
-        Ok(value) => Ok((value, taken)),
-        Err(_) if exceeded => {
-            let limit = inbox.limits().decoded;
-            Err(Error::limit("the memory of a result", limit, Delivery::Answered).with_result(result.get()))
-        }
-        Err(error) => Err(Error::protocol_with(Violation::Result, error).with_result(result.get())),
     }
 }
 

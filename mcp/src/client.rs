@@ -10,6 +10,7 @@ pub(crate) mod subscription;
 mod tasks;
 
 use crate::call::options::CallOptions;
+use crate::call::reply::checked;
 use crate::call::{Caller, exchange, params_of, request};
 use crate::connection::Connection;
 use crate::error::{Error, InvalidInput};
@@ -18,6 +19,7 @@ use crate::inbox::config::Mode;
 use crate::inbox::limits::Limits;
 use crate::inbox::server_kinds::ServerKind;
 use crate::protocol::handshake::Revision;
+use crate::protocol::message::ResultText;
 use crate::transport::Transport;
 use crate::types::{InitializeResult, Json};
 use builder::Builder;
@@ -165,7 +167,7 @@ impl Client {
     /// `params` must serialize to a JSON object, or to `null` for none.
     pub async fn request(&self, method: &str, params: impl Serialize) -> Result<Json, Error> {
         let params = params_of(&params, "parameters must be a JSON object")?;
-        self.call(method, params.as_deref()).await.map(Json::from)
+        self.call(method, params.as_deref()).await.and_then(checked).map(Json::from)
     }
 
     /// Sends any notification. Resolves when it is handed to the transport.
@@ -211,7 +213,7 @@ impl Client {
     }
 
     /// One call, in the way of the negotiated revision.
-    async fn call(&self, method: &str, params: Option<&RawValue>) -> Result<Box<RawValue>, Error> {
+    async fn call(&self, method: &str, params: Option<&RawValue>) -> Result<ResultText, Error> {
         request(self.caller(), method, params, self.options.total_limit()).await
     }
 

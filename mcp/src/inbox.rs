@@ -296,8 +296,8 @@ impl Inbox {
             if !self.subscriptions.lock().contains_key(&id) {
                 return false;
             }
-            let handled =
-                self.pending.lock().handle_reply(ResponseId::Ours(id), Ok(empty_object().to_owned()));
+            let empty = empty_object().to_owned().into();
+            let handled = self.pending.lock().handle_reply(ResponseId::Ours(id), Ok(empty));
             self.finish(handled, String::new);
             return true;
         }

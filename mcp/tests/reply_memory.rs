@@ -163,8 +163,12 @@ impl AsyncRead for Server {
     }
 }
 
+/// What is allocated is counted for the whole process, so one call is measured at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// Whether the call succeeded, and how many times the text it cost.
 fn cost(limits: &Limits, reply: &Reply, call: impl AsyncFn(&Client) -> Result<(), Error>) -> (bool, f64) {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let state = Arc::<Mutex<State>>::default();
     let Reply { before, item, after, length } = reply;
     let fixed = HEAD.len() + before.len() + after.len() + 2;

@@ -14,6 +14,7 @@ use crate::error::{Error, InvalidInput};
 use crate::inbox::deadline::Budget;
 use crate::protocol::headers::{header_of, name_of};
 use crate::protocol::json::object::Object;
+use crate::protocol::message::ResultText;
 use crate::protocol::stateless::HEADER_MISMATCH;
 use serde_json::value::RawValue;
 
@@ -27,7 +28,7 @@ pub(super) async fn with_headers(
     method: &str,
     params: Option<&RawValue>,
     budget: Budget<'_>,
-) -> Result<Box<RawValue>, Error> {
+) -> Result<ResultText, Error> {
     let meta = stateless.meta();
     if !caller.connection.transport.is_request_response() {
         return exchange_once(caller, Request { method, params, meta, routing: None }, budget.left()).await;

@@ -13,13 +13,14 @@
 
 use super::Caller;
 use super::options::CallOptions;
+use super::reply::failure;
 use crate::connection::Connection;
-use crate::error::{Delivery, Error, ErrorKind, InvalidInput, TimeoutError, Violation};
+use crate::error::{Delivery, Error, ErrorKind, InvalidInput, TimeoutError};
 use crate::inbox::deadline::{Deadline, within_either};
-use crate::protocol::message;
+use crate::protocol::message::{self, ResultText};
 use crate::protocol::meta::with_meta;
 use crate::protocol::outgoing::{Outgoing, Routing};
-use crate::protocol::pending_calls::{Reply, ReplyError};
+use crate::protocol::pending_calls::Reply;
 use crate::protocol::stateless::LOG_LEVEL;
 use crate::transport::Tracking;
 use serde::Serialize;
@@ -49,12 +50,13 @@ impl Request<'_> {
 }
 
 /// Registers a call, sends it, waits for the reply and the deadline, and shares the session's fate. `total` is what is
-/// left of the limit for the call as a whole.
+/// left of the limit for the call as a whole. Whoever has no use for the result has to ask whether it is one
+/// ([`checked`](super::reply::checked)).
 pub(crate) async fn exchange_once(
     caller: Caller<'_>,
     request: Request<'_>,
     total: Option<Duration>,
-) -> Result<Box<RawValue>, Error> {
+) -> Result<ResultText, Error> {
     check_method(request.method)?;
     let Caller { connection, options } = caller;
     let inbox = &*connection.inbox;
@@ -225,13 +227,9 @@ impl<'a> PendingCall<'a> {
         self.answered.store(error.delivery() != Delivery::MaybeSent, Ordering::Relaxed);
     }
 
-    fn settle(&self, reply: Reply) -> Result<Box<RawValue>, Error> {
+    fn settle(&self, reply: Reply) -> Result<ResultText, Error> {
         self.answered.store(true, Ordering::Relaxed);
-        reply.map_err(|error| match error {
-            ReplyError::Rpc(error) => Error::new(ErrorKind::Rpc(error), Delivery::Answered),
-            ReplyError::Malformed(reason) => Error::protocol(Violation::Malformed(reason.as_str())),
-            ReplyError::TooLong(limit) => Error::limit("the length of a reply", limit, Delivery::Answered),
-        })
+        reply.map_err(failure)
     }
 }
 

@@ -6,6 +6,7 @@ use super::Caller;
 use super::argument_headers::with_headers;
 use super::exchange::{Request, ask_without_waiting, pause};
 use super::input::answer_input;
+use super::reply::checked;
 use crate::connection::Connection;
 use crate::connection::stateless::Stateless;
 use crate::error::{Delivery, Error, ErrorKind, TimeoutError, Violation};
@@ -145,7 +146,7 @@ impl Inquiry for Extension<'_> {
 
 impl Extension<'_> {
     async fn request(&self, method: &str, params: &RawValue) -> Result<Box<RawValue>, Error> {
-        with_headers(self.caller, self.stateless, method, Some(params), self.budget).await
+        with_headers(self.caller, self.stateless, method, Some(params), self.budget).await.and_then(checked)
     }
 
     /// What comes of the task as it stands.

@@ -10,6 +10,7 @@
 use super::Caller;
 use super::exchange::{Request, exchange_once};
 use super::options::CallOptions;
+use super::reply::checked;
 use crate::connection::Connection;
 use crate::connection::stateless::Stateless;
 use crate::connection::tool_headers::{Arguments, Heard, Page};
@@ -137,7 +138,7 @@ async fn fetch_pages(connection: &Arc<Connection>) -> Option<()> {
         let params = params.transpose().ok()?;
         let (meta, routing) = (stateless.meta(), Some(stateless.routing(None)));
         let request = Request { method: "tools/list", params: params.as_deref(), meta, routing };
-        let page = exchange_once(caller, request, budget.left()).await.ok()?;
+        let page = exchange_once(caller, request, budget.left()).await.and_then(checked).ok()?;
         length += page.get().len();
         if length > limits.list {
             return None;

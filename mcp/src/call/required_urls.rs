@@ -6,7 +6,7 @@ use super::input::answer_input;
 use crate::error::{Delivery, Error};
 use crate::inbox::deadline::Budget;
 use crate::inbox::handlers::{ELICIT, is_acceptance};
-use crate::protocol::message::RpcError;
+use crate::protocol::message::{ResultText, RpcError};
 use crate::protocol::stateless::InputRequest;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -22,7 +22,7 @@ pub(super) async fn with_required_urls(
     method: &str,
     params: Option<&RawValue>,
     total: Option<Duration>,
-) -> Result<Box<RawValue>, Error> {
+) -> Result<ResultText, Error> {
     let inbox = &*caller.connection.inbox;
     let request = || Request { method, params, meta: &[], routing: None };
     let budget = inbox.config().handlers.visits_urls().then(|| Budget::new(inbox, total));
@@ -40,7 +40,7 @@ async fn visit_and_repeat(
     caller: Caller<'_>,
     request: Request<'_>,
     (refusal, budget): (Error, Budget<'_>),
-) -> Result<Box<RawValue>, Error> {
+) -> Result<ResultText, Error> {
     let Some(urls) = refusal.rpc().and_then(required_urls) else { return Err(refusal) };
     let limit = caller.connection.inbox.limits().server_requests;
     if urls.len() > limit {

@@ -4,9 +4,11 @@ use super::Caller;
 use super::argument_headers::with_headers;
 use super::follow_task::follow_extension;
 use super::input::answer_input;
+use super::reply::checked;
 use crate::connection::stateless::Stateless;
 use crate::error::{Delivery, Error, InvalidInput, Violation};
 use crate::inbox::deadline::Budget;
+use crate::protocol::message::ResultText;
 use crate::protocol::stateless::{Outcome, outcome, with_input};
 use serde_json::value::RawValue;
 use std::time::Duration;
@@ -29,7 +31,7 @@ pub(super) async fn with_rounds(
     method: &str,
     params: Option<&RawValue>,
     total: Option<Duration>,
-) -> Result<Box<RawValue>, Error> {
+) -> Result<ResultText, Error> {
     if REMOVED_METHODS.contains(&method) {
         let why = "the server's protocol revision does not have it any more";
         return Err(Error::invalid(InvalidInput::Method(why)));
@@ -42,11 +44,20 @@ pub(super) async fn with_rounds(
         let params_now = repeated.as_deref().or(params);
         let result = with_headers(caller, stateless, method, params_now, budget).await;
         // The server knows of the call since the first round.
-        let result = result.map_err(|error| if round == 0 { error } else { error.of_answered() })?;
-        let wanted = match outcome(method, result.get(), inbox.config().handlers.tasks) {
+        let mut result = result.map_err(|error| if round == 0 { error } else { error.of_answered() })?;
+        let tasks = inbox.config().handlers.tasks;
+        let mut found = outcome(method, result.text(), tasks);
+        if found.is_none() {
+            result = checked(result)?.into();
+            found = outcome(method, result.text(), tasks);
+        }
+        // What is no object is of no kind.
+        let wanted = match found.unwrap_or(Outcome::Complete) {
             Outcome::Complete => return Ok(result),
             Outcome::Task(_) | Outcome::InputRequired(_) if caller.options.interim => return Ok(result),
-            Outcome::Task(task) => return follow_extension(caller, stateless, task, budget).await,
+            Outcome::Task(task) => {
+                return follow_extension(caller, stateless, task, budget).await.map(ResultText::from);
+            }
             Outcome::Unknown => return Err(Error::protocol(Violation::ResultType)),
             Outcome::InputRequired(wanted) => wanted,
         };

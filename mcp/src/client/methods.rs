@@ -2,9 +2,11 @@
 
 use super::Client;
 use crate::call::header_list::note_tools;
-use crate::call::{exchange, params_of, read_result, read_result_within, request};
+use crate::call::reply::{checked, read_result, read_result_within};
+use crate::call::{exchange, params_of, request};
 use crate::error::{Delivery, Error, InvalidInput, Violation};
 use crate::inbox::deadline::Budget;
+use crate::protocol::message::ResultText;
 use crate::protocol::stateless::DISCOVER;
 use crate::types::{
     CallToolResult, CompleteResult, CompletionTarget, GetPromptResult, ListPromptsResult,
@@ -64,7 +66,7 @@ impl Client {
     /// Asks for a sign of life: a ping, or, where the revision has none, `server/discover`.
     pub async fn ping(&self) -> Result<(), Error> {
         let method = if self.connection().stateless().is_some() { DISCOVER } else { "ping" };
-        self.call(method, None).await.map(drop)
+        checked(self.call(method, None).await?).map(drop)
     }
 
     /// All tools, over all pages.
@@ -229,21 +231,21 @@ impl Client {
         params: &impl Serialize,
     ) -> Result<T, Error> {
         let params = params_of(params, NOT_AN_OBJECT)?;
-        self.read_result(method, &self.call(method, params.as_deref()).await?)
+        self.read_result(method, self.call(method, params.as_deref()).await?)
     }
 
     pub(super) fn read_result<T: DeserializeOwned>(
         &self,
         method: &str,
-        result: &RawValue,
+        reply: ResultText,
     ) -> Result<T, Error> {
-        read_result(&self.connection().inbox, method, result)
+        read_result(&self.connection().inbox, method, reply)
     }
 
     /// A request whose result says nothing.
     async fn request_unit(&self, method: &str, params: &impl Serialize) -> Result<(), Error> {
         let params = params_of(params, NOT_AN_OBJECT)?;
-        self.call(method, params.as_deref()).await.map(drop)
+        checked(self.call(method, params.as_deref()).await?).map(drop)
     }
 
     pub(super) async fn page<T: DeserializeOwned>(
@@ -252,7 +254,7 @@ impl Client {
         cursor: Option<&str>,
     ) -> Result<T, Error> {
         match cursor {
-            None => self.read_result(method, &self.call(method, None).await?),
+            None => self.read_result(method, self.call(method, None).await?),
             Some(cursor) => self.request_as(method, &Page { cursor }).await,
         }
     }
@@ -277,11 +279,11 @@ impl Client {
             let page = request(self.caller(), method, params.as_deref(), budget.left()).await;
             // The server knows of it since the first page.
             let page = page.map_err(|error| if cursor.is_none() { error } else { error.of_answered() })?;
-            length += page.get().len();
+            length += page.text().len();
             if length > limits.list {
                 return Err(Error::limit("the length of a list", limits.list, Delivery::Answered));
             }
-            let (page, taken) = read_result_within::<P>(inbox, method, &page, decoded)?;
+            let (page, taken) = read_result_within::<P>(inbox, method, page, decoded)?;
             decoded -= taken;
             let (page, next) = page.into_parts();
             items.extend(page);

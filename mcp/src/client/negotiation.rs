@@ -3,9 +3,10 @@
 
 use super::Client;
 use super::driver::{Driver, RunUntil};
+use crate::call::Caller;
 use crate::call::exchange::{Request, exchange_once, notify};
 use crate::call::options::CallOptions;
-use crate::call::{Caller, read_result};
+use crate::call::reply::{checked, read_result};
 use crate::connection::Connection;
 use crate::connection::stateless::Stateless;
 use crate::error::{Error, ErrorKind, Violation};
@@ -171,7 +172,7 @@ async fn initialize(connection: &Arc<Connection>, offer: Revision) -> Result<(),
     let params = initialize_params(offer, capabilities, &config.identity);
     let request = Request { method: INITIALIZE, params: Some(&params), meta: &[], routing: None };
     let result = exchange_once(caller, request, None).await?;
-    let server: InitializeResult = read_result(&connection.inbox, INITIALIZE, &result)?;
+    let server: InitializeResult = read_result(&connection.inbox, INITIALIZE, result)?;
     let Some(revision) = Revision::from_name(&server.protocol_version).filter(|it| !it.is_stateless()) else {
         return Err(Error::protocol(Violation::Version(server.protocol_version)));
     };
@@ -213,7 +214,7 @@ async fn discover(connection: &Arc<Connection>, kind: Option<ServerKind>) -> Res
         let stateless = Stateless::new(revision, config);
         let routing = transport.is_request_response().then(|| stateless.routing(None));
         let request = Request { method: DISCOVER, params: None, meta: stateless.meta(), routing };
-        let result = exchange_once(caller, request, limit).await;
+        let result = exchange_once(caller, request, limit).await.and_then(checked);
         let answer = match &result {
             Ok(result) => answer_of_result(result.get()),
             Err(error) => match answer_of_failure(connection, error, revision) {
@@ -223,7 +224,7 @@ async fn discover(connection: &Arc<Connection>, kind: Option<ServerKind>) -> Res
         };
         match answer {
             ProbeAnswer::Stateless(revision) => {
-                let server = read_server(revision, read_result(inbox, DISCOVER, &result?)?);
+                let server = read_server(revision, read_result(inbox, DISCOVER, result?.into())?);
                 settle(connection, revision, server).await;
                 return Ok(ServerKind::Stateless);
             }

@@ -74,7 +74,7 @@ impl Client {
         let mut inquiry = Outcome { client: self, id: &task.id, interval: None, abandoned };
         let result = self.in_time(budget.left(), follow(self.caller(), budget, &mut inquiry)).await;
         let result = result.unwrap_or_else(|_| Err(self.caller().out_of_time(Delivery::Answered)));
-        self.read_result("tools/call", result.map_err(Error::of_answered)?.as_raw())
+        self.read_result("tools/call", result.map_err(Error::of_answered)?.into_raw().into())
     }
 
     /// Calls a tool as a task: the server answers at once and works on. `ttl` is for how long it is
@@ -124,7 +124,7 @@ impl Client {
         let task_token = Some(Arc::clone(&token.token));
         let client = self.with_only(CallOptions { task_token, ..self.options().clone() });
         let created = client.call(method, Some(&params.write())).await?;
-        let task = self.read_result::<CreateTaskResult>(method, &created)?.task;
+        let task = self.read_result::<CreateTaskResult>(method, created)?.task;
         token.belongs_to(&task);
         Ok(task)
     }

@@ -4,7 +4,8 @@
 //! 1. No input panics, recurses or is scanned more than a fixed number of times.
 //! 2. Whatever looks like an answer to us keeps its id, also when it is malformed, so that its
 //!    request is settled.
-//! 3. Parameters, results and error data stay JSON text and are passed on byte for byte.
+//! 3. Parameters, results and error data stay JSON text and are passed on byte for byte, but for half a
+//!    surrogate, which is no Unicode.
 //! 4. An outbound message contains no line break and never a null `params`.
 //!
 //! Parsing a response allocates its result and nothing else; a request allocates its id, its method
@@ -14,10 +15,12 @@ mod batch;
 mod encode;
 mod id;
 pub(crate) mod recover_id;
+mod result_text;
 mod rpc_error;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::IgnoredAny;
@@ -25,11 +28,13 @@ use serde_json::value::RawValue;
 
 use super::bytes::BOM;
 use super::json::members::members;
+use super::json::surrogates::{mend, mended};
 use recover_id::recover_response_id;
 
 pub(crate) use batch::Batch;
 pub(crate) use encode::{encode_error, encode_notification, encode_request, encode_result};
 pub(crate) use id::{RequestId, ResponseId};
+pub(crate) use result_text::{ReplyError, ResultText};
 pub use rpc_error::RpcError;
 
 /// One message of the peer.
@@ -37,7 +42,7 @@ pub use rpc_error::RpcError;
 pub(crate) enum Message {
     Request { id: RequestId, method: String, params: Option<Box<RawValue>> },
     Notification { method: String, params: Option<Box<RawValue>> },
-    Response { id: ResponseId, outcome: Result<Box<RawValue>, RpcError> },
+    Response { id: ResponseId, outcome: Result<ResultText, RpcError> },
 }
 
 /// What one line, body or event carried.
@@ -67,6 +72,7 @@ pub(crate) enum MalformedReason {
     MethodAndOutcome,
     ResultAndError,
     NoMethodNoOutcome,
+    OtherId,
 }
 
 /// Reads one message or one batch.
@@ -76,7 +82,12 @@ pub(crate) fn parse(text: &[u8]) -> Result<Inbound, Malformed> {
         return Err(Malformed::damaged(MalformedReason::NotUtf8, text));
     };
     match json.bytes().find(|byte| !b" \t\r\n".contains(byte)) {
-        Some(b'{') => parse_object(json).map(Inbound::One),
+        Some(b'{') => match ResultText::split(json) {
+            Some((id, result)) => {
+                Ok(Inbound::One(Message::Response { id: ResponseId::Ours(id), outcome: Ok(result) }))
+            }
+            None => parse_object(json).map(Inbound::One),
+        },
         Some(b'[') => Batch::new(json).map(Inbound::Batch),
         _ if serde_json::from_str::<IgnoredAny>(json).is_ok() => Err(MalformedReason::NotAnObject.into()),
         _ => Err(MalformedReason::NotJson.into()),
@@ -118,6 +129,7 @@ impl MalformedReason {
             Self::BadRequestId => "request id is neither a string nor a number",
             Self::MethodAndOutcome => "message has both a method and a result or error",
             Self::ResultAndError => "response has both a result and an error",
+            Self::OtherId => "message has two ids",
             Self::NoMethodNoOutcome => "message has neither a method nor a result nor an error",
         }
     }
@@ -129,11 +141,22 @@ impl fmt::Display for MalformedReason {
     }
 }
 
+/// Reads the members of one message, with a scan of them all.
 fn parse_object(json: &str) -> Result<Message, Malformed> {
-    let names = ["id", "method", "params", "result", "error"];
-    let Ok([id, method, params, result, error]) = members(json, names) else {
-        return Err(Malformed::damaged(MalformedReason::NotJson, json.as_bytes()));
-    };
+    const NAMES: [&str; 5] = ["id", "method", "params", "result", "error"];
+    let not_json = || Malformed::damaged(MalformedReason::NotJson, json.as_bytes());
+    if let Ok(found) = members(json, NAMES) {
+        return parse_members(found);
+    }
+    // Names are read, and this one may be no Unicode.
+    match mend(json) {
+        Cow::Borrowed(_) => Err(not_json()),
+        Cow::Owned(mended) => parse_members(members(&mended, NAMES).map_err(|_| not_json())?),
+    }
+}
+
+fn parse_members(members: [Option<&RawValue>; 5]) -> Result<Message, Malformed> {
+    let [id, method, params, result, error] = members;
     // Some peers write every member they know, so null counts as absent; only a result may be null.
     match present(method) {
         Some(_) if present(result).or_else(|| present(error)).is_some() => {
@@ -150,7 +173,7 @@ fn parse_call(
     params: Option<&RawValue>,
 ) -> Result<Message, Malformed> {
     let method = rpc_error::string(method).ok_or(MalformedReason::BadMethod)?;
-    let params = present(params).map(RawValue::to_owned);
+    let params = present(params).map(|params| mended(params).into_owned());
     match id {
         None => Ok(Message::Notification { method, params }),
         Some(id) => {
@@ -166,7 +189,7 @@ fn parse_response(
     error: Option<&RawValue>,
 ) -> Result<Message, Malformed> {
     let outcome = match (result, error) {
-        (Some(result), None) => Ok(result.to_owned()),
+        (Some(result), None) => Ok(result.to_owned().into()),
         (_, Some(error)) if present(result).is_none() => Err(RpcError::read(error)),
         (Some(_), Some(_)) => {
             return Err(Malformed { reason: MalformedReason::ResultAndError, id: id.ours() });
@@ -180,6 +203,31 @@ fn parse_response(
 
 fn present(member: Option<&RawValue>) -> Option<&RawValue> {
     member.filter(|raw| raw.get() != "null")
+}
+
+/// What came, with a look into its result, which tells whether it is one.
+#[cfg(any(test, shared_fate_fuzz))]
+pub(in crate::protocol) fn settled(inbound: Inbound) -> Result<Inbound, Malformed> {
+    let Inbound::One(Message::Response { id, outcome: Ok(result) }) = inbound else { return Ok(inbound) };
+    let outcome = match result.into_checked() {
+        Ok(raw) => Ok(raw.into()),
+        Err(ReplyError::Rpc(error)) => Err(error),
+        Err(ReplyError::Malformed(reason)) => return Err(Malformed { reason, id: id.ours() }),
+        Err(ReplyError::TooLong(_)) => unreachable!("it came"),
+    };
+    Ok(Inbound::One(Message::Response { id, outcome }))
+}
+
+/// [`parse`] without its short way, and with the same look into the result.
+#[cfg(any(test, shared_fate_fuzz))]
+pub(in crate::protocol) fn parse_by_scan(text: &[u8]) -> Result<Inbound, Malformed> {
+    let json = std::str::from_utf8(text.strip_prefix(BOM).unwrap_or(text));
+    match json {
+        Ok(json) if json.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{') => {
+            parse_object(json).map(Inbound::One).and_then(settled)
+        }
+        _ => parse(text).and_then(settled),
+    }
 }
 
 fn parse_batch_member(raw: &RawValue) -> Result<Message, Malformed> {

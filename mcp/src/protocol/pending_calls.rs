@@ -14,21 +14,12 @@
 //!    ours do not count towards a flood, however many calls there were.
 //! 3. No waker is cloned, woken or dropped in here: wakers come in by value and go out by value.
 
-use super::message::{Malformed, MalformedReason, Message, ResponseId, RpcError};
+use super::message::{Malformed, Message, ReplyError, ResponseId, ResultText, RpcError};
 use rustc_hash::FxHashMap;
-use serde_json::value::RawValue;
 use std::task::Waker;
 
 /// A call's reply, or why the thing that came cannot be one.
-pub(crate) type Reply = Result<Box<RawValue>, ReplyError>;
-
-#[derive(Debug)]
-pub(crate) enum ReplyError {
-    Rpc(RpcError),
-    Malformed(MalformedReason),
-    /// The reply is longer than the transport takes; the limit.
-    TooLong(usize),
-}
+pub(crate) type Reply = Result<ResultText, ReplyError>;
 
 #[derive(Debug)]
 pub(crate) struct PendingCalls {
@@ -150,11 +141,7 @@ impl PendingCalls {
         }
     }
 
-    pub(crate) fn handle_reply(
-        &mut self,
-        id: ResponseId,
-        outcome: Result<Box<RawValue>, RpcError>,
-    ) -> Handled {
+    pub(crate) fn handle_reply(&mut self, id: ResponseId, outcome: Result<ResultText, RpcError>) -> Handled {
         match id {
             ResponseId::Ours(id) => self.settle(id, outcome.map_err(ReplyError::Rpc)),
             ResponseId::Foreign | ResponseId::Null | ResponseId::Absent => Handled::Stray,

@@ -3,6 +3,7 @@
 
 use super::handshake::Revision;
 use super::json::object::Object;
+use super::json::surrogates::mend;
 use super::message::RpcError;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
@@ -128,11 +129,11 @@ pub(crate) struct InputRequest {
 /// The methods whose results may ask for input (MR-01).
 const MAY_ASK: [&str; 3] = ["tools/call", "prompts/get", "resources/read"];
 
-/// `tasks` is whether this client has offered to take tasks.
-pub(crate) fn outcome(method: &str, result: &str, tasks: bool) -> Outcome {
-    let Some(members) = Object::read(result) else { return Outcome::Complete };
+/// `tasks` is whether this client has offered to take tasks. `None` for what is not exactly one JSON object.
+pub(crate) fn outcome(method: &str, result: &str, tasks: bool) -> Option<Outcome> {
+    let members = Object::read(result)?;
     let kind = members.get("resultType").map(|kind| serde_json::from_str::<Cow<'_, str>>(kind.get()));
-    match kind {
+    Some(match kind {
         None => Outcome::Complete,
         Some(Ok(kind)) if kind == "complete" => Outcome::Complete,
         Some(Ok(kind)) if kind == "input_required" && MAY_ASK.contains(&method) => {
@@ -142,7 +143,7 @@ pub(crate) fn outcome(method: &str, result: &str, tasks: bool) -> Outcome {
             task_state(result).map_or(Outcome::Unknown, Outcome::Task)
         }
         Some(_) => Outcome::Unknown,
-    }
+    })
 }
 
 /// The tasks extension: its name, and how a task stands (TSK-05, TSK-06).
@@ -178,7 +179,8 @@ fn read_input_required(members: &Object<'_>) -> Option<InputRequired> {
     let mut requests = Vec::new();
     if let Some(wanted) = members.get("inputRequests") {
         for (key, request) in Object::read(wanted.get())?.iter() {
-            requests.push((key.to_owned(), serde_json::from_str(request.get()).ok()?));
+            // The state goes back as it came; this is for a handler to read.
+            requests.push((key.to_owned(), serde_json::from_str(&mend(request.get())).ok()?));
         }
     }
     // Neither is invalid (MR-07).

@@ -7,7 +7,7 @@ use rmcp::service::{RoleClient, RunningService, ServiceExt as _};
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
 use rmcp::transport::{StreamableHttpClientTransport, TokioChildProcess};
 use serde_json::{Map, Value};
-use shared_fate_mcp::{ConnectError, Connecting, Http, Mode, Net, Stdio, Stream, Transport};
+use shared_fate_mcp::{ByteStream, ConnectError, Connecting, Http, Mode, Net, Stdio, Transport};
 use std::env;
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
@@ -160,7 +160,7 @@ impl Net for TokioNet {
         let connect = async move {
             let socket = tokio::net::TcpStream::connect((host, port)).await.map_err(ConnectError::Connect)?;
             let _ = socket.set_nodelay(true);
-            Ok(Box::new(socket.compat()) as Box<dyn Stream>)
+            Ok(Box::new(socket.compat()) as Box<dyn ByteStream>)
         };
         connect.boxed()
     }

@@ -8,7 +8,7 @@ use crate::wire::{INITIALIZED, RESULT, TOOLS, reply};
 use rmcp::model::ServerJsonRpcMessage;
 use serde_json::from_str;
 use shared_fate_mcp::types::{CallToolResult, ListToolsResult};
-use shared_fate_mcp::{BoxFuture, Client, Error, Inbox, Limits, Mode, Outgoing, Sent, Transport};
+use shared_fate_mcp::{BoxFuture, Client, Error, Inbox, Limits, Mode, Outgoing, Sent, Tracking, Transport};
 use std::future::ready;
 use std::hint::black_box;
 use std::sync::Mutex;
@@ -79,7 +79,12 @@ fn ours(text: String, n: usize, typed: fn()) -> Duration {
 }
 
 impl Transport for Fed {
-    fn send<'a>(&'a self, message: Outgoing, inbox: &'a Inbox) -> BoxFuture<'a, Result<Sent, Error>> {
+    fn send<'a>(
+        &'a self,
+        message: Outgoing,
+        _: &'a Tracking,
+        inbox: &'a Inbox,
+    ) -> BoxFuture<'a, Result<Sent, Error>> {
         if let Some(id) = message.id() {
             inbox.deliver(reply(&id.to_string(), INITIALIZED).as_bytes());
         }

@@ -66,7 +66,7 @@ impl ResponseId {
         }
     }
 
-    pub(super) fn ours(self) -> Option<u64> {
+    pub(in crate::protocol) fn ours(self) -> Option<u64> {
         match self {
             Self::Ours(id) => Some(id),
             _ => None,

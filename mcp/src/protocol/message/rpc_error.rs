@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::value::RawValue;
 
 use crate::protocol::json::members::members;
+use crate::protocol::json::surrogates::mended;
 
 /// A JSON-RPC error: the server's answer to a request, or a handler's answer to the server.
 #[derive(Clone, Debug)]
@@ -33,7 +34,7 @@ impl RpcError {
         &self.message
     }
 
-    /// The additional data as JSON text, exactly as the peer sent it.
+    /// The additional data as JSON text, exactly as the peer sent it; but half a surrogate is U+FFFD.
     #[must_use]
     pub fn data(&self) -> Option<&str> {
         self.data.as_deref().map(RawValue::get)
@@ -41,6 +42,7 @@ impl RpcError {
 
     /// Reads an error member of any shape; what is no object becomes the message or the data.
     pub(crate) fn read(raw: &RawValue) -> Self {
+        let raw = &*mended(raw);
         if let Ok([code, message, data]) = members(raw.get(), ["code", "message", "data"]) {
             return Self {
                 code: code.map_or(0, read_code),
@@ -79,10 +81,9 @@ impl fmt::Display for RpcError {
 
 impl std::error::Error for RpcError {}
 
-/// The content of a JSON string; `None` for any other value, and for an escape that is no
-/// character.
+/// The content of a JSON string, U+FFFD for half a surrogate; `None` for any other value.
 pub(super) fn string(raw: &RawValue) -> Option<String> {
-    serde_json::from_str(raw.get()).ok()
+    serde_json::from_str(mended(raw).get()).ok()
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "the conversion saturates")]

@@ -2,8 +2,13 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// As [`parse`], and with a look into the result.
+fn read(text: &[u8]) -> Result<Inbound, Malformed> {
+    parse(text).and_then(settled)
+}
+
 fn one(text: &str) -> Message {
-    match parse(text.as_bytes()) {
+    match read(text.as_bytes()) {
         Ok(Inbound::One(message)) => message,
         other => panic!("{text}: {other:?}"),
     }
@@ -17,13 +22,13 @@ fn batch(text: &str) -> Vec<Result<Message, Malformed>> {
 }
 
 fn malformed(text: impl AsRef<[u8]>) -> (MalformedReason, Option<u64>) {
-    let Malformed { reason, id } = parse(text.as_ref()).expect_err("input is malformed");
+    let Malformed { reason, id } = read(text.as_ref()).expect_err("input is malformed");
     (reason, id)
 }
 
 fn response(text: &str) -> (ResponseId, Result<String, RpcError>) {
     match one(text) {
-        Message::Response { id, outcome } => (id, outcome.map(|raw| raw.get().to_owned())),
+        Message::Response { id, outcome } => (id, outcome.map(|result| result.text().to_owned())),
         other => panic!("{text}: {other:?}"),
     }
 }
@@ -177,11 +182,13 @@ fn m_08_a_badly_formed_error_is_still_an_error() {
         (r#"{"code":-32000.0,"message":null}"#, -32000, "", None),
         (r#"{"code":" -32000 ","message":{"t":1}}"#, -32000, r#"{"t":1}"#, None),
         (r#"{"code":"E_FAIL","message":5,"data":null}"#, 0, "5", Some("null")),
-        (r#"{"code":1e400,"message":"\ud800"}"#, 0, r#""\ud800""#, None),
+        (r#"{"code":1e400,"message":"\ud800!"}"#, 0, "\u{fffd}!", None),
+        (r#"{"code":1,"data":["\udfff"],"\ud800":1}"#, 1, "", Some(r#"["\ufffd"]"#)),
         (r#"{"code":"inf"}"#, 0, "", None),
         (r#"{"code":[1]}"#, 0, "", None),
         (r#"{"code":1e30}"#, i64::MAX, "", None),
-        (r#"{"\ud800":1}"#, 0, "", Some(r#"{"\ud800":1}"#)),
+        (r#"["\ud800"]"#, 0, "", Some(r#"["\ufffd"]"#)),
+        (r#""\ud800""#, 0, "\u{fffd}", None),
         (r#""boom""#, 0, "boom", None),
         ("17", 0, "", Some("17")),
         ("[]", 0, "", Some("[]")),
@@ -301,7 +308,8 @@ fn m_16_a_refusal_carries_code_and_message() {
 #[test]
 fn m_16_a_method_is_a_string() {
     assert_eq!(request(r#"{"id":1,"method":"a\u002fb"}"#).1, "a/b");
-    for json in ["1", "{}", r#""\ud800""#] {
+    assert_eq!(request(r#"{"id":1,"method":"a\ud800"}"#).1, "a\u{fffd}");
+    for json in ["1", "{}"] {
         let text = format!(r#"{{"id":1,"method":{json}}}"#);
         assert_eq!(malformed(&text), (MalformedReason::BadMethod, None), "{text}");
     }
@@ -402,7 +410,7 @@ proptest! {
     #[test]
     fn m_06_the_id_recovered_from_a_message_is_the_one_parsed(bytes in soup()) {
         let recovered = recover_response_id(&bytes);
-        if let Ok(Inbound::One(message)) = parse(&bytes) {
+        if let Ok(Inbound::One(message)) = read(&bytes) {
             let expected = match message {
                 Message::Response { id: ResponseId::Ours(id), .. } => Some(id),
                 _ => None,

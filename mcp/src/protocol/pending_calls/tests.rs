@@ -1,4 +1,6 @@
+use super::super::message::MalformedReason;
 use super::*;
+use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Wake;
@@ -17,8 +19,8 @@ fn exchange() -> PendingCalls {
     PendingCalls::new(3, 2)
 }
 
-fn json(text: &str) -> Box<RawValue> {
-    RawValue::from_string(text.to_owned()).unwrap()
+fn json(text: &str) -> ResultText {
+    RawValue::from_string(text.to_owned()).unwrap().into()
 }
 
 fn reply(exchange: &mut PendingCalls, id: u64) -> Handled {
@@ -72,7 +74,7 @@ fn a_reply_wakes_its_call_and_is_given_out_once() {
     assert!(poll(&mut exchange, id, &waker).is_none());
     let Handled::Settled(Some(registered)) = reply(&mut exchange, id) else { panic!("nobody is woken") };
     assert!(registered.will_wake(&waker));
-    assert_eq!(poll(&mut exchange, id, &waker).unwrap().unwrap().get(), "7");
+    assert_eq!(poll(&mut exchange, id, &waker).unwrap().unwrap().text(), "7");
     assert!(poll(&mut exchange, id, &waker).is_none());
     assert_eq!(count.0.load(Ordering::Relaxed), 0, "it wakes nobody itself");
 }
@@ -121,7 +123,7 @@ fn of_two_replies_the_first_counts() {
     let id = exchange.begin().unwrap();
     assert!(matches!(reply(&mut exchange, id), Handled::Settled(_)));
     assert!(is_stray(&exchange.handle_too_long(Some(id), 5)));
-    assert_eq!(poll(&mut exchange, id, Waker::noop()).unwrap().unwrap().get(), "7");
+    assert_eq!(poll(&mut exchange, id, Waker::noop()).unwrap().unwrap().text(), "7");
 }
 
 #[test]

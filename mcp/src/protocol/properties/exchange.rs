@@ -1,8 +1,8 @@
 //! Whatever the order of events: ids are never used twice, each call is settled at most once and by its
 //! own reply, no waker is lost, cloned or woken, and what belongs to nobody is counted.
 
-use super::super::message::{Malformed, MalformedReason, ResponseId, RpcError};
-use super::super::pending_calls::{Handled, PendingCalls, Polled, Reply, ReplyError};
+use super::super::message::{Malformed, MalformedReason, ReplyError, ResponseId, ResultText, RpcError};
+use super::super::pending_calls::{Handled, PendingCalls, Polled, Reply};
 use super::Input;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -262,13 +262,13 @@ impl Model {
     }
 }
 
-fn json(number: i64) -> Box<RawValue> {
-    RawValue::from_string(number.to_string()).expect("a number is JSON")
+fn json(number: i64) -> ResultText {
+    RawValue::from_string(number.to_string()).expect("a number is JSON").into()
 }
 
 fn read(reply: &Reply) -> Expected {
     match reply {
-        Ok(result) => Expected::Result(result.get().parse().expect("a number")),
+        Ok(result) => Expected::Result(result.text().parse().expect("a number")),
         Err(ReplyError::Rpc(error)) => Expected::Rpc(error.code()),
         Err(ReplyError::Malformed(_)) => Expected::Malformed,
         Err(ReplyError::TooLong(limit)) => Expected::TooLong(*limit),

@@ -100,7 +100,7 @@ fn meanings(text: &str) {
     let _ = task_state(text);
     let kind = value.get("resultType");
     for (method, tasks) in [("tools/call", false), ("tools/call", true), ("tools/list", true)] {
-        match outcome(method, text, tasks) {
+        match outcome(method, text, tasks).unwrap_or(Outcome::Complete) {
             Outcome::Complete => assert!(kind.is_none_or(|kind| kind == "complete"), "{kind:?}"),
             Outcome::InputRequired(input) => {
                 assert!(method == "tools/call" && kind.is_none_or(|kind| kind == "input_required"));

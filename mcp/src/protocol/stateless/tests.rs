@@ -63,8 +63,11 @@ fn era_12_era_15_error_codes() {
 
 #[test]
 fn m_18_m_19_result_types() {
-    for result in ["{}", r#"{"resultType":"complete"}"#, "[]", "null"] {
-        assert!(matches!(outcome("tools/call", result, false), Outcome::Complete), "{result}");
+    for result in ["{}", r#"{"resultType":"complete"}"#] {
+        assert!(matches!(outcome("tools/call", result, false), Some(Outcome::Complete)), "{result}");
+    }
+    for result in ["[]", "null", r#"{},"x":{}"#, r#"{"resultType":"task""#] {
+        assert!(outcome("tools/call", result, false).is_none(), "{result}");
     }
     for result in [
         r#"{"resultType":"task"}"#,
@@ -74,7 +77,7 @@ fn m_18_m_19_result_types() {
         r#"{"resultType":"input_required","inputRequests":{}}"#,
         r#"{"resultType":"input_required","inputRequests":{"a":{"params":{}}}}"#,
     ] {
-        assert!(matches!(outcome("tools/call", result, false), Outcome::Unknown), "{result}");
+        assert!(matches!(outcome("tools/call", result, false), Some(Outcome::Unknown)), "{result}");
     }
 }
 
@@ -84,7 +87,11 @@ fn mr_01_only_three_methods_may_ask() {
     for (method, may) in
         [("tools/call", true), ("prompts/get", true), ("resources/read", true), ("tools/list", false)]
     {
-        assert_eq!(matches!(outcome(method, result, false), Outcome::InputRequired(_)), may, "{method}");
+        assert_eq!(
+            matches!(outcome(method, result, false), Some(Outcome::InputRequired(_))),
+            may,
+            "{method}"
+        );
     }
 }
 
@@ -92,13 +99,22 @@ fn mr_01_only_three_methods_may_ask() {
 fn mr_03_the_state_is_echoed_byte_for_byte() {
     let result = r#"{"resultType":"input_required","requestState":"\u0041\/ b",
         "inputRequests":{"k\u0031":{"method":"roots/list"}}}"#;
-    let Outcome::InputRequired(wanted) = outcome("tools/call", result, false) else { panic!() };
+    let Some(Outcome::InputRequired(wanted)) = outcome("tools/call", result, false) else { panic!() };
     assert_eq!(wanted.requests[0].0, "k1");
     let answers = [("k1".to_owned(), RawValue::from_string("{}".to_owned()).unwrap())];
     let params = RawValue::from_string(r#"{"name":"x"}"#.to_owned()).unwrap();
     let repeated = with_input(Some(&params), &answers, wanted.state.as_deref());
     assert_eq!(repeated.get(), r#"{"name":"x","inputResponses":{"k1":{}},"requestState":"\u0041\/ b"}"#);
     assert_eq!(with_input(Some(&params), &[], None).get(), params.get());
+}
+
+#[test]
+fn mr_03_what_is_asked_is_unicode_and_the_state_is_as_it_came() {
+    let result = r#"{"resultType":"input_required","requestState":"\ud83d",
+        "inputRequests":{"k":{"method":"elicitation/create","params":{"message":"\ud83d"}}}}"#;
+    let Some(Outcome::InputRequired(wanted)) = outcome("tools/call", result, false) else { panic!() };
+    assert_eq!(wanted.requests[0].1.params.as_deref().unwrap().get(), r#"{"message":"\ufffd"}"#);
+    assert_eq!(wanted.state.unwrap().get(), r#""\ud83d""#);
 }
 
 #[test]
@@ -113,15 +129,15 @@ fn sub_04_the_subscription_of_a_notification() {
 #[test]
 fn tsk_05_tsk_10_a_task_only_where_it_was_offered() {
     let result = r#"{"resultType":"task","taskId":"t","status":"working","ttlMs":null,"pollIntervalMs":5}"#;
-    assert!(matches!(outcome("tools/call", result, false), Outcome::Unknown));
-    assert!(matches!(outcome("prompts/get", result, true), Outcome::Unknown));
-    let Outcome::Task(task) = outcome("tools/call", result, true) else { panic!() };
+    assert!(matches!(outcome("tools/call", result, false), Some(Outcome::Unknown)));
+    assert!(matches!(outcome("prompts/get", result, true), Some(Outcome::Unknown)));
+    let Some(Outcome::Task(task)) = outcome("tools/call", result, true) else { panic!() };
     assert_eq!(
         (&*task.task_id, &*task.status, task.ttl_ms, task.poll_interval_ms),
         ("t", "working", None, Some(5.0))
     );
     for bad in [r#"{"resultType":"task"}"#, r#"{"resultType":"task","taskId":7,"status":"working"}"#] {
-        assert!(matches!(outcome("tools/call", bad, true), Outcome::Unknown), "{bad}");
+        assert!(matches!(outcome("tools/call", bad, true), Some(Outcome::Unknown)), "{bad}");
     }
 }
 
