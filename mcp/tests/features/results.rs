@@ -115,10 +115,10 @@ fn the_pages_of_a_list_are_bounded_together() {
             client.close().await;
         })
         .await;
-        let (client, driver) = connect(with(80 * 1024), "tools/list", pages()).await;
+        let (client, driver) = connect(with(60 * 1024), "tools/list", pages()).await;
         run.drive(driver, async {
             let error = client.list_tools().await.unwrap_err();
-            assert_eq!(crate::check::limit(&error), ("the memory of a result", 80 * 1024));
+            assert_eq!(crate::check::limit(&error), ("the memory of a result", 60 * 1024));
             assert!(error.result_text().unwrap().contains("tool99"));
             client.close().await;
         })
