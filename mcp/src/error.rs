@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 mod details;
 
-pub(crate) use details::excerpt;
+pub(crate) use crate::protocol::excerpt::excerpt;
+pub(crate) use details::bounded;
 pub use details::{
     FormError, HttpError, InvalidInput, IoError, IoStage, LimitError, ProtocolError, ServerExited,
     SessionLost, TimeoutError, Violation,
@@ -152,6 +153,15 @@ impl Error {
     pub(crate) fn protocol_with(violation: Violation, source: impl Into<Source>) -> Self {
         let source = Some(source.into());
         Self::new(ErrorKind::Protocol(ProtocolError { violation, source }), Delivery::Answered)
+    }
+
+    /// The same, where something came in the place of what was to come.
+    #[cfg(feature = "http")]
+    pub(crate) fn instead(violation: Violation, text: String) -> Self {
+        match text.is_empty() {
+            true => Self::protocol(violation),
+            false => Self::protocol_with(violation, details::Came(text)),
+        }
     }
 
     /// A call's event stream has ended: how it broke, if it did not just end, and how resuming it failed.

@@ -12,8 +12,9 @@ pub(crate) mod progress;
 pub(crate) mod server_kinds;
 
 use crate::error::{Delivery, Error, Violation, excerpt};
+use crate::protocol::json::object::read_object;
 use crate::protocol::message::recover_id::recover_response_id;
-use crate::protocol::message::{self, Inbound, Malformed, Message, RequestId, ResponseId};
+use crate::protocol::message::{self, Inbound, Malformed, Message, RequestId, ResponseId, own_id};
 use crate::protocol::outgoing::{Outgoing, ServerRequest};
 use crate::protocol::pending_calls::{Handled, PendingCalls, Polled, Reply, names_nobody};
 use crate::protocol::stateless::subscription_of;
@@ -23,7 +24,7 @@ use crate::types::{Progress, Task};
 use alarm::Alarm;
 use changes::Changes;
 use config::Config;
-use event::{Event, TASK_STATUS, is_known, of_notification};
+use event::{Event, TASK_STATUS, of_notification};
 use limits::{Limits, Timeouts};
 use outbox::{Capacity, Job, Outbox};
 use progress::Reporters;
@@ -128,9 +129,12 @@ impl Inbox {
         self.finish(handled, || excerpt(prefix, 100));
     }
 
-    /// Takes a message that broke off at the end of everything: it is none.
+    /// Takes what was not ended when everything ended: a message that lacks nothing but that, or none.
     pub fn deliver_partial(&self, text: &[u8]) {
-        self.emit(&Event::Stray { excerpt: &excerpt(text, 100) });
+        match message::parse(text) {
+            Ok(inbound) => self.accept(inbound),
+            Err(_) => self.emit(&Event::Stray { excerpt: &excerpt(text, 100) }),
+        }
     }
 
     pub(crate) fn accept(&self, inbound: Inbound) {
@@ -180,7 +184,10 @@ impl Inbox {
     /// PNG-01 at once; everything else is for the driver.
     fn accept_request(&self, request: ServerRequest) {
         if self.mute.load(Ordering::Relaxed) {
-            let what = || format!("the request {:?}, which this revision does not have", request.method);
+            let what = || {
+                let method = excerpt(request.method.as_bytes(), 100);
+                format!("the request {method:?}, which this revision does not have")
+            };
             return self.finish(Handled::Stray, what);
         }
         self.pending.lock().handle_other();
@@ -205,11 +212,7 @@ impl Inbox {
             return self.pending.lock().handle_other();
         }
         let params_text = params.map(RawValue::get);
-        match is_known(method) {
-            true => self.pending.lock().handle_other(),
-            // It has its event; and it is nobody's (M-16).
-            false => self.count_stray(),
-        }
+        self.pending.lock().handle_other();
         match method {
             "notifications/progress" => self.accept_progress(params_text),
             "notifications/cancelled" => {
@@ -218,7 +221,7 @@ impl Inbox {
                     #[serde(rename = "requestId", borrow)]
                     id: &'a RawValue,
                 }
-                if let Some(Ok(Cancelled { id })) = params_text.map(serde_json::from_str) {
+                if let Some(Cancelled { id }) = params_text.and_then(read_object) {
                     if let Some(id) = RequestId::new(id) {
                         // Without room it is answered all the same, which is allowed (CAN-03).
                         self.outbox.push(Job::Forget(id));
@@ -252,11 +255,12 @@ impl Inbox {
 
     fn accept_progress(&self, params: Option<&str>) {
         #[derive(Deserialize)]
-        struct Token {
-            #[serde(rename = "progressToken")]
-            token: u64,
+        struct Token<'a> {
+            #[serde(rename = "progressToken", borrow)]
+            token: &'a RawValue,
         }
-        let Some(Ok(Token { token })) = params.map(serde_json::from_str) else { return };
+        let token = params.and_then(read_object).and_then(|Token { token }| own_id(token));
+        let Some(token) = token else { return };
         let now = self.alarm.now();
         let pending = self.pending.lock().handle_news(token, now);
         if let Some(handler) = self.reporters.get(token, pending) {
@@ -288,11 +292,11 @@ impl Inbox {
         let text = params.map_or("{}", RawValue::get);
         if method == "notifications/cancelled" {
             #[derive(Deserialize)]
-            struct Ended {
-                #[serde(rename = "requestId")]
-                id: u64,
+            struct Ended<'a> {
+                #[serde(rename = "requestId", borrow)]
+                id: &'a RawValue,
             }
-            let Ok(Ended { id }) = serde_json::from_str(text) else { return false };
+            let Some(id) = read_object(text).and_then(|Ended { id }| own_id(id)) else { return false };
             if !self.subscriptions.lock().contains_key(&id) {
                 return false;
             }
@@ -323,6 +327,8 @@ impl Inbox {
             // A call whose waker panics harms nobody else.
             Handled::Settled(Some(waker)) => contain(|| waker.wake()),
             Handled::Settled(None) => {}
+            // What still comes after a flood is not told.
+            Handled::Late | Handled::Stray if self.session.is_ended() => {}
             Handled::Late | Handled::Stray => {
                 if self.config.on_event.is_some() {
                     self.emit(&Event::Stray { excerpt: &what() });

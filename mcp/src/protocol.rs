@@ -1,9 +1,10 @@
 //! The protocol as plain functions and tables: no `async`, no clock, no I/O below this line.
 
-mod bytes;
+pub(crate) mod bytes;
 pub(crate) mod elicitation;
 #[cfg(feature = "http")]
 pub(crate) mod event_stream;
+pub(crate) mod excerpt;
 pub(crate) mod handshake;
 pub(crate) mod headers;
 pub(crate) mod json;

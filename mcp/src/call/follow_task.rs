@@ -63,7 +63,7 @@ pub(crate) async fn follow<I: Inquiry>(
 /// How long to wait before a task is asked after again: what it says, or a second. One that says 0 is not to
 /// be asked in a hot loop.
 fn interval(wished: Option<Duration>) -> Duration {
-    const SHORTEST: Duration = Duration::from_millis(10);
+    const SHORTEST: Duration = Duration::from_millis(100);
     wished.unwrap_or(Duration::from_secs(1)).max(SHORTEST)
 }
 

@@ -152,6 +152,8 @@ async fn fetch_pages(connection: &Arc<Connection>) -> Option<()> {
         stateless.tool_headers.note(page, limits.list);
         let next = match next {
             None => return Some(()),
+            // So do servers end a list that know no pages.
+            Some(next) if next.is_empty() && cursor.as_deref() == Some("") => return Some(()),
             Some(next) if cursors.insert(next.clone()) => next,
             Some(_) => return None,
         };

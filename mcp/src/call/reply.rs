@@ -1,6 +1,6 @@
 //! From a reply to a value: its result is read once, where it is decoded.
 
-use crate::error::{Delivery, Error, ErrorKind, Violation};
+use crate::error::{Delivery, Error, ErrorKind, Violation, bounded};
 use crate::inbox::Inbox;
 use crate::inbox::event::Event;
 use crate::protocol::json::surrogates::mend;
@@ -60,7 +60,7 @@ fn decode_text<T: DeserializeOwned>(
             let limit = inbox.limits().decoded;
             Err(Error::limit("the memory of a result", limit, Delivery::Answered).with_result(text))
         }
-        Err(error) => Err(Error::protocol_with(Violation::Result, error).with_result(text)),
+        Err(error) => Err(Error::protocol_with(Violation::Result, bounded(error)).with_result(text)),
     }
 }
 

@@ -6,6 +6,7 @@ use super::input::answer_input;
 use crate::error::{Delivery, Error};
 use crate::inbox::deadline::Budget;
 use crate::inbox::handlers::{ELICIT, is_acceptance};
+use crate::protocol::json::object::read_object;
 use crate::protocol::message::{ResultText, RpcError};
 use crate::protocol::stateless::InputRequest;
 use serde::Deserialize;
@@ -68,9 +69,9 @@ fn required_urls(refusal: &RpcError) -> Option<Vec<InputRequest>> {
     struct Elicitation {
         mode: String,
     }
-    let Data { elicitations } = serde_json::from_str(refusal.data()?).ok()?;
+    let Data { elicitations } = read_object(refusal.data()?)?;
     let url = |params: Box<RawValue>| {
-        let elicitation: Elicitation = serde_json::from_str(params.get()).ok()?;
+        let elicitation: Elicitation = read_object(params.get())?;
         let method = ELICIT.to_owned();
         (elicitation.mode == "url").then_some(InputRequest { method, params: Some(params) })
     };

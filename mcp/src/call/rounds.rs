@@ -58,7 +58,9 @@ pub(super) async fn with_rounds(
             Outcome::Task(task) => {
                 return follow_extension(caller, stateless, task, budget).await.map(ResultText::from);
             }
-            Outcome::Unknown => return Err(Error::protocol(Violation::ResultType)),
+            Outcome::Unknown => {
+                return Err(Error::protocol(Violation::ResultType).with_result(result.text()));
+            }
             Outcome::InputRequired(wanted) => wanted,
         };
         let answers = answer_input(caller, &wanted.requests, round, budget).await?;

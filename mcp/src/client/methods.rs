@@ -39,7 +39,7 @@ pub(super) struct ByUri<'a> {
 
 /// What pages have in common.
 pub(super) trait Paged: DeserializeOwned {
-    type Item;
+    type Item: PartialEq;
     fn into_parts(self) -> (Vec<Self::Item>, Option<String>);
 }
 
@@ -267,7 +267,7 @@ impl Client {
         let mut items = Vec::new();
         let mut seen = HashSet::new();
         let mut cursor: Option<String> = None;
-        let (mut length, mut decoded) = (0, limits.decoded);
+        let (mut length, mut decoded, mut last_page) = (0, limits.decoded, 0);
         for _ in 0..limits.pages {
             let params = match &cursor {
                 None => None,
@@ -286,12 +286,20 @@ impl Client {
             let (page, taken) = read_result_within::<P>(inbox, method, page, decoded)?;
             decoded -= taken;
             let (page, next) = page.into_parts();
-            items.extend(page);
-            let Some(next) = next else { return Ok(items) };
-            if !seen.insert(next.clone()) {
-                return Err(Error::protocol(Violation::CursorLoop));
+            // Some servers know no pages, and give the same one whatever they are asked for; with others an empty cursor
+            // is that of the next page (FastMCP, issue 5025).
+            let leads_nowhere = cursor.as_deref() == Some("") && next == cursor;
+            if leads_nowhere && page == items[last_page..] {
+                return Ok(items);
             }
-            cursor = Some(next);
+            last_page = items.len();
+            items.extend(page);
+            match next {
+                Some(_) if leads_nowhere => return Ok(items),
+                Some(next) if seen.insert(next.clone()) => cursor = Some(next),
+                Some(_) => return Err(Error::protocol(Violation::CursorLoop)),
+                None => return Ok(items),
+            }
         }
         Err(Error::limit("pages", limits.pages, Delivery::Answered))
     }

@@ -217,7 +217,7 @@ async fn discover(connection: &Arc<Connection>, kind: Option<ServerKind>) -> Res
         let result = exchange_once(caller, request, limit).await.and_then(checked);
         let answer = match &result {
             Ok(result) => answer_of_result(result.get()),
-            Err(error) => match answer_of_failure(connection, error, revision) {
+            Err(error) => match answer_of_failure(connection, error, revision, kind.is_none()) {
                 Some(answer) => answer,
                 None => return Err(refusal(connection, result.err())),
             },
@@ -247,8 +247,15 @@ async fn discover(connection: &Arc<Connection>, kind: Option<ServerKind>) -> Res
     }
 }
 
-/// What a failed probe says; `None`: nothing, it is a failure like any other (ERA-13).
-fn answer_of_failure(connection: &Connection, error: &Error, sent: Revision) -> Option<ProbeAnswer> {
+/// What a failed probe says; `None`: nothing, it is a failure like any other (ERA-13). What may come from a server of
+/// either kind counts only if `is_unknown`: nothing was known of the server before.
+fn answer_of_failure(
+    connection: &Connection,
+    error: &Error,
+    sent: Revision,
+    is_unknown: bool,
+) -> Option<ProbeAnswer> {
+    let is_pipe = !connection.transport.is_request_response();
     match error.kind() {
         ErrorKind::Rpc(rpc) => Some(answer_of_error(rpc, sent)),
         ErrorKind::Http(http) => match (http.status(), http.rpc()) {
@@ -257,12 +264,17 @@ fn answer_of_failure(connection: &Connection, error: &Error, sent: Revision) -> 
             (status, _) if is_other_matter(status) => None,
             (400..=499, Some(rpc)) => Some(answer_of_error(rpc, sent)),
             (400..=499, None) => Some(ProbeAnswer::Handshake(None)),
+            // How some older servers take an unknown request, or any request before the handshake.
+            (200 | 500 | 501, _) if is_unknown => Some(ProbeAnswer::Handshake(None)),
             _ => None,
         },
-        // Over a pipe, silence and nonsense are how some older servers take an unknown request.
-        ErrorKind::Timeout(_) | ErrorKind::Protocol(_) if !connection.transport.is_request_response() => {
-            Some(ProbeAnswer::Handshake(None))
-        }
+        // An answer without a reply in it, or with something else, is one that no newer server gives.
+        ErrorKind::Protocol(error) if is_unknown || is_pipe => match error.violation() {
+            Violation::Redirect(_) | Violation::NotHttp => None,
+            _ => Some(ProbeAnswer::Handshake(None)),
+        },
+        // Over a pipe silence is one, too.
+        ErrorKind::Timeout(_) if is_pipe => Some(ProbeAnswer::Handshake(None)),
         _ => None,
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Error, Source};
 use crate::process::ExitStatus;
+use crate::protocol::excerpt::{excerpt, is_unseen};
 use crate::protocol::message::RpcError;
 use crate::protocol::www_authenticate::{Challenge, challenges};
 use shared_fate::Cause;
@@ -44,12 +45,23 @@ pub struct FormError {
 
 impl FormError {
     pub(crate) fn new<T: ?Sized>(source: serde_json::Error) -> Self {
-        Self { expected: std::any::type_name::<T>(), source }
+        Self { expected: std::any::type_name::<T>(), source: bounded(source) }
     }
 
     /// The type's name, as the compiler has it.
     pub fn expected(&self) -> &'static str {
         self.expected
+    }
+}
+
+/// The same error, with a text of at most 1 KiB: serde's has the whole of a string that it did not expect.
+pub(crate) fn bounded(error: serde_json::Error) -> serde_json::Error {
+    use serde::de::Error as _;
+    const LONGEST: usize = 1024;
+    let text = error.to_string();
+    match text.len() > LONGEST || text.contains(is_unseen) {
+        true => serde_json::Error::custom(excerpt(text.as_bytes(), LONGEST)),
+        false => error,
     }
 }
 
@@ -192,6 +204,12 @@ impl ProtocolError {
     }
 }
 
+/// What a server sent in the place of something else.
+#[cfg(feature = "http")]
+#[derive(Debug, thiserror::Error)]
+#[error("the server sent {0:?}")]
+pub(super) struct Came(pub(super) String);
+
 /// How a server broke the protocol.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -230,13 +248,13 @@ pub enum Violation {
     #[error("the server has cancelled the task")]
     TaskCancelled,
     /// A request for input that this client did not offer; its method.
-    #[error("the server asks for input that this client did not offer: {0:?}")]
+    #[error("the server asks for input that this client did not offer: {:?}", short(.0))]
     InputNotOffered(String),
     /// The server speaks none of our protocol revisions; its own choice.
-    #[error("the server speaks protocol revision {0:?}, which this client does not")]
+    #[error("the server speaks protocol revision {:?}, which this client does not", short(.0))]
     Version(String),
-    /// A session id that HTTP does not allow.
-    #[error("the server's session id has characters that are not allowed")]
+    /// A session id that cannot be sent back: it has characters that HTTP does not allow, or more than 4 KiB.
+    #[error("the server's session id cannot be used: it is too long, or has characters that are not allowed")]
     SessionId,
     /// The `endpoint` event of HTTP+SSE names no place that may be used; why.
     #[error("the server's endpoint is not used: {0}")]
@@ -253,6 +271,10 @@ pub enum Violation {
     /// More messages in a row that belong to nobody than [`Limits::stray`](crate::Limits::stray).
     #[error("the server floods the client with messages that belong to nobody")]
     Flood,
+}
+
+fn short(text: &str) -> String {
+    excerpt(text.as_bytes(), 200)
 }
 
 fn content_type(found: Option<&str>) -> String {
@@ -361,22 +383,4 @@ impl fmt::Display for SessionLost {
             cause => cause.fmt(f),
         }
     }
-}
-
-/// At most `max` bytes of `text` as readable text.
-pub(crate) fn excerpt(text: &[u8], max: usize) -> String {
-    const MORE: char = '…';
-    let cut = String::from_utf8_lossy(&text[..text.len().min(max)]);
-    let mut cut: String =
-        cut.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect();
-    // What stands for a damaged or a control character is longer than that.
-    if text.len() > max || cut.len() > max {
-        let mut end = cut.len().min(max.saturating_sub(MORE.len_utf8()));
-        while !cut.is_char_boundary(end) {
-            end -= 1;
-        }
-        cut.truncate(end);
-        cut.push(MORE);
-    }
-    cut.trim().to_owned()
 }

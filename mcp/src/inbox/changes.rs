@@ -1,5 +1,6 @@
 //! [`Changes`]: what a server has reported to one subscription, until it is fetched (SUB-01 to SUB-12).
 
+use crate::protocol::json::object::read_object;
 use crate::sync::wait_cell::WaitCell;
 use crate::types::{Json, TaskStatus};
 use serde::Deserialize;
@@ -111,10 +112,10 @@ impl Changes {
             ("notifications/prompts/list_changed", _) => Some(Change::Prompts),
             ("notifications/resources/list_changed", _) => Some(Change::Resources),
             ("notifications/resources/updated", Some(params)) => {
-                params.parse().ok().map(|Updated { uri }| Change::Resource { uri })
+                read_object(params.text()).map(|Updated { uri }| Change::Resource { uri })
             }
             ("notifications/tasks", Some(state)) => {
-                let task = state.parse().ok();
+                let task = read_object(state.text());
                 task.map(|Stands { id, status }| Change::Task { id, status, state: state.clone() })
             }
             _ => None,

@@ -1,6 +1,7 @@
 //! [`Event`]: what is no call's business.
 
 use crate::error::Error;
+use crate::protocol::json::object::read_object;
 use crate::types::{LogMessage, Task};
 use serde::Deserialize;
 
@@ -28,8 +29,8 @@ pub enum Event<'a> {
         /// What the server called it: [`ElicitUrl::id`](crate::ElicitUrl::id).
         id: &'a str,
     },
-    /// Any other notification. This crate knows no use for it, so too many in a row, and of nothing else, end
-    /// the session ([`Limits::stray`](crate::Limits::stray)).
+    /// Any other notification: this crate knows no use for it. There may be any number of them. Each is told before the
+    /// next message is read, so a hook that takes its time slows the server down.
     Notification {
         /// Its method.
         method: &'a str,
@@ -63,24 +64,6 @@ pub enum Event<'a> {
 
 pub(crate) const TASK_STATUS: &str = "notifications/tasks/status";
 
-/// Whether this crate knows what a server means by it.
-pub(crate) fn is_known(method: &str) -> bool {
-    const KNOWN: [&str; 11] = [
-        "notifications/cancelled",
-        "notifications/elicitation/complete",
-        "notifications/message",
-        "notifications/progress",
-        "notifications/prompts/list_changed",
-        "notifications/resources/list_changed",
-        "notifications/resources/updated",
-        "notifications/subscriptions/acknowledged",
-        "notifications/tasks",
-        "notifications/tools/list_changed",
-        TASK_STATUS,
-    ];
-    KNOWN.contains(&method)
-}
-
 /// Makes an event of a notification. `params` is its parameters, as JSON text.
 pub(crate) fn of_notification(method: &str, params: Option<&str>, emit: impl FnOnce(&Event<'_>)) {
     #[derive(Deserialize)]
@@ -93,7 +76,7 @@ pub(crate) fn of_notification(method: &str, params: Option<&str>, emit: impl FnO
         id: String,
     }
     fn read<'a, T: Deserialize<'a>>(params: Option<&'a str>) -> Option<T> {
-        serde_json::from_str(params?).ok()
+        read_object(params?)
     }
     let other = Event::Notification { method, params };
     match method {

@@ -6,6 +6,7 @@
 
 use crate::error::{Error, FormError, InvalidInput};
 use crate::protocol::elicitation::with_defaults;
+use crate::protocol::json::object::read_object;
 use crate::protocol::message::{self, RequestId, RpcError};
 use crate::protocol::meta::check_extension;
 use crate::protocol::outgoing::{Outgoing, ServerRequest};
@@ -216,7 +217,7 @@ impl Handlers {
         }
         let other = self.by_method.remove(ELICIT);
         self.insert(ELICIT, move |params| -> BoxFuture<'static, HandlerResult> {
-            let wanted = params.as_ref().and_then(|params| params.parse::<Mode>().ok());
+            let wanted = params.as_ref().and_then(|params| read_object::<Mode>(params.text()));
             match (params, wanted, &other) {
                 (Some(params), Some(wanted), _) if wanted.mode.as_deref().unwrap_or("form") == mode => {
                     let answer = handler(params);

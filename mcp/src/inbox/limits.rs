@@ -35,8 +35,7 @@ pub struct Limits {
     /// whose answer asks for more input than that at once, before anybody is asked. Default 64.
     pub server_requests: usize,
     /// How many messages in a row may belong to nobody within a minute, before the session ends: stray
-    /// output, malformed lines, notifications that this crate does not know, replies that no call waits
-    /// for. A late reply to a call that was given up does not count. Default 10 000.
+    /// output, malformed lines, replies that no call waits for. A late reply to a call that was given up does not count. Default 10 000.
     pub stray: usize,
     /// How much of a child's standard error is kept, in bytes: its end. Default 16 KiB.
     pub stderr_tail: usize,

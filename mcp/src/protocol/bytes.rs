@@ -11,7 +11,7 @@ pub(super) const KEPT_CAPACITY: usize = 64 * 1024;
 
 /// Appends `bytes`, doubling the capacity as usual but never beyond `max`; the caller has checked
 /// that they fit.
-pub(super) fn append(buffer: &mut Vec<u8>, bytes: &[u8], max: usize) {
+pub(crate) fn append(buffer: &mut Vec<u8>, bytes: &[u8], max: usize) {
     let needed = buffer.len() + bytes.len();
     if needed > buffer.capacity() {
         let target = buffer.capacity().saturating_mul(2).min(max).max(needed);

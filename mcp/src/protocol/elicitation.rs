@@ -15,8 +15,9 @@ pub(crate) fn with_defaults(schema: &str, content: &RawValue) -> Option<Box<RawV
     let mut known: HashSet<_> = filled.iter().map(|(name, _)| name).collect();
     let mut missing = Vec::new();
     for (name, _) in properties.iter() {
-        let property = Object::read(last[name].get()).unwrap_or_default();
+        // A property is read once, however often the schema repeats it.
         if known.insert(name) {
+            let property = Object::read(last[name].get()).unwrap_or_default();
             if let Some(default) = property.get("default") {
                 missing.push((name, default.to_owned()));
             }

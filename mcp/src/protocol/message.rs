@@ -17,6 +17,7 @@ mod id;
 pub(crate) mod recover_id;
 mod result_text;
 mod rpc_error;
+mod run_on;
 #[cfg(test)]
 mod tests;
 
@@ -33,9 +34,10 @@ use recover_id::recover_response_id;
 
 pub(crate) use batch::Batch;
 pub(crate) use encode::{encode_error, encode_notification, encode_request, encode_result};
-pub(crate) use id::{RequestId, ResponseId};
+pub(crate) use id::{RequestId, ResponseId, own_id};
 pub(crate) use result_text::{ReplyError, ResultText};
 pub use rpc_error::RpcError;
+use run_on::run_on;
 
 /// One message of the peer.
 #[derive(Debug)]
@@ -81,7 +83,7 @@ pub(crate) fn parse(text: &[u8]) -> Result<Inbound, Malformed> {
     let Ok(json) = std::str::from_utf8(text) else {
         return Err(Malformed::damaged(MalformedReason::NotUtf8, text));
     };
-    match json.bytes().find(|byte| !b" \t\r\n".contains(byte)) {
+    let read = match json.bytes().find(|byte| !b" \t\r\n".contains(byte)) {
         Some(b'{') => match ResultText::split(json) {
             Some((id, result)) => {
                 Ok(Inbound::One(Message::Response { id: ResponseId::Ours(id), outcome: Ok(result) }))
@@ -91,6 +93,17 @@ pub(crate) fn parse(text: &[u8]) -> Result<Inbound, Malformed> {
         Some(b'[') => Batch::new(json).map(Inbound::Batch),
         _ if serde_json::from_str::<IgnoredAny>(json).is_ok() => Err(MalformedReason::NotAnObject.into()),
         _ => Err(MalformedReason::NotJson.into()),
+    };
+    or_run_on(json, read)
+}
+
+/// What was read, or, where the text is not one JSON value, the messages that are in it.
+fn or_run_on(json: &str, read: Result<Inbound, Malformed>) -> Result<Inbound, Malformed> {
+    match read {
+        Err(malformed) if malformed.reason == MalformedReason::NotJson => {
+            run_on(json).map(Inbound::Batch).ok_or(malformed)
+        }
+        read => read,
     }
 }
 
@@ -126,7 +139,7 @@ impl MalformedReason {
             Self::NotAnObject => "message is not an object",
             Self::EmptyBatch => "batch is empty",
             Self::BadMethod => "method is not a string",
-            Self::BadRequestId => "request id is neither a string nor a number",
+            Self::BadRequestId => "request id is no string or number of at most 1 KiB",
             Self::MethodAndOutcome => "message has both a method and a result or error",
             Self::ResultAndError => "response has both a result and an error",
             Self::OtherId => "message has two ids",
@@ -224,7 +237,7 @@ pub(in crate::protocol) fn parse_by_scan(text: &[u8]) -> Result<Inbound, Malform
     let json = std::str::from_utf8(text.strip_prefix(BOM).unwrap_or(text));
     match json {
         Ok(json) if json.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{') => {
-            parse_object(json).map(Inbound::One).and_then(settled)
+            or_run_on(json, parse_object(json).map(Inbound::One)).and_then(settled)
         }
         _ => parse(text).and_then(settled),
     }

@@ -2,9 +2,9 @@
 //! of that kind from an older one.
 
 use super::handshake::Revision;
-use super::json::object::Object;
+use super::json::object::{Object, read_object};
 use super::json::surrogates::mend;
-use super::message::RpcError;
+use super::message::{RpcError, own_id};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use std::borrow::Cow;
@@ -60,31 +60,30 @@ pub(crate) enum ProbeAnswer {
 
 /// The result of `server/discover` (ERA-07, ERA-10, ERA-11).
 pub(crate) fn answer_of_result(result: &str) -> ProbeAnswer {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Discovered {
-        supported_versions: Vec<String>,
-    }
-    match serde_json::from_str::<Discovered>(result) {
-        Ok(Discovered { supported_versions }) => choose(supported_versions, None),
-        Err(_) => ProbeAnswer::Handshake(None),
+    match names(result, "supportedVersions") {
+        Some(supported) => choose(supported, None),
+        None => ProbeAnswer::Handshake(None),
     }
 }
 
 /// An error answer to `server/discover` sent at `sent` (ERA-08, ERA-09, ERA-12, ERA-15).
 pub(crate) fn answer_of_error(error: &RpcError, sent: Revision) -> ProbeAnswer {
-    #[derive(Deserialize)]
-    struct Data {
-        supported: Vec<String>,
-    }
     match error.code() {
-        UNSUPPORTED_VERSION => match error.data().map(serde_json::from_str::<Data>) {
-            Some(Ok(Data { supported })) => choose(supported, Some(sent)),
-            _ => ProbeAnswer::Refused,
+        UNSUPPORTED_VERSION => match error.data().and_then(|data| names(data, "supported")) {
+            Some(supported) => choose(supported, Some(sent)),
+            None => ProbeAnswer::Refused,
         },
         HEADER_MISMATCH | MISSING_CAPABILITY => ProbeAnswer::Refused,
         _ => ProbeAnswer::Handshake(None),
     }
+}
+
+/// The strings in a list that is a member of `json`. What else is in it says nothing.
+fn names(json: &str, member: &str) -> Option<Vec<String>> {
+    let json = mend(json);
+    let object = Object::read(&json)?;
+    let list: Vec<&RawValue> = serde_json::from_str(object.get(member)?.get()).ok()?;
+    Some(list.into_iter().filter_map(|name| serde_json::from_str(name.get()).ok()).collect())
 }
 
 /// The newest common revision. `refused` is the one that the server has just refused, if it has: it may
@@ -132,7 +131,10 @@ const MAY_ASK: [&str; 3] = ["tools/call", "prompts/get", "resources/read"];
 /// `tasks` is whether this client has offered to take tasks. `None` for what is not exactly one JSON object.
 pub(crate) fn outcome(method: &str, result: &str, tasks: bool) -> Option<Outcome> {
     let members = Object::read(result)?;
-    let kind = members.get("resultType").map(|kind| serde_json::from_str::<Cow<'_, str>>(kind.get()));
+    let kind = members
+        .get("resultType")
+        .filter(|kind| kind.get() != "null")
+        .map(|kind| serde_json::from_str::<Cow<'_, str>>(kind.get()));
     Some(match kind {
         None => Outcome::Complete,
         Some(Ok(kind)) if kind == "complete" => Outcome::Complete,
@@ -149,29 +151,37 @@ pub(crate) fn outcome(method: &str, result: &str, tasks: bool) -> Option<Outcome
 /// The tasks extension: its name, and how a task stands (TSK-05, TSK-06).
 pub(crate) const TASKS: &str = "io.modelcontextprotocol/tasks";
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug)]
 pub(crate) struct TaskState {
     pub(crate) task_id: String,
     pub(crate) status: String,
-    #[serde(default)]
     pub(crate) ttl_ms: Option<f64>,
-    #[serde(default)]
     pub(crate) poll_interval_ms: Option<f64>,
-    #[serde(default)]
     pub(crate) result: Option<Box<RawValue>>,
-    #[serde(default)]
     pub(crate) error: Option<Box<RawValue>>,
-    #[serde(skip)]
     pub(crate) requests: Vec<(String, InputRequest)>,
 }
 
+/// How a task stands. Only its name and its status are needed: a number of another form is as good as none.
 pub(crate) fn task_state(result: &str) -> Option<TaskState> {
-    let mut state: TaskState = serde_json::from_str(result).ok()?;
-    if state.status == "input_required" {
-        state.requests = read_input_required(&Object::read(result)?)?.requests;
-    }
-    Some(state)
+    let members = Object::read(result)?;
+    let text = |name| serde_json::from_str::<String>(&mend(members.get(name)?.get())).ok();
+    let number = |name| serde_json::from_str::<f64>(members.get(name)?.get()).ok();
+    let json = |name| members.get(name).filter(|json| json.get() != "null").map(RawValue::to_owned);
+    let status = text("status")?;
+    let requests = match &*status {
+        "input_required" => read_input_required(&members)?.requests,
+        _ => Vec::new(),
+    };
+    Some(TaskState {
+        task_id: text("taskId")?,
+        status,
+        ttl_ms: number("ttlMs"),
+        poll_interval_ms: number("pollIntervalMs"),
+        result: json("result"),
+        error: json("error"),
+        requests,
+    })
 }
 
 fn read_input_required(members: &Object<'_>) -> Option<InputRequired> {
@@ -180,7 +190,7 @@ fn read_input_required(members: &Object<'_>) -> Option<InputRequired> {
     if let Some(wanted) = members.get("inputRequests") {
         for (key, request) in Object::read(wanted.get())?.iter() {
             // The state goes back as it came; this is for a handler to read.
-            requests.push((key.to_owned(), serde_json::from_str(&mend(request.get())).ok()?));
+            requests.push((key.to_owned(), read_object(&mend(request.get()))?));
         }
     }
     // Neither is invalid (MR-07).
@@ -211,8 +221,7 @@ pub(crate) fn with_input(
 pub(crate) fn subscription_of(params: &str) -> Option<u64> {
     let params = Object::read(params)?;
     let meta = Object::read(params.get("_meta")?.get())?;
-    let id = meta.get(SUBSCRIPTION_ID)?.get();
-    id.parse().ok().or_else(|| serde_json::from_str::<Cow<'_, str>>(id).ok()?.parse().ok())
+    own_id(meta.get(SUBSCRIPTION_ID)?)
 }
 
 #[cfg(test)]

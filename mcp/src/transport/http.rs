@@ -51,8 +51,8 @@ const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-versi
 
 /// A server behind a URL.
 ///
-/// Speaks Streamable HTTP; a server that refuses it with 400, 404 or 405 is tried with the older
-/// HTTP+SSE transport (switch that off with [`legacy_fallback`](Self::legacy_fallback), or use
+/// Speaks Streamable HTTP; a server that refuses it with 400, 404 or 405, or answers with the event stream of the older
+/// HTTP+SSE transport, is tried with that (switch that off with [`legacy_fallback`](Self::legacy_fallback), or use
 /// [`Sse`] right away).
 ///
 /// `https` needs the feature `tls`; certificates are verified, against the platform's roots.
@@ -148,7 +148,9 @@ impl Http {
         };
         let is_stateless = |http: &HttpError| http.rpc().is_some_and(is_stateless_error);
         let refused = match error.kind() {
-            ErrorKind::Http(http) if matches!(http.status(), 400 | 404 | 405) && !is_stateless(http) => {
+            ErrorKind::Http(http)
+                if matches!(http.status(), 200 | 400 | 404 | 405) && !is_stateless(http) =>
+            {
                 http.clone()
             }
             _ => return Err(error),

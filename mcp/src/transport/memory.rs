@@ -95,9 +95,11 @@ impl Transport for Memory {
         &'a self,
         message: Outgoing,
         tracking: &'a Tracking,
-        _: &'a Inbox,
+        inbox: &'a Inbox,
     ) -> BoxFuture<'a, Result<Sent, Error>> {
+        // The session ends here: whoever tries again and again may leave the driver no turn to find it out.
         let gone = || {
+            inbox.session().fail(closed());
             let error = io::Error::from(io::ErrorKind::BrokenPipe);
             Err(Error::io(IoStage::Write, error, Delivery::NotSent))
         };
@@ -125,10 +127,7 @@ impl Transport for Memory {
                 for _ in 0..TURN {
                     match self.incoming.recv().await {
                         Ok(message) => inbox.deliver(&message),
-                        Err(_) => {
-                            let error = io::Error::from(io::ErrorKind::UnexpectedEof);
-                            return Err(Error::io(IoStage::Read, error, Delivery::MaybeSent));
-                        }
+                        Err(_) => return Err(closed()),
                     }
                 }
                 yield_now().await;
@@ -144,6 +143,12 @@ impl Transport for Memory {
         self.outgoing.close();
         self.incoming.close();
     }
+}
+
+/// The server's end is gone.
+fn closed() -> Error {
+    let error = io::Error::from(io::ErrorKind::UnexpectedEof);
+    Error::io(IoStage::Read, error, Delivery::MaybeSent)
 }
 
 /// Pending once.

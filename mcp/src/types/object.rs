@@ -14,11 +14,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+/// However long a server allows a result to be kept.
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// What a server allows to be done with its result. What it does not say is taken to be zero, and private.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CacheHint {
-    /// For how long it may be used again.
+    /// For how long it may be used again: a year at most.
     pub ttl: Duration,
     /// Whether it may be shared between users.
     pub public: bool,
@@ -77,6 +80,8 @@ impl Extra {
     pub fn cache_hint(&self) -> CacheHint {
         let ttl = self.get("ttlMs").and_then(|ttl| ttl.parse::<f64>().ok());
         let ttl = ttl.and_then(|millis| Duration::try_from_secs_f64(millis / 1000.0).ok());
+        // Who adds it to the time of day gets one.
+        let ttl = ttl.map(|ttl| ttl.min(YEAR));
         let public = self.get("cacheScope").is_some_and(|scope| scope.text() == r#""public""#);
         CacheHint { ttl: ttl.unwrap_or_default(), public }
     }

@@ -79,16 +79,21 @@ fn liv_06_progress_is_news_and_other_peoples_progress_is_none() {
             let params = json!({ "name": "held", "_meta": { "progressToken": 2 } });
             let progressing = async {
                 server.arrival(|message| tool(message) == "held").await;
-                for _ in 0..5 {
+                for round in 0..5 {
                     clock.advance(8 * SECOND);
-                    server.peer.say(&progress(2));
+                    // A token comes back as an id does: in any form of the same value.
+                    let token = if round % 2 == 0 { json!(2) } else { json!("2") };
+                    server.peer.say(&json!({
+                        "method": "notifications/progress",
+                        "params": { "progressToken": token, "progress": 1 },
+                    }));
                     client.ping().await.unwrap();
                 }
                 clock.advance(8 * SECOND);
                 server.peer.say(&progress(77));
                 server
                     .peer
-                    .say(&json!({ "method": "notifications/progress", "params": { "progressToken": "2" } }));
+                    .say(&json!({ "method": "notifications/progress", "params": { "progressToken": "02" } }));
                 client.ping().await.unwrap();
                 assert_eq!(client.pending_calls(), 1);
                 clock.advance(2 * SECOND + 2 * MILLISECOND);

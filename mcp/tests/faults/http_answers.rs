@@ -113,18 +113,33 @@ faults! {
         |call| {
             call.head("200 OK", &["Transfer-Encoding: chunked"]);
             call.write("0\r\n\r\n");
-        } => |error| broke(error, Violation::ContentType(None));
+        } => |error| broke(error, Violation::NoReply { status: 200 });
     liv_01_html_fails_at_once:
         |call| call.respond("200 OK", &["Content-Type: Text/HTML; charset=utf-8"], "<p>Log in</p>")
         => |error| broke(error, Violation::ContentType(Some("text/html".into())));
     liv_01_a_body_without_a_type_fails_at_once:
-        |call| { let answer = call.answer(); call.respond("200 OK", &[], &answer); }
-        => |error| broke(error, Violation::ContentType(None));
-    liv_01_a_body_that_never_ends_is_not_read_if_it_is_html:
+        |call| call.respond("200 OK", &[], "try again")
+        => |error| {
+            broke(error, Violation::ContentType(None));
+            assert!(story(error).contains("\"try again\""));
+        };
+    liv_01_a_page_that_repeats_the_token_is_quoted_without_it:
+        |call| call.respond("200 OK", &["Content-Type: text/html"], "<p>t0ken is not known</p>")
+        => |error| {
+            broke(error, Violation::ContentType(Some("text/html".into())));
+            assert!(story(error).contains("<p>*** is not known</p>"));
+        };
+    liv_01_a_body_that_is_no_message_is_quoted:
+        |call| call.json(&[], "\u{202e}{nonsense")
+        => |error| {
+            malformed(error);
+            assert!(story(error).contains("{nonsense"));
+        };
+    liv_01_a_length_beyond_the_limit_fails_at_the_head:
         |call| {
-            call.head("200 OK", &["Content-Type: text/html"]);
+            call.head("200 OK", &["Content-Type: application/json", "Content-Length: 1099511627776"]);
             call.hold();
-        } => |error| broke(error, Violation::ContentType(Some("text/html".into())));
+        } => |error| assert!(matches!(error.kind(), ErrorKind::Limit(_)), "{error:#}");
 
     liv_02_a_plain_500_fails_at_once_with_status_and_body:
         |call| call.respond("500 Oh No", &["Content-Type: text/plain"], "database\tis down")
@@ -324,12 +339,33 @@ faults! {
         |call| call.reset_after("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n: hi\n\n")
         => |error| io_error(error, io::ErrorKind::ConnectionReset, Delivery::Answered);
 
-    liv_08_an_event_that_is_not_json_fails_at_once_though_the_stream_goes_on:
-        |call| { call.events(); call.event("{nonsense"); call.hold(); }
+    liv_08_an_event_that_is_not_json_fails_when_the_stream_ends:
+        |call| { call.events(); call.event("{nonsense"); }
+        => |error| { malformed(error); assert!(story(error).contains("{nonsense")); };
+    liv_08_an_event_that_is_no_message_fails_when_the_stream_ends:
+        |call| { call.events(); call.event("[]"); }
         => malformed;
-    liv_08_an_event_that_is_no_message_fails_at_once_though_the_stream_goes_on:
-        |call| { call.events(); call.event("[]"); call.hold(); }
-        => malformed;
+    liv_08_an_event_that_is_our_reply_and_damaged_fails_at_once_though_the_stream_goes_on:
+        |call| {
+            call.events();
+            let answer = call.answer();
+            call.event(&answer[..answer.len() - 1]);
+            call.hold();
+        } => malformed;
+    liv_08_plain_words_in_another_event_are_quoted_when_the_stream_ends:
+        |call| { call.events(); call.write("event: error\ndata: the disk is full\n\n"); }
+        => |error| {
+            broke(error, Violation::StreamEnded);
+            assert!(story(error).contains("the disk is full"));
+        };
+    liv_08_an_error_in_another_event_is_the_answer:
+        |call| {
+            call.events();
+            let id = call.request.body["id"].clone();
+            let error = json!({ "jsonrpc": "2.0", "id": id, "error": { "code": -5, "message": "eh" } });
+            call.write(format!("event: error\ndata: {error}\n\n"));
+            call.hold();
+        } => |error| assert_eq!(error.rpc().unwrap().code(), -5);
     liv_08_an_error_event_that_names_nobody_is_the_answer:
         |call| { call.events(); call.event(r#"{"error":{"code":-32700,"message":"eh"}}"#); call.hold(); }
         => |error| assert_eq!(error.rpc().unwrap().code(), -32700);

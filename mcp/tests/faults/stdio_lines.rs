@@ -243,29 +243,40 @@ fn liv_14_garbage_in_place_of_a_reply_is_reported_and_the_call_ends_at_its_deadl
 }
 
 #[test]
-fn liv_14_half_a_line_before_the_end_is_no_reply() {
+fn liv_14_a_reply_without_a_line_end_before_the_end_is_a_reply_and_half_of_one_is_none() {
     everywhere(async |run| {
-        let (stdio, server) = pair(|peer, message| match tool(message) {
-            "broken" => {
-                peer.write(json!({ "id": message["id"], "result": text_result("fine") }).to_string());
-                peer.hang_up();
-            }
-            _ => normal(peer, message),
-        });
-        let (client, driver) = connect(stdio, &Clock::new()).await;
-        run.drive(driver, async {
-            let (one, two) = join(client.call_tool("held", ()), client.call_tool("broken", ())).await;
-            for result in [one, two] {
-                let error = result.unwrap_err();
-                let cause = crate::check::cause(&error);
-                assert!(matches!(cause.kind(), ErrorKind::Io(io) if io.stage() == IoStage::Read));
-                assert_eq!(error.io_kind(), Some(io::ErrorKind::UnexpectedEof));
-                assert_eq!(error.delivery(), Delivery::MaybeSent);
-            }
-            client.close().await;
-            server.input_ended().await;
-        })
-        .await;
+        for is_whole in [true, false] {
+            let (stdio, server) = pair(move |peer, message| match tool(message) {
+                "broken" => {
+                    let reply = json!({ "id": message["id"], "result": text_result("fine") }).to_string();
+                    peer.write(&reply[..reply.len() - usize::from(!is_whole)]);
+                    peer.hang_up();
+                }
+                _ => normal(peer, message),
+            });
+            let (client, driver) = connect(stdio, &Clock::new()).await;
+            run.drive(driver, async {
+                let (one, two) = join(client.call_tool("held", ()), client.call_tool("broken", ())).await;
+                let lost = match two {
+                    Ok(result) if is_whole => {
+                        assert_eq!(result.text(), "fine");
+                        vec![one]
+                    }
+                    two => vec![one, two],
+                };
+                assert_eq!(lost.len(), if is_whole { 1 } else { 2 });
+                for result in lost {
+                    let error = result.unwrap_err();
+                    let cause = crate::check::cause(&error);
+                    assert!(matches!(cause.kind(), ErrorKind::Io(io) if io.stage() == IoStage::Read));
+                    assert_eq!(error.io_kind(), Some(io::ErrorKind::UnexpectedEof));
+                    assert_eq!(error.delivery(), Delivery::MaybeSent);
+                }
+                client.close().await;
+                server.input_ended().await;
+            })
+            .await;
+        }
     });
 }
 

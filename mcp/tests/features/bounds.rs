@@ -13,7 +13,7 @@ use futures::io::AsyncWrite;
 use futures::{FutureExt, StreamExt};
 use serde_json::{Value, json};
 use shared_fate_mcp::{
-    Change, Client, Delivery, Elicited, Interest, Limits, Mode, RpcError, Stdio, Violation,
+    Change, Client, Delivery, Elicited, Event, Interest, Limits, Mode, RpcError, Stdio, Violation,
 };
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -180,20 +180,44 @@ fn limits_sends_of_answers_and_of_cancellations() {
 }
 
 #[test]
-fn sec_08_a_flood_of_unknown_notifications_ends_the_session() {
+fn m_16_any_number_of_unknown_notifications_is_no_flood() {
     once(async |_| {
-        // No answer: one that comes in the same go as the end is a success all the same (R2).
         let (stdio, _server) = pair(|peer, message| match tool(message) {
-            "flood" => peer.write("{\"method\":\"nonsense\"}\n".repeat(20_000)),
+            "talks" => {
+                peer.write("{\"method\":\"codex/event\"}\n".repeat(20_000));
+                normal(peer, message);
+            }
             _ => normal(peer, message),
         });
-        let (client, driver) = on(&Clock::new()).connect(stdio).await.unwrap();
-        driver
-            .run_until(async {
-                let error = client.call_tool("flood", ()).await.unwrap_err();
-                assert_eq!(*violation(cause(&error)), Violation::Flood);
-            })
-            .await;
+        let told = Arc::new(AtomicUsize::new(0));
+        let counting = Arc::clone(&told);
+        let builder = on(&Clock::new()).on_event(move |event| {
+            assert!(matches!(event, Event::Notification { method: "codex/event", .. }), "{event:?}");
+            counting.fetch_add(1, Ordering::Relaxed);
+        });
+        let (client, driver) = builder.connect(stdio).await.unwrap();
+        driver.run_until(client.call_tool("talks", ())).await.unwrap();
+        assert_eq!(told.load(Ordering::Relaxed), 20_000);
+    });
+}
+
+#[test]
+fn sec_08_what_follows_a_flood_is_not_told() {
+    once(async |_| {
+        let (stdio, _server) = pair(|peer, message| match tool(message) {
+            "flood" => peer.write("nonsense\n".repeat(100_000)),
+            _ => normal(peer, message),
+        });
+        let told = Arc::new(AtomicUsize::new(0));
+        let counting = Arc::clone(&told);
+        let builder = on(&Clock::new()).on_event(move |_| {
+            counting.fetch_add(1, Ordering::Relaxed);
+        });
+        let (client, driver) = builder.connect(stdio).await.unwrap();
+        let error = driver.run_until(client.call_tool("flood", ())).await.unwrap_err();
+        assert_eq!(*violation(cause(&error)), Violation::Flood);
+        let limit = Limits::default().stray;
+        assert_eq!(told.load(Ordering::Relaxed), limit + 1, "up to the one that was too many");
     });
 }
 

@@ -184,19 +184,24 @@ fn era_06_era_11_era_13_era_14_odd_answers_to_the_probe() {
     const JSON: &str = "Content-Type: application/json";
     once(async |_| {
         for (status, header, body, connects) in [
-            ("200 OK", JSON, "", false),
-            ("200 OK", "Content-Type: text/html", "<html>", false),
+            ("200 OK", JSON, "", true),
+            ("200 OK", "Content-Type: text/html", "<html>", true),
+            ("200 OK", "Content-Type: text/event-stream", "data: hello\n\n", true),
+            ("200 OK", JSON, "ok", true),
             ("200 OK", JSON, r#"{"id":1,"result":null}"#, true),
             ("200 OK", JSON, r#"{"id":1,"result":[]}"#, true),
             ("200 OK", JSON, r#"{"id":null,"error":{"code":-32600,"message":"not initialized"}}"#, true),
             ("200 OK", JSON, r#"[{"id":1,"error":{"code":-32601,"message":"?"}}]"#, true),
-            ("200 OK", JSON, r#"{"id":99,"result":{}}"#, false),
-            ("202 Accepted", "X: y", "", false),
+            ("200 OK", JSON, r#"{"id":99,"result":{}}"#, true),
+            ("202 Accepted", "X: y", "", true),
+            ("204 No Content", "X: y", "", true),
             ("400 Bad Request", JSON, r#"{"id":"server-error","error":{"code":-32600,"message":"?"}}"#, true),
             ("406 Not Acceptable", "X: y", "", true),
             ("302 Found", "Location: /login", "", false),
-            ("500 X", JSON, r#"{"id":1,"error":{"code":-32603,"message":"?"}}"#, false),
-            ("501 X", "X: y", "", false),
+            ("500 X", JSON, r#"{"id":1,"error":{"code":-32603,"message":"?"}}"#, true),
+            ("501 X", "X: y", "", true),
+            ("502 X", "X: y", "", false),
+            ("503 X", "X: y", "", false),
         ] {
             let server = Server::start(move |call| match call.request.rpc() {
                 "server/discover" => call.respond(status, &[header], body),

@@ -101,7 +101,7 @@ fn a_server_asks_in_any_envelope() {
 fn what_is_no_reply_fails_its_call_and_no_other() {
     once(async |run| {
         for (envelope, why) in [
-            (r#"{"jsonrpc":"2.0","id":ID,"result":{}}}"#, "message is not valid JSON"),
+            (r#"{"jsonrpc":"2.0","id":ID,"result":{}{}}"#, "message is not valid JSON"),
             (r#"{"result":{"a":[}]},"jsonrpc":"2.0","id":ID}"#, "message is not valid JSON"),
             (r#"{"id":ID,"result":{},"id":0,"more":{}}"#, "message has two ids"),
             (r#"{"id":ID,"result":{},"error":{}}"#, "response has both a result and an error"),

@@ -199,7 +199,7 @@ fn era_01_what_was_wrong_is_forgotten_though_nothing_better_is_found_out() {
 #[test]
 fn era_01_13_what_says_nothing_changes_nothing() {
     once(async |run| {
-        for status in ["401 X", "403 X", "408 X", "425 X", "429 X", "500 X", "503 X", "302 X"] {
+        for status in ["401 X", "403 X", "408 X", "425 X", "429 X", "204 X", "500 X", "503 X", "302 X"] {
             static STATUS: Mutex<&str> = Mutex::new("");
             *STATUS.lock().unwrap() = status;
             let refuses: Manner = |call| call.respond(*STATUS.lock().unwrap(), &[], "not now");

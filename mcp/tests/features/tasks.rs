@@ -101,14 +101,14 @@ fn tsk_09_waiting_for_a_task_is_bounded() {
         })
         .await;
         run.drive(driver, async {
-            let waiting = client.wait_task("t", millis(25));
+            let waiting = client.wait_task("t", millis(250));
             let (task, ()) = join(waiting, async {
-                clock.asleep(millis(10)).await;
-                clock.advance(millis(10));
-                clock.asleep(millis(10)).await;
-                clock.advance(millis(10));
-                clock.asleep(millis(10)).await;
-                clock.advance(millis(5));
+                clock.asleep(millis(100)).await;
+                clock.advance(millis(100));
+                clock.asleep(millis(100)).await;
+                clock.advance(millis(100));
+                clock.asleep(millis(100)).await;
+                clock.advance(millis(50));
             })
             .await;
             assert_eq!(task.unwrap().status, TaskStatus::Working);
@@ -116,7 +116,7 @@ fn tsk_09_waiting_for_a_task_is_bounded() {
             assert_eq!(asked, 3);
             // The end of the session ends the waiting.
             let (lost, ()) = join(client.wait_task("t", seconds(30)), async {
-                clock.asleep(millis(10)).await;
+                clock.asleep(millis(100)).await;
                 client.close().await;
             })
             .await;

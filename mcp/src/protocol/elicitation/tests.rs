@@ -41,3 +41,12 @@ fn rev_04_of_duplicate_properties_the_last_counts() {
     let schema = r#"{"properties":{"a":{"default":1},"b":{},"a":{},"b":{"default":2}}}"#;
     assert_eq!(filled(schema, "{}").unwrap(), r#"{"b":2}"#);
 }
+
+/// Read anew for each time it stands there, this schema would take hours.
+#[test]
+fn a_property_that_is_repeated_is_read_once() {
+    let mut schema = r#"{"properties":{"#.to_owned();
+    schema += &r#""a":{},"#.repeat(100_000);
+    schema += &format!(r#""a":{{"default":7,"x":"{}"}}}}}}"#, "x".repeat(10_000_000));
+    assert_eq!(filled(&schema, "{}").unwrap(), r#"{"a":7}"#);
+}

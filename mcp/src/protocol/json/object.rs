@@ -117,5 +117,12 @@ impl Serialize for Object<'_> {
     }
 }
 
+/// The object `json` in the form of `T`; `None` if it is anything else. A derived form alone would also be read from an
+/// array, member by member.
+pub(crate) fn read_object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
+    let is_object = json.trim_ascii_start().starts_with('{');
+    is_object.then(|| serde_json::from_str(json).ok()).flatten()
+}
+
 #[cfg(test)]
 mod tests;

@@ -12,10 +12,13 @@ use super::rpc_error::string;
 pub(crate) struct RequestId(Box<RawValue>);
 
 impl RequestId {
-    /// `None` if the value is neither a string nor a number.
+    /// The longest id, in bytes of JSON text: it is kept until the answer is sent.
+    pub(crate) const LONGEST: usize = 1024;
+
+    /// `None` if the value is neither a string nor a number, or longer than [`LONGEST`](Self::LONGEST).
     pub(crate) fn new(raw: &RawValue) -> Option<Self> {
         match raw.get().as_bytes().first() {
-            Some(b'"' | b'-' | b'0'..=b'9') => Some(Self(raw.to_owned())),
+            Some(b'"' | b'-' | b'0'..=b'9') if raw.get().len() <= Self::LONGEST => Some(Self(raw.to_owned())),
             _ => None,
         }
     }
@@ -75,7 +78,7 @@ impl ResponseId {
 }
 
 /// The number of ours that a JSON value stands for.
-pub(in crate::protocol) fn own_id(raw: &RawValue) -> Option<u64> {
+pub(crate) fn own_id(raw: &RawValue) -> Option<u64> {
     match raw.get().as_bytes().first()? {
         b'"' => integer(&string(raw)?),
         b'-' | b'0'..=b'9' => integer(raw.get()).or_else(|| integral_float(raw.get())),

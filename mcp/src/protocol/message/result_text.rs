@@ -13,8 +13,10 @@
 //!    something that is damaged), the message is [malformed](MalformedReason::OtherId) or what the scan says, for
 //!    the call whose reply it looks like.
 
-use super::{Malformed, MalformedReason, Message, ResponseId, RpcError, parse_object};
+use super::run_on::run_on;
+use super::{Batch, Malformed, MalformedReason, Message, ResponseId, RpcError, parse_object};
 use crate::protocol::json::surrogates::mended;
+use memchr::memmem;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
@@ -45,6 +47,10 @@ impl ResultText {
         let (envelope, result) = head.clone().read_tail(rest)?;
         // `null` may mean that there is no result. And if the end is another one, there is more than a result.
         if !(result.starts_with(b"{") && result.ends_with(b"}")) {
+            return None;
+        }
+        // Two messages in a row look like one, until somebody looks between them.
+        if memmem::find(result, b"\"jsonrpc\"").is_some() {
             return None;
         }
         let id = envelope.id?;
@@ -101,8 +107,19 @@ fn scan(text: &str, id: u64, id_first: bool) -> Result<Box<RawValue>, ReplyError
         Ok(Message::Request { .. } | Message::Notification { .. }) => {
             Err(ReplyError::Malformed(MalformedReason::MethodAndOutcome))
         }
-        Err(Malformed { reason, .. }) => Err(ReplyError::Malformed(reason)),
+        // Words behind it, perhaps.
+        Err(Malformed { reason, .. }) => match run_on(&message).and_then(|batch| reply_in(batch, id)) {
+            Some(outcome) => outcome.map_err(ReplyError::Rpc)?.into_checked(),
+            None => Err(ReplyError::Malformed(reason)),
+        },
     }
+}
+
+fn reply_in(batch: Batch, id: u64) -> Option<Result<ResultText, RpcError>> {
+    batch.filter_map(Result::ok).find_map(|message| match message {
+        Message::Response { id: found, outcome } if found == ResponseId::Ours(id) => Some(outcome),
+        _ => None,
+    })
 }
 
 /// What has been read of an envelope.

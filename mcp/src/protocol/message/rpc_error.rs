@@ -4,11 +4,12 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 
+use crate::protocol::excerpt::{excerpt, is_unseen};
 use crate::protocol::json::members::members;
 use crate::protocol::json::surrogates::mended;
 
 /// A JSON-RPC error: the server's answer to a request, or a handler's answer to the server.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RpcError {
     code: i64,
     message: String,
@@ -67,16 +68,42 @@ impl PartialEq for RpcError {
 impl Eq for RpcError {}
 
 impl fmt::Display for RpcError {
-    /// One line, whatever the peer sent.
+    /// One line, whatever the peer sent, and about 1 KiB at most: [`message`](RpcError::message) has all of it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let message = if self.message.is_empty() { "no message" } else { &self.message };
-        let mut lines = message.split(char::is_control).filter(|line| !line.is_empty());
-        f.write_str(lines.next().unwrap_or_default())?;
-        for line in lines {
-            write!(f, " {line}")?;
+        let (message, is_whole) = beginning(&self.message);
+        let message = if message.is_empty() { "no message" } else { message };
+        let mut parts = message.split(is_unseen).filter(|part| !part.is_empty());
+        f.write_str(parts.next().unwrap_or_default())?;
+        for part in parts {
+            write!(f, " {part}")?;
         }
-        write!(f, " (code {})", self.code)
+        let more = if is_whole { "" } else { "…" };
+        write!(f, "{more} (code {})", self.code)
     }
+}
+
+impl fmt::Debug for RpcError {
+    /// Of a message and of data the beginning.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let data = self.data().map(|data| excerpt(data.as_bytes(), LONGEST));
+        f.debug_struct("RpcError")
+            .field("code", &self.code)
+            .field("message", &excerpt(self.message.as_bytes(), LONGEST))
+            .field("data", &data)
+            .finish()
+    }
+}
+
+/// How much of a message or of data is printed, in bytes.
+const LONGEST: usize = 1024;
+
+/// The text as far as it is printed, and whether that is all.
+fn beginning(text: &str) -> (&str, bool) {
+    let mut end = text.len().min(LONGEST);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    (&text[..end], end == text.len())
 }
 
 impl std::error::Error for RpcError {}

@@ -81,7 +81,7 @@ fn m_01_the_version_member_may_be_missing_or_wrong() {
 #[test]
 fn m_01_one_byte_order_mark_is_skipped() {
     assert_eq!(result("\u{feff} {\"id\":7,\"result\":1}").0, ResponseId::Ours(7));
-    assert_eq!(malformed("\u{feff}\u{feff}{\"id\":7,\"result\":1}"), (MalformedReason::NotJson, None));
+    assert_eq!(malformed("\u{feff}\u{feff}{\"id\":7,\"method\":\"x\"}"), (MalformedReason::NotJson, None));
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn m_01_text_that_is_not_json_still_tells_its_id() {
     for (text, id) in [
         (r#"{"id":7,"result":{"x":NaN}}"#, Some(7)),
         (r#"{"id":7,"result":{"#, Some(7)),
-        (r#"{"id":7,"result":{}} {}"#, Some(7)),
+        (r#"{"id":7,"result":{} {}"#, Some(7)),
         (r#"{"id":7,"method":"ping","params":{"#, None),
         ("Listening on port 3000", None),
         ("Content-Length: 20", None),
@@ -271,9 +271,18 @@ fn m_11_every_member_of_a_batch_is_judged_by_itself() {
 }
 
 #[test]
+fn m_02_a_request_id_has_at_most_1_kib() {
+    for (length, fits) in [(RequestId::LONGEST, true), (RequestId::LONGEST + 1, false)] {
+        let id = format!("\"{}\"", "i".repeat(length - 2));
+        let read = read(format!(r#"{{"id":{id},"method":"ping"}}"#).as_bytes());
+        assert_eq!(read.is_ok(), fits, "{length}");
+    }
+}
+
+#[test]
 fn m_11_a_batch_is_not_empty_and_is_valid_json() {
     assert_eq!(malformed("[]"), (MalformedReason::EmptyBatch, None));
-    for text in ["[", r#"[{"id":1,"result":1}"#, r#"[{"id":1,"result":1}] x"#, "[1,]"] {
+    for text in ["[", r#"[{"id":1,"result":1"#, r#"[{"id":1,"method":"x"}] x"#, "[1,]"] {
         assert_eq!(malformed(text), (MalformedReason::NotJson, None), "{text}");
     }
 }

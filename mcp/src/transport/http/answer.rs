@@ -7,6 +7,7 @@ use crate::error::{
 };
 use crate::http_client::{Body, EngineConfig, Failure, Stage};
 use crate::inbox::Inbox;
+use crate::protocol::bytes::append;
 use crate::protocol::message::{self, Inbound, Message, RpcError};
 use ::http::Response;
 use ::http::header::{self, HeaderMap};
@@ -18,7 +19,11 @@ pub(super) async fn http_error(response: Response<Body>, inbox: &Inbox) -> HttpE
     let (head, mut body) = response.into_parts();
     // What cannot be read any more is not worth another error: the status says more.
     let secrets = head.extensions.get::<Secrets>().cloned().unwrap_or_default();
-    let text = secrets.mask(&read_some(&mut body, inbox).await);
+    // What is compressed cannot be read, and nobody has asked for it.
+    let text = match check_encoding(&head.headers) {
+        Ok(()) => secrets.mask(&read_some(&mut body, inbox).await),
+        Err(_) => Vec::new(),
+    };
     let rpc = match message::parse(&text) {
         Ok(Inbound::One(Message::Response { outcome: Err(error), .. })) => Some(error),
         _ => None::<RpcError>,
@@ -36,15 +41,14 @@ pub(super) async fn http_error(response: Response<Body>, inbox: &Inbox) -> HttpE
     }
 }
 
-/// A whole body of at most `limit` bytes.
-pub(super) async fn read(body: &mut Body, limit: usize) -> Result<Vec<u8>, Error> {
-    let mut text = Vec::new();
+/// A whole body of at most `limit` bytes, of which `text` has been read.
+pub(super) async fn read(mut text: Vec<u8>, body: &mut Body, limit: usize) -> Result<Vec<u8>, Error> {
     while let Some(chunk) = body.chunk().await {
         let chunk = chunk.map_err(body_failed)?;
-        if chunk.len() > limit - text.len() {
+        if chunk.len() > limit.saturating_sub(text.len()) {
             return Err(Error::limit("the length of a reply", limit, Delivery::Answered));
         }
-        text.extend_from_slice(&chunk);
+        append(&mut text, &chunk, limit);
     }
     Ok(text)
 }
@@ -53,8 +57,13 @@ pub(super) async fn read(body: &mut Body, limit: usize) -> Result<Vec<u8>, Error
 /// more, or behind a message that has no reply.
 pub(super) const BODY_PATIENCE: Duration = Duration::from_millis(500);
 
+/// Whether a body may be a message, whatever its type.
+pub(super) fn is_like_json(text: &[u8]) -> bool {
+    matches!(text.trim_ascii_start().first(), Some(b'{' | b'['))
+}
+
 /// The beginning of an error's body, as far as it can be had soon.
-async fn read_some(body: &mut Body, inbox: &Inbox) -> Vec<u8> {
+pub(super) async fn read_some(body: &mut Body, inbox: &Inbox) -> Vec<u8> {
     let limit = inbox.limits().error_body;
     let mut text = Vec::new();
     let mut patience = None;
@@ -87,11 +96,11 @@ pub(super) fn check_encoding(headers: &HeaderMap) -> Result<(), Error> {
     }
 }
 
-/// `type/subtype` in lower case, without parameters (HT-07).
+/// `type/subtype` in lower case, without parameters (HT-07). Of several, which a proxy has joined, the first.
 pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::CONTENT_TYPE)?.as_bytes();
     let value = String::from_utf8_lossy(value);
-    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let essence = value.split([';', ',']).next().unwrap_or_default().trim().to_ascii_lowercase();
     (!essence.is_empty()).then_some(essence)
 }
 
@@ -102,11 +111,13 @@ pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
 /// `Retry-After`: seconds, or a date, of which the time from now is taken (ST-18).
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
+    // Who adds it to the time of day gets one.
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+    if value.bytes().all(|byte| byte.is_ascii_digit()) && !value.is_empty() {
+        return Some(value.parse().map_or(YEAR, Duration::from_secs).min(YEAR));
     }
     let at = httpdate::parse_http_date(value).ok()?;
-    Some(at.duration_since(SystemTime::now()).unwrap_or_default())
+    Some(at.duration_since(SystemTime::now()).unwrap_or_default().min(YEAR))
 }
 
 pub(super) fn body_failed(failure: Failure) -> Error {
@@ -158,7 +169,7 @@ mod tests {
         let seconds = |date: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::RETRY_AFTER, date.parse().unwrap());
-            retry_after(&headers).map(|left| left > Duration::from_secs(1_000_000_000))
+            retry_after(&headers).map(|left| left > Duration::from_secs(1_000_000))
         };
         // The three forms of RFC 9110, 5.6.7.
         assert_eq!(seconds("Fri, 31 Dec 9999 23:59:59 GMT"), Some(true));
@@ -175,6 +186,13 @@ mod tests {
         headers.insert(header::RETRY_AFTER, "Sun, 06 Nov 1994 08:49:37 GMT".parse().unwrap());
         assert_eq!(retry_after(&headers), Some(Duration::ZERO));
         headers.insert(header::RETRY_AFTER, "Fri, 31 Dec 9999 23:59:59 GMT".parse().unwrap());
-        assert!(retry_after(&headers).unwrap() > Duration::from_secs(1_000_000));
+        let year = Duration::from_secs(365 * 24 * 3600);
+        assert_eq!(retry_after(&headers), Some(year), "and none is later than in a year");
+        for long in ["31536001", "18446744073709551615", "99999999999999999999999"] {
+            headers.insert(header::RETRY_AFTER, long.parse().unwrap());
+            assert_eq!(retry_after(&headers), Some(year), "{long}");
+        }
+        headers.insert(header::RETRY_AFTER, "31535999".parse().unwrap());
+        assert_eq!(retry_after(&headers), Some(year - Duration::from_secs(1)));
     }
 }

@@ -1,22 +1,31 @@
 //! One POST and its answer: what each status and content type means for the call (ST-01 to ST-21).
 
-use super::answer::{BODY_PATIENCE, check_encoding, content_length, http_error, media_type, read};
+use super::answer::{
+    BODY_PATIENCE, check_encoding, content_length, http_error, is_like_json, media_type, read, read_some,
+};
 use super::events::{Cursor, EVENT_STREAM, Events, is_message};
+use super::secrets::Secrets;
 use super::{Http, LAST_EVENT_ID, METHOD, NAME, PROTOCOL_VERSION, SESSION_ID};
-use crate::error::{Delivery, Error, ErrorKind, InvalidInput, Violation, excerpt};
+use crate::error::{Delivery, Error, ErrorKind, HttpError, InvalidInput, Violation, excerpt};
 use crate::http_client::Body;
 use crate::inbox::Inbox;
 use crate::inbox::deadline::within;
 use crate::protocol::event_stream::Event;
 use crate::protocol::handshake::INITIALIZE;
+use crate::protocol::message::recover_id::recover_response_id;
 use crate::protocol::message::{self, Inbound, Message, ReplyError, ResponseId};
 use crate::protocol::outgoing::{Outgoing, Routing};
 use crate::protocol::pending_calls::Reply;
+use crate::protocol::stateless::DISCOVER;
 use crate::transport::{Sent, Tracking};
 use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use ::http::response::Parts;
 use ::http::{Method, Response, StatusCode};
 use bytes::Bytes;
 use std::io;
+
+/// A longer one would not fit into a header of common servers.
+const LONGEST_SESSION_ID: usize = 4096;
 
 const JSON: &str = "application/json";
 
@@ -28,6 +37,7 @@ impl Http {
         inbox: &Inbox,
     ) -> Result<Sent, Error> {
         let fresh = message.method() == Some(INITIALIZE);
+        let first = fresh || message.method() == Some(DISCOVER);
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
@@ -56,7 +66,7 @@ impl Http {
         match message.id {
             Some(id) => {
                 let resumption = resumable.then_some(tracking);
-                self.reply(id, response, resumption, inbox).await.map(Sent::replied)
+                self.reply(id, first, response, resumption, inbox).await.map(Sent::replied)
             }
             // Any success will do (INI-13).
             None => {
@@ -69,7 +79,8 @@ impl Http {
     /// SES-01, SES-03.
     fn remember_session(&self, headers: &HeaderMap) -> Result<(), Error> {
         let Some(id) = headers.get(SESSION_ID) else { return Ok(()) };
-        if id.is_empty() || !id.as_bytes().iter().all(|byte| (0x21..=0x7e).contains(byte)) {
+        let is_short = (1..=LONGEST_SESSION_ID).contains(&id.len());
+        if !is_short || !id.as_bytes().iter().all(|byte| (0x21..=0x7e).contains(byte)) {
             return Err(Error::protocol(Violation::SessionId));
         }
         let mut id = id.clone();
@@ -78,9 +89,11 @@ impl Http {
         Ok(())
     }
 
+    /// `first` is whether it is the first request of all.
     async fn reply(
         &self,
         id: u64,
+        first: bool,
         response: Response<Body>,
         resumption: Option<&Tracking>,
         inbox: &Inbox,
@@ -93,26 +106,37 @@ impl Http {
         let (head, mut body) = response.into_parts();
         check_encoding(&head.headers)?;
         let limits = inbox.limits();
-        match media_type(&head.headers).as_deref() {
-            Some(JSON) => {
-                let text = read(&mut body, limits.body).await?;
-                if text.is_empty() {
-                    return Err(no_reply());
-                }
-                match message::parse(&text) {
-                    Ok(inbound) => find(id, inbound, inbox),
-                    Err(malformed) => Err(Error::protocol(Violation::Malformed(malformed.reason.as_str()))),
-                }
-            }
+        let media_type = media_type(&head.headers);
+        let text = match media_type.as_deref() {
             Some(EVENT_STREAM) => {
                 // Boxed: a call that is answered otherwise need not have room for it.
                 let events = Events::new(body, limits.event);
-                Box::pin(self.reply_in_events(id, events, resumption, inbox)).await
+                return Box::pin(self.reply_in_events(id, first, &head, events, resumption, inbox)).await;
             }
-            Some(other) => Err(Error::protocol(Violation::ContentType(Some(excerpt(other.as_bytes(), 100))))),
-            None if content_length(&head.headers) == Some(0) => Err(no_reply()),
-            None => Err(Error::protocol(Violation::ContentType(None))),
+            Some(JSON) => {
+                let limit = u64::try_from(limits.body).unwrap_or(u64::MAX);
+                if content_length(&head.headers).is_some_and(|length| length > limit) {
+                    return Err(Error::limit("the length of a reply", limits.body, Delivery::Answered));
+                }
+                read(Vec::new(), &mut body, limits.body).await?
+            }
+            // A page is not read to its end. But what says that it is a page may be a reply.
+            _ => match read_some(&mut body, inbox).await {
+                text if is_like_json(&text) => read(text, &mut body, limits.body).await?,
+                text => text,
+            },
+        };
+        if text.trim_ascii().is_empty() {
+            return Err(no_reply());
         }
+        let violation = match message::parse(&text) {
+            Ok(inbound) => return find(id, inbound, inbox),
+            Err(malformed) if media_type.as_deref() == Some(JSON) => {
+                Violation::Malformed(malformed.reason.as_str())
+            }
+            Err(_) => Violation::ContentType(media_type.map(|found| excerpt(found.as_bytes(), 100))),
+        };
+        Err(instead(violation, &head, &text))
     }
 
     /// Reads events until the reply comes (ST-02), and resumes the stream where that is possible (RES-01
@@ -120,6 +144,8 @@ impl Http {
     async fn reply_in_events(
         &self,
         id: u64,
+        first: bool,
+        head: &Parts,
         mut events: Events,
         resumption: Option<&Tracking>,
         inbox: &Inbox,
@@ -127,14 +153,22 @@ impl Http {
         let mut cursor = Cursor::default();
         // Rounds without news: it is news that makes another round worthwhile, not a stream that opens.
         let mut rounds = 0;
+        // What may say why there is no reply, if there is none.
+        let mut odd = None;
         loop {
             let broke = loop {
                 match events.next().await {
                     Some(Ok(event)) => {
                         rounds = 0;
                         cursor.follow(&events, inbox.limits());
-                        if let Some(reply) = reply_in_event(id, &event, inbox)? {
-                            return Ok(reply);
+                        if first && event.name.as_deref() == Some("endpoint") {
+                            return Err(older_transport(&event));
+                        }
+                        match reply_in_event(id, &event, head, inbox) {
+                            Seen::Reply(reply) => return Ok(reply),
+                            Seen::Odd(error) => odd = Some(error),
+                            Seen::Malformed(error) => return Err(error),
+                            Seen::Other => {}
                         }
                     }
                     Some(Err(error)) if matches!(error.kind(), ErrorKind::Limit(_)) => return Err(error),
@@ -143,7 +177,7 @@ impl Http {
                 }
             };
             let Some((last, tracking)) = cursor.last().zip(resumption) else {
-                return Err(broke.unwrap_or_else(|| Error::protocol(Violation::StreamEnded)));
+                return Err(broke.or(odd).unwrap_or_else(|| Error::protocol(Violation::StreamEnded)));
             };
             let has_broken = broke.is_some();
             tracking.lost(broke);
@@ -238,15 +272,72 @@ fn routing_headers(headers: &mut HeaderMap, method: Option<&str>, routing: &Rout
     Ok(())
 }
 
-/// The reply, if this event has it. What is not JSON-RPC on a call's own stream fails the call (SSE-09).
-fn reply_in_event(id: u64, event: &Event, inbox: &Inbox) -> Result<Option<Reply>, Error> {
-    if !is_message(event) {
-        return Ok(None);
+/// What an event is to a call.
+enum Seen {
+    Reply(Reply),
+    /// It looks like the reply, and is none.
+    Malformed(Error),
+    /// It is no message; the reply may come all the same.
+    Odd(Error),
+    /// It is somebody else's.
+    Other,
+}
+
+/// The reply is taken wherever it is. Of other events than messages nothing else is (SSE-04).
+fn reply_in_event(id: u64, event: &Event, head: &Parts, inbox: &Inbox) -> Seen {
+    if event.data.is_empty() {
+        return Seen::Other;
     }
+    let is_message = is_message(event);
     match message::parse(&event.data) {
-        Ok(inbound) => Ok(sort(id, inbound, inbox)),
-        Err(malformed) => Err(Error::protocol(Violation::Malformed(malformed.reason.as_str()))),
+        Ok(inbound) if is_message => sort(id, inbound, inbox).map_or(Seen::Other, Seen::Reply),
+        Ok(Inbound::One(Message::Response { id: from, outcome })) if answers(id, from, outcome.is_err()) => {
+            Seen::Reply(outcome.map_err(ReplyError::Rpc))
+        }
+        Ok(_) => Seen::Other,
+        Err(malformed) => {
+            let violation = Violation::Malformed(malformed.reason.as_str());
+            if malformed.id.or_else(|| recover_response_id(&event.data)) == Some(id) {
+                return Seen::Malformed(instead(violation, head, &event.data));
+            }
+            if !is_message {
+                return Seen::Odd(instead(Violation::StreamEnded, head, &event.data));
+            }
+            inbox.deliver(&event.data);
+            Seen::Odd(instead(violation, head, &event.data))
+        }
     }
+}
+
+/// Whether a reply from `from` is that to the request `id`. An error that names nobody, or somebody that is nobody,
+/// answers the POST that it comes with.
+fn answers(id: u64, from: ResponseId, is_error: bool) -> bool {
+    match from {
+        ResponseId::Ours(from) => from == id,
+        ResponseId::Null | ResponseId::Absent | ResponseId::Foreign => is_error,
+    }
+}
+
+/// The first event of an event stream of HTTP+SSE, in answer to a POST. It says what other servers say by refusing.
+fn older_transport(event: &Event) -> Error {
+    let body = format!("event: endpoint\ndata: {}", String::from_utf8_lossy(&event.data));
+    let body = excerpt(body.as_bytes(), HttpError::EXCERPT);
+    let answer = HttpError {
+        status: 200,
+        retry_after: None,
+        www_authenticate: Vec::new(),
+        location: None,
+        body,
+        rpc: None,
+    };
+    Error::new(ErrorKind::Http(answer), Delivery::Answered)
+}
+
+/// An error that shows what came in the place of a reply.
+fn instead(violation: Violation, head: &Parts, text: &[u8]) -> Error {
+    let secrets = head.extensions.get::<Secrets>().cloned().unwrap_or_default();
+    let beginning = &text[..text.len().min(2 * HttpError::EXCERPT)];
+    Error::instead(violation, excerpt(&secrets.mask(beginning), 200))
 }
 
 /// The reply in a JSON body, which can hold nothing else (ST-01, LIV-03).
@@ -258,20 +349,12 @@ fn find(id: u64, inbound: Inbound, inbox: &Inbox) -> Result<Reply, Error> {
     sort(id, inbound, inbox).ok_or_else(|| Error::protocol(missing))
 }
 
-/// Takes our reply out; the rest is the inbox's (HT-10). An error that names nobody, or somebody that
-/// is nobody, answers this POST.
+/// Takes our reply out; the rest is the inbox's (HT-10).
 fn sort(id: u64, inbound: Inbound, inbox: &Inbox) -> Option<Reply> {
     match inbound {
-        Inbound::One(Message::Response { id: from, outcome }) => match (from, outcome) {
-            (ResponseId::Ours(from), outcome) if from == id => Some(outcome.map_err(ReplyError::Rpc)),
-            (ResponseId::Null | ResponseId::Absent | ResponseId::Foreign, Err(error)) => {
-                Some(Err(ReplyError::Rpc(error)))
-            }
-            (id, outcome) => {
-                inbox.accept(Inbound::One(Message::Response { id, outcome }));
-                None
-            }
-        },
+        Inbound::One(Message::Response { id: from, outcome }) if answers(id, from, outcome.is_err()) => {
+            Some(outcome.map_err(ReplyError::Rpc))
+        }
         Inbound::One(other) => {
             inbox.accept(Inbound::One(other));
             None

@@ -102,7 +102,8 @@ fn what_is_no_result_is_found_out_by_the_scan() {
         ),
         (r#"{"id":7,"result":{"a":NaN}}"#, Err("message is not valid JSON")),
         (r#"{"id":7,"result":{"a":{}}"#, Err("message is not valid JSON")),
-        (r#"{"id":7,"result":{}}}"#, Err("message is not valid JSON")),
+        (r#"{"id":7,"result":{}}}"#, Ok("{}")),
+        (r#"{"id":7,"result":{}{}}"#, Err("message is not valid JSON")),
         ("{\"id\":7,\"result\":{\"a\":\"\n\"}}", Err("message is not valid JSON")),
         (r#"{"result":{"a":},"jsonrpc":"2.0","id":7}"#, Err("message is not valid JSON")),
     ] {
@@ -213,6 +214,16 @@ fn comes_to(parsed: Result<Inbound, Malformed>) -> Result<(Option<u64>, String),
         }
         Ok(Inbound::One(Message::Response { id, outcome: Err(error) })) => {
             Ok((id.ours(), format!("{error:?}")))
+        }
+        // One message among other words.
+        Ok(Inbound::Batch(batch)) => {
+            let mut messages: Vec<_> = batch.collect();
+            match messages.pop() {
+                Some(Ok(message)) if messages.is_empty() => {
+                    comes_to(super::super::settled(Inbound::One(message)))
+                }
+                last => Ok((None, format!("{messages:?} {last:?}"))),
+            }
         }
         Ok(other) => Ok((None, format!("{other:?}"))),
         Err(malformed) => Err(malformed.reason),

@@ -1,0 +1,120 @@
+//! Over a pipe.
+
+use crate::fault::lines::{Peer, normal, pair};
+use crate::fault::run::once;
+use crate::fault::{answer, tool};
+use crate::{Expect, client};
+use serde_json::{Value, json};
+
+type Row = (&'static str, fn(&Peer, &Value), Expect);
+
+fn reply(message: &Value) -> String {
+    answer(message).unwrap().to_string()
+}
+
+const NOTE: &str = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":1}}"#;
+
+/// Where it was seen, what it does with a call to the tool `odd`, and what a user expects.
+const ROWS: &[Row] = &[
+    (
+        "eko 276: two messages on one line",
+        |peer, it| peer.write(format!("{NOTE}{}\n", reply(it))),
+        Expect::Fine,
+    ),
+    (
+        "eko 276: the reply comes first",
+        |peer, it| peer.write(format!("{} {NOTE}\n", reply(it))),
+        Expect::Fine,
+    ),
+    (
+        "log4j on standard output: a time stamp before the message",
+        |peer, it| peer.write(format!("12:00:01 [main] DEBUG - {}\n", reply(it))),
+        Expect::Fine,
+    ),
+    (
+        "a shell prompt in colours around the message",
+        |peer, it| peer.write(format!("\u{1b}[32m{}\u{1b}[0m\n", reply(it))),
+        Expect::Fine,
+    ),
+    (
+        "a server that prints its last reply without a line end",
+        |peer, it| {
+            peer.write(reply(it));
+            peer.hang_up();
+        },
+        Expect::Fine,
+    ),
+    (
+        "Codex 4223: an event for each piece of output",
+        |peer, it| {
+            peer.write("{\"jsonrpc\":\"2.0\",\"method\":\"codex/event\",\"params\":{}}\n".repeat(12_000));
+            peer.write(reply(it) + "\n");
+        },
+        Expect::Fine,
+    ),
+    (
+        "windows: lines end with CR LF, and there are empty ones",
+        |peer, it| peer.write(format!("\r\n\r\n{}\r\n\r\n", reply(it))),
+        Expect::Fine,
+    ),
+    (
+        "the id comes back as a string",
+        |peer, it| {
+            let mut reply = answer(it).unwrap();
+            reply["id"] = json!(it["id"].to_string());
+            peer.say(&reply);
+        },
+        Expect::Fine,
+    ),
+    (
+        "the id comes back as a float",
+        |peer, it| {
+            let reply = reply(it);
+            let id = it["id"].to_string();
+            peer.write(reply.replace(&format!("\"id\":{id}"), &format!("\"id\":{id}.0")) + "\n");
+        },
+        Expect::Fine,
+    ),
+    (
+        "every member that JSON-RPC knows is written",
+        |peer, it| {
+            let mut reply = answer(it).unwrap();
+            reply["error"] = Value::Null;
+            reply["method"] = Value::Null;
+            peer.say(&reply);
+        },
+        Expect::Fine,
+    ),
+    (
+        "an error that is a string",
+        |peer, it| peer.say(&json!({ "jsonrpc": "2.0", "id": it["id"], "error": "the disk is full" })),
+        Expect::Says("the disk is full"),
+    ),
+    (
+        "an error of 100 kB that is to be printed from right to left",
+        |peer, it| {
+            let message = "the disk is full \u{202e}".to_owned() + &"x".repeat(100_000);
+            let error = json!({ "code": -1, "message": message });
+            peer.say(&json!({ "jsonrpc": "2.0", "id": it["id"], "error": error }));
+        },
+        Expect::Says("the disk is full  xxx"),
+    ),
+];
+
+#[test]
+fn each_row_is_as_a_user_expects() {
+    once(async |_| {
+        for (from, serve, expect) in ROWS.iter().copied() {
+            let (stdio, _server) = pair(move |peer, message| match tool(message) {
+                "odd" => serve(peer, message),
+                _ => normal(peer, message),
+            });
+            let (client, driver) = client().connect(stdio).await.unwrap();
+            let result = driver.run_until(client.call_tool("odd", ())).await;
+            if let Err(error) = &result {
+                assert!(error.to_string().len() < 1200 && format!("{error:?}").len() < 1500, "{from}");
+            }
+            expect.check(from, result);
+        }
+    });
+}

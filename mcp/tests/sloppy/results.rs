@@ -1,0 +1,69 @@
+//! What is in a result, and how a list is served: the same over every transport.
+
+use crate::client;
+use crate::fault::lines::{normal, pair};
+use crate::fault::run::once;
+use serde_json::{Value, json};
+use shared_fate_mcp::types::Tool;
+use shared_fate_mcp::{Error, Violation};
+
+/// The tools of a server that answers `tools/list` so, by the cursor that it is asked for.
+fn listed(page: fn(Option<&str>) -> Value) -> Result<Vec<Tool>, Error> {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    once(async move |_| {
+        let (stdio, _server) = pair(move |peer, message| match message["method"].as_str() {
+            Some("tools/list") => {
+                let result = page(message["params"]["cursor"].as_str());
+                peer.say(&json!({ "jsonrpc": "2.0", "id": message["id"], "result": result }));
+            }
+            _ => normal(peer, message),
+        });
+        let (client, driver) = client().connect(stdio).await.unwrap();
+        sender.send(driver.run_until(client.list_tools()).await).unwrap();
+    });
+    receiver.recv().unwrap()
+}
+
+fn names(page: fn(Option<&str>) -> Value) -> Vec<String> {
+    listed(page).unwrap().into_iter().map(|tool| tool.name).collect()
+}
+
+fn tool(name: &str) -> Value {
+    json!({ "name": name, "inputSchema": { "type": "object" } })
+}
+
+#[test]
+fn an_empty_cursor_of_a_server_without_pages_ends_the_list() {
+    // java-sdk 628, csharp-sdk 1072
+    assert_eq!(names(|_| json!({ "tools": [tool("a"), tool("b")], "nextCursor": "" })), ["a", "b"]);
+    assert_eq!(names(|_| json!({ "tools": [], "nextCursor": "" })), [""; 0]);
+}
+
+#[test]
+fn an_empty_cursor_that_leads_on_leads_on() {
+    // FastMCP 5025
+    let found = names(|cursor| match cursor {
+        None => json!({ "tools": [tool("a")], "nextCursor": "" }),
+        Some("") => json!({ "tools": [tool("b")], "nextCursor": "next" }),
+        Some(_) => json!({ "tools": [tool("c")] }),
+    });
+    assert_eq!(found, ["a", "b", "c"]);
+    let found = names(|cursor| match cursor {
+        None => json!({ "tools": [tool("a")], "nextCursor": "next" }),
+        Some("next") => json!({ "tools": [tool("b")], "nextCursor": "" }),
+        Some(_) => json!({ "tools": [tool("c")], "nextCursor": "" }),
+    });
+    assert_eq!(found, ["a", "b", "c"]);
+}
+
+#[test]
+fn another_cursor_that_comes_again_is_a_loop() {
+    let error = listed(|_| json!({ "tools": [tool("a")], "nextCursor": "again" })).unwrap_err();
+    assert!(format!("{error:#}").contains(&Violation::CursorLoop.to_string()));
+    let looping = listed(|cursor| match cursor {
+        None => json!({ "tools": [tool("a")], "nextCursor": "" }),
+        Some("") => json!({ "tools": [tool("b")], "nextCursor": "1" }),
+        Some(_) => json!({ "tools": [tool("c")], "nextCursor": "" }),
+    });
+    assert!(format!("{:#}", looping.unwrap_err()).contains(&Violation::CursorLoop.to_string()));
+}
