@@ -168,3 +168,6 @@ pub(crate) async fn within_either<T>(
     })
     .await
 }
+
+#[cfg(test)]
+mod model;
