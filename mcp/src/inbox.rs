@@ -403,8 +403,11 @@ impl Inbox {
     }
 
     pub(crate) fn forget(&self, id: u64) {
-        let left_over = self.pending.lock().forget(id);
+        let (left_over, was_called) = self.pending.lock().forget(id);
         drop(left_over);
+        if was_called {
+            self.pass_on();
+        }
     }
 
     /// A call that was forgotten may still get a reply, and that is nobody's fault (CAN-03).

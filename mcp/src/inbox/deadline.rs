@@ -2,7 +2,9 @@
 //! a call of several steps; [`within`], for everything else.
 
 use super::Inbox;
+use super::alarm::Bell;
 use crate::error::{Delivery, Error, ErrorKind, TimeoutError};
+use crate::protocol::pending_calls::NO_DEADLINE;
 use crate::runtime::timer::millis;
 use crate::sync::contain;
 use std::future::poll_fn;
@@ -28,32 +30,45 @@ impl Inbox {
                 deadline.silent_at = deadline.silent_at.max(news.saturating_add(millis(silence)));
             }
             if now >= deadline.at() {
+                self.see_to_all(id, NO_DEADLINE, now);
                 return Poll::Ready(());
             }
             deadline.seen = rung;
-            self.go_on(id, deadline.at());
+            self.see_to_all(id, deadline.at(), now);
         }
-        if deadline.at() != u64::MAX {
-            self.alarm.arm(deadline.at(), || self.ring(false));
+        if deadline.at() != NO_DEADLINE {
+            self.alarm.arm(deadline.at(), |bell| self.ring(bell));
         }
         Poll::Pending
     }
 
-    /// After the alarm: a call that goes on sees to those that were not woken, if nobody else has.
-    fn go_on(&self, id: u64, due: u64) {
-        let mut pending = self.pending.lock();
-        pending.put_off(id, due);
-        let others = if self.alarm.is_armed() { None } else { pending.earliest() };
-        drop(pending);
-        let first = others.map_or(due, |others| others.min(due));
-        if first != u64::MAX {
-            self.alarm.arm(first, || self.ring(false));
-            self.alarm.arm_backup(first, || self.ring(true));
+    /// After the alarm: a call that has looked at the clock, and is `due` then, sees to all that sleep.
+    fn see_to_all(&self, id: u64, due: u64, now: u64) {
+        let (overdue, earliest, waiting) = {
+            let mut pending = self.pending.lock();
+            pending.put_off(id, due);
+            (pending.take_due(now, 0), pending.earliest(), pending.len())
+        };
+        if !overdue.is_empty() {
+            self.alarm.bump();
+            wake_all(overdue);
+        }
+        if let Some(earliest) = earliest {
+            self.alarm.arm(earliest, |bell| self.ring(bell));
+            self.alarm.arm_backups(earliest, waiting, |bell| self.ring(bell));
         }
     }
 
-    fn ring(&self, everybody: bool) -> Waker {
-        Waker::from(Arc::new(Ring { inbox: self.this.clone(), everybody }))
+    /// A call is gone that was to see to all: the next one does, if nobody else has.
+    pub(super) fn pass_on(&self) {
+        if !self.alarm.is_armed() {
+            let next = self.pending.lock().take_due(0, 1);
+            wake_all(next);
+        }
+    }
+
+    fn ring(&self, bell: Bell) -> Waker {
+        Waker::from(Arc::new(Ring { inbox: self.this.clone(), bell }))
     }
 
     /// When the server last had a request answered, or now while one is; but one that is never answered, because
@@ -81,7 +96,8 @@ pub(crate) struct Deadline {
 impl Deadline {
     pub(crate) fn new(inbox: &Inbox, silence: Option<Duration>, total: Option<Duration>) -> Self {
         let now = if silence.is_some() || total.is_some() { inbox.clock() } else { 0 };
-        let at = |limit: Option<Duration>| limit.map_or(u64::MAX, |limit| now.saturating_add(millis(limit)));
+        let at =
+            |limit: Option<Duration>| limit.map_or(NO_DEADLINE, |limit| now.saturating_add(millis(limit)));
         Self { silence, silent_at: at(silence), total_at: at(total), seen: inbox.alarm.rung() }
     }
 
@@ -98,24 +114,27 @@ impl Deadline {
 /// The alarm's waker: wakes pending calls, whoever polls them.
 struct Ring {
     inbox: Weak<Inbox>,
-    everybody: bool,
+    bell: Bell,
 }
 
 impl Wake for Ring {
     fn wake(self: Arc<Self>) {
-        if let Some(inbox) = self.inbox.upgrade() {
-            let (until, covered) = match self.everybody {
-                false => inbox.alarm.ring(),
-                true => {
-                    inbox.alarm.ring_backup();
-                    (u64::MAX, u64::MAX)
-                }
-            };
-            let wakers = inbox.pending.lock().take_due(until, covered);
-            for waker in wakers {
-                contain(|| waker.wake());
+        let Some(inbox) = self.inbox.upgrade() else { return };
+        let due = inbox.alarm.ring(self.bell);
+        let wakers = {
+            let mut pending = inbox.pending.lock();
+            match pending.take_due(due.until, due.more) {
+                none if none.is_empty() && due.anybody => pending.take_due(0, 1),
+                wakers => wakers,
             }
-        }
+        };
+        wake_all(wakers);
+    }
+}
+
+fn wake_all(wakers: Vec<Waker>) {
+    for waker in wakers {
+        contain(|| waker.wake());
     }
 }
 
@@ -168,3 +187,6 @@ pub(crate) async fn within_either<T>(
     })
     .await
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,9 +13,14 @@
 //!    (M-15). For each call that was given up the server may owe one: so many late replies to calls of
 //!    ours do not count towards a flood, however many calls there were.
 //! 3. No waker is cloned, woken or dropped in here: wakers come in by value and go out by value.
+//! 4. Calls that wait and have a deadline are in the order of their deadlines, once somebody has asked for it
+//!    ([`take_due`](PendingCalls::take_due), [`earliest`](PendingCalls::earliest)); those that began later are sorted in
+//!    when somebody asks again. So a call that has come and gone before costs nothing here, every other is sorted in
+//!    once, and nothing is kept of a call that is gone.
 
 use super::message::{Malformed, Message, ReplyError, ResponseId, ResultText, RpcError};
 use rustc_hash::FxHashMap;
+use std::collections::BTreeSet;
 use std::task::Waker;
 
 /// A call's reply, or why the thing that came cannot be one.
@@ -25,6 +30,10 @@ pub(crate) type Reply = Result<ResultText, ReplyError>;
 pub(crate) struct PendingCalls {
     next: u64,
     calls: FxHashMap<u64, Call>,
+    /// When calls are due that are [sorted](Call::sorted), and their ids.
+    order: BTreeSet<(u64, u64)>,
+    /// Calls from this id on are not sorted yet.
+    sorted_to: u64,
     limit: usize,
     /// Calls that were given up, less the late replies since: nothing need be kept of each of them.
     owed: u64,
@@ -40,11 +49,18 @@ struct Call {
     /// It has got its reply, fetched or not.
     settled: bool,
     waker: Option<Waker>,
-    /// When it is to be woken, whatever happens, on the caller's clock.
+    /// When it is to be woken, whatever happens, on the caller's clock; [`NO_DEADLINE`] if never.
     due: u64,
+    /// It is in the order.
+    sorted: bool,
+    /// It was woken because somebody has to look at the clock, and has not come back.
+    called: bool,
     /// When there was last a sign of life, on the caller's clock.
     news: Option<u64>,
 }
+
+/// When a call is due that has no deadline.
+pub(crate) const NO_DEADLINE: u64 = u64::MAX;
 
 /// How long messages that belong to nobody are counted together, in milliseconds.
 const STRAY_PERIOD: u64 = 60_000;
@@ -73,7 +89,17 @@ pub(crate) enum Polled {
 
 impl PendingCalls {
     pub(crate) fn new(limit: usize, stray_limit: usize) -> Self {
-        Self { next: 1, calls: FxHashMap::default(), limit, owed: 0, stray: 0, stray_since: 0, stray_limit }
+        Self {
+            next: 1,
+            calls: FxHashMap::default(),
+            order: BTreeSet::new(),
+            sorted_to: 1,
+            limit,
+            owed: 0,
+            stray: 0,
+            stray_since: 0,
+            stray_limit,
+        }
     }
 
     /// A new call's id; `None` where the limit is reached.
@@ -87,9 +113,11 @@ impl PendingCalls {
         Some(id)
     }
 
-    /// Removes a call. Returns a waker that is no longer needed.
-    pub(crate) fn forget(&mut self, id: u64) -> Option<Waker> {
-        self.calls.remove(&id)?.waker
+    /// Removes a call. Returns a waker that is no longer needed, and whether the call was to look at the clock.
+    pub(crate) fn forget(&mut self, id: u64) -> (Option<Waker>, bool) {
+        let Some(mut call) = self.calls.remove(&id) else { return (None, false) };
+        call.unsort(id, &mut self.order);
+        (call.waker, call.called)
     }
 
     /// A call has been forgotten that the server may be at work on.
@@ -117,10 +145,14 @@ impl PendingCalls {
     /// too.
     pub(crate) fn register(&mut self, id: u64, due: u64, waker: Waker) -> (Polled, Option<Waker>) {
         let Some(call) = self.calls.get_mut(&id) else { return (Polled::Pending, Some(waker)) };
-        call.due = due;
         match call.reply.take() {
             Some(reply) => (Polled::Ready(reply), Some(waker)),
-            None => (Polled::Pending, call.waker.replace(waker)),
+            None => {
+                let replaced = call.waker.replace(waker);
+                call.called = false;
+                call.set_due(id, due, id < self.sorted_to, &mut self.order);
+                (Polled::Pending, replaced)
+            }
         }
     }
 
@@ -190,35 +222,50 @@ impl PendingCalls {
     /// A call that waits is due at another time than it thought.
     pub(crate) fn put_off(&mut self, id: u64, due: u64) {
         if let Some(call) = self.calls.get_mut(&id) {
-            call.due = due;
+            call.set_due(id, due, id < self.sorted_to, &mut self.order);
         }
     }
 
     /// When the first of the calls that wait is due.
-    pub(crate) fn earliest(&self) -> Option<u64> {
-        self.calls.values().filter(|call| call.waker.is_some()).map(|call| call.due).min()
+    pub(crate) fn earliest(&mut self) -> Option<u64> {
+        self.sort();
+        self.order.first().map(|(due, _)| *due)
     }
 
-    /// The wakers of the calls that are due by `until`, out of their entries: the calls will look at the
-    /// clock and register anew. If none of the rest is due before `covered`, the first of them is woken, to see
-    /// to the others; otherwise they all are.
-    pub(crate) fn take_due(&mut self, until: u64, covered: u64) -> Vec<Waker> {
+    /// The wakers of the calls that are due by `until`, and of the first `more` of the rest, out of their entries: the
+    /// calls will look at the clock and register anew.
+    pub(crate) fn take_due(&mut self, until: u64, mut more: usize) -> Vec<Waker> {
+        self.sort();
         let mut wakers = Vec::new();
-        let mut rest: Option<(u64, u64)> = None;
-        for (id, call) in &mut self.calls {
-            if call.due <= until {
+        while let Some((due, id)) = self.order.first().copied() {
+            if due > until {
+                let Some(left) = more.checked_sub(1) else { break };
+                more = left;
+            }
+            self.order.pop_first();
+            if let Some(call) = self.calls.get_mut(&id) {
+                (call.sorted, call.called) = (false, true);
                 wakers.extend(call.waker.take());
-            } else if call.waker.is_some() && rest.is_none_or(|(due, _)| call.due < due) {
-                rest = Some((call.due, *id));
             }
         }
-        match rest {
-            Some((due, first)) if due >= covered => {
-                wakers.extend(self.calls.get_mut(&first).and_then(|call| call.waker.take()));
-                wakers
+        wakers
+    }
+
+    /// Sorts in the calls that have begun since the last time.
+    fn sort(&mut self) {
+        let new = self.sorted_to..self.next;
+        self.sorted_to = self.next;
+        // Through the ids or through the calls, whichever are fewer.
+        if new.end - new.start < self.calls.len() as u64 {
+            for id in new {
+                if let Some(call) = self.calls.get_mut(&id) {
+                    call.sort(id, &mut self.order);
+                }
             }
-            Some(_) => self.calls.values_mut().filter_map(|call| call.waker.take()).chain(wakers).collect(),
-            None => wakers,
+        } else {
+            for (id, call) in self.calls.iter_mut().filter(|(id, _)| new.contains(id)) {
+                call.sort(*id, &mut self.order);
+            }
         }
     }
 
@@ -227,6 +274,7 @@ impl PendingCalls {
             Some(call) if !call.settled => {
                 call.settled = true;
                 call.reply = Some(reply);
+                call.unsort(id, &mut self.order);
                 let waker = call.waker.take();
                 self.stray = 0;
                 Handled::Settled(waker)
@@ -236,6 +284,32 @@ impl PendingCalls {
                 Handled::Late
             }
             _ => Handled::Stray,
+        }
+    }
+}
+
+impl Call {
+    fn set_due(&mut self, id: u64, due: u64, sort: bool, order: &mut BTreeSet<(u64, u64)>) {
+        if self.due != due {
+            self.unsort(id, order);
+            self.due = due;
+        }
+        if sort {
+            self.sort(id, order);
+        }
+    }
+
+    fn sort(&mut self, id: u64, order: &mut BTreeSet<(u64, u64)>) {
+        if !self.sorted && self.waker.is_some() && self.due != NO_DEADLINE {
+            self.sorted = true;
+            order.insert((self.due, id));
+        }
+    }
+
+    fn unsort(&mut self, id: u64, order: &mut BTreeSet<(u64, u64)>) {
+        if self.sorted {
+            self.sorted = false;
+            order.remove(&(self.due, id));
         }
     }
 }

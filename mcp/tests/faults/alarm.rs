@@ -5,13 +5,10 @@ use crate::check::on;
 use crate::fault::clock::Clock;
 use crate::fault::lines::{normal, pair};
 use crate::fault::run::once;
-use futures::stream::FuturesUnordered;
-use futures::{FutureExt, StreamExt};
 use shared_fate_mcp::{CallOptions, Client, Error};
-use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -25,36 +22,72 @@ fn held(client: &Client, limit: Duration) -> Pin<Box<dyn Future<Output = Result<
     Box::pin(async move { client.call_tool("held", ()).await.map(drop) })
 }
 
-#[test]
-fn liv_23_deadlines_one_after_the_other_wake_no_crowd() {
-    const MANY: usize = 1000;
-    once(async |_| {
-        let (stdio, _server) = pair(normal);
-        let clock = Clock::new();
-        let (client, _driver) = on(&clock).connect(stdio).await.unwrap();
-        let polls = AtomicUsize::new(0);
-        let mut calls: FuturesUnordered<_> = (1..=MANY)
-            .map(|n| {
-                let mut call = held(&client, millis(10 * n as u64));
-                let polls = &polls;
-                poll_fn(move |cx| {
-                    polls.fetch_add(1, Ordering::SeqCst);
-                    call.as_mut().poll(cx)
-                })
-            })
-            .collect();
-        assert!(calls.next().now_or_never().is_none());
-        assert_eq!(polls.swap(0, Ordering::SeqCst), MANY);
-        for n in 0..MANY {
-            clock.advance(millis(10));
-            // A timer may take a millisecond more.
-            clock.advance(millis(u64::from(n == 0)));
-            assert!(calls.next().now_or_never().unwrap().unwrap().unwrap_err().is_timeout());
-            assert!(calls.next().now_or_never().is_none_or(|next| next.is_none()));
+/// Notes which call is woken.
+struct Wakes {
+    call: usize,
+    woken: Arc<Mutex<Vec<usize>>>,
+}
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.woken.lock().unwrap().push(self.call);
+    }
+}
+
+/// How often each of `n` calls, that expire so many milliseconds apart, is polled after its first time, and how often it
+/// is woken.
+async fn polls_and_wakes(n: usize, apart: u64) -> (f64, f64) {
+    let (stdio, _server) = pair(normal);
+    let clock = Clock::new();
+    let (client, _driver) = on(&clock).connect(stdio).await.unwrap();
+    let woken = Arc::new(Mutex::new(Vec::new()));
+    let waker = |call| Waker::from(Arc::new(Wakes { call, woken: Arc::clone(&woken) }));
+    let limits = (1..=n as u64).map(|call| millis(apart * call));
+    let mut calls: Vec<_> =
+        limits.enumerate().map(|(n, limit)| Some((waker(n), held(&client, limit)))).collect();
+    for call in &mut calls {
+        let (waker, call) = call.as_mut().unwrap();
+        assert!(call.as_mut().poll(&mut Context::from_waker(waker)).is_pending());
+    }
+    // A timer may take a millisecond more.
+    clock.advance(millis(1));
+    let (mut polls, mut wakes) = (0, 0);
+    for now in 1..=n {
+        clock.advance(millis(apart));
+        loop {
+            let mut woken = std::mem::take(&mut *woken.lock().unwrap());
+            if woken.is_empty() {
+                break;
+            }
+            wakes += woken.len();
+            woken.sort_unstable();
+            woken.dedup();
+            for place in woken {
+                let Some((waker, call)) = &mut calls[place] else { continue };
+                polls += 1;
+                if let Poll::Ready(result) = call.as_mut().poll(&mut Context::from_waker(waker)) {
+                    assert!(result.unwrap_err().is_timeout());
+                    assert!(apart * (place as u64 + 1) <= apart * now as u64 + 1, "call {place} is early");
+                    calls[place] = None;
+                }
+            }
         }
-        // Two for each deadline, and everybody now and then; it was everybody each time.
-        let polls = polls.load(Ordering::SeqCst);
-        assert!(polls < 30 * MANY, "{polls}");
+        assert!(calls[now - 1].is_none(), "call {now} is late");
+    }
+    (f64::from(polls) / n as f64, wakes as f64 / n as f64)
+}
+
+#[test]
+fn liv_23_deadlines_one_after_the_other_wake_no_crowd_however_many_there_are() {
+    once(async |_| {
+        let (few, _) = polls_and_wakes(1_000, 10).await;
+        for (n, apart) in [(1_000, 10), (8_000, 10), (8_000, 1)] {
+            let (polls, wakes) = polls_and_wakes(n, apart).await;
+            let what = format!("{n} calls, {apart} ms apart: {polls:.2} polls and {wakes:.2} wakes each");
+            eprintln!("{what}");
+            // One for each deadline, and one when the alarm goes off for the first time.
+            assert!(polls <= 3.0 && wakes <= 3.0 && (polls / few - 1.0).abs() <= 0.2, "{what}");
+        }
     });
 }
 

@@ -47,7 +47,7 @@ fn is_stray(handled: &Handled) -> bool {
 fn ids_count_up_and_are_never_used_again() {
     let mut exchange = exchange();
     assert_eq!((exchange.begin(), exchange.begin()), (Some(1), Some(2)));
-    assert!(exchange.forget(2).is_none());
+    assert!(exchange.forget(2).0.is_none());
     assert_eq!(exchange.begin(), Some(3));
     assert_eq!(exchange.len(), 2);
 }
@@ -62,7 +62,7 @@ fn the_limit_counts_calls_that_are_not_forgotten() {
     // A reply makes no room: its call is still there.
     assert!(matches!(reply(&mut exchange, 1), Handled::Settled(None)));
     assert_eq!(exchange.begin(), None);
-    assert!(exchange.forget(1).is_none());
+    assert!(exchange.forget(1).0.is_none());
     assert_eq!(exchange.begin(), Some(4), "the refused ones took no ids");
 }
 
@@ -110,7 +110,7 @@ fn a_forgotten_call_gives_its_waker_back_and_waits_for_ever() {
     let mut exchange = exchange();
     let id = exchange.begin().unwrap();
     assert!(poll(&mut exchange, id, Waker::noop()).is_none());
-    assert!(exchange.forget(id).is_some());
+    assert!(exchange.forget(id).0.is_some());
     assert!(matches!(exchange.poll_reply(id, Waker::noop()), Polled::Pending));
     assert!(matches!(exchange.register(id, 0, Waker::noop().clone()), (Polled::Pending, Some(_))));
     assert!(is_stray(&reply(&mut exchange, id)));
@@ -164,7 +164,7 @@ fn m_15_late_replies_to_calls_that_were_given_up_are_no_flood() {
     let mut exchange = exchange();
     for _ in 0..5 {
         let id = exchange.begin().unwrap();
-        assert!(exchange.forget(id).is_none());
+        assert!(exchange.forget(id).0.is_none());
         exchange.give_up();
     }
     assert!(is_stray(&reply(&mut exchange, 6)), "there was no such call");
@@ -215,7 +215,7 @@ fn news_are_kept_for_calls_that_are_there() {
     assert!(exchange.handle_news(id, 5));
     assert_eq!(exchange.news(id), Some(5));
     assert!(!exchange.handle_news(99, 5));
-    assert!(exchange.forget(id).is_none());
+    assert!(exchange.forget(id).0.is_none());
     assert_eq!(exchange.news(id), None);
 }
 
@@ -240,23 +240,52 @@ fn places(taken: &[Waker], wakers: &[Waker]) -> Vec<usize> {
 }
 
 #[test]
-fn who_is_due_is_woken_and_the_next_one() {
-    let (mut exchange, wakers) = due_at([10, 30, 20, 40, 10]);
+fn who_is_due_is_woken_and_as_many_more_as_are_asked_for() {
+    let (mut exchange, wakers) = due_at([10, 30, 20, 40, 10, 50]);
     assert_eq!(exchange.earliest(), Some(10));
-    assert_eq!(places(&exchange.take_due(10, 20), &wakers), [0, 2, 4]);
+    assert_eq!(places(&exchange.take_due(10, 1), &wakers), [0, 2, 4]);
     // Those that were woken have not come back; who has come back is due at another time.
     assert_eq!(exchange.earliest(), Some(30));
-    exchange.put_off(2, 50);
+    exchange.put_off(2, 60);
     assert_eq!(exchange.earliest(), Some(40));
-    assert_eq!(places(&exchange.take_due(40, 50), &wakers), [1, 3]);
+    assert_eq!(places(&exchange.take_due(40, 0), &wakers), [3]);
+    assert_eq!(places(&exchange.take_due(0, 9), &wakers), [1, 5]);
     assert_eq!(exchange.earliest(), None);
-    assert!(exchange.take_due(u64::MAX, u64::MAX).is_empty());
+    assert!(exchange.take_due(NO_DEADLINE, 9).is_empty());
 }
 
 #[test]
-fn where_nobody_sees_to_the_rest_all_are_woken() {
-    let (mut exchange, wakers) = due_at([10, 30, 20]);
-    assert_eq!(places(&exchange.take_due(10, 21), &wakers), [0, 1, 2]);
-    let (mut exchange, wakers) = due_at([10, u64::MAX]);
-    assert_eq!(places(&exchange.take_due(u64::MAX, u64::MAX), &wakers), [0, 1]);
+fn who_has_no_deadline_is_woken_for_none() {
+    let (mut exchange, wakers) = due_at([10, NO_DEADLINE, 20]);
+    exchange.put_off(3, NO_DEADLINE);
+    assert_eq!(exchange.earliest(), Some(10));
+    assert_eq!(places(&exchange.take_due(NO_DEADLINE, 9), &wakers), [0]);
+    exchange.put_off(3, 30);
+    assert_eq!(places(&exchange.take_due(NO_DEADLINE, 0), &wakers), [2]);
+}
+
+#[test]
+fn nothing_is_kept_of_calls_that_are_gone_and_nothing_is_sorted_before_somebody_asks() {
+    let (mut exchange, _wakers) = due_at([10, 20, 30]);
+    assert!(exchange.order.is_empty());
+    assert_eq!(exchange.earliest(), Some(10));
+    assert_eq!(exchange.order.len(), 3);
+    assert!(exchange.forget(1).0.is_some());
+    assert!(matches!(reply(&mut exchange, 2), Handled::Settled(Some(_))));
+    assert_eq!(exchange.order.len(), 1);
+    assert!(exchange.forget(2).0.is_none() && exchange.forget(3).0.is_some());
+    assert!(exchange.order.is_empty());
+    // One that comes and goes in between.
+    let id = exchange.begin().unwrap();
+    assert!(poll(&mut exchange, id, Waker::noop()).is_none());
+    assert!(exchange.order.is_empty() && exchange.forget(id).0.is_some());
+    assert_eq!(exchange.earliest(), None);
+}
+
+#[test]
+fn a_call_that_is_gone_tells_whether_it_was_to_look_at_the_clock() {
+    let (mut exchange, wakers) = due_at([10, 20, 30]);
+    assert_eq!(exchange.take_due(20, 0).len(), 2);
+    assert!(matches!(exchange.register(2, 40, wakers[1].clone()), (Polled::Pending, None)));
+    assert_eq!([1, 2, 3].map(|id| exchange.forget(id).1), [true, false, false]);
 }

@@ -2,7 +2,7 @@
 //! own reply, no waker is lost, cloned or woken, and what belongs to nobody is counted.
 
 use super::super::message::{Malformed, MalformedReason, ReplyError, ResponseId, ResultText, RpcError};
-use super::super::pending_calls::{Handled, PendingCalls, Polled, Reply};
+use super::super::pending_calls::{Handled, NO_DEADLINE, PendingCalls, Polled, Reply};
 use super::Input;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -69,7 +69,20 @@ struct Call {
     reply: Option<Expected>,
     task: Option<usize>,
     due: u64,
+    called: bool,
     news: Option<u64>,
+}
+
+impl Call {
+    /// Whether it waits for its deadline.
+    fn is_asleep(&self) -> bool {
+        self.task.is_some() && self.due != NO_DEADLINE
+    }
+}
+
+/// In another order than the ids; some calls have no deadline.
+fn due(id: u64, task: usize) -> u64 {
+    if task == 3 { NO_DEADLINE } else { id * 5 % 12 + task as u64 }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -82,13 +95,14 @@ enum Expected {
 
 impl Model {
     fn step(&mut self, input: &mut Input<'_>) {
-        let (operation, id) = (input.below(11), u64::from(input.below(12)));
+        let (operation, id) = (input.below(12), u64::from(input.below(12)));
         let task = usize::from(input.below(4));
         match operation {
             0 | 1 => self.begin(),
             2 => {
-                let waker = self.exchange.forget(id);
+                let (waker, was_called) = self.exchange.forget(id);
                 let call = self.calls.remove(&id);
+                assert_eq!(was_called, call.as_ref().is_some_and(|call| call.called));
                 if task == 0 && call.as_ref().is_some_and(|call| !call.settled) {
                     self.exchange.give_up();
                     self.owed += 1;
@@ -134,43 +148,33 @@ impl Model {
                     call.news = Some(task as u64);
                 }
             }
-            _ => self.ring(id, id + task as u64),
+            10 => self.ring(id, task),
+            _ => {
+                let due = due(id, task);
+                self.exchange.put_off(id, due);
+                if let Some(call) = self.calls.get_mut(&id) {
+                    call.due = due;
+                }
+            }
         }
     }
 
-    /// Those are woken that are due by `until`; and of the rest the first, or all where it is not `covered`.
-    fn ring(&mut self, until: u64, covered: u64) {
-        let waiting = |call: &&mut Call| call.task.is_some();
-        let rest =
-            self.calls.values_mut().filter(waiting).map(|call| call.due).filter(|due| *due > until).min();
-        let everybody = rest.is_some_and(|first| first < covered);
-        let woken = self.exchange.take_due(until, covered);
-        let mut one_more = usize::from(rest.is_some() && !everybody);
-        // In any order.
-        for waker in woken {
-            let tasks = &self.tasks;
-            let is_its = |call: &&mut Call| {
-                call.task.is_some_and(|task| waker.will_wake(&Waker::from(Arc::clone(&tasks[task]))))
-            };
-            let (mut due, mut later): (Vec<_>, Vec<_>) =
-                self.calls.values_mut().filter(is_its).partition(|call| everybody || call.due <= until);
-            if due.is_empty() {
-                assert_eq!(one_more, 1, "a waker too many");
-                one_more = 0;
-                later.sort_by_key(|call| call.due);
-                assert_eq!(rest, later.first().map(|call| call.due), "not the first of the rest");
-                later.swap_remove(0).task = None;
-            } else {
-                due.swap_remove(0).task = None;
-            }
+    /// Those are woken that are due by `until`, and of the rest the first, so many.
+    fn ring(&mut self, until: u64, more: usize) {
+        let mut order: Vec<_> = self.calls.iter().filter(|(_, call)| call.is_asleep()).collect();
+        order.sort_by_key(|(id, call)| (call.due, **id));
+        let due = order.iter().filter(|(_, call)| call.due <= until).count();
+        let expected: Vec<_> = order.iter().take(due + more).map(|(id, _)| **id).collect();
+        let woken = self.exchange.take_due(until, more);
+        assert_eq!(woken.len(), expected.len());
+        for (waker, id) in woken.into_iter().zip(expected) {
+            let call = self.calls.get_mut(&id).expect("it is asleep");
+            call.called = true;
+            let task = call.task.take();
+            self.same(Some(waker), task);
         }
-        assert_eq!(one_more, 0, "nobody sees to the rest");
-        let is_left = |call: &&Call| call.task.is_some() && (everybody || call.due <= until);
-        assert!(!self.calls.values().any(|call| is_left(&call)), "a waker was left");
-        assert_eq!(
-            self.exchange.earliest(),
-            self.calls.values().filter(|call| call.task.is_some()).map(|call| call.due).min()
-        );
+        let earliest = self.calls.values().filter(|call| call.is_asleep()).map(|call| call.due).min();
+        assert_eq!(self.exchange.earliest(), earliest);
     }
 
     fn begin(&mut self) {
@@ -191,11 +195,14 @@ impl Model {
         assert!(!matches!(polled, Polled::Pending) || call.is_none() || registered);
         if matches!(polled, Polled::NeedsWaker) {
             let left_over;
-            let due = id + task as u64;
+            let due = due(id, task);
             (polled, left_over) = self.exchange.register(id, due, waker);
-            let replaced = call.and_then(|call| {
-                call.due = due;
-                call.task.replace(task)
+            let replaced = call.and_then(|call| match call.reply {
+                Some(_) => Some(task),
+                None => {
+                    (call.due, call.called) = (due, false);
+                    call.task.replace(task)
+                }
             });
             self.same(left_over, replaced);
         }
