@@ -349,12 +349,12 @@ impl Inbox {
     }
 
     /// Queues an answer to the server. `false` if there is no room.
-    pub(crate) fn post_answer(&self, answer: Outgoing) -> bool {
+    pub(crate) fn post_answer(&self, answer: Outgoing<'static>) -> bool {
         self.outbox.push(Job::Answer(answer))
     }
 
     /// Queues a cancellation, best effort: without room the server works for nobody.
-    pub(crate) fn post_cancellation(&self, cancellation: Outgoing) {
+    pub(crate) fn post_cancellation(&self, cancellation: Outgoing<'static>) {
         self.outbox.push(Job::Cancel(cancellation));
     }
 

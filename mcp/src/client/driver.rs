@@ -215,7 +215,7 @@ impl<'a> Sends<'a> {
         self.under_way.len() < self.connection.inbox.limits().sends.max(1)
     }
 
-    fn send(&mut self, message: Outgoing, cx: &mut Context<'_>) {
+    fn send(&mut self, message: Outgoing<'static>, cx: &mut Context<'_>) {
         let (transport, inbox) = (&*self.connection.transport, &*self.connection.inbox);
         let mut send: BoxFuture<'a, _> = Box::pin(async move {
             let tracking = Tracking::default();

@@ -1,7 +1,7 @@
 //! Pings by the clock (PNG-02), for who asks for them. They are the driver's.
 
 use crate::call::Caller;
-use crate::call::exchange::{Request, exchange_once};
+use crate::call::exchange::{Params, Request, exchange_once};
 use crate::call::options::CallOptions;
 use crate::connection::Connection;
 use crate::error::{Delivery, Error, ErrorKind, TimeoutError};
@@ -59,7 +59,7 @@ type Ping<'a> = BoxFuture<'a, Result<(), Error>>;
 /// A ping like any other call, but without a deadline of its own. Any answer will do, also a refusal.
 async fn ping(connection: &Arc<Connection>) -> Result<(), Error> {
     let options = CallOptions::default();
-    let request = Request { method: "ping", params: None, meta: &[], routing: None };
+    let request = Request { method: "ping", params: Params::Text(None), meta: &[], routing: None };
     match exchange_once(Caller { connection, options: &options }, request, None).await {
         Err(error) if !is_answer(&error) => Err(error),
         Ok(_) | Err(_) => Ok(()),

@@ -1,6 +1,6 @@
 //! In-memory: a pair of bounded channels, message by message. It is also how to test.
 
-use super::{Sent, Tracking, Transport};
+use super::{Sending, Sent, Tracking, Transport};
 use crate::error::{Delivery, Error, IoStage};
 use crate::inbox::Inbox;
 use crate::protocol::outgoing::Outgoing;
@@ -91,24 +91,19 @@ impl MemoryServer {
 }
 
 impl Transport for Memory {
-    fn send<'a>(
-        &'a self,
-        message: Outgoing,
-        tracking: &'a Tracking,
-        _: &'a Inbox,
-    ) -> BoxFuture<'a, Result<Sent, Error>> {
+    fn send<'a>(&'a self, message: Outgoing<'a>, tracking: &'a Tracking, _: &'a Inbox) -> Sending<'a> {
         let gone = || {
             let error = io::Error::from(io::ErrorKind::BrokenPipe);
             Err(Error::io(IoStage::Write, error, Delivery::NotSent))
         };
         let body = match self.outgoing.try_send(message.body) {
-            Ok(()) => return Box::pin(std::future::ready(Ok(Sent::accepted()))),
-            Err(TrySendError::Closed(_)) => return Box::pin(std::future::ready(gone())),
+            Ok(()) => return Sending::accepted(),
+            Err(TrySendError::Closed(_)) => return Sending::now(gone()),
             Err(TrySendError::Full(body)) => body,
         };
         // It waits for room.
         tracking.waiting();
-        Box::pin(async move {
+        Sending::later(async move {
             let sent = self.outgoing.send(body).await;
             if sent.is_ok() {
                 tracking.begun();

@@ -16,7 +16,7 @@
 mod pipes;
 mod queue;
 
-use super::{Sent, Tracking, Transport};
+use super::{Sending, Sent, Tracking, Transport};
 use crate::error::{Delivery, Error, ErrorKind, IoStage, ServerExited};
 use crate::inbox::Inbox;
 #[cfg(feature = "stdio")]
@@ -238,19 +238,14 @@ impl Stdio {
 
 impl Transport for Stdio {
     /// A request is in the queue at once, and can be taken back. Anything else waits for room.
-    fn send<'a>(
-        &'a self,
-        message: Outgoing,
-        tracking: &'a Tracking,
-        inbox: &'a Inbox,
-    ) -> BoxFuture<'a, Result<Sent, Error>> {
+    fn send<'a>(&'a self, message: Outgoing<'a>, tracking: &'a Tracking, inbox: &'a Inbox) -> Sending<'a> {
         let Outgoing { id, body, .. } = message;
         if let Some(id) = id {
             self.queue.push_request(id, body);
-            return Box::pin(std::future::ready(Ok(Sent::accepted())));
+            return Sending::accepted();
         }
         tracking.waiting();
-        Box::pin(async move {
+        Sending::later(async move {
             self.queue.push(body, inbox.limits().outbox).await;
             tracking.begun();
             Ok(Sent::accepted())
