@@ -69,7 +69,7 @@ impl Client {
     /// # fn main() -> Result<(), shared_fate_mcp::Error> {
     /// use shared_fate_mcp::{Client, Http};
     ///
-    /// pollster::block_on(async {
+    /// async_io::block_on(async {
     ///     let (client, driver) = Client::connect(Http::new("http://localhost:8080/mcp")?).await?;
     ///     driver
     ///         .run_until(async {

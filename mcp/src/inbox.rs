@@ -59,6 +59,8 @@ pub struct Inbox {
     tool_changes: AtomicU64,
     /// Servers of revision 2026-07-28 send no requests, and get no answer to one.
     mute: AtomicBool,
+    /// Whether what the transport has read by now decides something.
+    look: AtomicBool,
     this: Weak<Self>,
 }
 
@@ -77,6 +79,7 @@ impl Inbox {
             handshaking: AtomicBool::new(true),
             tool_changes: AtomicU64::new(0),
             mute: AtomicBool::new(false),
+            look: AtomicBool::new(false),
             config,
             this: this.clone(),
         })
@@ -360,6 +363,16 @@ impl Inbox {
 
     pub(crate) fn poll_job(&self, capacity: Capacity, cx: &mut Context<'_>) -> Poll<Job> {
         self.outbox.poll_pop(capacity, cx)
+    }
+
+    /// The transport is to read what has arrived, heard of or not, when it is polled next.
+    pub(crate) fn ask_for_look(&self) {
+        self.look.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is to, since it was last asked here.
+    pub(crate) fn takes_look(&self) -> bool {
+        self.look.load(Ordering::Relaxed) && self.look.swap(false, Ordering::Relaxed)
     }
 
     pub(crate) fn forget_driver(&self) {

@@ -295,3 +295,6 @@ fn check_method(method: &str) -> Result<(), Error> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,20 +8,20 @@ use crate::error::{Delivery, Error, ErrorKind, TimeoutError};
 use crate::runtime::timer::BoxFuture;
 use std::future::{pending, poll_fn};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 const SHORTEST: Duration = Duration::from_millis(10);
 
 /// Resolves when the server has missed a ping: it is not answered when the next one is due.
-pub(crate) async fn keep_alive(connection: &Arc<Connection>) -> Error {
+pub(crate) async fn keep_alive(connection: &Arc<Connection>, interval: Duration) -> Error {
     let inbox = &*connection.inbox;
-    let Some(interval) = inbox.timeouts().keep_alive else { return pending().await };
     // Not for ever in one poll.
     let interval = interval.max(SHORTEST);
     let mut unanswered = None;
     loop {
         let mut due = inbox.sleep(interval);
+        let mut over = false;
         let tick = poll_fn(|cx| {
             if let Some(Poll::Ready(result)) =
                 unanswered.as_mut().map(|ping: &mut Ping<'_>| ping.as_mut().poll(cx))
@@ -31,7 +31,17 @@ pub(crate) async fn keep_alive(connection: &Arc<Connection>) -> Error {
                     return Poll::Ready(Err(error));
                 }
             }
-            due.as_mut().poll(cx).map(Ok)
+            if !over {
+                ready!(due.as_mut().poll(cx));
+                over = true;
+                if unanswered.is_some() {
+                    // The transport reads once more before an answer is a missed one.
+                    inbox.ask_for_look();
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+            }
+            Poll::Ready(Ok(()))
         });
         let tick = tick.await.and_then(|()| match unanswered {
             None => Ok(()),

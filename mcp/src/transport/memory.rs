@@ -41,7 +41,7 @@ use std::io;
 ///     let (client, driver) = Client::builder().mode(Mode::Legacy).connect(transport).await?;
 ///     driver.run_until(client.ping()).await
 /// };
-/// let (_, answer) = pollster::block_on(futures::future::join(serve, call));
+/// let (_, answer) = async_io::block_on(futures::future::join(serve, call));
 /// answer.unwrap();
 /// ```
 pub struct Memory {
