@@ -12,7 +12,7 @@ use std::time::Duration;
 fn main() -> ExitCode {
     let url = std::env::args().next_back().unwrap_or_default();
     let scenario = std::env::var("MCP_CONFORMANCE_SCENARIO").unwrap_or_default();
-    match pollster::block_on(run(&url, &scenario)) {
+    match async_io::block_on(run(&url, &scenario)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{scenario}: {error:#}");

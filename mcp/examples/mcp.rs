@@ -32,8 +32,8 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    // Any executor will do; this one is a few lines of `std::thread::park`.
-    pollster::block_on(async {
+    // Any executor will do; this one looks after timers, sockets and pipes itself, in this thread.
+    async_io::block_on(async {
         match connect(server).await {
             Err(error) => fail("cannot connect", &error, 3),
             Ok((client, driver)) => {

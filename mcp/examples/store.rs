@@ -43,7 +43,7 @@ fn main() -> Result<(), Error> {
             })
             .await
     };
-    pollster::block_on(futures::future::join(app, serve(server))).0
+    async_io::block_on(futures::future::join(app, serve(server))).0
 }
 
 async fn ask(client: &Client) -> Result<Vec<Record>, Error> {

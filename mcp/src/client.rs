@@ -11,7 +11,7 @@ mod tasks;
 
 use crate::call::options::CallOptions;
 use crate::call::reply::checked;
-use crate::call::{Caller, exchange, params_of, request};
+use crate::call::{Asked, Caller, exchange, params_of, request};
 use crate::connection::Connection;
 use crate::error::{Error, InvalidInput};
 use crate::inbox::Inbox;
@@ -25,7 +25,6 @@ use crate::types::{InitializeResult, Json};
 use builder::Builder;
 use driver::Driver;
 use serde::Serialize;
-use serde_json::value::RawValue;
 use shared_fate::Session;
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -70,7 +69,7 @@ impl Client {
     /// # fn main() -> Result<(), shared_fate_mcp::Error> {
     /// use shared_fate_mcp::{Client, Http};
     ///
-    /// pollster::block_on(async {
+    /// async_io::block_on(async {
     ///     let (client, driver) = Client::connect(Http::new("http://localhost:8080/mcp")?).await?;
     ///     driver
     ///         .run_until(async {
@@ -166,8 +165,8 @@ impl Client {
     ///
     /// `params` must serialize to a JSON object, or to `null` for none.
     pub async fn request(&self, method: &str, params: impl Serialize) -> Result<Json, Error> {
-        let params = params_of(&params, "parameters must be a JSON object")?;
-        self.call(method, params.as_deref()).await.and_then(checked).map(Json::from)
+        let asked = self.caller().asked(method, &params, "parameters must be a JSON object")?;
+        self.call(method, asked).await.and_then(checked).map(Json::from)
     }
 
     /// Sends any notification. Resolves when it is handed to the transport.
@@ -213,8 +212,8 @@ impl Client {
     }
 
     /// One call, in the way of the negotiated revision.
-    async fn call(&self, method: &str, params: Option<&RawValue>) -> Result<ResultText, Error> {
-        request(self.caller(), method, params, self.options.total_limit()).await
+    async fn call(&self, method: &str, asked: Asked) -> Result<ResultText, Error> {
+        request(self.caller(), method, asked, self.options.total_limit()).await
     }
 
     fn options(&self) -> &CallOptions {

@@ -60,6 +60,8 @@ pub struct Inbox {
     tool_changes: AtomicU64,
     /// Servers of revision 2026-07-28 send no requests, and get no answer to one.
     mute: AtomicBool,
+    /// Whether what the transport has read by now decides something.
+    look: AtomicBool,
     this: Weak<Self>,
 }
 
@@ -78,6 +80,7 @@ impl Inbox {
             handshaking: AtomicBool::new(true),
             tool_changes: AtomicU64::new(0),
             mute: AtomicBool::new(false),
+            look: AtomicBool::new(false),
             config,
             this: this.clone(),
         })
@@ -355,17 +358,27 @@ impl Inbox {
     }
 
     /// Queues an answer to the server. `false` if there is no room.
-    pub(crate) fn post_answer(&self, answer: Outgoing) -> bool {
+    pub(crate) fn post_answer(&self, answer: Outgoing<'static>) -> bool {
         self.outbox.push(Job::Answer(answer))
     }
 
     /// Queues a cancellation, best effort: without room the server works for nobody.
-    pub(crate) fn post_cancellation(&self, cancellation: Outgoing) {
+    pub(crate) fn post_cancellation(&self, cancellation: Outgoing<'static>) {
         self.outbox.push(Job::Cancel(cancellation));
     }
 
     pub(crate) fn poll_job(&self, capacity: Capacity, cx: &mut Context<'_>) -> Poll<Job> {
         self.outbox.poll_pop(capacity, cx)
+    }
+
+    /// The transport is to read what has arrived, heard of or not, when it is polled next.
+    pub(crate) fn ask_for_look(&self) {
+        self.look.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is to, since it was last asked here.
+    pub(crate) fn takes_look(&self) -> bool {
+        self.look.load(Ordering::Relaxed) && self.look.swap(false, Ordering::Relaxed)
     }
 
     pub(crate) fn forget_driver(&self) {

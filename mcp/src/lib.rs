@@ -83,7 +83,7 @@ pub use runtime::tokio::{TokioIo, TokioTimer};
 pub use transport::http::{Http, Sse, TokenProvider};
 pub use transport::memory::{Memory, MemoryServer};
 pub use transport::stdio::Stdio;
-pub use transport::{Sent, Tracking, Transport};
+pub use transport::{Sending, Sent, Tracking, Transport};
 pub use types::{ElicitForm, ElicitUrl, Elicited, LogMessage, Progress, Root};
 
 /// The README's examples are compiled, and run.

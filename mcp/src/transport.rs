@@ -10,9 +10,11 @@ use crate::runtime::timer::BoxFuture;
 #[cfg(feature = "http")]
 pub(crate) mod http;
 pub(crate) mod memory;
+mod sending;
 pub(crate) mod stdio;
 mod tracking;
 
+pub use sending::Sending;
 pub use tracking::Tracking;
 
 /// A way to one server: it carries messages and reports its end.
@@ -29,13 +31,8 @@ pub use tracking::Tracking;
 /// - Every future may be dropped at any point. A dropped `send` may have sent its message, but never
 ///   half of one.
 pub trait Transport: Send + Sync + 'static {
-    /// Sends one message, and says in `tracking` how far it has come.
-    fn send<'a>(
-        &'a self,
-        message: Outgoing,
-        tracking: &'a Tracking,
-        inbox: &'a Inbox,
-    ) -> BoxFuture<'a, Result<Sent, Error>>;
+    /// Sends one message, and says in `tracking` how far it has come. What is known at once is [`Sending::now`].
+    fn send<'a>(&'a self, message: Outgoing<'a>, tracking: &'a Tracking, inbox: &'a Inbox) -> Sending<'a>;
 
     /// Whether every request is an exchange of its own, with its reply, as over HTTP. Then, from revision 2026-07-28
     /// on, dropping `send` is how a request is cancelled.

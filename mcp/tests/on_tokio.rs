@@ -10,8 +10,8 @@ use fault::run::PATIENCE;
 use futures::future::join;
 use shared_fate::Cause;
 use shared_fate_mcp::{
-    CallOptions, Client, Delivery, ErrorKind, Http, IoStage, Memory, Mode, Stdio, TokioIo, TokioNet,
-    TokioTimer,
+    CallOptions, Client, Delivery, ErrorKind, Http, IoStage, Memory, Mode, Stdio, Timeouts, TokioIo,
+    TokioNet, TokioTimer,
 };
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::Command;
@@ -94,6 +94,28 @@ async fn sessions(tokio: bool) {
     let ErrorKind::ServerExited(exited) = cause.kind() else { panic!("{error:#}") };
     assert_eq!(exited.status().unwrap().code(), Some(7));
     assert_eq!(exited.stderr(), "disk full\n");
+}
+
+/// The runtime's reactor has not had its turn since the answer came, and the interval is over: the pipe is asked itself.
+#[test]
+fn png_02_an_answer_that_the_reactor_has_not_heard_of_is_none_that_is_missed() {
+    in_time(|| {
+        runtime().block_on(async {
+            let mut timeouts = Timeouts::default();
+            timeouts.keep_alive = Some(Duration::from_millis(50));
+            let builder = Client::builder().mode(Mode::Legacy).timeouts(timeouts);
+            let stdio = Stdio::spawn_on_tokio(shell()).unwrap();
+            let (client, mut driver) = builder.connect(stdio).await.unwrap();
+            // Each interval sends a ping, and finds the answer to the one before.
+            for _ in 0..3 {
+                for _ in 0..3 {
+                    assert!(futures::poll!(&mut driver).is_pending());
+                    assert!(!client.session().is_ended());
+                }
+                thread::sleep(Duration::from_millis(1500));
+            }
+        });
+    });
 }
 
 const ALONE: &str = "SHARED_FATE_TEST_ALONE";

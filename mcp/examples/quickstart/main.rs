@@ -41,8 +41,8 @@ fn main() -> ExitCode {
         }
     }
     let mut report = Report { wrong: 0 };
-    // Any executor will do; this one is a few lines of `std::thread::park`.
-    let outcome = pollster::block_on(async {
+    // Any executor will do; this one looks after timers, sockets and pipes itself, in this thread.
+    let outcome = async_io::block_on(async {
         let show = pin!(show(&mut report));
         match select(show, smol::Timer::after(GIVE_UP)).await {
             Either::Left((outcome, _)) => outcome.map_err(|error| error.to_string()),

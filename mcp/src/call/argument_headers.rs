@@ -6,7 +6,7 @@
 //! list.
 
 use super::Caller;
-use super::exchange::{Request, exchange_once};
+use super::exchange::{Params, Request, exchange_once};
 use super::header_list::ListWait;
 use crate::connection::stateless::Stateless;
 use crate::connection::tool_headers::{Arguments, Heard};
@@ -31,18 +31,23 @@ pub(super) async fn with_headers(
 ) -> Result<ResultText, Error> {
     let meta = stateless.meta();
     if !caller.connection.transport.is_request_response() {
-        return exchange_once(caller, Request { method, params, meta, routing: None }, budget.left()).await;
+        return exchange_once(
+            caller,
+            Request { method, params: Params::Text(params), meta, routing: None },
+            budget.left(),
+        )
+        .await;
     }
     let name = name_of(method, params);
     let tool = if method == "tools/call" { name.clone() } else { None };
     let mut routing = stateless.routing(name);
     let Some(tool) = tool else {
-        let request = Request { method, params, meta, routing: Some(routing) };
+        let request = Request { method, params: Params::Text(params), meta, routing: Some(routing) };
         return exchange_once(caller, request, budget.left()).await;
     };
     let (heard, wanted) = stateless.tool_headers.get(&tool);
     routing.arguments = headers(wanted, params)?;
-    let request = Request { method, params, meta, routing: Some(routing.clone()) };
+    let request = Request { method, params: Params::Text(params), meta, routing: Some(routing.clone()) };
     let refusal = match exchange_once(caller, request, budget.left()).await {
         Err(error) if error.rpc().is_some_and(|rpc| rpc.code() == HEADER_MISMATCH) => error,
         result => return result,
@@ -54,7 +59,7 @@ pub(super) async fn with_headers(
         None => Err(refusal),
         Some(corrected) => {
             routing.arguments = corrected;
-            let request = Request { method, params, meta, routing: Some(routing) };
+            let request = Request { method, params: Params::Text(params), meta, routing: Some(routing) };
             exchange_once(caller, request, budget.left()).await.map_err(Error::of_answered)
         }
     }

@@ -17,7 +17,7 @@ use super::reply::failure;
 use crate::connection::Connection;
 use crate::error::{Delivery, Error, ErrorKind, InvalidInput, TimeoutError};
 use crate::inbox::deadline::{Deadline, within_either};
-use crate::protocol::message::{self, ResultText};
+use crate::protocol::message::{self, Draft, ResultText};
 use crate::protocol::meta::with_meta;
 use crate::protocol::outgoing::{Outgoing, Routing};
 use crate::protocol::pending_calls::Reply;
@@ -28,6 +28,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use shared_fate::SupervisedExt;
 use std::borrow::Cow;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
@@ -36,16 +37,39 @@ use std::time::Duration;
 /// What is asked, without its id and without what the options of the call add.
 pub(crate) struct Request<'a> {
     pub(crate) method: &'a str,
-    pub(crate) params: Option<&'a RawValue>,
+    pub(crate) params: Params<'a>,
     /// What goes into `_meta`: something, if the server is of the kind without a handshake.
     pub(crate) meta: &'a [(&'static str, Box<RawValue>)],
     pub(crate) routing: Option<Routing>,
 }
 
-impl Request<'_> {
-    fn into_message(self, id: u64, params: Option<&RawValue>) -> Outgoing {
-        let body = message::encode_request(id, self.method, params);
-        Outgoing { id: Some(id), method: Some(self.method.to_owned()), body, routing: self.routing }
+/// A request's parameters.
+pub(crate) enum Params<'a> {
+    /// They can be added to, and the request can be repeated.
+    Text(Option<&'a RawValue>),
+    /// They are in the message already. Only where [`adds_nothing`] and there is no `meta`.
+    Written(Draft),
+}
+
+/// Whether these options leave the parameters as they are, without the `meta` of a server without a handshake.
+pub(super) fn adds_nothing(options: &CallOptions) -> bool {
+    // The level of the log goes to servers without a handshake only.
+    options.progress.is_none() && options.meta.is_empty()
+}
+
+impl<'a> Request<'a> {
+    /// With what is to be added to its `_meta`.
+    fn into_message(self, id: u64, meta: &[(&str, Cow<'_, RawValue>)]) -> Outgoing<'a> {
+        let Self { method, params, routing, .. } = self;
+        let body = match params {
+            Params::Written(draft) => {
+                debug_assert!(meta.is_empty(), "they would be lost");
+                message::encode_request_of(draft, id)
+            }
+            Params::Text(params) if meta.is_empty() => message::encode_request(id, method, params),
+            Params::Text(params) => message::encode_request(id, method, Some(&with_meta(params, meta))),
+        };
+        Outgoing { id: Some(id), method: Some(Cow::Borrowed(method)), body, routing }
     }
 }
 
@@ -70,12 +94,11 @@ pub(crate) async fn exchange_once(
             Err(error) => return Err(error),
         };
         let mut deadline = Deadline::new(inbox, options.silence_limit(), total);
-        let params = call.params(&request, options);
-        let message = request.into_message(call.id, params.as_deref());
+        let message = call.message(request, options);
         let mut sending = Some(connection.transport.send(message, &call.tracking, inbox));
         poll_fn(|cx| {
             if let Some(send) = &mut sending {
-                if let Poll::Ready(sent) = send.as_mut().poll(cx) {
+                if let Poll::Ready(sent) = Pin::new(send).poll(cx) {
                     sending = None;
                     if let Some(reply) = sent.inspect_err(|error| call.failed(error))?.reply {
                         return Poll::Ready(call.settle(reply));
@@ -107,11 +130,9 @@ pub(crate) fn ask_without_waiting(connection: &Connection, request: Request<'_>)
     inbox.forget(id);
     inbox.give_up();
     let meta: Vec<_> = request.meta.iter().map(|(name, value)| (*name, Cow::Borrowed(&**value))).collect();
-    let params = match meta.is_empty() {
-        true => request.params.map(Cow::Borrowed),
-        false => Some(Cow::Owned(with_meta(request.params, &meta))),
-    };
-    inbox.post_cancellation(request.into_message(id, params.as_deref()));
+    let Outgoing { id, method, body, routing } = request.into_message(id, &meta);
+    let method = method.map(|method| Cow::Owned(method.into_owned()));
+    inbox.post_cancellation(Outgoing { id, method, body, routing });
 }
 
 /// Sends a message that has no reply, and shares the session's fate.
@@ -120,7 +141,7 @@ pub(crate) async fn notify(caller: Caller<'_>, method: &str, params: Option<&Raw
     let Caller { connection, options } = caller;
     let inbox = &*connection.inbox;
     let body = message::encode_notification(method, params);
-    let message = Outgoing { id: None, method: Some(method.to_owned()), body, routing: None };
+    let message = Outgoing { id: None, method: Some(method.into()), body, routing: None };
     let limit = match (options.silence_limit(), options.total_limit()) {
         (Some(after), total) if total.is_none_or(|total| after < total) => {
             Some(TimeoutError { after, total: false })
@@ -203,8 +224,8 @@ impl<'a> PendingCall<'a> {
         })
     }
 
-    /// The parameters, with what the options add to them.
-    fn params<'p>(&self, request: &Request<'p>, options: &CallOptions) -> Option<Cow<'p, RawValue>> {
+    /// The message, with what the options add to its parameters.
+    fn message<'r>(&self, request: Request<'r>, options: &CallOptions) -> Outgoing<'r> {
         let token = self.reports_progress.then(|| to_raw_value(&self.id).expect("a number"));
         let mut entries = Vec::new();
         if let Some(token) = &token {
@@ -216,10 +237,7 @@ impl<'a> PendingCall<'a> {
             entries.push((LOG_LEVEL, Cow::Borrowed(level.as_raw())));
         }
         entries.extend(options.meta.iter().map(|(name, value)| (&**name, Cow::Borrowed(value.as_raw()))));
-        match entries.is_empty() {
-            true => request.params.map(Cow::Borrowed),
-            false => Some(Cow::Owned(with_meta(request.params, &entries))),
-        }
+        request.into_message(self.id, &entries)
     }
 
     /// Only a server that may have got the request and has not answered can be at work on it.
@@ -259,7 +277,7 @@ impl Drop for PendingCall<'_> {
 }
 
 /// CAN-01.
-fn cancellation(id: u64) -> Outgoing {
+fn cancellation(id: u64) -> Outgoing<'static> {
     const METHOD: &str = "notifications/cancelled";
     #[derive(Serialize)]
     struct Cancelled {
@@ -268,7 +286,7 @@ fn cancellation(id: u64) -> Outgoing {
     }
     let params = to_raw_value(&Cancelled { id }).expect("a number");
     let body = message::encode_notification(METHOD, Some(&params));
-    Outgoing { id: None, method: Some(METHOD.to_owned()), body, routing: None }
+    Outgoing { id: None, method: Some(METHOD.into()), body, routing: None }
 }
 
 fn check_method(method: &str) -> Result<(), Error> {
@@ -277,3 +295,6 @@ fn check_method(method: &str) -> Result<(), Error> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

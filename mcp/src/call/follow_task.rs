@@ -4,7 +4,7 @@
 
 use super::Caller;
 use super::argument_headers::with_headers;
-use super::exchange::{Request, ask_without_waiting, pause};
+use super::exchange::{Params, Request, ask_without_waiting, pause};
 use super::input::answer_input;
 use super::reply::checked;
 use crate::connection::Connection;
@@ -229,7 +229,7 @@ impl Drop for Abandoned<'_> {
         let routed = stateless.filter(|_| self.connection.transport.is_request_response());
         let request = Request {
             method: METHOD,
-            params: Some(self.params),
+            params: Params::Text(Some(self.params)),
             meta: stateless.map_or(&[], Stateless::meta),
             routing: routed.map(|stateless| stateless.routing(name_of(METHOD, Some(self.params)))),
         };

@@ -8,7 +8,7 @@
 //! 3. No error of a fetch reaches a call.
 
 use super::Caller;
-use super::exchange::{Request, exchange_once};
+use super::exchange::{Params, Request, exchange_once};
 use super::options::CallOptions;
 use super::reply::checked;
 use crate::connection::Connection;
@@ -137,7 +137,8 @@ async fn fetch_pages(connection: &Arc<Connection>) -> Option<()> {
         let params = cursor.as_ref().map(|cursor| to_raw_value(&BTreeMap::from([("cursor", cursor)])));
         let params = params.transpose().ok()?;
         let (meta, routing) = (stateless.meta(), Some(stateless.routing(None)));
-        let request = Request { method: "tools/list", params: params.as_deref(), meta, routing };
+        let request =
+            Request { method: "tools/list", params: Params::Text(params.as_deref()), meta, routing };
         let page = exchange_once(caller, request, budget.left()).await.and_then(checked).ok()?;
         length += page.get().len();
         if length > limits.list {

@@ -1,7 +1,7 @@
 //! Pages that a server of revision 2025-11-25 wants the user to have visited before it does what it is asked (REV-05).
 
 use super::Caller;
-use super::exchange::{Request, exchange_once};
+use super::exchange::{Params, Request, exchange_once};
 use super::input::answer_input;
 use crate::error::{Delivery, Error};
 use crate::inbox::deadline::Budget;
@@ -25,7 +25,7 @@ pub(super) async fn with_required_urls(
     total: Option<Duration>,
 ) -> Result<ResultText, Error> {
     let inbox = &*caller.connection.inbox;
-    let request = || Request { method, params, meta: &[], routing: None };
+    let request = || Request { method, params: Params::Text(params), meta: &[], routing: None };
     let budget = inbox.config().handlers.visits_urls().then(|| Budget::new(inbox, total));
     let refusal = match (exchange_once(caller, request(), total).await, budget) {
         (Err(error), Some(budget)) if error.rpc().is_some_and(|rpc| rpc.code() == URL_REQUIRED) => {

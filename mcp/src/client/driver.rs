@@ -157,7 +157,8 @@ impl Drop for End<'_> {
 async fn pump(connection: &Arc<Connection>) -> Result<(), Error> {
     let (transport, inbox) = (&*connection.transport, &*connection.inbox);
     let mut run = pin!(transport.run(inbox));
-    let mut keep_alive = pin!(keep_alive(connection));
+    let mut keep_alive =
+        inbox.timeouts().keep_alive.map(|interval| Box::pin(keep_alive(connection, interval)));
     let mut serving = Serving::default();
     // Apart from each other: a server that is slow to take cancellations gets its answers all the same.
     let (mut answers, mut cancellations) = (Sends::new(connection), Sends::new(connection));
@@ -169,7 +170,9 @@ async fn pump(connection: &Arc<Connection>) -> Result<(), Error> {
         }
     };
     poll_fn(|cx| {
-        serving.poll(cx, post_answer);
+        if serving.len() > 0 {
+            serving.poll(cx, post_answer);
+        }
         answers.poll(cx);
         cancellations.poll(cx);
         loop {
@@ -193,7 +196,10 @@ async fn pump(connection: &Arc<Connection>) -> Result<(), Error> {
         }
         // Read first: an answer that has come is no missed one, however late the driver is.
         match run.as_mut().poll(cx) {
-            Poll::Pending => keep_alive.as_mut().poll(cx).map(Err),
+            Poll::Pending => match &mut keep_alive {
+                Some(keep_alive) => keep_alive.as_mut().poll(cx).map(Err),
+                None => Poll::Pending,
+            },
             end => end,
         }
     })
@@ -215,7 +221,7 @@ impl<'a> Sends<'a> {
         self.under_way.len() < self.connection.inbox.limits().sends.max(1)
     }
 
-    fn send(&mut self, message: Outgoing, cx: &mut Context<'_>) {
+    fn send(&mut self, message: Outgoing<'static>, cx: &mut Context<'_>) {
         let (transport, inbox) = (&*self.connection.transport, &*self.connection.inbox);
         let mut send: BoxFuture<'a, _> = Box::pin(async move {
             let tracking = Tracking::default();
@@ -227,6 +233,9 @@ impl<'a> Sends<'a> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) {
+        if self.under_way.is_empty() {
+            return;
+        }
         self.under_way.retain_mut(|send| is_under_way(send, &self.connection.inbox, cx));
     }
 }

@@ -3,7 +3,7 @@
 use super::Client;
 use crate::call::header_list::note_tools;
 use crate::call::reply::{checked, read_result, read_result_within};
-use crate::call::{exchange, params_of, request};
+use crate::call::{Asked, NOT_AN_OBJECT, exchange, request};
 use crate::error::{Delivery, Error, InvalidInput, Violation};
 use crate::inbox::deadline::Budget;
 use crate::protocol::message::ResultText;
@@ -15,21 +15,11 @@ use crate::types::{
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
 use std::collections::{BTreeMap, HashSet};
-
-pub(super) const NOT_AN_OBJECT: &str = "arguments must be a JSON object";
 
 #[derive(Serialize)]
 struct Page<'a> {
     cursor: &'a str,
-}
-
-#[derive(Serialize)]
-pub(super) struct Named<'a> {
-    pub(super) name: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) arguments: Option<&'a RawValue>,
 }
 
 #[derive(Serialize)]
@@ -66,7 +56,7 @@ impl Client {
     /// Asks for a sign of life: a ping, or, where the revision has none, `server/discover`.
     pub async fn ping(&self) -> Result<(), Error> {
         let method = if self.connection().stateless().is_some() { DISCOVER } else { "ping" };
-        checked(self.call(method, None).await?).map(drop)
+        checked(self.call(method, Asked::Text(None)).await?).map(drop)
     }
 
     /// All tools, over all pages.
@@ -101,8 +91,8 @@ impl Client {
     /// fails, the refusal is the error, and for a minute no call asks for the list again, unless the server says that
     /// it has changed, or the application lists the tools.
     pub async fn call_tool(&self, name: &str, arguments: impl Serialize) -> Result<CallToolResult, Error> {
-        let arguments = params_of(&arguments, NOT_AN_OBJECT)?;
-        self.request_as("tools/call", &Named { name, arguments: arguments.as_deref() }).await
+        let asked = self.caller().asked_by_name("tools/call", name, &arguments)?;
+        self.read_result("tools/call", self.call("tools/call", asked).await?)
     }
 
     /// All resources, over all pages; errors as for [`list_tools`](Self::list_tools).
@@ -156,8 +146,8 @@ impl Client {
 
     /// Fills a prompt in. `arguments` as for [`call_tool`](Self::call_tool).
     pub async fn get_prompt(&self, name: &str, arguments: impl Serialize) -> Result<GetPromptResult, Error> {
-        let arguments = params_of(&arguments, NOT_AN_OBJECT)?;
-        self.request_as("prompts/get", &Named { name, arguments: arguments.as_deref() }).await
+        let asked = self.caller().asked_by_name("prompts/get", name, &arguments)?;
+        self.read_result("prompts/get", self.call("prompts/get", asked).await?)
     }
 
     /// Suggests values for the argument `name` of a prompt or a resource template that begin with
@@ -230,8 +220,8 @@ impl Client {
         method: &str,
         params: &impl Serialize,
     ) -> Result<T, Error> {
-        let params = params_of(params, NOT_AN_OBJECT)?;
-        self.read_result(method, self.call(method, params.as_deref()).await?)
+        let asked = self.caller().asked(method, params, NOT_AN_OBJECT)?;
+        self.read_result(method, self.call(method, asked).await?)
     }
 
     pub(super) fn read_result<T: DeserializeOwned>(
@@ -244,8 +234,8 @@ impl Client {
 
     /// A request whose result says nothing.
     async fn request_unit(&self, method: &str, params: &impl Serialize) -> Result<(), Error> {
-        let params = params_of(params, NOT_AN_OBJECT)?;
-        checked(self.call(method, params.as_deref()).await?).map(drop)
+        let asked = self.caller().asked(method, params, NOT_AN_OBJECT)?;
+        checked(self.call(method, asked).await?).map(drop)
     }
 
     pub(super) async fn page<T: DeserializeOwned>(
@@ -254,7 +244,7 @@ impl Client {
         cursor: Option<&str>,
     ) -> Result<T, Error> {
         match cursor {
-            None => self.read_result(method, self.call(method, None).await?),
+            None => self.read_result(method, self.call(method, Asked::Text(None)).await?),
             Some(cursor) => self.request_as(method, &Page { cursor }).await,
         }
     }
@@ -269,14 +259,14 @@ impl Client {
         let mut cursor: Option<String> = None;
         let (mut length, mut decoded, mut last_page) = (0, limits.decoded, 0);
         for _ in 0..limits.pages {
-            let params = match &cursor {
-                None => None,
+            let asked = match &cursor {
+                None => Asked::Text(None),
                 Some(_) if budget.is_spent() => {
                     return Err(self.caller().out_of_time(Delivery::Answered));
                 }
-                Some(cursor) => params_of(&Page { cursor }, NOT_AN_OBJECT)?,
+                Some(cursor) => self.caller().asked(method, &Page { cursor }, NOT_AN_OBJECT)?,
             };
-            let page = request(self.caller(), method, params.as_deref(), budget.left()).await;
+            let page = request(self.caller(), method, asked, budget.left()).await;
             // The server knows of it since the first page.
             let page = page.map_err(|error| if cursor.is_none() { error } else { error.of_answered() })?;
             length += page.text().len();

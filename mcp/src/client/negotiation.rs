@@ -4,7 +4,7 @@
 use super::Client;
 use super::driver::{Driver, RunUntil};
 use crate::call::Caller;
-use crate::call::exchange::{Request, exchange_once, notify};
+use crate::call::exchange::{Params, Request, exchange_once, notify};
 use crate::call::options::CallOptions;
 use crate::call::reply::{checked, read_result};
 use crate::connection::Connection;
@@ -170,7 +170,8 @@ async fn initialize(connection: &Arc<Connection>, offer: Revision) -> Result<(),
     let caller = Caller { connection, options: &patient };
     let capabilities = config.handlers.capabilities();
     let params = initialize_params(offer, capabilities, &config.identity);
-    let request = Request { method: INITIALIZE, params: Some(&params), meta: &[], routing: None };
+    let request =
+        Request { method: INITIALIZE, params: Params::Text(Some(&params)), meta: &[], routing: None };
     let result = exchange_once(caller, request, None).await?;
     let server: InitializeResult = read_result(&connection.inbox, INITIALIZE, result)?;
     let Some(revision) = Revision::from_name(&server.protocol_version).filter(|it| !it.is_stateless()) else {
@@ -213,7 +214,8 @@ async fn discover(connection: &Arc<Connection>, kind: Option<ServerKind>) -> Res
     loop {
         let stateless = Stateless::new(revision, config);
         let routing = transport.is_request_response().then(|| stateless.routing(None));
-        let request = Request { method: DISCOVER, params: None, meta: stateless.meta(), routing };
+        let request =
+            Request { method: DISCOVER, params: Params::Text(None), meta: stateless.meta(), routing };
         let result = exchange_once(caller, request, limit).await.and_then(checked);
         let answer = match &result {
             Ok(result) => answer_of_result(result.get()),

@@ -2,8 +2,8 @@
 
 use super::Client;
 use crate::call::options::CallOptions;
-use crate::call::params_of;
 use crate::call::reply::checked;
+use crate::call::{Asked, params_of};
 use crate::error::{Delivery, Error, ErrorKind, InvalidInput, TimeoutError, Violation};
 use crate::inbox::changes::{Change, Changes};
 use crate::protocol::stateless::LISTEN;
@@ -133,7 +133,9 @@ impl Client {
         };
         let client = self.with_only(options);
         let call =
-            Box::pin(async move { client.call(LISTEN, params.as_deref()).await.and_then(checked).map(drop) });
+            Box::pin(
+                async move { client.call(LISTEN, Asked::Text(params)).await.and_then(checked).map(drop) },
+            );
         let interest = interest.clone();
         let mut subscription = Subscription { interest, call: Some(call), changes, lost: None };
         let limit = self.options().silence_limit().or_else(|| self.options().total_limit());

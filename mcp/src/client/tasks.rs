@@ -1,10 +1,10 @@
 //! Tasks of revision 2025-11-25: requests that the server works on on its own time (TSK-01 to TSK-09).
 
 use super::Client;
-use super::methods::{ByUri, NOT_AN_OBJECT, Named, Paged, paged};
+use super::methods::{ByUri, Paged, paged};
 use crate::call::follow_task::{Abandoned, Inquiry, Step, by_id, follow};
 use crate::call::options::CallOptions;
-use crate::call::params_of;
+use crate::call::{Asked, NOT_AN_OBJECT, Named, params_of};
 use crate::error::{Delivery, Error, InvalidInput, Violation};
 use crate::inbox::Inbox;
 use crate::inbox::deadline::{Budget, within};
@@ -123,7 +123,7 @@ impl Client {
         let token = Token { inbox: &self.connection().inbox, token: Arc::default() };
         let task_token = Some(Arc::clone(&token.token));
         let client = self.with_only(CallOptions { task_token, ..self.options().clone() });
-        let created = client.call(method, Some(&params.write())).await?;
+        let created = client.call(method, Asked::Text(Some(params.write()))).await?;
         let task = self.read_result::<CreateTaskResult>(method, created)?.task;
         token.belongs_to(&task);
         Ok(task)

@@ -301,7 +301,11 @@ impl Serving {
     }
 
     /// Starts a handler; `Err` is the answer where there is none.
-    pub(crate) fn start(&mut self, handlers: &Handlers, request: ServerRequest) -> Result<(), Outgoing> {
+    pub(crate) fn start(
+        &mut self,
+        handlers: &Handlers,
+        request: ServerRequest,
+    ) -> Result<(), Outgoing<'static>> {
         let ServerRequest { id, method, params } = request;
         match handlers.answer(&method, params.map(Json::from)) {
             None => Err(answer(&id, Err(RpcError::new(-32601, "method not found")))),
@@ -321,7 +325,7 @@ impl Serving {
     }
 
     /// The answers that are ready.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, mut on_answer: impl FnMut(Outgoing)) {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, mut on_answer: impl FnMut(Outgoing<'static>)) {
         self.running.retain_mut(|Running { id, answer: future }| match future.as_mut().poll(cx) {
             Poll::Pending => true,
             Poll::Ready(result) => {
@@ -332,7 +336,7 @@ impl Serving {
     }
 }
 
-pub(crate) fn answer(id: &RequestId, result: HandlerResult) -> Outgoing {
+pub(crate) fn answer(id: &RequestId, result: HandlerResult) -> Outgoing<'static> {
     let body = match result {
         Ok(result) => message::encode_result(id, result.as_raw()),
         Err(error) => message::encode_error(id, &error),

@@ -14,9 +14,9 @@ pub(crate) enum Job {
     /// The server does not want that answer any more.
     Forget(RequestId),
     /// Send an answer to the server.
-    Answer(Outgoing),
+    Answer(Outgoing<'static>),
     /// Tell the server that an answer of its own is not wanted any more.
-    Cancel(Outgoing),
+    Cancel(Outgoing<'static>),
 }
 
 #[derive(Debug)]

@@ -6,8 +6,8 @@ mod tests;
 /// The UTF-8 byte order mark.
 pub(super) const BOM: &[u8] = b"\xEF\xBB\xBF";
 
-/// A buffer that grew beyond this for one large message does not keep its memory.
-pub(super) const KEPT_CAPACITY: usize = 64 * 1024;
+/// A buffer that grew beyond this for one large message does not keep its memory: connections that wait are many.
+pub(super) const KEPT_CAPACITY: usize = 1024;
 
 /// Appends `bytes`, doubling the capacity as usual but never beyond `max`; the caller has checked
 /// that they fit.

@@ -12,6 +12,7 @@
 //! and its parameters; a batch allocates a copy of its text, and its members one at a time. While it scans nested values the parser keeps one byte per level.
 
 mod batch;
+mod draft;
 mod encode;
 mod id;
 pub(crate) mod recover_id;
@@ -33,7 +34,10 @@ use super::json::surrogates::{mend, mended};
 use recover_id::recover_response_id;
 
 pub(crate) use batch::Batch;
-pub(crate) use encode::{encode_error, encode_notification, encode_request, encode_result};
+pub(crate) use draft::{Draft, NoParams};
+pub(crate) use encode::{
+    encode_error, encode_notification, encode_request, encode_request_of, encode_result,
+};
 pub(crate) use id::{RequestId, ResponseId, own_id};
 pub(crate) use result_text::{ReplyError, ResultText};
 pub use rpc_error::RpcError;

@@ -3,12 +3,13 @@
 use super::handshake::Revision;
 use super::message::RequestId;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 
 /// One message on its way out.
 #[derive(Clone, Debug)]
-pub struct Outgoing {
+pub struct Outgoing<'a> {
     pub(crate) id: Option<u64>,
-    pub(crate) method: Option<String>,
+    pub(crate) method: Option<Cow<'a, str>>,
     pub(crate) body: Vec<u8>,
     /// What a request of revision 2026-07-28 says in headers, over a transport that has some.
     #[cfg_attr(not(feature = "http"), allow(dead_code, reason = "pipes have no headers"))]
@@ -26,7 +27,7 @@ pub(crate) struct Routing {
     pub(crate) arguments: Vec<(String, String)>,
 }
 
-impl Outgoing {
+impl Outgoing<'_> {
     /// A request's id; `None` for a notification or an answer.
     pub fn id(&self) -> Option<u64> {
         self.id

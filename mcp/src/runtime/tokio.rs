@@ -18,6 +18,8 @@ mod net;
 #[cfg(feature = "http")]
 pub use net::TokioNet;
 
+#[cfg(all(feature = "stdio", unix))]
+use super::output::Output;
 use super::timer::{AsyncIoTimer, BoxFuture, Timer};
 use futures_io as futures;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -153,13 +155,13 @@ pub(crate) fn scope() -> u64 {
 
 /// The input of a process on the reactor of the runtime at hand.
 #[cfg(all(feature = "stdio", unix))]
-pub(super) fn pipe_writer(fd: OwnedFd) -> io::Result<Box<dyn futures::AsyncWrite + Send + Sync + Unpin>> {
+pub(super) fn pipe_writer(fd: OwnedFd) -> io::Result<Box<dyn futures::AsyncWrite + Send + Unpin>> {
     Ok(Box::new(TokioIo::new(pipe::Sender::from_owned_fd(fd)?)))
 }
 
 /// An output of a process on the reactor of the runtime at hand.
 #[cfg(all(feature = "stdio", unix))]
-pub(super) fn pipe_reader(fd: OwnedFd) -> io::Result<Box<dyn futures::AsyncRead + Send + Sync + Unpin>> {
+pub(super) fn pipe_reader(fd: OwnedFd) -> io::Result<Box<dyn Output>> {
     let read_now = |pipe: &pipe::Receiver, bytes: &mut [u8]| Ok(rustix::io::read(pipe, bytes)?);
-    Ok(Box::new(direct::Direct::new(pipe::Receiver::from_owned_fd(fd)?, read_now)))
+    Ok(Box::new(direct::Direct::when_told(pipe::Receiver::from_owned_fd(fd)?, read_now)))
 }

@@ -17,7 +17,7 @@ mod url;
 #[cfg(test)]
 mod tests;
 
-use super::{Sent, Tracking, Transport};
+use super::{Sending, Sent, Tracking, Transport};
 use crate::error::{Error, ErrorKind, HttpError};
 use crate::http_client::Net;
 #[cfg(feature = "webpki-roots")]
@@ -140,7 +140,12 @@ impl Http {
     }
 
     /// The first message decides what the server speaks (OLD-09).
-    async fn initialize(&self, message: Outgoing, tracking: &Tracking, inbox: &Inbox) -> Result<Sent, Error> {
+    async fn initialize(
+        &self,
+        message: Outgoing<'_>,
+        tracking: &Tracking,
+        inbox: &Inbox,
+    ) -> Result<Sent, Error> {
         let again = message.clone();
         let error = match self.post(message, tracking, inbox).await {
             Err(error) if self.fallback => error,
@@ -163,18 +168,13 @@ impl Http {
 }
 
 impl Transport for Http {
-    fn send<'a>(
-        &'a self,
-        message: Outgoing,
-        tracking: &'a Tracking,
-        inbox: &'a Inbox,
-    ) -> BoxFuture<'a, Result<Sent, Error>> {
+    fn send<'a>(&'a self, message: Outgoing<'a>, tracking: &'a Tracking, inbox: &'a Inbox) -> Sending<'a> {
         match self.legacy.get() {
             Some((sse, _)) => sse.send(message, tracking, inbox),
             None if message.method() == Some(INITIALIZE) => {
-                Box::pin(self.initialize(message, tracking, inbox))
+                Sending::later(self.initialize(message, tracking, inbox))
             }
-            None => Box::pin(self.post(message, tracking, inbox)),
+            None => Sending::later(self.post(message, tracking, inbox)),
         }
     }
 

@@ -1,6 +1,6 @@
 //! In-memory: a pair of bounded channels, message by message. It is also how to test.
 
-use super::{Sent, Tracking, Transport};
+use super::{Sending, Sent, Tracking, Transport};
 use crate::error::{Delivery, Error, IoStage};
 use crate::inbox::Inbox;
 use crate::protocol::outgoing::Outgoing;
@@ -41,7 +41,7 @@ use std::io;
 ///     let (client, driver) = Client::builder().mode(Mode::Legacy).connect(transport).await?;
 ///     driver.run_until(client.ping()).await
 /// };
-/// let (_, answer) = pollster::block_on(futures::future::join(serve, call));
+/// let (_, answer) = async_io::block_on(futures::future::join(serve, call));
 /// answer.unwrap();
 /// ```
 pub struct Memory {
@@ -93,10 +93,10 @@ impl MemoryServer {
 impl Transport for Memory {
     fn send<'a>(
         &'a self,
-        message: Outgoing,
+        message: Outgoing<'a>,
         tracking: &'a Tracking,
         inbox: &'a Inbox,
-    ) -> BoxFuture<'a, Result<Sent, Error>> {
+    ) -> Sending<'a> {
         // The session ends here: whoever tries again and again may leave the driver no turn to find it out.
         let gone = || {
             inbox.session().fail(closed());
@@ -104,13 +104,13 @@ impl Transport for Memory {
             Err(Error::io(IoStage::Write, error, Delivery::NotSent))
         };
         let body = match self.outgoing.try_send(message.body) {
-            Ok(()) => return Box::pin(std::future::ready(Ok(Sent::accepted()))),
-            Err(TrySendError::Closed(_)) => return Box::pin(std::future::ready(gone())),
+            Ok(()) => return Sending::accepted(),
+            Err(TrySendError::Closed(_)) => return Sending::now(gone()),
             Err(TrySendError::Full(body)) => body,
         };
         // It waits for room.
         tracking.waiting();
-        Box::pin(async move {
+        Sending::later(async move {
             let sent = self.outgoing.send(body).await;
             if sent.is_ok() {
                 tracking.begun();

@@ -13,16 +13,18 @@
 //! 3. What the child said before it died is delivered before the session ends.
 //! 4. The end of the child is its exit *or* the end of its output, whichever comes first (IO-15).
 
+mod chunk;
 mod pipes;
 mod queue;
 
-use super::{Sent, Tracking, Transport};
+use super::{Sending, Sent, Tracking, Transport};
 use crate::error::{Delivery, Error, ErrorKind, IoStage, ServerExited};
 use crate::inbox::Inbox;
 #[cfg(feature = "stdio")]
 use crate::process::Child;
 use crate::process::ExitStatus;
 use crate::protocol::outgoing::Outgoing;
+use crate::runtime::output::Stream;
 #[cfg(feature = "stdio")]
 use crate::runtime::pipes::{AsyncPipes, Reactor};
 use crate::runtime::timer::BoxFuture;
@@ -164,7 +166,7 @@ impl Stdio {
         reader: impl AsyncRead + Send + Unpin + 'static,
         writer: impl AsyncWrite + Send + Unpin + 'static,
     ) -> Self {
-        Self::with_pipes(Pipes::new(Box::new(reader), Box::new(writer), None))
+        Self::with_pipes(Pipes::new(Box::new(Stream(reader)), Box::new(writer), None))
     }
 
     fn with_pipes(pipes: Pipes) -> Self {
@@ -217,9 +219,10 @@ impl Stdio {
                     Poll::Pending => None,
                 };
             }
-            // What an exited child wrote is in the pipes already; only others can add to it.
+            // What an exited child wrote is in the pipes already, heard of or not; only others can add to it.
+            pipes.look();
             let rest = pipes.poll_read(inbox, cx);
-            pipes.poll_stderr(inbox, cx);
+            pipes.poll_stderr(cx);
             let over = status.is_some() && !matches!(rest, Flow::More);
             if over || !wait || grace.as_mut().poll(cx).is_ready() { Poll::Ready(()) } else { Poll::Pending }
         })
@@ -238,19 +241,14 @@ impl Stdio {
 
 impl Transport for Stdio {
     /// A request is in the queue at once, and can be taken back. Anything else waits for room.
-    fn send<'a>(
-        &'a self,
-        message: Outgoing,
-        tracking: &'a Tracking,
-        inbox: &'a Inbox,
-    ) -> BoxFuture<'a, Result<Sent, Error>> {
+    fn send<'a>(&'a self, message: Outgoing<'a>, tracking: &'a Tracking, inbox: &'a Inbox) -> Sending<'a> {
         let Outgoing { id, body, .. } = message;
         if let Some(id) = id {
             self.queue.push_request(id, body);
-            return Box::pin(std::future::ready(Ok(Sent::accepted())));
+            return Sending::accepted();
         }
         tracking.waiting();
-        Box::pin(async move {
+        Sending::later(async move {
             self.queue.push(body, inbox.limits().outbox).await;
             tracking.begun();
             Ok(Sent::accepted())
@@ -273,7 +271,10 @@ impl Transport for Stdio {
                 if let Err(error) = pipes.poll_write(&self.queue, cx) {
                     return Poll::Ready(End::Failed(IoStage::Write, error));
                 }
-                pipes.poll_stderr(inbox, cx);
+                if inbox.takes_look() {
+                    pipes.look();
+                }
+                pipes.poll_stderr(cx);
                 match pipes.poll_read(inbox, cx) {
                     Flow::Ended(end) => return Poll::Ready(end),
                     // Others must have their turn.
@@ -305,6 +306,7 @@ impl Transport for Stdio {
                     // What was accepted is written; and its output is read on, or a child that is blocked on it
                     // never sees the end of its input (IO-12).
                     Some(pipes) => {
+                        pipes.look();
                         pipes.poll_drain(cx);
                         pipes.poll_finish(&self.queue, cx).is_ready()
                     }

@@ -12,7 +12,7 @@ use futures::future::join;
 use futures::task::AtomicWaker;
 use serde_json::{Value, json};
 use shared_fate_mcp::{
-    BoxFuture, CallOptions, Error, Inbox, Limits, Memory, Outgoing, Sent, Sse, Stdio, Timeouts, Tracking,
+    BoxFuture, CallOptions, Error, Inbox, Limits, Memory, Outgoing, Sending, Sse, Stdio, Timeouts, Tracking,
     Transport,
 };
 use std::process::Command;
@@ -234,12 +234,7 @@ struct Cursed {
 }
 
 impl Transport for Cursed {
-    fn send<'a>(
-        &'a self,
-        message: Outgoing,
-        _: &'a Tracking,
-        inbox: &'a Inbox,
-    ) -> BoxFuture<'a, Result<Sent, Error>> {
+    fn send<'a>(&'a self, message: Outgoing<'a>, _: &'a Tracking, inbox: &'a Inbox) -> Sending<'a> {
         let message = serde_json::from_slice(message.body()).unwrap();
         if tool(&message) == "held" {
             self.called.store(true, Ordering::SeqCst);
@@ -247,7 +242,7 @@ impl Transport for Cursed {
         } else if let Some(answer) = answer(&message) {
             inbox.deliver(answer.to_string().as_bytes());
         }
-        Box::pin(std::future::ready(Ok(Sent::accepted())))
+        Sending::accepted()
     }
 
     fn run<'a>(&'a self, _: &'a Inbox) -> BoxFuture<'a, Result<(), Error>> {

@@ -9,8 +9,8 @@ use futures::future::join;
 use serde_json::Value;
 use shared_fate::Cause;
 use shared_fate_mcp::{
-    BoxFuture, Client, Delivery, Driver, Error, ErrorKind, Event, Inbox, IoStage, Outgoing, Sent, Tracking,
-    Transport,
+    BoxFuture, Client, Delivery, Driver, Error, ErrorKind, Event, Inbox, IoStage, Outgoing, Sending, Sent,
+    Tracking, Transport,
 };
 use std::future::poll_fn;
 use std::io;
@@ -181,13 +181,8 @@ impl Scripted {
 }
 
 impl Transport for Scripted {
-    fn send<'a>(
-        &'a self,
-        message: Outgoing,
-        _: &'a Tracking,
-        inbox: &'a Inbox,
-    ) -> BoxFuture<'a, Result<Sent, Error>> {
-        Box::pin(async move {
+    fn send<'a>(&'a self, message: Outgoing<'a>, _: &'a Tracking, inbox: &'a Inbox) -> Sending<'a> {
+        Sending::later(async move {
             let message: Value = serde_json::from_slice(message.body()).unwrap();
             if tool(&message) == "unplugged" {
                 return Err(Error::io(IoStage::Connect, "no cable", Delivery::NotSent));

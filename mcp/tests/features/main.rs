@@ -47,3 +47,4 @@ mod tasks;
 mod tokens;
 mod unsent;
 mod visits;
+mod written_once;

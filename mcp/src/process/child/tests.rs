@@ -425,6 +425,7 @@ fn last_words_are_read_before_tokios_reactor_has_its_turn() {
         assert_eq!(child.try_exit().and_then(|exit| exit.code()), Some(3));
         let mut cx = Context::from_waker(Waker::noop());
         for (mut pipe, expected) in [(pipes.stdout, "out\n"), (pipes.stderr, "words\n")] {
+            pipe.look();
             for expected in [expected, ""] {
                 let mut bytes = [0; 16];
                 let Poll::Ready(Ok(read)) = Pin::new(&mut pipe).poll_read(&mut cx, &mut bytes) else {

@@ -3,8 +3,11 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{RequestId, RpcError};
+use super::{Draft, RequestId, RpcError};
 use memchr::memchr2;
+
+/// How every message begins.
+pub(super) const JSONRPC: &[u8] = br#"{"jsonrpc":"2.0""#;
 
 /// Room for the fixed members of any message, so that most are built in one allocation.
 const ENVELOPE: usize = 64;
@@ -15,6 +18,11 @@ pub(crate) fn encode_request(id: u64, method: &str, params: Option<&RawValue>) -
     member(&mut out, "id", &id);
     member(&mut out, "method", method);
     close_with_params(out, params)
+}
+
+/// The request that was drafted, without a line end, in which no raw line break occurs.
+pub(crate) fn encode_request_of(draft: Draft, id: u64) -> Vec<u8> {
+    draft.with_id(id)
 }
 
 /// A notification without a line end, in which no raw line break occurs.
@@ -55,7 +63,7 @@ fn raw_len(raw: &RawValue) -> usize {
 
 fn open(content: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(ENVELOPE + content);
-    out.extend_from_slice(br#"{"jsonrpc":"2.0""#);
+    out.extend_from_slice(JSONRPC);
     out
 }
 
@@ -75,16 +83,27 @@ fn member<T: Serialize + ?Sized>(out: &mut Vec<u8>, name: &str, content: &T) {
 
 fn raw_member(out: &mut Vec<u8>, name: &str, json: &str) {
     key(out, name);
-    if memchr2(b'\n', b'\r', json.as_bytes()).is_some() {
-        // Raw line breaks occur only between tokens, where JSON needs no space at all.
-        out.extend(json.bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')));
-    } else {
-        out.extend_from_slice(json.as_bytes());
+    let from = out.len();
+    out.extend_from_slice(json.as_bytes());
+    without_line_breaks(out, from);
+}
+
+/// Takes raw line breaks out of the JSON text that begins there. They occur only between tokens, where JSON needs no space
+/// at all.
+pub(super) fn without_line_breaks(out: &mut Vec<u8>, from: usize) {
+    let Some(first) = memchr2(b'\n', b'\r', &out[from..]) else { return };
+    let mut kept = from + first;
+    for at in kept..out.len() {
+        if !matches!(out[at], b'\n' | b'\r') {
+            out[kept] = out[at];
+            kept += 1;
+        }
     }
+    out.truncate(kept);
 }
 
 /// Names are our own and need no escaping.
-fn key(out: &mut Vec<u8>, name: &str) {
+pub(super) fn key(out: &mut Vec<u8>, name: &str) {
     out.extend_from_slice(b",\"");
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b"\":");

@@ -32,7 +32,7 @@ const JSON: &str = "application/json";
 impl Http {
     pub(super) async fn post(
         &self,
-        message: Outgoing,
+        message: Outgoing<'_>,
         tracking: &Tracking,
         inbox: &Inbox,
     ) -> Result<Sent, Error> {

@@ -20,7 +20,7 @@ use crate::inbox::limits::Timeouts;
 use crate::protocol::handshake::Revision;
 use crate::protocol::outgoing::Outgoing;
 use crate::runtime::timer::BoxFuture;
-use crate::transport::{Sent, Tracking, Transport};
+use crate::transport::{Sending, Sent, Tracking, Transport};
 use ::http::header::{self, HeaderMap, HeaderValue};
 use ::http::{Method, Uri};
 use bytes::Bytes;
@@ -64,7 +64,7 @@ impl Sse {
         self.open.is_ended()
     }
 
-    async fn post(&self, message: Outgoing, tracking: &Tracking, inbox: &Inbox) -> Result<Sent, Error> {
+    async fn post(&self, message: Outgoing<'_>, tracking: &Tracking, inbox: &Inbox) -> Result<Sent, Error> {
         tracking.waiting();
         // Should the stream fail first, the session ends, and this call with it.
         self.open.ended().await;
@@ -137,13 +137,8 @@ fn http(error: HttpError) -> Error {
 }
 
 impl Transport for Sse {
-    fn send<'a>(
-        &'a self,
-        message: Outgoing,
-        tracking: &'a Tracking,
-        inbox: &'a Inbox,
-    ) -> BoxFuture<'a, Result<Sent, Error>> {
-        Box::pin(self.post(message, tracking, inbox))
+    fn send<'a>(&'a self, message: Outgoing<'a>, tracking: &'a Tracking, inbox: &'a Inbox) -> Sending<'a> {
+        Sending::later(self.post(message, tracking, inbox))
     }
 
     fn run<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, Result<(), Error>> {

@@ -1,30 +1,31 @@
 //! The pipes of one server, with the place that reading and writing have reached.
 
+use super::chunk::{CHUNK, with_chunk};
 use super::queue::Queue;
 use crate::error::IoStage;
 use crate::inbox::Inbox;
 use crate::inbox::limits::Limits;
 use crate::protocol::lines::{Line, LineDecoder};
+use crate::runtime::output::Output;
 use crate::sync::wait_cell::WaitCell;
-use futures_io::{AsyncRead, AsyncWrite};
+use futures_io::{AsyncRead as _, AsyncWrite};
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// How much is read or written at a time.
-const CHUNK: usize = 64 * 1024;
+/// How much memory an idle connection keeps for what it writes: the messages of some calls.
+const KEPT: usize = 1024;
 
 /// How many chunks are read or written in one poll, before others get their turn.
 const TURN: usize = 16;
 
 pub(super) struct Pipes {
-    reader: Box<dyn AsyncRead + Send + Unpin>,
+    reader: Box<dyn Output>,
     /// `None` once it is closed.
     writer: Option<Box<dyn AsyncWrite + Send + Unpin>>,
     /// `None` once it has ended.
-    stderr: Option<Box<dyn AsyncRead + Send + Unpin>>,
-    chunk: Box<[u8]>,
+    stderr: Option<Box<dyn Output>>,
     lines: LineDecoder,
     line_limit: usize,
     output_ended: bool,
@@ -53,16 +54,15 @@ pub(super) enum Flow {
 
 impl Pipes {
     pub(super) fn new(
-        reader: Box<dyn AsyncRead + Send + Unpin>,
+        reader: Box<dyn Output>,
         writer: Box<dyn AsyncWrite + Send + Unpin>,
-        stderr: Option<Box<dyn AsyncRead + Send + Unpin>>,
+        stderr: Option<Box<dyn Output>>,
     ) -> Self {
         let Limits { line, stderr_tail, .. } = Limits::default();
         Self {
             reader,
             writer: Some(writer),
             stderr,
-            chunk: vec![0; CHUNK].into(),
             lines: LineDecoder::new(line),
             line_limit: line,
             output_ended: false,
@@ -91,6 +91,7 @@ impl Pipes {
                 queue.fill(&mut self.unwritten, CHUNK);
             }
             if self.unwritten.is_empty() {
+                self.unwritten.shrink_to(KEPT);
                 if let Poll::Ready(flushed) = self.poll_flush(cx) {
                     flushed?;
                 }
@@ -160,57 +161,69 @@ impl Pipes {
         }
     }
 
+    /// The next reads ask the system, whatever the reactor has heard: they decide something.
+    pub(super) fn look(&mut self) {
+        self.reader.look();
+        if let Some(stderr) = &mut self.stderr {
+            stderr.look();
+        }
+    }
+
     /// Reads the server's output and delivers its lines.
     pub(super) fn poll_read(&mut self, inbox: &Inbox, cx: &mut Context<'_>) -> Flow {
-        let Self { reader, chunk, lines, line_limit, output_ended, .. } = self;
+        let Self { reader, lines, line_limit, output_ended, .. } = self;
         if *output_ended {
             return Flow::Ended(End::OfOutput);
         }
-        for _ in 0..TURN {
-            match Pin::new(&mut *reader).poll_read(cx, chunk) {
-                Poll::Pending => return Flow::Blocked,
-                Poll::Ready(Ok(0)) => {
-                    *output_ended = true;
-                    if !lines.partial().is_empty() {
-                        inbox.deliver_partial(lines.partial());
+        with_chunk(|chunk| {
+            for _ in 0..TURN {
+                match Pin::new(&mut *reader).poll_read(cx, chunk) {
+                    Poll::Pending => return Flow::Blocked,
+                    Poll::Ready(Ok(0)) => {
+                        *output_ended = true;
+                        if !lines.partial().is_empty() {
+                            inbox.deliver_partial(lines.partial());
+                        }
+                        return Flow::Ended(End::OfOutput);
                     }
-                    return Flow::Ended(End::OfOutput);
-                }
-                Poll::Ready(Ok(read)) => lines.feed(&chunk[..read], |line| match line {
-                    Line::Complete(line) => inbox.deliver(line),
-                    Line::Oversized { id, prefix } => inbox.accept_too_long(id, prefix, *line_limit),
-                }),
-                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Poll::Ready(Err(error)) => {
-                    *output_ended = true;
-                    return Flow::Ended(End::Failed(IoStage::Read, error));
+                    Poll::Ready(Ok(read)) => lines.feed(&chunk[..read], |line| match line {
+                        Line::Complete(line) => inbox.deliver(line),
+                        Line::Oversized { id, prefix } => inbox.accept_too_long(id, prefix, *line_limit),
+                    }),
+                    Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Poll::Ready(Err(error)) => {
+                        *output_ended = true;
+                        return Flow::Ended(End::Failed(IoStage::Read, error));
+                    }
                 }
             }
-        }
-        Flow::More
+            Flow::More
+        })
     }
 
     /// Drains standard error (IO-07): always, or a talkative server blocks on it.
-    pub(super) fn poll_stderr(&mut self, _: &Inbox, cx: &mut Context<'_>) {
-        let Self { stderr, chunk, tail, tail_limit, .. } = self;
-        for _ in 0..TURN {
-            let Some(reader) = stderr else { return };
-            match Pin::new(reader).poll_read(cx, chunk) {
-                Poll::Pending => return,
-                Poll::Ready(Ok(0)) => *stderr = None,
-                Poll::Ready(Ok(read)) => {
-                    tail.extend_from_slice(&chunk[..read]);
-                    // Cut now and then, not every time: the cost stays linear.
-                    if tail.len() > 2 * *tail_limit {
-                        tail.drain(..tail.len() - *tail_limit);
+    pub(super) fn poll_stderr(&mut self, cx: &mut Context<'_>) {
+        let Self { stderr, tail, tail_limit, .. } = self;
+        with_chunk(|chunk| {
+            for _ in 0..TURN {
+                let Some(reader) = stderr else { return };
+                match Pin::new(reader).poll_read(cx, chunk) {
+                    Poll::Pending => return,
+                    Poll::Ready(Ok(0)) => *stderr = None,
+                    Poll::Ready(Ok(read)) => {
+                        tail.extend_from_slice(&chunk[..read]);
+                        // Cut now and then, not every time: the cost stays linear.
+                        if tail.len() > 2 * *tail_limit {
+                            tail.drain(..tail.len() - *tail_limit);
+                        }
                     }
+                    Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                    // There is nothing else to do about it, and it is no failure of the session's (IO-06).
+                    Poll::Ready(Err(_)) => *stderr = None,
                 }
-                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                // There is nothing else to do about it, and it is no failure of the session's (IO-06).
-                Poll::Ready(Err(_)) => *stderr = None,
             }
-        }
-        cx.waker().wake_by_ref();
+            cx.waker().wake_by_ref();
+        });
     }
 
     pub(super) fn stderr_tail(&self) -> String {
@@ -226,28 +239,30 @@ impl Pipes {
 
     /// Reads everything and throws it away.
     pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>) {
-        let Self { reader, stderr, chunk, output_ended, .. } = self;
-        for _ in 0..TURN {
-            let mut idle = true;
-            if !*output_ended {
-                if let Poll::Ready(read) = Pin::new(&mut *reader).poll_read(cx, chunk) {
-                    *output_ended = !matches!(read, Ok(1..));
-                    idle = false;
-                }
-            }
-            if let Some(open) = stderr {
-                if let Poll::Ready(read) = Pin::new(open).poll_read(cx, chunk) {
-                    if !matches!(read, Ok(1..)) {
-                        *stderr = None;
+        let Self { reader, stderr, output_ended, .. } = self;
+        with_chunk(|chunk| {
+            for _ in 0..TURN {
+                let mut idle = true;
+                if !*output_ended {
+                    if let Poll::Ready(read) = Pin::new(&mut *reader).poll_read(cx, chunk) {
+                        *output_ended = !matches!(read, Ok(1..));
+                        idle = false;
                     }
-                    idle = false;
+                }
+                if let Some(open) = stderr {
+                    if let Poll::Ready(read) = Pin::new(open).poll_read(cx, chunk) {
+                        if !matches!(read, Ok(1..)) {
+                            *stderr = None;
+                        }
+                        idle = false;
+                    }
+                }
+                if idle {
+                    return;
                 }
             }
-            if idle {
-                return;
-            }
-        }
-        cx.waker().wake_by_ref();
+            cx.waker().wake_by_ref();
+        });
     }
 }
 
