@@ -68,15 +68,16 @@ pub struct Session<E: ?Sized> {
     inner: Arc<Inner<E>>,
 }
 
-// In this order: what each poll reads is not on the cache line that registering writes.
+// In this order: what each poll reads is not on a cache line that registering writes, or counting handles. And the
+// lock of the first table comes first, so that its address is this one's.
 #[repr(C)]
 struct Inner<E: ?Sized> {
-    verdict: Verdict<E>,
-    parent: Option<Session<E>>,
-    family: Arc<Family<E>>,
-    place: Place,
-    drivers: Drivers,
     registrations: Registrations,
+    drivers: Drivers,
+    place: Place,
+    family: Arc<Family<E>>,
+    parent: Option<Session<E>>,
+    verdict: Verdict<E>,
 }
 
 impl<E: ?Sized> Inner<E> {
@@ -89,6 +90,24 @@ impl<E: ?Sized> Inner<E> {
             drivers: Drivers::default(),
             registrations: Registrations::default(),
         }
+    }
+}
+
+// What locks.
+impl<E: ?Sized> Inner<E> {
+    #[inline(never)]
+    fn register(&self, registration: &mut Registration, waker: &Waker) -> bool {
+        self.registrations.register(registration, waker.clone(), || self.verdict.is_latched())
+    }
+
+    #[inline(never)]
+    fn replace(&self, registration: &mut Registration, waker: &Waker) -> bool {
+        self.registrations.replace(registration, waker.clone(), || self.verdict.is_latched())
+    }
+
+    #[inline(never)]
+    fn deregister(&self, registration: &mut Registration) {
+        self.registrations.deregister(registration);
     }
 }
 
@@ -184,7 +203,7 @@ impl<E: ?Sized> Session<E> {
     #[inline]
     pub(crate) fn poll_end(&self, registration: &mut Registration, cx: &mut Context<'_>) -> Poll<Cause<E>> {
         let waker = cx.waker();
-        if registration.will_wake(waker) || self.register(registration, waker.clone()) {
+        if registration.will_wake(waker) || self.register(registration, waker) {
             return Poll::Pending;
         }
         Poll::Ready(self.resolve(registration))
@@ -192,40 +211,26 @@ impl<E: ?Sized> Session<E> {
 
     /// `false` if the session has ended.
     #[inline(never)]
-    fn register(&self, registration: &mut Registration, waker: Waker) -> bool {
+    fn register(&self, registration: &mut Registration, waker: &Waker) -> bool {
         if registration.is_taken() {
-            return self.replace(registration, waker);
+            self.inner.replace(registration, waker)
+        } else {
+            self.inner.register(registration, waker)
         }
-        self.inner.registrations.register(registration, waker, || self.is_ended())
-    }
-
-    #[inline]
-    fn replace(&self, registration: &mut Registration, waker: Waker) -> bool {
-        self.inner.registrations.replace(registration, waker, || self.is_ended())
     }
 
     /// Takes a registration out, with the waker, which is foreign code when it is dropped.
     #[inline]
     pub(crate) fn deregister(&self, registration: &mut Registration) {
         if registration.is_taken() {
-            self.deregister_taken(registration);
-        }
-    }
-
-    #[inline(never)]
-    fn deregister_taken(&self, registration: &mut Registration) {
-        if self.is_ended() {
-            // The end empties the table. A crowd that resolves need not queue for it.
-            registration.abandon();
-        } else {
-            drop(self.inner.registrations.deregister(registration));
+            self.inner.deregister(registration);
         }
     }
 
     /// The cause, for a future that need not wait any more.
     #[cold]
     fn resolve(&self, registration: &mut Registration) -> Cause<E> {
-        self.deregister(registration);
+        registration.abandon();
         match self.cause() {
             Some(cause) => cause,
             None => unreachable!("the latch was seen set"),

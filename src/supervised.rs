@@ -116,10 +116,12 @@ macro_rules! supervised_by_session {
             #[inline]
             fn end_before(
                 self: Pin<&mut Self>,
-                _: &mut SessionRegistration,
+                registration: &mut SessionRegistration,
                 _: &mut Context<'_>,
             ) -> Option<Cause<E>> {
-                self.cause()
+                let cause = self.cause()?;
+                registration.0.abandon();
+                Some(cause)
             }
 
             #[inline]

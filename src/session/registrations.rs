@@ -6,12 +6,14 @@
 //!
 //! Invariants:
 //!
-//! 1. The verdict is latched *before* the first table is emptied, and a future that registers looks at the
-//!    latch again *while it holds its table's lock*. So its waker is either in the table when that is emptied,
-//!    and woken, or the future sees the verdict: the second one to lock the table knows what the first one did.
+//! 1. The verdict is latched *before* the first table is emptied. A future that registers is in its table when that
+//!    is emptied, and woken; or it comes later, finds no room in a table that has no memory any more, and then looks
+//!    at the latch *while it holds the lock*. There it sees the verdict: the second one to lock the table knows what
+//!    the first one did.
 //! 2. The further tables are made under the lock of the first one. So either the end finds them when it has
 //!    emptied the first, or the future that made them sees the verdict, and so does every one that registers there.
-//! 3. Once emptied a table stays empty (1 again), so the number of an old place never means another future's.
+//! 3. Once emptied a table stays empty, without memory (1 again), so the number of an old place never means another
+//!    future's.
 //! 4. Only the owner of a registration gives its place back, once: no generation counter is needed. After the
 //!    verdict it need not: nothing registers any more, and the table is emptied or about to be.
 //! 5. No waker is cloned, woken or dropped under a lock. Waking and dropping run foreign code that
@@ -29,6 +31,7 @@ use std::ptr;
 use std::task::{RawWakerVTable, Waker};
 
 #[derive(Default)]
+#[repr(C)]
 pub(super) struct Registrations {
     first: Mutex<Slab<Waker>>,
     more: OnceLock<Box<[Shard; SHARDS]>>,
@@ -47,7 +50,7 @@ pub(crate) struct Registration {
     /// The address only: kept as a number so that it takes no part in auto traits.
     data: usize,
     pub(super) place: u32,
-    /// 0 is the first table.
+    /// 0 is the first table. It is 0 again when the waker has left a further one.
     table: u8,
     /// Whether the request that waits with this was polled. It is kept here because here is room for it.
     pub(crate) started: bool,
@@ -59,9 +62,10 @@ impl Registration {
         self.vtable.is_some()
     }
 
-    /// After the verdict: leaves the waker to [`Registrations::wake_all`], which may wake it once more.
+    /// After the verdict: leaves the waker to [`Registrations::wake_all`], which may wake it once more. A crowd that
+    /// resolves need not queue for the lock.
     #[inline]
-    pub(super) fn abandon(&mut self) {
+    pub(crate) fn abandon(&mut self) {
         self.vtable = None;
     }
 
@@ -74,11 +78,12 @@ impl Registration {
     }
 }
 
-// What every poll does is inlined there. Registering and deregistering lock: they are calls, made by `Inner`,
-// so everything here is inlined into those.
+// What every poll does is inlined there. Registering and deregistering lock: they are calls, made by `Inner`. The
+// short way of one request at a time is inlined into those; all other ways are calls at the end, because a value that
+// is needed after a call costs a saved register, for which each request pays.
 impl Registrations {
-    /// Puts `waker` in a table, unless `ended` says so under the lock; then the registration stays as it is
-    /// and `false` is returned. The registration must not be taken.
+    /// Puts `waker` in a table. If the end has emptied that, as `ended` says, the registration is not taken and
+    /// `false` is returned. It must not be taken before.
     ///
     /// The waker comes as a clone: if cloning it panicked, nothing has changed.
     #[inline]
@@ -88,30 +93,24 @@ impl Registrations {
         waker: Waker,
         ended: impl Fn() -> bool,
     ) -> bool {
-        match self.more.get() {
-            None => match self.first.try_lock() {
-                Some(first) => enter(first, 0, registration, waker, ended),
-                // Two threads have met. This one stays here, the next ones go to tables of their own.
-                None => enter(self.spread(), 0, registration, waker, ended),
-            },
-            Some(more) => self.register_in(more, registration, waker, ended),
+        if let Some(more) = self.more.get() {
+            return register_in(more, registration, waker, ended);
+        }
+        match self.first.try_lock() {
+            Some(first) => enter(first, registration, waker, ended),
+            None => self.register_and_spread(registration, waker, ended),
         }
     }
 
-    /// In the table of this thread.
-    #[inline(never)]
-    fn register_in(
+    /// Two threads have met. This one stays here, the next ones go to tables of their own.
+    #[cold]
+    fn register_and_spread(
         &self,
-        more: &[Shard; SHARDS],
         registration: &mut Registration,
         waker: Waker,
         ended: impl Fn() -> bool,
     ) -> bool {
-        let shard = shard() % SHARDS;
-        // `SHARDS` is far below 255.
-        #[allow(clippy::cast_possible_truncation, reason = "see the line above")]
-        let table = shard as u8 + 1;
-        enter(more[shard].0.lock(), table, registration, waker, ended)
+        enter(self.spread(), registration, waker, ended)
     }
 
     #[cold]
@@ -130,7 +129,7 @@ impl Registrations {
         ended: impl Fn() -> bool,
     ) -> bool {
         let (data, vtable) = (waker.data().addr(), waker.vtable());
-        let mut wakers = self.table(registration.table);
+        let mut wakers = self.table(registration.table).lock();
         if ended() {
             return refuse(wakers, waker);
         }
@@ -141,21 +140,31 @@ impl Registrations {
         true
     }
 
-    /// Takes the waker out. The caller drops it.
+    /// Takes the waker out and drops it.
     #[inline]
-    pub(super) fn deregister(&self, registration: &mut Registration) -> Option<Waker> {
+    pub(super) fn deregister(&self, registration: &mut Registration) {
         registration.vtable = None;
-        self.table(registration.table).remove(registration.place)
+        if registration.table == 0 {
+            leave(&self.first, registration.place);
+        } else {
+            self.deregister_further(registration);
+        }
+    }
+
+    #[inline(never)]
+    fn deregister_further(&self, registration: &mut Registration) {
+        leave(self.table(registration.table), registration.place);
+        registration.table = 0;
     }
 
     #[inline]
-    fn table(&self, number: u8) -> MutexGuard<'_, Slab<Waker>> {
+    fn table(&self, number: u8) -> &Mutex<Slab<Waker>> {
         if number == 0 {
-            return self.first.lock();
+            return &self.first;
         }
         let more = self.more.get().expect("a number of theirs was given out");
         // The remainder is the number itself, and tells the compiler that it is in range.
-        more[usize::from(number - 1) % SHARDS].0.lock()
+        &more[usize::from(number - 1) % SHARDS].0
     }
 
     /// Wakes all and empties the tables. The verdict must be latched before (invariant 1).
@@ -177,22 +186,71 @@ impl Registrations {
     }
 }
 
-#[inline(always)]
-fn enter(
-    mut wakers: MutexGuard<'_, Slab<Waker>>,
-    table: u8,
+/// In the table of this thread.
+#[inline(never)]
+fn register_in(
+    more: &[Shard; SHARDS],
     registration: &mut Registration,
     waker: Waker,
     ended: impl Fn() -> bool,
 ) -> bool {
-    let (data, vtable) = (waker.data().addr(), waker.vtable());
-    if ended() {
-        return refuse(wakers, waker);
-    }
-    registration.place = wakers.insert(waker);
+    let shard = shard() % SHARDS;
+    // `SHARDS` is far below 255.
+    #[allow(clippy::cast_possible_truncation, reason = "see the line above")]
+    let table = shard as u8 + 1;
     registration.table = table;
+    enter(more[shard].0.lock(), registration, waker, ended)
+}
+
+#[inline(always)]
+fn enter(
+    wakers: MutexGuard<'_, Slab<Waker>>,
+    registration: &mut Registration,
+    waker: Waker,
+    ended: impl Fn() -> bool,
+) -> bool {
+    // There is none when the end has emptied the table (invariant 1).
+    if wakers.has_room_at_the_end() {
+        seat(wakers, registration, waker)
+    } else {
+        enter_anywhere(wakers, registration, waker, ended)
+    }
+}
+
+#[inline(never)]
+fn enter_anywhere(
+    wakers: MutexGuard<'_, Slab<Waker>>,
+    registration: &mut Registration,
+    waker: Waker,
+    ended: impl Fn() -> bool,
+) -> bool {
+    if ended() { refuse(wakers, waker) } else { seat(wakers, registration, waker) }
+}
+
+#[inline(always)]
+fn seat(mut wakers: MutexGuard<'_, Slab<Waker>>, registration: &mut Registration, waker: Waker) -> bool {
+    let (data, vtable) = (waker.data().addr(), waker.vtable());
+    registration.place = wakers.insert(waker);
     (registration.data, registration.vtable) = (data, Some(vtable));
     true
+}
+
+#[inline(always)]
+fn leave(table: &Mutex<Slab<Waker>>, place: u32) {
+    let mut wakers = table.lock();
+    if !wakers.just_pops(place) {
+        return leave_from_among(wakers, place);
+    }
+    let waker = wakers.pop();
+    drop(wakers);
+    drop(waker);
+}
+
+#[inline(never)]
+fn leave_from_among(mut wakers: MutexGuard<'_, Slab<Waker>>, place: u32) {
+    let waker = wakers.remove(place);
+    drop(wakers);
+    drop(waker);
 }
 
 #[cold]
@@ -205,7 +263,8 @@ fn wake_more(more: &[Shard; SHARDS]) {
 #[inline(always)]
 fn wake(table: &Mutex<Slab<Waker>>) {
     let mut table = table.lock();
-    if !table.is_empty() {
+    // Without memory it is as if it were emptied.
+    if table.has_memory() {
         let wakers = std::mem::take(&mut *table);
         drop(table);
         wake_each(wakers);

@@ -8,6 +8,7 @@
 //!
 //! 1. The last place is taken.
 //! 2. All free places are on one list, linked in both directions: any of them can be cut off.
+//! 3. `quiet` is what `measure` says: above all numbers if there is a free place, since that may have to be cut off, too.
 
 /// The end of the free list.
 const NONE: u32 = u32::MAX;
@@ -18,24 +19,35 @@ const SMALL: usize = 64;
 pub(super) struct Slab<T> {
     places: Vec<Place<T>>,
     free: u32,
+    /// The last place is cut off, and that is all, if its number is not below this.
+    quiet: u32,
 }
 
-enum Place<T> {
+pub(super) enum Place<T> {
     Free { next: u32, previous: u32 },
     Taken(T),
 }
 
 impl<T> Default for Slab<T> {
     fn default() -> Self {
-        Self { places: Vec::new(), free: NONE }
+        Self { places: Vec::new(), free: NONE, quiet: 0 }
     }
 }
 
 impl<T> Slab<T> {
+    /// Whether the next value goes to the end, where there is memory for it.
+    #[inline]
+    pub(super) fn has_room_at_the_end(&self) -> bool {
+        self.free == NONE && self.places.len() < self.places.capacity()
+    }
+
     #[inline]
     pub(super) fn insert(&mut self, value: T) -> u32 {
         if self.free != NONE {
             return self.insert_free(value);
+        }
+        if self.places.len() == self.places.capacity() {
+            self.grow();
         }
         // Fewer than 2^32 fit into memory: each has 16 bytes here and more in a future elsewhere.
         #[allow(clippy::cast_possible_truncation, reason = "see the line above")]
@@ -45,11 +57,18 @@ impl<T> Slab<T> {
     }
 
     #[inline(never)]
+    fn grow(&mut self) {
+        self.places.reserve(1);
+        self.measure();
+    }
+
+    #[inline(never)]
     fn insert_free(&mut self, value: T) -> u32 {
         let number = self.free;
         if let Place::Free { next, .. } = std::mem::replace(self.place(number), Place::Taken(value)) {
             self.free = next;
             self.link(next, |previous| *previous = NONE);
+            self.measure();
         }
         number
     }
@@ -76,22 +95,30 @@ impl<T> Slab<T> {
         }
     }
 
+    /// Whether a removal is a pop and no more.
+    #[inline]
+    pub(super) fn just_pops(&self, number: u32) -> bool {
+        // (On 32 bits the successor of the highest number is 0: an empty table has no last place.)
+        (number as usize).wrapping_add(1) == self.places.len() && number >= self.quiet
+    }
+
     /// `None` if the table has been emptied since. Otherwise the place must be taken: it is given back once.
     #[inline]
     pub(super) fn remove(&mut self, number: u32) -> Option<T> {
-        // One at a time is the common case: there is nothing else to cut off.
-        // (On 32 bits the successor of the highest number is 0: an empty table has no last place.)
-        if (number as usize).wrapping_add(1) != self.places.len() || self.free != NONE {
+        if !self.just_pops(number) {
             return self.remove_among(number);
         }
-        let removed = self.places.pop();
-        if self.places.capacity() > SMALL {
-            self.shrink();
-        }
-        match removed {
+        match self.pop() {
             Some(Place::Taken(value)) => Some(value),
             Some(Place::Free { .. }) | None => None,
         }
+    }
+
+    /// The removal of a value for which [`just_pops`](Self::just_pops) holds, with its place: whoever drops it need not
+    /// look at it before.
+    #[inline]
+    pub(super) fn pop(&mut self) -> Option<Place<T>> {
+        self.places.pop()
     }
 
     #[inline(never)]
@@ -103,6 +130,7 @@ impl<T> Slab<T> {
         if number as usize + 1 == self.places.len() {
             self.trim();
         }
+        self.measure();
         match removed {
             Place::Taken(value) => Some(value),
             Place::Free { .. } => None,
@@ -119,15 +147,19 @@ impl<T> Slab<T> {
             }
             self.link(next, |link| *link = previous);
         }
-        self.shrink();
-    }
-
-    /// Gives memory back, if there is four times too much of it.
-    #[inline(never)]
-    fn shrink(&mut self) {
+        // There is four times too much memory.
         if self.places.capacity() > SMALL.max(4 * self.places.len()) {
             self.places.shrink_to(SMALL.max(2 * self.places.len()));
         }
+    }
+
+    /// Comes after each change of the memory or of the list of free places.
+    fn measure(&mut self) {
+        self.quiet = match self.places.capacity() {
+            _ if self.free != NONE => NONE,
+            ..=SMALL => 0,
+            capacity => u32::try_from(capacity.div_ceil(4)).unwrap_or(NONE),
+        };
     }
 
     /// Changes the way back from a free place, if there is one of this number.
@@ -135,6 +167,12 @@ impl<T> Slab<T> {
         if let Some(Place::Free { previous, .. }) = self.places.get_mut(number as usize) {
             change(previous);
         }
+    }
+
+    /// Whether it may have room: it has not had a value otherwise.
+    #[inline]
+    pub(super) fn has_memory(&self) -> bool {
+        self.places.capacity() != 0
     }
 
     /// Whether there is no value.

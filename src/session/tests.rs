@@ -195,15 +195,29 @@ fn r16_a_place_among_children_is_used_again_and_never_after_the_end() {
 #[test]
 fn r11_what_comes_after_the_end_is_refused_under_the_lock() {
     let registrations = Registrations::default();
-    let (mut empty, mut taken) = (Registration::default(), Registration::default());
+    let [mut taken, mut between, mut late] = [(); 3].map(|()| Registration::default());
     assert!(registrations.register(&mut taken, Waker::noop().clone(), || false));
-    assert!(!registrations.register(&mut empty, Waker::noop().clone(), || true));
     assert!(!registrations.replace(&mut taken, Waker::noop().clone(), || true));
-    assert!(!empty.is_taken() && taken.is_taken());
-    assert_eq!(registrations.len(), 1);
-    assert!(registrations.deregister(&mut taken).is_some());
+    // Latched, but not emptied: it is woken with the others.
+    assert!(registrations.register(&mut between, Waker::noop().clone(), || true));
+    assert_eq!(registrations.len(), 2);
+    registrations.wake_all();
+    assert_eq!(registrations.len(), 0);
+    assert!(!registrations.register(&mut late, Waker::noop().clone(), || true));
+    assert!(!late.is_taken() && taken.is_taken());
+    registrations.deregister(&mut taken);
     assert!(!taken.is_taken());
     assert_eq!(registrations.len(), 0);
+}
+
+#[test]
+fn r11_an_end_leaves_no_room_where_many_have_waited() {
+    let registrations = Registrations::default();
+    let (mut first, mut late) = (Registration::default(), Registration::default());
+    assert!(registrations.register(&mut first, Waker::noop().clone(), || false));
+    registrations.deregister(&mut first);
+    registrations.wake_all();
+    assert!(!registrations.register(&mut late, Waker::noop().clone(), || true));
 }
 
 #[test]
