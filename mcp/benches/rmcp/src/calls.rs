@@ -3,26 +3,38 @@
 use crate::again;
 use crate::client::Who;
 use crate::count::instructions;
+use crate::load::Spent;
+use crate::page::Section;
 use crate::server::Process;
-use crate::table::{Table, ratio, thousands};
+use crate::table::{Table, above, counted, less, less_counted, more};
 
 const IN_FLIGHT: [usize; 3] = [1, 64, 1000];
-const WAYS: [&str; 3] = ["memory", "stdio", "http"];
 
 /// Rounds of a timed cell, in turns; the best of each client counts.
 const ROUNDS: usize = 5;
 
 struct Cell<'a> {
+    /// For people, and for the process.
+    name: &'static str,
     way: &'a str,
     in_flight: usize,
 }
 
+/// What a call takes.
+struct Cost {
+    who: Who,
+    instructions: Option<f64>,
+    allocations: f64,
+    /// CPU and wall time, nanoseconds at best.
+    one_thread: [f64; 2],
+    two_threads: [f64; 2],
+}
+
 impl Cell<'_> {
     /// What this program is told to do the calls.
-    fn arguments(&self, who: Who, calls: usize, threads: usize, port: &str) -> Vec<String> {
-        let way = if self.way == "http" { port } else { self.way };
+    fn arguments(&self, what: &str, who: Who, calls: usize, threads: usize) -> Vec<String> {
         let numbers = [self.in_flight, calls, threads].map(|number| number.to_string());
-        ["load", who.name(), way].map(str::to_owned).into_iter().chain(numbers).collect()
+        [what, who.name(), self.way].map(str::to_owned).into_iter().chain(numbers).collect()
     }
 
     /// Some thousand, and each task has its share.
@@ -30,81 +42,104 @@ impl Cell<'_> {
         about.div_ceil(self.in_flight) * self.in_flight
     }
 
+    /// Ours, with tokio's pipes and sockets where it has one call in flight; the peer; and what it is beside.
     fn clients(&self) -> Vec<Who> {
         let every = Who::ALL.into_iter();
         every
             .filter(|who| match who {
                 Who::Ours | Who::Rmcp => true,
-                // The same pipe for both.
-                Who::OursOnTokio => self.way != "memory",
-                Who::RmcpDefault => self.way == "http",
+                // The same pipe for both, and no kernel below it.
+                Who::OursOnTokio | Who::Floor => self.name != "in memory",
+                Who::RmcpDefault => self.name == "HTTP" && self.in_flight == 1,
             })
             .collect()
     }
 
-    /// CPU and wall time of a call, in nanoseconds, at best.
-    fn times(&self, threads: usize, port: &str) -> Vec<(Who, f64, f64)> {
-        let calls = self.calls(5000);
-        let mut best: Vec<_> =
-            self.clients().into_iter().map(|who| (who, f64::INFINITY, f64::INFINITY)).collect();
+    fn measure(&self) -> Vec<Cost> {
+        let mut costs: Vec<_> = self.clients().into_iter().map(|who| self.counts(who)).collect();
         for _ in 0..ROUNDS {
-            for (who, cpu, wall) in &mut best {
-                let text = again(&self.arguments(*who, calls, threads, port));
-                let mut numbers = text.split(' ').map(|number| number.parse::<f64>().expect("a number"));
-                let mut next = || numbers.next().expect("two numbers") / calls as f64;
-                (*cpu, *wall) = (cpu.min(next()), wall.min(next()));
+            for cost in costs.iter_mut().filter(|cost| cost.who != Who::Floor) {
+                let calls = self.calls(5000);
+                for (threads, best) in [(1, &mut cost.one_thread), (2, &mut cost.two_threads)] {
+                    let text = again(&self.arguments("load", cost.who, calls, threads));
+                    let [cpu, wall, ..] = Spent::read(&text, calls);
+                    *best = [best[0].min(cpu), best[1].min(wall)];
+                }
             }
         }
-        best
+        costs
+    }
+
+    fn counts(&self, who: Who) -> Cost {
+        let calls = self.calls(if self.in_flight == 1 { 400 } else { 2000 });
+        let [.., allocations, _] = Spent::read(&again(&self.arguments("tally", who, calls, 1)), calls);
+        Cost {
+            who,
+            instructions: instructions(calls, |calls| self.arguments("load", who, calls, 1)),
+            allocations,
+            one_thread: [f64::INFINITY; 2],
+            two_threads: [f64::INFINITY; 2],
+        }
+    }
+
+    fn rows(&self, table: &mut Table) {
+        let costs = self.measure();
+        let of = |who| costs.iter().find(|cost| cost.who == who);
+        let floor = of(Who::Floor);
+        let depth = crate::table::thousands(self.in_flight as f64);
+        let named = |what: &str| format!("{}, {depth}{what}", self.name);
+        let pairs = [
+            (Who::Ours, Who::Rmcp, String::new()),
+            (Who::OursOnTokio, Who::Rmcp, ", tokio's I/O".to_owned()),
+            (Who::Ours, Who::RmcpDefault, ", rmcp's default".to_owned()),
+        ];
+        for (ours, theirs, what) in pairs {
+            let (Some(ours), Some(theirs)) = (of(ours), of(theirs)) else { continue };
+            let allocations = [Some(ours), floor, Some(theirs)]
+                .map(|cost| cost.map_or_else(|| "–".to_owned(), |cost| format!("{:.0}", cost.allocations)));
+            table.row([
+                named(&what),
+                counted(ours.instructions),
+                floor.map_or_else(|| "–".to_owned(), |floor| counted(floor.instructions)),
+                counted(theirs.instructions),
+                above(ours.instructions, floor.and_then(|floor| floor.instructions)),
+                less_counted(ours.instructions, theirs.instructions),
+                allocations.join(", "),
+                less(ours.one_thread[0], theirs.one_thread[0]),
+                more(theirs.one_thread[1], ours.one_thread[1]),
+                less(ours.two_threads[0], theirs.two_threads[0]),
+                more(theirs.two_threads[1], ours.two_threads[1]),
+            ]);
+        }
     }
 }
 
-pub(crate) fn print() {
+pub(crate) fn section() -> Section {
     let server = Process::http();
-    println!("One call of a tool: what it costs the client\n");
     let mut table = Table::new([
-        "in flight, client",
+        "in flight",
         "instructions",
+        "floor",
+        "rmcp",
+        "ours / floor",
         "ours / rmcp",
-        "CPU µs",
-        "ours / rmcp",
-        "calls/s",
-        "ours / rmcp",
-        "2 threads: CPU",
-        "calls/s",
+        "allocations: ours, floor, rmcp",
+        "CPU time, ours / rmcp",
+        "calls/s, ours / rmcp",
+        "2 threads: CPU time",
+        "2 threads: calls/s",
     ]);
-    for way in WAYS {
+    for (name, way) in [("in memory", "memory"), ("stdio", "stdio"), ("HTTP", &server.port)] {
         for in_flight in IN_FLIGHT {
-            let cell = Cell { way, in_flight };
-            let one = cell.times(1, &server.port);
-            let two = cell.times(2, &server.port);
-            let calls = cell.calls(if in_flight == 1 { 400 } else { 2000 });
-            let counts: Vec<_> = one
-                .iter()
-                .map(|&(who, ..)| instructions(calls, |calls| cell.arguments(who, calls, 1, &server.port)))
-                .collect();
-            let rmcp = one.iter().position(|&(who, ..)| who == Who::Rmcp).expect("is always there");
-            for (at, &(who, cpu, wall)) in one.iter().enumerate() {
-                let share = |ours: f64, theirs: f64| match who {
-                    Who::Rmcp => String::new(),
-                    _ => ratio(ours, theirs),
-                };
-                let (_, rmcp_cpu, rmcp_wall) = one[rmcp];
-                table.row([
-                    format!("{way}, {in_flight}: {}", who.label()),
-                    counts[at].map_or_else(|| "no valgrind".to_owned(), thousands),
-                    counts[at]
-                        .zip(counts[rmcp])
-                        .map_or_else(String::new, |(ours, theirs)| share(ours, theirs)),
-                    format!("{:.1}", cpu / 1000.0),
-                    share(cpu, rmcp_cpu),
-                    thousands(1e9 / wall),
-                    share(rmcp_wall, wall),
-                    share(two[at].1, two[rmcp].1),
-                    share(two[rmcp].2, two[at].2),
-                ]);
-            }
+            Cell { name, way, in_flight }.rows(&mut table);
         }
     }
-    table.print();
+    Section {
+        title: "One call of a tool",
+        before: "![Instructions for one call, by transport, beside rmcp and the floor](calls.svg)\n\nA typed call, on \
+                 tokio. With more than one in flight the floor writes up to 200 requests at once and then\nreads the \
+                 replies, or does one exchange after the other on as many connections.",
+        tables: vec![("", table)],
+        after: "",
+    }
 }

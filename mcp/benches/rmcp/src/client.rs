@@ -1,33 +1,33 @@
 //! The clients, as their users would have them: a typed call of a tool.
 
 use crate::server;
-use futures_util::FutureExt as _;
 use rmcp::model::CallToolRequestParams;
 use rmcp::service::{RoleClient, RunningService, ServiceExt as _};
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
 use rmcp::transport::{StreamableHttpClientTransport, TokioChildProcess};
 use serde_json::{Map, Value};
-use shared_fate_mcp::{ByteStream, ConnectError, Connecting, Http, Mode, Net, Stdio, Transport};
+use shared_fate_mcp::{Driver, Http, Mode, Stdio, TokioNet, TokioTimer};
 use std::env;
-use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
 use tokio_util::compat::{TokioAsyncReadCompatExt as _, TokioAsyncWriteCompatExt as _};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Who {
     /// As it comes: sockets and pipes of `async-io`.
     Ours,
-    /// With tokio's sockets and pipes, through the crate's public seams.
+    /// With tokio's timers, sockets and pipes.
     OursOnTokio,
     /// Over HTTP with a `reqwest::Client` that keeps connections, which is not its default.
     Rmcp,
     /// As it comes: over HTTP it opens a connection for each call.
     RmcpDefault,
+    /// No client, but what no client can be below.
+    Floor,
 }
 
 impl Who {
-    pub(crate) const ALL: [Self; 4] = [Self::Ours, Self::OursOnTokio, Self::Rmcp, Self::RmcpDefault];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Ours, Self::OursOnTokio, Self::Rmcp, Self::RmcpDefault, Self::Floor];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -35,15 +35,7 @@ impl Who {
             Self::OursOnTokio => "ours-on-tokio",
             Self::Rmcp => "rmcp",
             Self::RmcpDefault => "rmcp-default",
-        }
-    }
-
-    pub(crate) fn label(self) -> &'static str {
-        match self {
-            Self::Ours => "**ours**",
-            Self::OursOnTokio => "ours, tokio's I/O",
-            Self::Rmcp => "rmcp",
-            Self::RmcpDefault => "rmcp's default, no keep-alive",
+            Self::Floor => "floor",
         }
     }
 }
@@ -59,7 +51,7 @@ pub(crate) enum Way {
 }
 
 /// The arguments of every call.
-static ARGUMENTS: LazyLock<Map<String, Value>> =
+pub(crate) static ARGUMENTS: LazyLock<Map<String, Value>> =
     LazyLock::new(|| Map::from_iter([("country".to_owned(), Value::from("France"))]));
 
 pub(crate) trait Client: Clone + Send + Sync + 'static {
@@ -88,35 +80,34 @@ impl Client for Arc<RunningService<RoleClient, ()>> {
     }
 }
 
+/// A client whose driver is a task of tokio's.
 pub(crate) async fn ours(way: Way, on_tokio: bool) -> shared_fate_mcp::Client {
-    match way {
-        Way::Memory => {
-            let (reader, writer) = tokio::io::split(duplex());
-            shake_hands(Stdio::over(reader.compat(), writer.compat_write())).await
-        }
-        Way::Stdio if on_tokio => {
-            let mut child = tokio::process::Command::from(server_command());
-            let pipe = std::process::Stdio::piped;
-            let child = child.stdin(pipe()).stdout(pipe()).kill_on_drop(true);
-            let mut child = child.spawn().expect("a server");
-            let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-            tokio::spawn(async move { child.wait().await });
-            let (stdin, stdout) = (stdin.expect("piped"), stdout.expect("piped"));
-            shake_hands(Stdio::over(stdout.compat(), stdin.compat_write())).await
-        }
-        Way::Stdio => shake_hands(Stdio::spawn(server_command()).expect("a server")).await,
-        Way::Http(port) => {
-            let http = Http::new(&url(port)).expect("a URL");
-            shake_hands(if on_tokio { http.net(TokioNet) } else { http }).await
-        }
-    }
-}
-
-async fn shake_hands(transport: impl Transport) -> shared_fate_mcp::Client {
-    let builder = shared_fate_mcp::Client::builder().mode(Mode::Legacy);
-    let (client, driver) = builder.connect(transport).await.expect("a handshake");
+    let (client, driver) = connect(way, on_tokio).await;
     tokio::spawn(driver);
     client
+}
+
+/// A client and its driver. Without `on_tokio` they need no runtime, but for the way through memory.
+pub(crate) async fn connect(way: Way, on_tokio: bool) -> (shared_fate_mcp::Client, Driver) {
+    let mut builder = shared_fate_mcp::Client::builder().mode(Mode::Legacy);
+    if on_tokio {
+        builder = builder.timer(TokioTimer);
+    }
+    let connected = match way {
+        Way::Memory => {
+            let (reader, writer) = tokio::io::split(duplex());
+            builder.connect(Stdio::over(reader.compat(), writer.compat_write())).await
+        }
+        Way::Stdio => {
+            let spawn = if on_tokio { Stdio::spawn_on_tokio } else { Stdio::spawn };
+            builder.connect(spawn(server_command()).expect("a server")).await
+        }
+        Way::Http(port) => {
+            let http = Http::new(&url(port)).expect("a URL");
+            builder.connect(if on_tokio { http.net(TokioNet) } else { http }).await
+        }
+    };
+    connected.expect("a handshake")
 }
 
 pub(crate) async fn rmcp(way: Way, keep_alive: bool) -> Arc<RunningService<RoleClient, ()>> {
@@ -142,7 +133,7 @@ fn duplex() -> tokio::io::DuplexStream {
     client
 }
 
-fn server_command() -> std::process::Command {
+pub(crate) fn server_command() -> std::process::Command {
     let mut command = std::process::Command::new(env::current_exe().expect("this program"));
     command.args(["server", "stdio"]);
     command
@@ -150,22 +141,4 @@ fn server_command() -> std::process::Command {
 
 fn url(port: u16) -> String {
     format!("http://127.0.0.1:{port}/mcp")
-}
-
-/// Tokio's sockets and timers.
-struct TokioNet;
-
-impl Net for TokioNet {
-    fn connect<'a>(&'a self, host: &'a str, port: u16) -> Connecting<'a> {
-        let connect = async move {
-            let socket = tokio::net::TcpStream::connect((host, port)).await.map_err(ConnectError::Connect)?;
-            let _ = socket.set_nodelay(true);
-            Ok(Box::new(socket.compat()) as Box<dyn ByteStream>)
-        };
-        connect.boxed()
-    }
-
-    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        tokio::time::sleep(duration).boxed()
-    }
 }

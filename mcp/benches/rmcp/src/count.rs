@@ -12,11 +12,13 @@ pub(crate) fn instructions(n: usize, arguments: impl Fn(usize) -> Vec<String>) -
     Some((twice - once) / n as f64)
 }
 
-fn total(arguments: &[String]) -> Option<f64> {
+/// Instructions of this program with `arguments`, over all threads; `None` without valgrind.
+pub(crate) fn total(arguments: &[String]) -> Option<f64> {
     let out: PathBuf = env::temp_dir().join(format!("rmcp-bench-{}.callgrind", process::id()));
     let result = Command::new("valgrind")
         // Where the server is in the same process, it is left out.
         .args(["--tool=callgrind", "--toggle-collect=rmcp_bench::server::server_part"])
+        .arg("--toggle-collect=rmcp_bench::server::left_out")
         // After that, or it does not hold.
         .arg("--collect-atstart=yes")
         .arg(format!("--callgrind-out-file={}", out.display()))

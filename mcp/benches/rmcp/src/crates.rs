@@ -1,6 +1,7 @@
 //! What a program takes on with each client, over stdio and https: crates, and CPU time to build them.
 
-use crate::table::{Table, ratio};
+use crate::page::{Section, rmcp_version};
+use crate::table::{Table, less};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -11,10 +12,8 @@ const OURS: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     r#"/../..", features = ["stdio", "tls"] }"#
 );
-const RMCP: &str = concat!(
-    r#"rmcp = { version = "=3.9.0", default-features = false, features = "#,
-    r#"["client", "reqwest", "transport-child-process", "transport-streamable-http-client-reqwest"] }"#
-);
+const RMCP_FEATURES: &str =
+    r#"["client", "reqwest", "transport-child-process", "transport-streamable-http-client-reqwest"]"#;
 
 /// How many crates, and how long they build.
 fn measure(dependency: &str) -> (usize, Duration) {
@@ -76,22 +75,30 @@ fn children_cpu() -> Duration {
         .sum()
 }
 
-pub(crate) fn print() {
-    let (ours, rmcp) = (measure(OURS), measure(RMCP));
-    println!("A program with the client, stdio and https\n");
+pub(crate) fn section() -> Section {
+    let rmcp = format!(
+        r#"rmcp = {{ version = "={}", default-features = false, features = {RMCP_FEATURES} }}"#,
+        rmcp_version()
+    );
+    let (ours, rmcp) = (measure(OURS), measure(&rmcp));
     let mut table = Table::new(["", "ours", "rmcp", "ours / rmcp"]);
     table.row([
         "crates".to_owned(),
         ours.0.to_string(),
         rmcp.0.to_string(),
-        ratio(ours.0 as f64, rmcp.0 as f64),
+        less(ours.0 as f64, rmcp.0 as f64),
     ]);
     let seconds = |time: Duration| format!("{:.0} s", time.as_secs_f64());
     table.row([
         "CPU time of a clean `cargo build`".to_owned(),
         seconds(ours.1),
         seconds(rmcp.1),
-        ratio(ours.1.as_secs_f64(), rmcp.1.as_secs_f64()),
+        less(ours.1.as_secs_f64(), rmcp.1.as_secs_f64()),
     ]);
-    table.print();
+    Section {
+        title: "To build it",
+        before: "A program with the client, stdio and https.",
+        tables: vec![("", table)],
+        after: "",
+    }
 }

@@ -3,8 +3,9 @@
 
 use crate::client::{Client, Way, ours, rmcp};
 use crate::load::runtime;
+use crate::page::Section;
 use crate::server::Process;
-use crate::table::Table;
+use crate::table::{Table, less};
 use futures_util::future::join_all;
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
@@ -25,7 +26,7 @@ struct Fault {
 const FAULTS: [Fault; 6] = [
     Fault { name: "stdio: the server exits, 1 call pending", http: false, tool: "die", others: 0, runs: 200 },
     Fault {
-        name: "stdio: the server exits, 64 calls pending, the last",
+        name: "stdio: the server exits, 64 calls pending, until the last has its error",
         http: false,
         tool: "die",
         others: 63,
@@ -60,7 +61,7 @@ impl Fault {
         timeout(PATIENCE, all).await.ok()
     }
 
-    async fn run(&self, port: u16) -> [String; 2] {
+    async fn run(&self, port: u16) -> [Times; 2] {
         let way = if self.http { Way::Http(port) } else { Way::Stdio };
         let (mut ours, mut theirs) = (ours(way, false).await, rmcp(way, true).await);
         let (mut our_times, mut their_times) = (Times::default(), Times::default());
@@ -73,7 +74,7 @@ impl Fault {
                 their_times.add(self.strike(&theirs).await);
             }
         }
-        [our_times.show(), their_times.show()]
+        [our_times.sorted(), their_times.sorted()]
     }
 }
 
@@ -89,24 +90,41 @@ impl Times {
         self.all.extend(time);
     }
 
-    fn show(mut self) -> String {
-        if self.hangs {
-            return format!("none within {} s", PATIENCE.as_secs());
-        }
+    fn sorted(mut self) -> Self {
         self.all.sort_unstable();
-        let at = |percent: usize| self.all[(self.all.len() - 1) * percent / 100].as_secs_f64() * 1000.0;
-        format!("{:.2} / {:.2} / {:.2}", at(50), at(99), at(100))
+        self
+    }
+
+    /// Milliseconds.
+    fn at(&self, percent: usize) -> f64 {
+        self.all[(self.all.len() - 1) * percent / 100].as_secs_f64() * 1000.0
+    }
+
+    fn show(&self) -> String {
+        match self.hangs {
+            true => format!("none within {} s", PATIENCE.as_secs()),
+            false => format!("{:.2}, {:.2}", self.at(50), self.at(99)),
+        }
     }
 }
 
-pub(crate) fn print() {
+pub(crate) fn section() -> Section {
     let server = Process::http();
     let port = server.port.parse().expect("a port");
-    println!("From the fault to the error: milliseconds, median / p99 / worst\n");
-    let mut table = Table::new(["fault", "ours", "rmcp"]);
+    let mut table = Table::new(["fault", "ours", "rmcp", "medians: ours / rmcp"]);
     for fault in &FAULTS {
         let [ours, theirs] = runtime(2).block_on(fault.run(port));
-        table.row([fault.name.to_owned(), ours, theirs]);
+        let share = match ours.hangs || theirs.hangs {
+            true => String::new(),
+            false => less(ours.at(50), theirs.at(50)),
+        };
+        table.row([fault.name.to_owned(), ours.show(), theirs.show(), share]);
     }
-    table.print();
+    Section {
+        title: "From a fault to the error",
+        before: "![From a fault to the error, milliseconds](faults.svg)\n\nMilliseconds: median, 99th percentile. What \
+                 is timed is the call that asks for the fault: so the request's way to the\nserver is in it, too.",
+        tables: vec![("", table)],
+        after: "",
+    }
 }

@@ -1,38 +1,49 @@
-//! The MCP client beside rmcp's: one run, the same servers, the same executor.
+//! The MCP client beside rmcp's, and beside the floor: the same servers, the same executor.
 //!
 //! ```text
-//! cargo run --release --manifest-path benches/rmcp/Cargo.toml                     everything
-//! cargo run --release --manifest-path benches/rmcp/Cargo.toml -- calls decode     some of it
+//! cargo run --release --manifest-path mcp/benches/rmcp/Cargo.toml -- costs              the page `docs/costs.md`
+//! cargo run --release --manifest-path mcp/benches/rmcp/Cargo.toml -- calls decode       some parts of it
+//! cargo run --release --manifest-path mcp/benches/rmcp/Cargo.toml -- scale timeouts 8000 10
 //! ```
 //!
-//! The parts are `calls`, `decode`, `faults`, `pending` and `crates`. Every figure comes from a process of
-//! its own, this program again; so are the servers, but for that in memory, whose instructions are left
-//! out. Instructions are counted under callgrind, of all the client's threads, without the kernel's. Times
-//! are the best of several rounds, in which the clients take turns; of those only the ratios mean anything.
+//! The parts are `calls`, `executors`, `decode`, `faults`, `pending`, `scale` and `crates`. Every figure comes
+//! from a process of its own, this program again; so are the servers, but for that in memory, whose
+//! instructions are left out. Instructions are counted under callgrind, of all the client's threads, without
+//! the kernel's. Times are the best of several rounds, in which the clients take turns; of those only the
+//! ratios mean anything.
 
 mod calls;
 mod client;
 mod count;
+mod counting;
 mod crates;
 mod decode;
+mod executors;
 mod faults;
+mod fed;
+mod floor;
 mod load;
+mod page;
 mod pending;
+mod scale;
 mod server;
 mod table;
 mod wire;
 
 use client::{Way, Who};
-use load::Load;
+use load::{Load, On};
+use page::Part;
 use std::env;
 use std::process::{Command, Stdio};
 
-const PARTS: [(&str, fn()); 5] = [
-    ("calls", calls::print),
-    ("decode", decode::print),
-    ("faults", faults::print),
-    ("pending", pending::print),
-    ("crates", crates::print),
+const PARTS: [Part; 7] = [
+    ("calls", calls::section),
+    ("executors", executors::section),
+    ("decode", decode::section),
+    ("faults", faults::section),
+    ("pending", pending::section),
+    ("scale", scale::section),
+    ("crates", crates::section),
 ];
 
 fn main() {
@@ -40,24 +51,20 @@ fn main() {
     match &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["server", "stdio"] => server::stdio().expect("a client"),
         ["server", "http"] => server::http().expect("a port"),
-        ["load", who, way, in_flight, calls, threads] => {
-            let (in_flight, calls, threads) = (number(in_flight), number(calls), number(threads));
-            let spent = Load { who: named(who), way: reached(way), in_flight, calls, threads }.run();
-            print!("{} {}", spent.cpu.as_nanos(), spent.wall.as_nanos());
+        [what @ ("load" | "tally"), who, way, in_flight, calls, on] => {
+            if *what == "tally" {
+                counting::start();
+            }
+            let (in_flight, calls, on) = (number(in_flight), number(calls), On::named(on));
+            print!("{}", Load { who: named(who), way: reached(way), in_flight, calls, on }.run().show());
         }
         ["decode", depth, size, n] => {
             print!("{}", decode::run(depth, *size == "small", number(n)).as_nanos())
         }
         ["pending", who, way, n] => print!("{}", pending::run(named(who), reached(way), number(n))),
-        wanted => {
-            let unknown = wanted.iter().find(|name| PARTS.iter().all(|(part, _)| part != *name));
-            assert_eq!(unknown, None, "no such part");
-            for (part, print) in PARTS {
-                if wanted.is_empty() || wanted.contains(&part) {
-                    print();
-                }
-            }
-        }
+        ["scale", what, rest @ ..] => print!("{}", scale::run(what, rest)),
+        [] | ["costs"] => page::whole(&PARTS),
+        wanted => page::some(&PARTS, wanted),
     }
 }
 
