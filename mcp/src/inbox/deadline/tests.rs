@@ -289,6 +289,8 @@ fn run(steps: Vec<Step>) {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
+
     #[test]
     fn in_one_runtime_every_call_ends_at_its_deadline(steps in steps(1, 0)) {
         run(steps);
@@ -352,4 +354,10 @@ fn calls_are_not_polled_in_vain_because_the_executor_stalls_now_and_then() {
     let [few, many] = [1_000, 8_000].map(|n| polls_with_stalls(n, 10, 500));
     eprintln!("{few:.2} and {many:.2} polls per call");
     assert!(many <= 3.0 && (many / few - 1.0).abs() <= 0.2, "{few:.2} and {many:.2}");
+}
+
+#[test]
+fn one_task_that_is_stuck_when_the_alarm_goes_off_for_the_first_time_holds_nobody_up() {
+    run(vec![Step::Begin(10, 0), Step::Begin(100, 0), Step::Stick(0)]);
+    run(vec![Step::Begin(10, 0), Step::Begin(100, 0), Step::Begin(2_000, 0), Step::Stick(1), Step::Stick(0)]);
 }
