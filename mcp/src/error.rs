@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 mod details;
+mod last_words;
 
 pub(crate) use crate::protocol::excerpt::excerpt;
 pub(crate) use details::bounded;
@@ -156,7 +157,6 @@ impl Error {
     }
 
     /// The same, where something came in the place of what was to come.
-    #[cfg(feature = "http")]
     pub(crate) fn instead(violation: Violation, text: String) -> Self {
         match text.is_empty() {
             true => Self::protocol(violation),

@@ -1,5 +1,6 @@
 //! What there is to know of each kind of failure.
 
+use super::last_words::{Words, last_words};
 use super::{Error, Source};
 use crate::process::ExitStatus;
 use crate::protocol::excerpt::{excerpt, is_unseen};
@@ -205,7 +206,6 @@ impl ProtocolError {
 }
 
 /// What a server sent in the place of something else.
-#[cfg(feature = "http")]
 #[derive(Debug, thiserror::Error)]
 #[error("the server sent {0:?}")]
 pub(super) struct Came(pub(super) String);
@@ -268,6 +268,10 @@ pub enum Violation {
     /// A page cursor that came before: the list would never end.
     #[error("the server repeats a page cursor")]
     CursorLoop,
+    /// What comes over a pipe is not one message on a line: it is framed in another way, or a line has no end
+    /// (it is longer than five times [`Limits::line`](crate::Limits::line)).
+    #[error("the server does not write one message on a line")]
+    Framing,
     /// More messages in a row that belong to nobody than [`Limits::stray`](crate::Limits::stray).
     #[error("the server floods the client with messages that belong to nobody")]
     Flood,
@@ -329,6 +333,7 @@ impl LimitError {
 pub struct ServerExited {
     pub(crate) status: Option<ExitStatus>,
     pub(crate) stderr: String,
+    pub(crate) stdout: String,
 }
 
 impl ServerExited {
@@ -342,6 +347,11 @@ impl ServerExited {
     pub fn stderr(&self) -> &str {
         &self.stderr
     }
+
+    /// The end of what it wrote to its standard output that is no message, at most 4 KiB.
+    pub fn stdout(&self) -> &str {
+        &self.stdout
+    }
 }
 
 impl fmt::Display for ServerExited {
@@ -350,8 +360,12 @@ impl fmt::Display for ServerExited {
             Some(status) => write!(f, "the server process ended with {status}")?,
             None => f.write_str("the server closed its output")?,
         }
-        match self.stderr.lines().rev().map(str::trim).find(|line| !line.is_empty()) {
-            Some(line) => write!(f, "; its last words: {:?}", excerpt(line.as_bytes(), 300)),
+        let Words { reason, last } = last_words(&self.stderr, &self.stdout);
+        if let Some(reason) = reason {
+            write!(f, "; it said: {:?}", excerpt(reason.as_bytes(), 300))?;
+        }
+        match last {
+            Some(last) => write!(f, "; its last words: {:?}", excerpt(last.as_bytes(), 300)),
             None => Ok(()),
         }
     }

@@ -14,7 +14,8 @@ use std::time::Duration;
 #[non_exhaustive]
 pub struct Limits {
     /// The longest line over stdio, in bytes; a batch is one. A longer one is skipped; if it can be told
-    /// whose reply it is, that call fails. Default 16 MiB.
+    /// whose reply it is, that call fails. One that is five times as long ends the session, as it may have no end. What
+    /// comes slowly is a matter of deadlines. Default 16 MiB.
     pub line: usize,
     /// The longest server-sent event, in bytes. A longer one fails its call. Default 16 MiB.
     pub event: usize,

@@ -6,6 +6,8 @@
 //!    oversized one that is not reported yet, its first [`PREFIX`] bytes and what [`Scan`] keeps.
 //! 3. An oversized line is reported once, as soon as it is known to be one and whose reply it is, at the
 //!    latest at its end; and it costs only itself.
+//! 4. A line that is many times as long as one may be is reported as [endless](Line::Endless), once: calls would wait in
+//!    vain for what comes after it. If it is a reply to us, its call has failed by then, and it is given more time.
 
 #[cfg(test)]
 mod tests;
@@ -17,6 +19,10 @@ use memchr::memchr;
 /// How much of an oversized line is reported, for people.
 const PREFIX: usize = 256;
 
+/// How many times the limit a line is that is taken to have no end; and a reply to us.
+const ENDLESS: usize = 5;
+const ENDLESS_REPLY: usize = 100;
+
 /// A line without its LF or CRLF.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Line<'a> {
@@ -26,6 +32,8 @@ pub(crate) enum Line<'a> {
         id: Option<u64>,
         prefix: &'a [u8],
     },
+    /// The oversized line goes on and on.
+    Endless,
 }
 
 /// The state between two chunks.
@@ -35,6 +43,8 @@ pub(crate) struct LineDecoder {
     bom: BomFilter,
     /// The beginning of a line whose end has not come yet.
     partial: Vec<u8>,
+    /// How long the unfinished line is by now, if it is oversized.
+    length: usize,
     skipping: Skipping,
 }
 
@@ -44,14 +54,16 @@ enum Skipping {
     No,
     /// It is oversized, and searched for whose reply it is.
     Unreported(Scan),
-    /// It is oversized and has been reported.
-    Reported,
+    /// It is oversized and has been reported, perhaps as a reply to us.
+    Reported {
+        is_ours: bool,
+    },
 }
 
 impl LineDecoder {
     /// A decoder for lines of at most `max` bytes, line ends not counted.
     pub(crate) fn new(max: usize) -> Self {
-        Self { max, bom: BomFilter::default(), partial: Vec::new(), skipping: Skipping::No }
+        Self { max, bom: BomFilter::default(), partial: Vec::new(), length: 0, skipping: Skipping::No }
     }
 
     /// Calls `on_line` for each line that `chunk` completes. Blank lines are skipped; a line wholly
@@ -70,7 +82,7 @@ impl LineDecoder {
     pub(crate) fn partial(&self) -> &[u8] {
         match self.skipping {
             Skipping::No => &self.partial,
-            Skipping::Unreported(_) | Skipping::Reported => &[],
+            Skipping::Unreported(_) | Skipping::Reported { .. } => &[],
         }
     }
 
@@ -79,16 +91,20 @@ impl LineDecoder {
         if bytes.is_empty() {
             return;
         }
+        let before = self.length;
+        self.length = self.length.saturating_add(bytes.len());
         match &mut self.skipping {
-            Skipping::Reported => return,
+            Skipping::Reported { .. } => {}
             Skipping::Unreported(scan) => scan.feed(bytes),
             Skipping::No => {
                 let len = self.partial.len().saturating_add(bytes.len());
                 let limit = self.max.saturating_add(1);
                 // The last byte allowed beyond the limit is a CR, because an LF may follow it.
                 if len <= limit && (len < limit || bytes.ends_with(b"\r")) {
+                    self.length = 0;
                     return append(&mut self.partial, bytes, limit);
                 }
+                self.length = len;
                 let mut scan = Scan::default();
                 scan.feed(&self.partial);
                 scan.feed(bytes);
@@ -102,12 +118,23 @@ impl LineDecoder {
             }
         }
         if let Skipping::Unreported(scan) = &self.skipping {
-            if scan.is_done() {
-                on_line(Line::Oversized { id: scan.id(), prefix: &self.partial });
+            let id = scan.id();
+            if scan.is_done() || self.length > self.endless(id.is_some()) {
+                on_line(Line::Oversized { id, prefix: &self.partial });
                 self.partial.clear();
-                self.skipping = Skipping::Reported;
+                self.skipping = Skipping::Reported { is_ours: id.is_some() };
             }
         }
+        if let Skipping::Reported { is_ours } = self.skipping {
+            let endless = self.endless(is_ours);
+            if before <= endless && self.length > endless {
+                on_line(Line::Endless);
+            }
+        }
+    }
+
+    fn endless(&self, is_ours: bool) -> usize {
+        self.max.saturating_mul(if is_ours { ENDLESS_REPLY } else { ENDLESS })
     }
 
     /// Ends the unfinished line with `bytes`.
@@ -119,17 +146,23 @@ impl LineDecoder {
         match std::mem::replace(&mut self.skipping, Skipping::No) {
             Skipping::No => self.report(&self.partial, on_line),
             Skipping::Unreported(scan) => on_line(Line::Oversized { id: scan.id(), prefix: &self.partial }),
-            Skipping::Reported => {}
+            Skipping::Reported { .. } => {}
         }
+        self.length = 0;
         reset(&mut self.partial);
     }
 
     fn report(&self, line: &[u8], on_line: &mut impl FnMut(Line<'_>)) {
+        let length = line.len();
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.len() > self.max {
             let mut scan = Scan::default();
             scan.feed(line);
-            on_line(Line::Oversized { id: scan.id(), prefix: &line[..self.max.min(PREFIX)] });
+            let id = scan.id();
+            on_line(Line::Oversized { id, prefix: &line[..self.max.min(PREFIX)] });
+            if length > self.endless(id.is_some()) {
+                on_line(Line::Endless);
+            }
         } else if !line.trim_ascii().is_empty() {
             on_line(Line::Complete(line));
         }

@@ -91,12 +91,7 @@ impl MemoryServer {
 }
 
 impl Transport for Memory {
-    fn send<'a>(
-        &'a self,
-        message: Outgoing<'a>,
-        tracking: &'a Tracking,
-        inbox: &'a Inbox,
-    ) -> Sending<'a> {
+    fn send<'a>(&'a self, message: Outgoing<'a>, tracking: &'a Tracking, inbox: &'a Inbox) -> Sending<'a> {
         // The session ends here: whoever tries again and again may leave the driver no turn to find it out.
         let gone = || {
             inbox.session().fail(closed());

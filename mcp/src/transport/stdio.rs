@@ -16,6 +16,7 @@
 mod chunk;
 mod pipes;
 mod queue;
+mod tail;
 
 use super::{Sending, Sent, Tracking, Transport};
 use crate::error::{Delivery, Error, ErrorKind, IoStage, ServerExited};
@@ -233,7 +234,7 @@ impl Stdio {
                 let error = io::Error::from(io::ErrorKind::UnexpectedEof);
                 return Error::io(IoStage::Read, error, Delivery::MaybeSent);
             }
-            (status, _) => ServerExited { status, stderr: pipes.stderr_tail() },
+            (status, _) => ServerExited { status, stderr: pipes.stderr_tail(), stdout: pipes.words() },
         };
         Error::new(ErrorKind::ServerExited(kind), Delivery::MaybeSent)
     }

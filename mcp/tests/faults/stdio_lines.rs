@@ -156,7 +156,7 @@ replies! {
         } => succeeds;
     liv_14_a_giant_line_is_skipped:
         |peer, message| {
-            peer.write("x".repeat(30 * LINE));
+            peer.write("x".repeat(5 * LINE));
             peer.write("\n");
             peer.normal(message);
         } => succeeds;

@@ -5,6 +5,9 @@ use crate::fault::run::once;
 use crate::fault::{answer, tool};
 use crate::{Expect, client};
 use serde_json::{Value, json};
+use shared_fate_mcp::{Limits, Stdio, Violation};
+use std::pin::pin;
+use std::process::Command;
 
 type Row = (&'static str, fn(&Peer, &Value), Expect);
 
@@ -115,6 +118,80 @@ fn each_row_is_as_a_user_expects() {
                 assert!(error.to_string().len() < 1200 && format!("{error:?}").len() < 1500, "{from}");
             }
             expect.check(from, result);
+        }
+    });
+}
+
+/// Nobody would ever get a reply, and a deadline would say nothing.
+#[test]
+fn another_framing_is_told_at_once() {
+    let lsp = |it: &Value| format!("Content-Length: {}\r\n\r\n{}", reply(it).len(), reply(it));
+    let pretty = |it: &Value| serde_json::to_string_pretty(&answer(it).unwrap()).unwrap() + "\n";
+    let framings: [(fn(&Value) -> String, &str); 2] =
+        [(lsp, "Content-Length: "), (pretty, "\\\"jsonrpc\\\": \\\"2.0\\\"")];
+    for (framing, quoted) in framings {
+        once(async move |_| {
+            let (stdio, _server) = pair(move |peer, message| peer.write(framing(message)));
+            let story = format!("{:#}", client().connect(stdio).await.unwrap_err());
+            assert!(story.contains(&Violation::Framing.to_string()) && story.contains(quoted), "{story}");
+        });
+    }
+}
+
+/// launchdarkly mcp-server 82, and others that say why they end on either output, last or not.
+#[test]
+fn the_reason_of_a_childs_death_is_found() {
+    for (script, reason) in [
+        ("echo 'Error: API_KEY is not set'; exit 1", "Error: API_KEY is not set"),
+        ("echo 'Error: API_KEY is not set' >&2; exit 1", "Error: API_KEY is not set"),
+        ("echo 'Error: no API_KEY'; echo 'bye' >&2; exit 1", "Error: no API_KEY"),
+        ("printf 'Error: no line end'; exit 1", "Error: no line end"),
+        (
+            "printf 'Error: Cannot find module\\n    at x.js:1\\n\\nNode.js v22\\n' >&2; exit 1",
+            "Error: Cannot find module",
+        ),
+    ] {
+        once(async move |_| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            let error = client().connect(Stdio::spawn(command).unwrap()).await.unwrap_err();
+            let story = format!("{error:#}");
+            assert!(story.contains(reason), "{script}: {story}");
+        });
+    }
+}
+
+/// Up to five times the limit a line costs itself; past that it ends the session.
+#[test]
+fn a_line_without_an_end_ends_the_session() {
+    once(async |_| {
+        for (length, ends) in [(5_000, false), (5_001, true)] {
+            let mut limits = Limits::default();
+            limits.line = 1_000;
+            let (stdio, server) = pair(move |peer, message| match tool(message) {
+                "odd" => peer.write("x".repeat(length)),
+                "after" => peer.write(format!("\n{}\n", reply(message))),
+                _ => normal(peer, message),
+            });
+            let (client, driver) = client().limits(limits).connect(stdio).await.unwrap();
+            let calls = async {
+                let mut odd = pin!(client.call_tool("odd", ()));
+                if ends {
+                    return odd.await;
+                }
+                assert!(futures::poll!(&mut odd).is_pending());
+                server.arrival(|message| tool(message) == "odd").await;
+                let after = client.call_tool("after", ()).await;
+                assert!(futures::poll!(&mut odd).is_pending());
+                after
+            };
+            match driver.run_until(calls).await {
+                Ok(result) => assert_eq!((result.text(), ends), ("fine".to_owned(), false)),
+                Err(error) => {
+                    let story = format!("{error:#}");
+                    assert!(ends && story.contains(&Violation::Framing.to_string()), "{story}");
+                }
+            }
         }
     });
 }

@@ -6,6 +6,7 @@ use super::*;
 enum Seen {
     Complete(Vec<u8>),
     Oversized(Option<u64>, Vec<u8>),
+    Endless,
 }
 
 fn feed(decoder: &mut LineDecoder, chunk: &[u8], seen: &mut Vec<Seen>) {
@@ -13,6 +14,7 @@ fn feed(decoder: &mut LineDecoder, chunk: &[u8], seen: &mut Vec<Seen>) {
         seen.push(match line {
             Line::Complete(line) => Seen::Complete(line.to_vec()),
             Line::Oversized { id, prefix } => Seen::Oversized(id, prefix.to_vec()),
+            Line::Endless => Seen::Endless,
         });
     });
 }
@@ -129,7 +131,7 @@ fn io_05_memory_is_bounded_and_given_back() {
     for _ in 0..max / 1000 + 2 {
         feed(&mut decoder, &[b'x'; 1000], &mut seen);
     }
-    assert!(matches!(decoder.skipping, Skipping::Reported) && decoder.partial.capacity() <= 64 * 1024);
+    assert!(matches!(decoder.skipping, Skipping::Reported { .. }) && decoder.partial.capacity() <= 64 * 1024);
     assert!(matches!(seen[..], [Seen::Complete(_), Seen::Oversized(..)]));
 }
 
@@ -170,7 +172,7 @@ fn io_05_an_oversized_reply_is_reported_as_soon_as_it_is_known_whose_it_is() {
 fn io_05_no_limit_overflows() {
     assert_eq!(decode(usize::MAX, &[b"a", b"b\n"]).0, complete(&["ab"]));
     let nothing = Seen::Oversized(None, Vec::new());
-    assert_eq!(decode(0, &[b"\r", b"\n", b"a\n"]).0, [nothing]);
+    assert_eq!(decode(0, &[b"\r", b"\n", b"a\n"]).0, [nothing, Seen::Endless]);
 }
 
 /// The same with pieces of a reply somewhere in it.
@@ -201,5 +203,34 @@ proptest! {
         let whole = decode(max, &[&bytes]);
         prop_assert_eq!(&decode(max, &chunks), &whole);
         prop_assert_eq!(&decode(max, &single), &whole);
+    }
+}
+
+#[test]
+fn a_reply_to_us_is_endless_at_a_hundred_times_the_limit() {
+    for (length, endless) in [(1000, 0), (1001, 1)] {
+        let text = format!(r#"{{"id":7,"result":"{}"#, "x".repeat(length - 18));
+        for chunk in [1, 7, 999, 1001] {
+            let chunks: Vec<_> = text.as_bytes().chunks(chunk).collect();
+            let (seen, _) = decode(10, &chunks);
+            assert!(matches!(seen[0], Seen::Oversized(Some(7), _)), "{length} bytes by {chunk}: {seen:?}");
+            assert_eq!(seen.len() - 1, endless, "{length} bytes by {chunk}");
+        }
+    }
+}
+
+#[test]
+fn a_line_is_endless_at_five_times_the_limit() {
+    for (length, endless) in [(5, 0), (50, 0), (51, 1), (500, 1)] {
+        let text = "x".repeat(length);
+        for chunk in [1, 7, 50, 51, 500] {
+            for end in ["", "\n"] {
+                let text = text.clone() + end;
+                let chunks: Vec<_> = text.as_bytes().chunks(chunk).collect();
+                let (seen, _) = decode(10, &chunks);
+                let count = seen.iter().filter(|seen| **seen == Seen::Endless).count();
+                assert_eq!(count, endless, "{length} bytes by {chunk}, {end:?}");
+            }
+        }
     }
 }

@@ -7,6 +7,7 @@ use super::{Input, without_mark};
 enum Seen {
     Complete(Vec<u8>),
     Oversized(Vec<u8>),
+    Endless,
 }
 
 /// A byte for the limit, cuts, a stream.
@@ -19,10 +20,15 @@ pub fn lines(input: &[u8]) {
     };
     let chunkings = input.cut();
     let (expected, rest, oversized) = defined(max, &chunkings[0].concat());
+    let is_endless = oversized.as_ref().is_some_and(|(_, length)| *length > 5 * max);
+    let oversized = oversized.map(|(seen, _)| seen);
     // An oversized line that has no end yet is reported as soon as it is known whose reply it is.
     let mut early = None;
     for chunks in &chunkings {
         let (mut seen, partial) = decoded(max, chunks);
+        if is_endless {
+            assert_eq!(seen.pop(), Some(Seen::Endless), "{chunks:?}");
+        }
         let reported = seen.len() > expected.len();
         if reported {
             assert_eq!(seen.pop(), oversized, "{chunks:?}");
@@ -40,6 +46,7 @@ fn decoded(max: usize, chunks: &[&[u8]]) -> (Vec<Seen>, Vec<u8>) {
             seen.push(match line {
                 Line::Complete(line) => Seen::Complete(line.to_owned()),
                 Line::Oversized { prefix, .. } => Seen::Oversized(prefix.to_owned()),
+                Line::Endless => Seen::Endless,
             });
         });
         assert!(decoder.partial().len() <= max + 1);
@@ -48,22 +55,26 @@ fn decoded(max: usize, chunks: &[&[u8]]) -> (Vec<Seen>, Vec<u8>) {
 }
 
 /// The lines, what is left, and what may be said of that.
-fn defined(max: usize, text: &[u8]) -> (Vec<Seen>, Vec<u8>, Option<Seen>) {
+fn defined(max: usize, text: &[u8]) -> (Vec<Seen>, Vec<u8>, Option<(Seen, usize)>) {
     let mut lines: Vec<_> = without_mark(text).split(|byte| *byte == b'\n').collect();
     let rest = lines.pop().unwrap_or_default();
     let oversized = |line: &[u8]| Seen::Oversized(line[..max.min(256)].to_owned());
     let mut seen = Vec::new();
     for line in lines {
+        let length = line.len();
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.len() > max {
             seen.push(oversized(line));
+            if length > 5 * max {
+                seen.push(Seen::Endless);
+            }
         } else if !line.iter().all(u8::is_ascii_whitespace) {
             seen.push(Seen::Complete(line.to_owned()));
         }
     }
     // A CR may belong to its end.
     if rest.strip_suffix(b"\r").unwrap_or(rest).len() > max {
-        return (seen, Vec::new(), Some(oversized(rest)));
+        return (seen, Vec::new(), Some((oversized(rest), rest.len())));
     }
     (seen, rest.to_owned(), None)
 }

@@ -2,7 +2,8 @@
 
 use super::chunk::{CHUNK, with_chunk};
 use super::queue::Queue;
-use crate::error::IoStage;
+use super::tail::Tail;
+use crate::error::{Error, IoStage, Violation, excerpt};
 use crate::inbox::Inbox;
 use crate::inbox::limits::Limits;
 use crate::protocol::lines::{Line, LineDecoder};
@@ -16,6 +17,9 @@ use std::task::{Context, Poll};
 
 /// How much memory an idle connection keeps for what it writes: the messages of some calls.
 const KEPT: usize = 1024;
+
+/// How much is kept of those lines of the output that are no messages.
+const WORDS: usize = 4 * 1024;
 
 /// How many chunks are read or written in one poll, before others get their turn.
 const TURN: usize = 16;
@@ -33,8 +37,15 @@ pub(super) struct Pipes {
     unwritten: Vec<u8>,
     written: usize,
     flushed: bool,
-    tail: Vec<u8>,
-    tail_limit: usize,
+    /// The end of its standard error, and of those lines of its output that are no messages.
+    errors: Tail,
+    words: Words,
+}
+
+/// What is no message, and whether there was one.
+struct Words {
+    tail: Tail,
+    has_spoken: bool,
 }
 
 /// The first sign of the end.
@@ -69,8 +80,8 @@ impl Pipes {
             unwritten: Vec::new(),
             written: 0,
             flushed: true,
-            tail: Vec::new(),
-            tail_limit: stderr_tail,
+            errors: Tail::new(stderr_tail),
+            words: Words { tail: Tail::new(WORDS), has_spoken: false },
         }
     }
 
@@ -78,7 +89,7 @@ impl Pipes {
     pub(super) fn set_limits(&mut self, limits: &Limits) {
         self.lines = LineDecoder::new(limits.line);
         self.line_limit = limits.line;
-        self.tail_limit = limits.stderr_tail;
+        self.errors = Tail::new(limits.stderr_tail);
     }
 
     /// Writes what is queued. `Ok` means that there is nothing to do until the task is woken.
@@ -171,7 +182,7 @@ impl Pipes {
 
     /// Reads the server's output and delivers its lines.
     pub(super) fn poll_read(&mut self, inbox: &Inbox, cx: &mut Context<'_>) -> Flow {
-        let Self { reader, lines, line_limit, output_ended, .. } = self;
+        let Self { reader, lines, line_limit, output_ended, words, .. } = self;
         if *output_ended {
             return Flow::Ended(End::OfOutput);
         }
@@ -182,13 +193,20 @@ impl Pipes {
                     Poll::Ready(Ok(0)) => {
                         *output_ended = true;
                         if !lines.partial().is_empty() {
+                            listen(lines.partial(), words, inbox);
                             inbox.deliver_partial(lines.partial());
                         }
                         return Flow::Ended(End::OfOutput);
                     }
                     Poll::Ready(Ok(read)) => lines.feed(&chunk[..read], |line| match line {
-                        Line::Complete(line) => inbox.deliver(line),
+                        Line::Complete(line) => {
+                            listen(line, words, inbox);
+                            inbox.deliver(line);
+                        }
                         Line::Oversized { id, prefix } => inbox.accept_too_long(id, prefix, *line_limit),
+                        Line::Endless => {
+                            inbox.session().fail(Error::protocol(Violation::Framing));
+                        }
                     }),
                     Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                     Poll::Ready(Err(error)) => {
@@ -203,7 +221,7 @@ impl Pipes {
 
     /// Drains standard error (IO-07): always, or a talkative server blocks on it.
     pub(super) fn poll_stderr(&mut self, cx: &mut Context<'_>) {
-        let Self { stderr, tail, tail_limit, .. } = self;
+        let Self { stderr, errors, .. } = self;
         with_chunk(|chunk| {
             for _ in 0..TURN {
                 let Some(reader) = stderr else { return };
@@ -211,11 +229,7 @@ impl Pipes {
                     Poll::Pending => return,
                     Poll::Ready(Ok(0)) => *stderr = None,
                     Poll::Ready(Ok(read)) => {
-                        tail.extend_from_slice(&chunk[..read]);
-                        // Cut now and then, not every time: the cost stays linear.
-                        if tail.len() > 2 * *tail_limit {
-                            tail.drain(..tail.len() - *tail_limit);
-                        }
+                        errors.push(&chunk[..read]);
                     }
                     Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                     // There is nothing else to do about it, and it is no failure of the session's (IO-06).
@@ -227,14 +241,11 @@ impl Pipes {
     }
 
     pub(super) fn stderr_tail(&self) -> String {
-        let from = self.tail.len().saturating_sub(self.tail_limit);
-        let mut text = String::from_utf8_lossy(&self.tail[from..]).into_owned();
-        // What stands for a damaged character is longer than that.
-        let mut from = text.len().saturating_sub(self.tail_limit);
-        while !text.is_char_boundary(from) {
-            from += 1;
-        }
-        text.split_off(from)
+        self.errors.text()
+    }
+
+    pub(super) fn words(&self) -> String {
+        self.words.tail.text()
     }
 
     /// Reads everything and throws it away.
@@ -265,6 +276,28 @@ impl Pipes {
         });
     }
 }
+
+/// Takes note of a line that does not look like a message. Where it shows, before there is a message, that they are framed
+/// in another way, no call would ever have its reply.
+fn listen(line: &[u8], Words { tail, has_spoken }: &mut Words, inbox: &Inbox) {
+    let line = line.trim_ascii();
+    if matches!(line, [b'{' | b'[', ..]) {
+        *has_spoken |= line.len() > 1;
+        return;
+    }
+    tail.push(line);
+    tail.push(b"\n");
+    if *has_spoken {
+        return;
+    }
+    // As the Language Server Protocol does; and a message over several lines.
+    let header = line.get(..HEADER.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(HEADER));
+    if header || line.starts_with(b"\"jsonrpc\"") {
+        inbox.session().fail(Error::instead(Violation::Framing, excerpt(line, 100)));
+    }
+}
+
+const HEADER: &[u8] = b"Content-Length:";
 
 /// Where the pipes are while nobody uses them.
 pub(super) struct Slot {
