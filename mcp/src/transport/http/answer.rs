@@ -87,12 +87,22 @@ pub(super) fn check_encoding(headers: &HeaderMap) -> Result<(), Error> {
     }
 }
 
-/// `type/subtype` in lower case, without parameters (HT-07).
-pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
+/// `type/subtype` without parameters, as it was sent: in upper or lower case (HT-07).
+pub(super) fn media_type(headers: &HeaderMap) -> Option<&[u8]> {
     let value = headers.get(header::CONTENT_TYPE)?.as_bytes();
-    let value = String::from_utf8_lossy(value);
-    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let end = value.iter().position(|&byte| byte == b';').unwrap_or(value.len());
+    let essence = value[..end].trim_ascii();
     (!essence.is_empty()).then_some(essence)
+}
+
+pub(super) fn is_events(media_type: &[u8]) -> bool {
+    media_type.eq_ignore_ascii_case(b"text/event-stream")
+}
+
+/// An answer of another media type than those that were asked for, or of none.
+pub(super) fn unexpected(media_type: Option<&[u8]>) -> Error {
+    let media_type = media_type.map(|found| excerpt(&found.to_ascii_lowercase(), 100));
+    Error::protocol(Violation::ContentType(media_type))
 }
 
 pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {

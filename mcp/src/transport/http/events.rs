@@ -1,8 +1,8 @@
 //! Event streams as they come: reading one, where to resume it, and the server's own one.
 
 use super::Http;
-use super::answer::{body_failed, check_encoding, media_type};
-use crate::error::{Delivery, Error, Violation, excerpt};
+use super::answer::{body_failed, check_encoding, is_events, media_type, unexpected};
+use crate::error::{Delivery, Error, Violation};
 use crate::http_client::Body;
 use crate::inbox::Inbox;
 use crate::inbox::event::Event as Notice;
@@ -33,11 +33,8 @@ impl Events {
     pub(super) fn open(response: Response<Body>, limit: usize) -> Result<Self, Error> {
         check_encoding(response.headers())?;
         match media_type(response.headers()) {
-            Some(found) if found == EVENT_STREAM => Ok(Self::new(response.into_body(), limit)),
-            found => {
-                let found = found.map(|found| excerpt(found.as_bytes(), 100));
-                Err(Error::protocol(Violation::ContentType(found)))
-            }
+            Some(found) if is_events(found) => Ok(Self::new(response.into_body(), limit)),
+            found => Err(unexpected(found)),
         }
     }
 

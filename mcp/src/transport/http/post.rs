@@ -1,9 +1,11 @@
 //! One POST and its answer: what each status and content type means for the call (ST-01 to ST-21).
 
-use super::answer::{BODY_PATIENCE, check_encoding, content_length, http_error, media_type, read};
+use super::answer::{
+    BODY_PATIENCE, check_encoding, content_length, http_error, is_events, media_type, read, unexpected,
+};
 use super::events::{Cursor, EVENT_STREAM, Events, is_message};
 use super::{Http, LAST_EVENT_ID, METHOD, NAME, PROTOCOL_VERSION, SESSION_ID};
-use crate::error::{Delivery, Error, ErrorKind, InvalidInput, Violation, excerpt};
+use crate::error::{Delivery, Error, ErrorKind, InvalidInput, Violation};
 use crate::http_client::Body;
 use crate::inbox::Inbox;
 use crate::inbox::deadline::within;
@@ -17,6 +19,7 @@ use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ::http::{Method, Response, StatusCode};
 use bytes::Bytes;
 use std::io;
+use std::sync::Arc;
 
 const JSON: &str = "application/json";
 
@@ -28,14 +31,11 @@ impl Http {
         inbox: &Inbox,
     ) -> Result<Sent, Error> {
         let fresh = message.method() == Some(INITIALIZE);
-        let mut headers = HeaderMap::new();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
-        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
-        match &message.routing {
-            Some(routing) => routing_headers(&mut headers, message.method(), routing)?,
-            None if fresh => {}
-            None => self.session_headers(&mut headers),
-        }
+        let headers = match &message.routing {
+            Some(routing) => Arc::new(self.routed_headers(message.method(), routing)?),
+            None if fresh => Arc::new(self.endpoint.post_headers()),
+            None => self.session_post_headers(),
+        };
         // From 2026-07-28 on a broken stream loses its request (RES-12).
         let resumable = message.routing.is_none();
         let in_session = headers.contains_key(SESSION_ID);
@@ -66,6 +66,36 @@ impl Http {
         }
     }
 
+    /// What goes with each POST in the session, made once.
+    fn session_post_headers(&self) -> Arc<HeaderMap> {
+        let mut state = self.state.lock();
+        if let Some(headers) = &state.post_headers {
+            return Arc::clone(headers);
+        }
+        let mut headers = self.endpoint.post_headers();
+        state.session_headers(&mut headers);
+        Arc::clone(state.post_headers.insert(Arc::new(headers)))
+    }
+
+    /// MOD-03 to MOD-05, PAR-01. The values have been made plain already; this is the last door (PAR-11).
+    fn routed_headers(&self, method: Option<&str>, routing: &Routing) -> Result<HeaderMap, Error> {
+        let invalid = |why| Error::invalid(InvalidInput::Header(why));
+        let value =
+            |text: &str| HeaderValue::from_str(text).map_err(|_| invalid("a value is not allowed in HTTP"));
+        let mut headers = self.endpoint.post_headers();
+        headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(routing.revision.as_str()));
+        headers.insert(METHOD, value(method.unwrap_or_default())?);
+        if let Some(name) = &routing.name {
+            headers.insert(NAME, value(name)?);
+        }
+        for (name, argument) in &routing.arguments {
+            let name: HeaderName =
+                format!("mcp-param-{name}").parse().map_err(|_| invalid("a name is not allowed in HTTP"))?;
+            headers.insert(name, value(argument)?);
+        }
+        Ok(headers)
+    }
+
     /// SES-01, SES-03.
     fn remember_session(&self, headers: &HeaderMap) -> Result<(), Error> {
         let Some(id) = headers.get(SESSION_ID) else { return Ok(()) };
@@ -74,7 +104,8 @@ impl Http {
         }
         let mut id = id.clone();
         id.set_sensitive(true);
-        self.state.lock().session_id = Some(id);
+        let mut state = self.state.lock();
+        (state.session_id, state.post_headers) = (Some(id), None);
         Ok(())
     }
 
@@ -93,8 +124,8 @@ impl Http {
         let (head, mut body) = response.into_parts();
         check_encoding(&head.headers)?;
         let limits = inbox.limits();
-        match media_type(&head.headers).as_deref() {
-            Some(JSON) => {
+        match media_type(&head.headers) {
+            Some(json) if json.eq_ignore_ascii_case(JSON.as_bytes()) => {
                 let text = read(&mut body, limits.body).await?;
                 if text.is_empty() {
                     return Err(no_reply());
@@ -104,14 +135,13 @@ impl Http {
                     Err(malformed) => Err(Error::protocol(Violation::Malformed(malformed.reason.as_str()))),
                 }
             }
-            Some(EVENT_STREAM) => {
+            Some(events) if is_events(events) => {
                 // Boxed: a call that is answered otherwise need not have room for it.
                 let events = Events::new(body, limits.event);
                 Box::pin(self.reply_in_events(id, events, resumption, inbox)).await
             }
-            Some(other) => Err(Error::protocol(Violation::ContentType(Some(excerpt(other.as_bytes(), 100))))),
             None if content_length(&head.headers) == Some(0) => Err(no_reply()),
-            None => Err(Error::protocol(Violation::ContentType(None))),
+            other => Err(unexpected(other)),
         }
     }
 
@@ -184,9 +214,9 @@ impl Http {
         last: Option<HeaderValue>,
         inbox: &Inbox,
     ) -> Result<Events, Error> {
-        let mut headers = HeaderMap::new();
+        let mut headers = self.endpoint.headers.clone();
         headers.insert(header::ACCEPT, HeaderValue::from_static(EVENT_STREAM));
-        self.session_headers(&mut headers);
+        self.state.lock().session_headers(&mut headers);
         if let Some(last) = last {
             headers.insert(LAST_EVENT_ID, last);
         }
@@ -205,7 +235,7 @@ impl Http {
 /// messages of the server's own (ST-02). They are taken as far as they come soon: somebody waits.
 async fn overhear(response: Response<Body>, inbox: &Inbox) {
     let headers = response.headers();
-    if media_type(headers).as_deref() != Some(EVENT_STREAM) || check_encoding(headers).is_err() {
+    if !media_type(headers).is_some_and(is_events) || check_encoding(headers).is_err() {
         return;
     }
     let mut events = Events::new(response.into_body(), inbox.limits().event);
@@ -218,24 +248,6 @@ async fn overhear(response: Response<Body>, inbox: &Inbox) {
         Ok(())
     };
     let _: Result<(), Error> = within(inbox, Some(BODY_PATIENCE), listening).await;
-}
-
-/// MOD-03 to MOD-05, PAR-01. The values have been made plain already; this is the last door (PAR-11).
-fn routing_headers(headers: &mut HeaderMap, method: Option<&str>, routing: &Routing) -> Result<(), Error> {
-    let invalid = |why| Error::invalid(InvalidInput::Header(why));
-    let value =
-        |text: &str| HeaderValue::from_str(text).map_err(|_| invalid("a value is not allowed in HTTP"));
-    headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(routing.revision.as_str()));
-    headers.insert(METHOD, value(method.unwrap_or_default())?);
-    if let Some(name) = &routing.name {
-        headers.insert(NAME, value(name)?);
-    }
-    for (name, argument) in &routing.arguments {
-        let name: HeaderName =
-            format!("mcp-param-{name}").parse().map_err(|_| invalid("a name is not allowed in HTTP"))?;
-        headers.insert(name, value(argument)?);
-    }
-    Ok(())
 }
 
 /// The reply, if this event has it. What is not JSON-RPC on a call's own stream fails the call (SSE-09).

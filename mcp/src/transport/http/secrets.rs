@@ -1,9 +1,9 @@
 //! What a request carries that no error may show, though its answer may repeat it (SEC-09).
 
 use super::SESSION_ID;
-use ::http::header::{self, HeaderMap};
+use ::http::header::{HeaderMap, HeaderValue};
 
-/// The token and the session id of one request. An extension of its answer.
+/// The token and the session id of one request. An extension of its answer, if that is an error.
 #[derive(Clone, Default)]
 pub(super) struct Secrets(Vec<Vec<u8>>);
 
@@ -11,9 +11,9 @@ pub(super) struct Secrets(Vec<Vec<u8>>);
 const SHORTEST: usize = 4;
 
 impl Secrets {
-    pub(super) fn of(headers: &HeaderMap) -> Self {
+    pub(super) fn of(authorization: Option<&HeaderValue>, headers: &HeaderMap) -> Self {
         // Without its scheme: that is no secret, and may be written otherwise.
-        let token = headers.get(header::AUTHORIZATION).map(|value| {
+        let token = authorization.map(|value| {
             let value = value.as_bytes();
             value.iter().position(|&byte| byte == b' ').map_or(value, |space| &value[space + 1..])
         });
@@ -52,9 +52,9 @@ mod tests {
 
     fn masked(authorization: &str, session: &str, text: &str) -> String {
         let mut headers = HeaderMap::new();
-        headers.insert(header::AUTHORIZATION, authorization.parse().unwrap());
         headers.insert(SESSION_ID, session.parse().unwrap());
-        String::from_utf8(Secrets::of(&headers).mask(text.as_bytes())).unwrap()
+        let authorization = authorization.parse().unwrap();
+        String::from_utf8(Secrets::of(Some(&authorization), &headers).mask(text.as_bytes())).unwrap()
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::protocol::handshake::Revision;
 use crate::protocol::outgoing::Outgoing;
 use crate::runtime::timer::BoxFuture;
 use crate::transport::{Sent, Tracking, Transport};
-use ::http::header::{self, HeaderMap, HeaderValue};
+use ::http::header::{self, HeaderValue};
 use ::http::{Method, Uri};
 use bytes::Bytes;
 use shared_fate::Session;
@@ -69,7 +69,7 @@ impl Sse {
         // Should the stream fail first, the session ends, and this call with it.
         self.open.ended().await;
         let target = self.target.get().expect("set before it is called open");
-        let mut headers = HeaderMap::new();
+        let mut headers = self.endpoint.headers.clone();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         // INI-09: a server may well speak a newer revision than the one that this transport comes from.
         if let Some(revision) = self.revision.get() {
@@ -107,7 +107,7 @@ impl Sse {
 
     /// Opens the stream and reads as far as its `endpoint` (OLD-06).
     async fn begin(&self, inbox: &Inbox) -> Result<Events, Error> {
-        let mut headers = HeaderMap::new();
+        let mut headers = self.endpoint.headers.clone();
         headers.insert(header::ACCEPT, HeaderValue::from_static(EVENT_STREAM));
         let (stream, tracking) = (&self.endpoint.url, Tracking::default());
         let response =
