@@ -141,11 +141,12 @@ fn connections_for_two(behind: Script) -> usize {
 
 #[test]
 fn a_connection_that_talks_while_idle_is_not_used() {
-    const TIMEOUT: &str = "HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n";
+    // The beginning of a 408, perhaps. The stream is asked for a byte.
+    const UNASKED: &str = "H";
     assert_eq!(connections_for_two(vec![None, Some(Ok(RESPONSE)), None, None]), 1);
     // When the connection is taken; and at once, while hyper looks for more.
-    assert_eq!(connections_for_two(vec![None, Some(Ok(RESPONSE)), None, Some(Ok(TIMEOUT))]), 2);
-    assert_eq!(connections_for_two(vec![None, Some(Ok(RESPONSE)), Some(Ok(TIMEOUT))]), 2);
+    assert_eq!(connections_for_two(vec![None, Some(Ok(RESPONSE)), None, Some(Ok(UNASKED))]), 2);
+    assert_eq!(connections_for_two(vec![None, Some(Ok(RESPONSE)), Some(Ok(UNASKED))]), 2);
 }
 
 #[test]
