@@ -96,8 +96,15 @@ impl Body {
             let Some(connection) = &mut self.connection else {
                 return Poll::Ready(None);
             };
-            connection.drive(cx);
-            match ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
+            let mut frame = Pin::new(&mut self.incoming).poll_frame(cx);
+            // A small body came with its head: then there is nothing to wait for.
+            if frame.is_pending() || connection.is_sending() {
+                connection.drive(cx);
+                if frame.is_pending() {
+                    frame = Pin::new(&mut self.incoming).poll_frame(cx);
+                }
+            }
+            match ready!(frame) {
                 None if self.must_send_the_rest() => return Poll::Pending,
                 None => {
                     self.release(cx);
@@ -133,6 +140,9 @@ impl Body {
 impl Drop for Body {
     fn drop(&mut self) {
         let mut cx = Context::from_waker(Waker::noop());
+        if let Some(connection) = &self.connection {
+            connection.begin_poll();
+        }
         for _ in 0..MAX_DISCARDED {
             let Poll::Ready(Some(Ok(_))) = self.poll_next(&mut cx) else {
                 return;

@@ -31,10 +31,15 @@ pub(super) struct Key {
     pub(super) scope: u64,
 }
 
+/// An open socket, and what hyper needs for the exchange on it: 25 kB, which are there from the beginning of an
+/// exchange to its end. One that only waits for the next is a socket and nothing else.
 pub(super) struct Connection {
     pub(super) key: Key,
     pub(super) idle_since: Instant,
-    requests: SendRequest<Full<Bytes>>,
+    /// Between two exchanges.
+    stream: Option<Box<dyn ByteStream>>,
+    /// From the head of a response on.
+    requests: Option<SendRequest<Full<Bytes>>>,
     /// The socket and hyper's state. Gone as soon as the connection has ended: dropping it is what
     /// closes the socket, and what makes hyper hand back a request it had not begun to write.
     driver: Option<http1::Connection<Io, Full<Bytes>>>,
@@ -60,33 +65,36 @@ struct Watch {
 /// and so would never let go of its task; nor would a TLS session of one that sends nothing but tickets.
 pub(super) const READS_PER_POLL: usize = 32;
 
-/// No response head came.
-pub(super) struct Unanswered {
-    pub(super) failure: Failure,
-    /// The request, if not a byte of it was written.
-    pub(super) unsent: Option<Box<Request<Full<Bytes>>>>,
-}
-
 impl Connection {
     /// No I/O happens before the first request.
-    ///
-    /// hyper's limits hold: a response head has at most 100 fields and about 400 KiB.
-    pub(super) async fn new(key: Key, stream: Box<dyn ByteStream>) -> hyper::Result<Self> {
-        let watch = Arc::<Watch>::default();
-        let io = Io { stream, watch: watch.clone(), unwritten: None };
-        let (requests, driver) = http1::Builder::new().handshake(io).await?;
-        let driver = Some(driver);
-        Ok(Self { key, idle_since: Instant::now(), requests, driver, ended_by: None, watch })
+    pub(super) fn new(key: Key, stream: Box<dyn ByteStream>) -> Self {
+        Self {
+            key,
+            idle_since: Instant::now(),
+            stream: Some(stream),
+            requests: None,
+            driver: None,
+            ended_by: None,
+            watch: Arc::default(),
+        }
     }
 
-    /// Sends a request and waits for the head of the response. The future must not be dropped before
-    /// its end unless the connection is dropped as well. Its first poll goes on with the poll that began
-    /// with [`begin_poll`](Self::begin_poll).
+    /// Takes a request, sends it and waits for the head of the response. If that fails before a byte was
+    /// written, the request is put back. The future must not be dropped before its end unless the
+    /// connection is dropped as well. Its first poll goes on with the poll that began with
+    /// [`begin_poll`](Self::begin_poll).
+    ///
+    /// hyper's limits hold: a response head has at most 100 fields and about 400 KiB.
     pub(super) async fn exchange(
         &mut self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Response<Incoming>, Unanswered> {
-        let mut response = pin!(self.requests.try_send_request(request));
+        request: &mut Option<Request<Full<Bytes>>>,
+    ) -> Result<Response<Incoming>, Failure> {
+        let begun = self.begin_exchange().await;
+        let mut requests = begun.map_err(|cause| Failure::unsent(Stage::Send, cause))?;
+        let Some(taken) = request.take() else {
+            return Err(Failure::unsent(Stage::Send, "there is no request"));
+        };
+        let mut response = pin!(requests.try_send_request(taken));
         let (driver, ended_by, watch) = (&mut self.driver, &mut self.ended_by, &self.watch);
         let result = poll_fn(|cx| {
             drive(driver, ended_by, watch, cx);
@@ -96,13 +104,55 @@ impl Connection {
             }
             poll
         });
-        result.await.map_err(|mut error| match error.take_message() {
-            Some(request) => Unanswered {
-                failure: Failure::unsent(Stage::Send, why_unsent(error.into_error())),
-                unsent: Some(Box::new(request)),
-            },
-            None => Unanswered { failure: Failure::sent(Stage::Head, error.into_error()), unsent: None },
+        let result = result.await;
+        self.requests = Some(requests);
+        result.map_err(|mut error| {
+            *request = error.take_message();
+            match request {
+                Some(_) => Failure::unsent(Stage::Send, why_unsent(error.into_error())),
+                None => Failure::sent(Stage::Head, error.into_error()),
+            }
         })
+    }
+
+    /// Builds hyper's state around the socket; nothing is read or written.
+    async fn begin_exchange(&mut self) -> Result<SendRequest<Full<Bytes>>, Cause> {
+        let Some(stream) = self.stream.take() else {
+            return Err(io::Error::from(io::ErrorKind::NotConnected).into());
+        };
+        let io = Io { stream, watch: self.watch.clone(), unwritten: None };
+        let (requests, driver) = http1::Builder::new().handshake(io).await?;
+        self.driver = Some(driver);
+        Ok(requests)
+    }
+
+    /// Ends an exchange whose response has been read to its end. Whether another request can be sent.
+    ///
+    /// Nothing is read: what the peer has done since is for [`is_open`](Self::is_open) to find out.
+    pub(super) fn end_exchange(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(requests) = self.requests.take() else { return false };
+        if !requests.is_ready() {
+            // hyper has to be told that its user is done.
+            self.watch.drained.store(true, Ordering::Relaxed);
+            self.drive(cx);
+            self.watch.forget_drained();
+        }
+        let may_stay =
+            requests.is_ready() && !self.is_sending() && !self.watch.broken.load(Ordering::Relaxed);
+        if let Some(driver) = self.driver.take().filter(|_| may_stay) {
+            let parts = driver.into_parts();
+            // What came behind the response belongs to no request.
+            self.stream = Some(parts.io.stream).filter(|_| parts.read_buf.is_empty());
+        }
+        self.stream.is_some()
+    }
+
+    /// Whether a request can be sent. Notices a peer that has closed the connection, or talks unasked.
+    pub(super) fn is_open(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(stream) = &mut self.stream else { return false };
+        let is_open = Pin::new(stream).poll_read(cx, &mut [0]).is_pending();
+        self.watch.drained.store(is_open, Ordering::Relaxed);
+        is_open
     }
 
     /// Moves bytes in both directions as far as the socket allows.
@@ -122,13 +172,6 @@ impl Connection {
         self.driver.is_some() && self.watch.unflushed.load(Ordering::Relaxed)
     }
 
-    /// Whether another request can be sent. Notices a peer that has closed the connection.
-    pub(super) fn is_idle(&mut self, cx: &mut Context<'_>) -> bool {
-        self.drive(cx);
-        let broken = self.watch.broken.load(Ordering::Relaxed);
-        self.driver.is_some() && self.requests.is_ready() && !self.is_sending() && !broken
-    }
-
     /// The error that ended the connection, if nobody has been told of it.
     pub(super) fn take_error(&mut self) -> Option<hyper::Error> {
         self.ended_by.take()
@@ -143,7 +186,9 @@ impl Watch {
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("open", &self.driver.is_some()).finish_non_exhaustive()
+        f.debug_struct("Connection")
+            .field("open", &(self.driver.is_some() || self.stream.is_some()))
+            .finish_non_exhaustive()
     }
 }
 

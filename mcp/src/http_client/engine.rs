@@ -13,7 +13,7 @@ use http::{Request, Response, Uri};
 use http_body_util::Full;
 
 use super::body::Body;
-use super::connection::{Connection, Key, Unanswered};
+use super::connection::{Connection, Key};
 use super::failure::{Failure, Stage};
 use super::net::{AsyncIo, ByteStream, ConnectError, Net};
 use super::pool::{Claim, Pool};
@@ -93,25 +93,33 @@ impl Engine {
     /// # Cancel safety
     ///
     /// Dropping the future closes the connection; the peer may have seen the request or not.
-    pub(crate) async fn send_noting(
+    pub(crate) fn send_noting(
         &self,
         request: Request<Bytes>,
         begun: impl Fn(bool),
-    ) -> Result<Response<Body>, Failure> {
-        let target = self.target(request.uri())?;
-        let mut request = target.address(request);
-        loop {
-            let (connection, was_idle) = match self.shared.pool.take(&target.key).await {
-                Some(connection) => (connection, true),
-                // Boxed: it is large, and not often needed.
-                None => Box::pin(self.claim(&target.key)).await?,
+    ) -> impl Future<Output = Result<Response<Body>, Failure>> {
+        // A request is large, and each function of an async one's that is handed it would keep room for it.
+        let mut addressed = self.target(request.uri()).map(|target| {
+            let request = target.address(request);
+            (target, Some(request))
+        });
+        async move {
+            let (target, request) = match addressed {
+                Ok((ref target, ref mut request)) => (target, request),
+                Err(failure) => return Err(failure),
             };
-            begun(true);
-            match self.exchange(connection, request).await {
-                Err(Unanswered { unsent: Some(unsent), .. }) if was_idle => request = *unsent,
-                result => return result.map_err(|unanswered| unanswered.failure),
+            loop {
+                let (connection, was_idle) = match self.shared.pool.take(&target.key).await {
+                    Some(connection) => (connection, true),
+                    // Boxed: it is large, and not often needed.
+                    None => Box::pin(self.claim(&target.key)).await?,
+                };
+                begun(true);
+                match self.exchange(connection, request).await {
+                    Err(_) if was_idle && request.is_some() => begun(false),
+                    result => return result,
+                }
             }
-            begun(false);
         }
     }
 
@@ -155,8 +163,8 @@ impl Engine {
     async fn exchange(
         &self,
         mut connection: Box<Connection>,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Response<Body>, Unanswered> {
+        request: &mut Option<Request<Full<Bytes>>>,
+    ) -> Result<Response<Body>, Failure> {
         let response = connection.exchange(request).await?;
         let mut response = Body::new(response, connection, Arc::downgrade(&self.shared.pool));
         poll_fn(|cx| {
@@ -177,9 +185,7 @@ impl Engine {
             };
             let stream = self.shared.dial(key).await?;
             drop(opening);
-            let connection = Connection::new(key.clone(), stream).await;
-            let connection = connection.map_err(|error| Failure::unsent(Stage::Send, error))?;
-            Ok((Box::new(connection), false))
+            Ok((Box::new(Connection::new(key.clone(), stream)), false))
         };
         self.within_connect_timeout(claim).await
     }

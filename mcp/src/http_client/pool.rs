@@ -85,15 +85,15 @@ impl Pool {
         loop {
             let mut connection = self.pop(key)?;
             connection.begin_poll();
-            if connection.is_idle(cx) {
+            if connection.is_open(cx) {
                 return Some(connection);
             }
         }
     }
 
-    /// Keeps a connection for the next request, or closes it if it cannot take one.
+    /// Keeps a connection whose exchange is over for the next request, or closes it if it cannot take one.
     pub(super) fn put(&self, mut connection: Box<Connection>, cx: &mut Context<'_>) {
-        if self.max_per_host == 0 || !connection.is_idle(cx) {
+        if self.max_per_host == 0 || !connection.end_exchange(cx) {
             return;
         }
         connection.idle_since = Instant::now();

@@ -45,18 +45,28 @@ impl Target {
 
     /// Whether it was made of these.
     pub(super) fn is_of(&self, url: &Uri, scope: u64) -> bool {
-        self.key.scope == scope && self.url == *url
+        self.key.scope == scope && (is_clone(&self.url, url) || self.url == *url)
     }
 
     /// What is sent there: it has an origin-form target and, unless the caller set it, a Host field without
-    /// the user name and password a URL may contain.
+    /// the user name and password a URL may contain. An empty one only keeps room for it.
     pub(super) fn address(&self, request: Request<Bytes>) -> Request<Full<Bytes>> {
         let mut request = request.map(Full::new);
         *request.uri_mut() = self.path.clone();
         *request.version_mut() = Version::HTTP_11;
-        request.headers_mut().entry(HOST).or_insert_with(|| self.host.clone());
+        let host = request.headers_mut().entry(HOST).or_insert_with(|| self.host.clone());
+        if host.is_empty() {
+            *host = self.host.clone();
+        }
         request
     }
+}
+
+/// Whether both are the same text in the same place. `false` means nothing.
+fn is_clone(one: &Uri, other: &Uri) -> bool {
+    let path = |url: &Uri| url.path_and_query().map(|path| path.as_str().as_bytes().as_ptr_range());
+    let authority = |url: &Uri| url.authority().map(|authority| authority.as_str().as_bytes().as_ptr_range());
+    path(one) == path(other) && authority(one) == authority(other) && one.scheme() == other.scheme()
 }
 
 /// Unlike [`Authority::port_u16`] this does not take a port that is out of range for no port at all.

@@ -88,6 +88,20 @@ pub struct Http {
 struct State {
     session_id: Option<HeaderValue>,
     revision: Option<Revision>,
+    /// What goes with each POST, made of the above when first needed.
+    post_headers: Option<Arc<HeaderMap>>,
+}
+
+impl State {
+    /// SES-02, INI-09.
+    fn session_headers(&self, headers: &mut HeaderMap) {
+        if let Some(id) = &self.session_id {
+            headers.insert(SESSION_ID, id.clone());
+        }
+        if let Some(revision) = self.revision {
+            headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(revision.as_str()));
+        }
+    }
 }
 
 impl fmt::Debug for State {
@@ -126,17 +140,6 @@ impl Http {
 
     fn is_stateless(&self) -> bool {
         self.state.lock().revision.is_some_and(Revision::is_stateless)
-    }
-
-    /// SES-02, INI-09.
-    fn session_headers(&self, headers: &mut HeaderMap) {
-        let state = self.state.lock();
-        if let Some(id) = &state.session_id {
-            headers.insert(SESSION_ID, id.clone());
-        }
-        if let Some(revision) = state.revision {
-            headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(revision.as_str()));
-        }
     }
 
     /// The first message decides what the server speaks (OLD-09).
@@ -192,7 +195,8 @@ impl Transport for Http {
                 });
             }
             if !self.is_stateless() {
-                self.listen(inbox).await;
+                // Boxed: it needs much room, and most servers have no such stream.
+                Box::pin(self.listen(inbox)).await;
             }
             // Without the server's own stream the session goes on all the same.
             std::future::pending().await
@@ -203,7 +207,8 @@ impl Transport for Http {
         if let Some((sse, _)) = self.legacy.get() {
             return sse.negotiated(revision);
         }
-        self.state.lock().revision = Some(revision);
+        let mut state = self.state.lock();
+        (state.revision, state.post_headers) = (Some(revision), None);
     }
 
     /// A server that may speak first needs its stream before the first call: common ones send what
@@ -225,8 +230,8 @@ impl Transport for Http {
     /// Whatever the server says to the DELETE, this is over.
     fn close<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            let mut headers = HeaderMap::new();
-            self.session_headers(&mut headers);
+            let mut headers = self.endpoint.headers.clone();
+            self.state.lock().session_headers(&mut headers);
             if headers.contains_key(SESSION_ID) {
                 let (url, tracking) = (&self.endpoint.url, Tracking::default());
                 let delete =

@@ -104,7 +104,8 @@ fn closed_at_any_point(end: fn() -> io::Result<&'static str>) {
         }
         survived += 1;
     }
-    assert!(survived >= 3, "{survived}");
+    // Behind the response, and when the connection is taken; one that is put back is not read.
+    assert!(survived >= 2, "{survived}");
 }
 
 #[test]
@@ -115,6 +116,44 @@ fn a_request_survives_an_end_unless_it_was_written() {
 #[test]
 fn a_request_survives_a_reset_unless_it_was_written() {
     closed_at_any_point(|| Err(io::ErrorKind::ConnectionReset.into()));
+}
+
+/// On how many connections two requests go out, if the first connection says `behind` after its first response.
+fn connections_for_two(behind: Script) -> usize {
+    let opened = Arc::new(AtomicU64::new(0));
+    let counter = opened.clone();
+    let behind = Mutex::new(Some(behind));
+    let net = Scripted::new(move |_| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        let mut script = behind.lock().unwrap().take().unwrap_or_else(|| vec![None, Some(Ok(RESPONSE))]);
+        // An idle connection that says no more is open for as long as it is asked.
+        script.extend((0..8).map(|_| None));
+        script.extend([Some(Ok(RESPONSE))]);
+        scripted(script, mpsc::channel().0)
+    });
+    run(async {
+        let engine = engine_on(net);
+        assert_eq!(call(&engine, post("http://a/", "first")).await.unwrap(), b"ok");
+        assert_eq!(call(&engine, post("http://a/", "second")).await.unwrap(), b"ok");
+    });
+    usize::try_from(opened.load(Ordering::Relaxed)).unwrap()
+}
+
+#[test]
+fn a_connection_that_talks_while_idle_is_not_used() {
+    // The beginning of a 408, perhaps. The stream is asked for a byte.
+    const UNASKED: &str = "H";
+    assert_eq!(connections_for_two(vec![None, Some(Ok(RESPONSE)), None, None]), 1);
+    // When the connection is taken; and at once, while hyper looks for more.
+    assert_eq!(connections_for_two(vec![None, Some(Ok(RESPONSE)), None, Some(Ok(UNASKED))]), 2);
+    assert_eq!(connections_for_two(vec![None, Some(Ok(RESPONSE)), Some(Ok(UNASKED))]), 2);
+}
+
+#[test]
+fn what_comes_with_a_response_and_is_none_of_it_closes_the_connection() {
+    const TWO: &str =
+        "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nno";
+    assert_eq!(connections_for_two(vec![None, Some(Ok(TWO))]), 2);
 }
 
 #[test]

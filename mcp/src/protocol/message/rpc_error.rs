@@ -41,6 +41,17 @@ impl RpcError {
         self.data.as_deref().map(RawValue::get)
     }
 
+    /// The same with another text and other data.
+    #[cfg(feature = "http")]
+    pub(crate) fn rewritten(
+        self,
+        message: impl FnOnce(&str) -> String,
+        data: impl FnOnce(&str) -> String,
+    ) -> Self {
+        let data = self.data().map(data).and_then(|data| RawValue::from_string(data).ok());
+        Self { code: self.code, message: message(&self.message), data }
+    }
+
     /// Reads an error member of any shape; what is no object becomes the message or the data.
     pub(crate) fn read(raw: &RawValue) -> Self {
         let raw = &*mended(raw);

@@ -20,14 +20,16 @@ pub(super) async fn http_error(response: Response<Body>, inbox: &Inbox) -> HttpE
     // What cannot be read any more is not worth another error: the status says more.
     let secrets = head.extensions.get::<Secrets>().cloned().unwrap_or_default();
     // What is compressed cannot be read, and nobody has asked for it.
-    let text = match check_encoding(&head.headers) {
-        Ok(()) => secrets.mask(&read_some(&mut body, inbox).await),
+    let text = match check_encoding(&head.headers, || secrets.clone()) {
+        Ok(()) => read_some(&mut body, inbox).await,
         Err(_) => Vec::new(),
     };
+    // Read first and masked then: a secret may be written with escapes.
     let rpc = match message::parse(&text) {
-        Ok(Inbound::One(Message::Response { outcome: Err(error), .. })) => Some(error),
+        Ok(Inbound::One(Message::Response { outcome: Err(error), .. })) => Some(secrets.mask_error(error)),
         _ => None::<RpcError>,
     };
+    let text = secrets.mask_body(&text);
     let challenges = head.headers.get_all(header::WWW_AUTHENTICATE).iter();
     HttpError {
         status: head.status.as_u16(),
@@ -35,7 +37,12 @@ pub(super) async fn http_error(response: Response<Body>, inbox: &Inbox) -> HttpE
         www_authenticate: challenges
             .map(|value| excerpt(&secrets.mask(value.as_bytes()), HttpError::EXCERPT))
             .collect(),
-        location: head.status.is_redirection().then(|| url::location(&head.headers)).flatten(),
+        location: head
+            .status
+            .is_redirection()
+            .then(|| url::location(&head.headers))
+            .flatten()
+            .map(|it| secrets.mask_text(&it)),
         body: excerpt(&text, HttpError::EXCERPT),
         rpc,
     }
@@ -87,21 +94,38 @@ pub(super) async fn read_some(body: &mut Body, inbox: &Inbox) -> Vec<u8> {
 }
 
 /// A body that is not compressed: it was asked for as it is (HT-06).
-pub(super) fn check_encoding(headers: &HeaderMap) -> Result<(), Error> {
+pub(super) fn check_encoding(headers: &HeaderMap, secrets: impl FnOnce() -> Secrets) -> Result<(), Error> {
     let Some(encoding) = headers.get(header::CONTENT_ENCODING) else { return Ok(()) };
     match encoding.as_bytes().trim_ascii() {
         b"" => Ok(()),
         plain if plain.eq_ignore_ascii_case(b"identity") => Ok(()),
-        other => Err(Error::protocol(Violation::ContentEncoding(excerpt(other, 100)))),
+        other => {
+            let encoding = excerpt(&secrets().mask(other), 100);
+            Err(Error::protocol(Violation::ContentEncoding(encoding)))
+        }
     }
 }
 
-/// `type/subtype` in lower case, without parameters (HT-07). Of several, which a proxy has joined, the first.
-pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
+/// `type/subtype` without parameters, as it was sent: in upper or lower case (HT-07). Of several, which a proxy has joined,
+/// the first.
+pub(super) fn media_type(headers: &HeaderMap) -> Option<&[u8]> {
     let value = headers.get(header::CONTENT_TYPE)?.as_bytes();
-    let value = String::from_utf8_lossy(value);
-    let essence = value.split([';', ',']).next().unwrap_or_default().trim().to_ascii_lowercase();
+    let end = value.iter().position(|&byte| matches!(byte, b';' | b',')).unwrap_or(value.len());
+    let essence = value[..end].trim_ascii();
     (!essence.is_empty()).then_some(essence)
+}
+
+pub(super) fn is_events(media_type: &[u8]) -> bool {
+    media_type.eq_ignore_ascii_case(b"text/event-stream")
+}
+
+pub(super) fn is_json(media_type: &[u8]) -> bool {
+    media_type.eq_ignore_ascii_case(b"application/json")
+}
+
+/// What is wrong with an answer of another media type than those that were asked for, or of none.
+pub(super) fn unexpected(media_type: Option<&[u8]>, secrets: &Secrets) -> Violation {
+    Violation::ContentType(media_type.map(|found| excerpt(&secrets.mask(&found.to_ascii_lowercase()), 100)))
 }
 
 pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {

@@ -35,7 +35,8 @@ const RESERVED: [&str; 12] = [
 #[derive(Clone)]
 pub(super) struct Endpoint {
     pub(super) url: Uri,
-    headers: HeaderMap,
+    /// What goes with each request, whatever it is.
+    pub(super) headers: HeaderMap,
     pub(super) config: EngineConfig,
     pub(super) tokens: Option<Tokens>,
     engine: OnceLock<Engine>,
@@ -43,9 +44,11 @@ pub(super) struct Endpoint {
 
 impl Endpoint {
     pub(super) fn new(url: &str) -> Result<Self, Error> {
+        // A compressed answer would have to be undone, and an event stream could not be read as it comes.
+        let plain = (header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         Ok(Self {
             url: url::parse(url)?,
-            headers: HeaderMap::new(),
+            headers: HeaderMap::from_iter([plain]),
             config: EngineConfig::default(),
             tokens: None,
             engine: OnceLock::new(),
@@ -68,6 +71,18 @@ impl Endpoint {
     pub(super) fn bearer(&mut self, token: &str) -> Result<(), Error> {
         self.headers.remove(header::AUTHORIZATION);
         self.header(header::AUTHORIZATION.as_str(), &format!("Bearer {token}"))
+    }
+
+    /// What goes with each POST of Streamable HTTP. Host and length are not known yet: they keep room, so
+    /// that a copy for one request need not grow.
+    pub(super) fn post_headers(&self) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        headers.reserve(6);
+        headers.insert(header::HOST, HeaderValue::from_static(""));
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
+        headers
     }
 
     /// Scheme, host and port.
@@ -97,6 +112,11 @@ impl Endpoint {
         }
     }
 
+    /// What a request to `url` carries that no text may show.
+    pub(super) fn secrets(&self, headers: &HeaderMap, url: &Uri) -> Secrets {
+        Secrets::of(self.tokens.as_ref().and_then(Tokens::latest).as_ref(), headers, url)
+    }
+
     /// The error of a server that is not there any more.
     pub(super) async fn refusal(&self, inbox: &Inbox) -> Option<Error> {
         let failure = self.engine(inbox.limits()).ok()?.refusal(&self.url).await?;
@@ -104,8 +124,9 @@ impl Endpoint {
     }
 
     /// One request and the head of its answer, whatever the status; redirects within the origin are
-    /// followed, and a refused token is replaced once. `tracking` is told how far it has come until the
-    /// first answer, whatever that is.
+    /// followed, and a refused token is replaced once. `headers` are all but the token: the endpoint's own
+    /// and those of the request. `tracking` is told how far it has come until the first answer, whatever
+    /// that is.
     pub(super) async fn request(
         &self,
         method: Method,
@@ -126,36 +147,27 @@ impl Endpoint {
         // Whatever comes of a redirect or a new token: the server has seen the request.
         let mut answered = false;
         loop {
-            let mut uri = url.clone();
+            let mut redirected: Option<Uri> = None;
             let mut hops = 0;
             let response = loop {
-                let mut request = Request::new(body.clone());
-                *request.method_mut() = method.clone();
-                *request.uri_mut() = uri.clone();
-                // Room for the three that are added here and further on, too.
-                request.headers_mut().reserve(self.headers.len() + headers.len() + 3);
-                for (name, value) in self.headers.iter().chain(headers) {
-                    request.headers_mut().append(name, value.clone());
-                }
-                // A compressed answer would have to be undone, and an event stream could not be read as it
-                // comes.
-                request.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-                if let Some(token) = &token {
-                    request.headers_mut().insert(header::AUTHORIZATION, token.value.clone());
-                }
-                let secrets = Secrets::of(request.headers());
+                let uri = redirected.as_ref().unwrap_or(url);
                 let begun = |begun| match begun {
                     _ if answered => {}
                     true => tracking.begun(),
                     false => tracking.waiting(),
                 };
+                let token_value = token.as_ref().map(|token| &token.value);
+                let request = build(&method, uri, headers, token_value, &body);
                 let response = engine.send_noting(request, begun).await;
                 let mut response = response.map_err(|failure| {
                     let error = failed(failure, &self.config);
                     if answered { error.of_answered() } else { error }
                 })?;
                 answered = true;
-                response.extensions_mut().insert(secrets);
+                if !response.status().is_success() {
+                    let secrets = Secrets::of(token_value, headers, uri);
+                    response.extensions_mut().insert(secrets);
+                }
                 if !matches!(
                     response.status(),
                     StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
@@ -166,7 +178,7 @@ impl Endpoint {
                 if hops > limits.redirects {
                     return Err(Error::limit("redirects", limits.redirects, Delivery::Answered));
                 }
-                uri = url::redirected(&uri, response.headers())?;
+                redirected = Some(url::redirected(uri, response.headers())?);
             };
             match (&self.tokens, &mut token) {
                 (Some(tokens), Some(token)) if response.status() == StatusCode::UNAUTHORIZED && !replaced => {
@@ -181,6 +193,26 @@ impl Endpoint {
             }
         }
     }
+}
+
+fn build(
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    token: Option<&HeaderValue>,
+    body: &Bytes,
+) -> Request<Bytes> {
+    let mut request = Request::new(body.clone());
+    *request.method_mut() = method.clone();
+    *request.uri_mut() = uri.clone();
+    *request.headers_mut() = headers.clone();
+    if !body.is_empty() {
+        request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    }
+    if let Some(token) = token {
+        request.headers_mut().insert(header::AUTHORIZATION, token.clone());
+    }
+    request
 }
 
 impl fmt::Debug for Endpoint {

@@ -1,13 +1,15 @@
 //! Event streams as they come: reading one, where to resume it, and the server's own one.
 
 use super::Http;
-use super::answer::{body_failed, check_encoding, media_type};
-use crate::error::{Delivery, Error, Violation, excerpt};
+use super::answer::{body_failed, check_encoding, is_events, media_type, unexpected};
+use super::secrets::Secrets;
+use crate::error::{Delivery, Error, Violation};
 use crate::http_client::Body;
 use crate::inbox::Inbox;
 use crate::inbox::event::Event as Notice;
 use crate::inbox::limits::Limits;
 use crate::protocol::event_stream::{Event, EventDecoder};
+use crate::protocol::message::{self, Inbound, Message};
 use crate::runtime::timer::millis;
 use ::http::{HeaderValue, Response};
 use std::collections::VecDeque;
@@ -30,14 +32,15 @@ impl Events {
     }
 
     /// The event stream in an answer.
-    pub(super) fn open(response: Response<Body>, limit: usize) -> Result<Self, Error> {
-        check_encoding(response.headers())?;
+    pub(super) fn open(
+        response: Response<Body>,
+        limit: usize,
+        secrets: impl Fn() -> Secrets,
+    ) -> Result<Self, Error> {
+        check_encoding(response.headers(), &secrets)?;
         match media_type(response.headers()) {
-            Some(found) if found == EVENT_STREAM => Ok(Self::new(response.into_body(), limit)),
-            found => {
-                let found = found.map(|found| excerpt(found.as_bytes(), 100));
-                Err(Error::protocol(Violation::ContentType(found)))
-            }
+            Some(found) if is_events(found) => Ok(Self::new(response.into_body(), limit)),
+            found => Err(Error::protocol(unexpected(found, &secrets()))),
         }
     }
 
@@ -60,6 +63,18 @@ impl Events {
                 Err(failure) => return Some(Err(body_failed(failure))),
             }
         }
+    }
+}
+
+/// Takes a message of the server's own. What is none is told without secrets.
+pub(super) fn deliver(inbox: &Inbox, data: &[u8], secrets: impl Fn() -> Secrets) {
+    match message::parse(data) {
+        Ok(Inbound::One(Message::Response { id, outcome: Err(error) })) => {
+            let error = secrets().mask_error(error);
+            inbox.accept(Inbound::One(Message::Response { id, outcome: Err(error) }));
+        }
+        Ok(inbound) => inbox.accept(inbound),
+        Err(_) => inbox.deliver(&secrets().mask_body(data)),
     }
 }
 
@@ -125,6 +140,8 @@ impl Http {
         // Streams in a row without a message: it is a server's right to end them, and to say no more than
         // where to go on; but nobody waits for anything here.
         let mut silent = 0;
+        // Streams in a row that ended at once, whatever was on them.
+        let mut short = 0;
         let mut has_been_open = false;
         loop {
             let since = inbox.clock();
@@ -140,7 +157,7 @@ impl Http {
                             cursor.follow(&events, inbox.limits());
                             if is_message(&event) {
                                 silent = 0;
-                                inbox.deliver(&event.data);
+                                deliver(inbox, &event.data, || self.secrets());
                             }
                         }
                         Some(Err(error)) => break Some(error),
@@ -168,8 +185,9 @@ impl Http {
                 return;
             }
             silent += 1;
+            short = if inbox.clock().saturating_sub(since) < millis(RETRY) { short + 1 } else { 0 };
             let pause = if silent > 1 { RETRY } else { Duration::ZERO };
-            inbox.sleep(cursor.delay(rounds).max(pause)).await;
+            inbox.sleep(cursor.delay(rounds.max(short)).max(pause)).await;
         }
     }
 }

@@ -1,9 +1,10 @@
 //! One POST and its answer: what each status and content type means for the call (ST-01 to ST-21).
 
 use super::answer::{
-    BODY_PATIENCE, check_encoding, content_length, http_error, is_like_json, media_type, read, read_some,
+    BODY_PATIENCE, check_encoding, content_length, http_error, is_events, is_json, is_like_json, media_type,
+    read, read_some, unexpected,
 };
-use super::events::{Cursor, EVENT_STREAM, Events, is_message};
+use super::events::{Cursor, EVENT_STREAM, Events, deliver, is_message};
 use super::secrets::Secrets;
 use super::{Http, LAST_EVENT_ID, METHOD, NAME, PROTOCOL_VERSION, SESSION_ID};
 use crate::error::{Delivery, Error, ErrorKind, HttpError, InvalidInput, Violation, excerpt};
@@ -19,15 +20,13 @@ use crate::protocol::pending_calls::Reply;
 use crate::protocol::stateless::DISCOVER;
 use crate::transport::{Sent, Tracking};
 use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use ::http::response::Parts;
 use ::http::{Method, Response, StatusCode};
 use bytes::Bytes;
 use std::io;
+use std::sync::Arc;
 
 /// A longer one would not fit into a header of common servers.
 const LONGEST_SESSION_ID: usize = 4096;
-
-const JSON: &str = "application/json";
 
 impl Http {
     pub(super) async fn post(
@@ -38,14 +37,11 @@ impl Http {
     ) -> Result<Sent, Error> {
         let fresh = message.method() == Some(INITIALIZE);
         let first = fresh || message.method() == Some(DISCOVER);
-        let mut headers = HeaderMap::new();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
-        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
-        match &message.routing {
-            Some(routing) => routing_headers(&mut headers, message.method(), routing)?,
-            None if fresh => {}
-            None => self.session_headers(&mut headers),
-        }
+        let headers = match &message.routing {
+            Some(routing) => Arc::new(self.routed_headers(message.method(), routing)?),
+            None if fresh => Arc::new(self.endpoint.post_headers()),
+            None => self.session_post_headers(),
+        };
         // From 2026-07-28 on a broken stream loses its request (RES-12).
         let resumable = message.routing.is_none();
         let in_session = headers.contains_key(SESSION_ID);
@@ -70,10 +66,40 @@ impl Http {
             }
             // Any success will do (INI-13).
             None => {
-                overhear(response, inbox).await;
+                self.overhear(response, inbox).await;
                 Ok(Sent::accepted())
             }
         }
+    }
+
+    /// What goes with each POST in the session, made once.
+    fn session_post_headers(&self) -> Arc<HeaderMap> {
+        let mut state = self.state.lock();
+        if let Some(headers) = &state.post_headers {
+            return Arc::clone(headers);
+        }
+        let mut headers = self.endpoint.post_headers();
+        state.session_headers(&mut headers);
+        Arc::clone(state.post_headers.insert(Arc::new(headers)))
+    }
+
+    /// MOD-03 to MOD-05, PAR-01. The values have been made plain already; this is the last door (PAR-11).
+    fn routed_headers(&self, method: Option<&str>, routing: &Routing) -> Result<HeaderMap, Error> {
+        let invalid = |why| Error::invalid(InvalidInput::Header(why));
+        let value =
+            |text: &str| HeaderValue::from_str(text).map_err(|_| invalid("a value is not allowed in HTTP"));
+        let mut headers = self.endpoint.post_headers();
+        headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(routing.revision.as_str()));
+        headers.insert(METHOD, value(method.unwrap_or_default())?);
+        if let Some(name) = &routing.name {
+            headers.insert(NAME, value(name)?);
+        }
+        for (name, argument) in &routing.arguments {
+            let name: HeaderName =
+                format!("mcp-param-{name}").parse().map_err(|_| invalid("a name is not allowed in HTTP"))?;
+            headers.insert(name, value(argument)?);
+        }
+        Ok(headers)
     }
 
     /// SES-01, SES-03.
@@ -85,7 +111,8 @@ impl Http {
         }
         let mut id = id.clone();
         id.set_sensitive(true);
-        self.state.lock().session_id = Some(id);
+        let mut state = self.state.lock();
+        (state.session_id, state.post_headers) = (Some(id), None);
         Ok(())
     }
 
@@ -104,16 +131,16 @@ impl Http {
             return Err(no_reply());
         }
         let (head, mut body) = response.into_parts();
-        check_encoding(&head.headers)?;
+        check_encoding(&head.headers, || self.secrets())?;
         let limits = inbox.limits();
         let media_type = media_type(&head.headers);
-        let text = match media_type.as_deref() {
-            Some(EVENT_STREAM) => {
+        let text = match media_type {
+            Some(events) if is_events(events) => {
                 // Boxed: a call that is answered otherwise need not have room for it.
                 let events = Events::new(body, limits.event);
-                return Box::pin(self.reply_in_events(id, first, &head, events, resumption, inbox)).await;
+                return Box::pin(self.reply_in_events(id, first, events, resumption, inbox)).await;
             }
-            Some(JSON) => {
+            Some(json) if is_json(json) => {
                 let limit = u64::try_from(limits.body).unwrap_or(u64::MAX);
                 if content_length(&head.headers).is_some_and(|length| length > limit) {
                     return Err(Error::limit("the length of a reply", limits.body, Delivery::Answered));
@@ -130,13 +157,31 @@ impl Http {
             return Err(no_reply());
         }
         let violation = match message::parse(&text) {
-            Ok(inbound) => return find(id, inbound, inbox),
-            Err(malformed) if media_type.as_deref() == Some(JSON) => {
+            Ok(inbound) => return find(id, inbound, inbox).map(|reply| self.masked(reply)),
+            Err(malformed) if media_type.is_some_and(is_json) => {
                 Violation::Malformed(malformed.reason.as_str())
             }
-            Err(_) => Violation::ContentType(media_type.map(|found| excerpt(found.as_bytes(), 100))),
+            Err(_) => unexpected(media_type, &self.secrets()),
         };
-        Err(instead(violation, &head, &text))
+        Err(self.instead(violation, &text))
+    }
+
+    /// What a request carries that no text may show.
+    pub(super) fn secrets(&self) -> Secrets {
+        self.endpoint.secrets(&self.session_post_headers(), &self.endpoint.url)
+    }
+
+    fn masked(&self, reply: Reply) -> Reply {
+        reply.map_err(|error| match error {
+            ReplyError::Rpc(error) => ReplyError::Rpc(self.secrets().mask_error(error)),
+            other => other,
+        })
+    }
+
+    /// An error that shows what came in the place of a reply.
+    fn instead(&self, violation: Violation, text: &[u8]) -> Error {
+        let beginning = &text[..text.len().min(2 * HttpError::EXCERPT)];
+        Error::instead(violation, excerpt(&self.secrets().mask_body(beginning), 200))
     }
 
     /// Reads events until the reply comes (ST-02), and resumes the stream where that is possible (RES-01
@@ -145,7 +190,6 @@ impl Http {
         &self,
         id: u64,
         first: bool,
-        head: &Parts,
         mut events: Events,
         resumption: Option<&Tracking>,
         inbox: &Inbox,
@@ -164,8 +208,8 @@ impl Http {
                         if first && event.name.as_deref() == Some("endpoint") {
                             return Err(older_transport(&event));
                         }
-                        match reply_in_event(id, &event, head, inbox) {
-                            Seen::Reply(reply) => return Ok(reply),
+                        match self.reply_in_event(id, &event, inbox) {
+                            Seen::Reply(reply) => return Ok(self.masked(reply)),
                             Seen::Odd(error) => odd = Some(error),
                             Seen::Malformed(error) => return Err(error),
                             Seen::Other => {}
@@ -212,15 +256,63 @@ impl Http {
         }
     }
 
+    /// The reply is taken wherever it is. Of other events than messages nothing else is (SSE-04).
+    fn reply_in_event(&self, id: u64, event: &Event, inbox: &Inbox) -> Seen {
+        if event.data.is_empty() {
+            return Seen::Other;
+        }
+        let is_message = is_message(event);
+        match message::parse(&event.data) {
+            Ok(inbound) if is_message => sort(id, inbound, inbox).map_or(Seen::Other, Seen::Reply),
+            Ok(Inbound::One(Message::Response { id: from, outcome }))
+                if answers(id, from, outcome.is_err()) =>
+            {
+                Seen::Reply(outcome.map_err(ReplyError::Rpc))
+            }
+            Ok(_) => Seen::Other,
+            Err(malformed) => {
+                let violation = Violation::Malformed(malformed.reason.as_str());
+                if malformed.id.or_else(|| recover_response_id(&event.data)) == Some(id) {
+                    return Seen::Malformed(self.instead(violation, &event.data));
+                }
+                if !is_message {
+                    return Seen::Odd(self.instead(Violation::StreamEnded, &event.data));
+                }
+                inbox.deliver(&self.secrets().mask_body(&event.data));
+                Seen::Odd(self.instead(violation, &event.data))
+            }
+        }
+    }
+
+    /// What answers a message that has no reply should be empty; if it is an event stream, it may carry
+    /// messages of the server's own (ST-02). They are taken as far as they come soon: somebody waits.
+    async fn overhear(&self, response: Response<Body>, inbox: &Inbox) {
+        let headers = response.headers();
+        if !media_type(headers).is_some_and(is_events) || check_encoding(headers, || self.secrets()).is_err()
+        {
+            return;
+        }
+        let mut events = Events::new(response.into_body(), inbox.limits().event);
+        let listening = async {
+            while let Some(Ok(event)) = events.next().await {
+                if is_message(&event) {
+                    deliver(inbox, &event.data, || self.secrets());
+                }
+            }
+            Ok(())
+        };
+        let _: Result<(), Error> = within(inbox, Some(BODY_PATIENCE), listening).await;
+    }
+
     /// Opens an event stream with a GET: the server's own one, or the rest of a broken one.
     pub(super) async fn open_events(
         &self,
         last: Option<HeaderValue>,
         inbox: &Inbox,
     ) -> Result<Events, Error> {
-        let mut headers = HeaderMap::new();
+        let mut headers = self.endpoint.headers.clone();
         headers.insert(header::ACCEPT, HeaderValue::from_static(EVENT_STREAM));
-        self.session_headers(&mut headers);
+        self.state.lock().session_headers(&mut headers);
         if let Some(last) = last {
             headers.insert(LAST_EVENT_ID, last);
         }
@@ -231,45 +323,8 @@ impl Http {
             let error = http_error(response, inbox).await;
             return Err(Error::new(ErrorKind::Http(error), Delivery::Answered));
         }
-        Events::open(response, inbox.limits().event)
+        Events::open(response, inbox.limits().event, || self.secrets())
     }
-}
-
-/// What answers a message that has no reply should be empty; if it is an event stream, it may carry
-/// messages of the server's own (ST-02). They are taken as far as they come soon: somebody waits.
-async fn overhear(response: Response<Body>, inbox: &Inbox) {
-    let headers = response.headers();
-    if media_type(headers).as_deref() != Some(EVENT_STREAM) || check_encoding(headers).is_err() {
-        return;
-    }
-    let mut events = Events::new(response.into_body(), inbox.limits().event);
-    let listening = async {
-        while let Some(Ok(event)) = events.next().await {
-            if is_message(&event) {
-                inbox.deliver(&event.data);
-            }
-        }
-        Ok(())
-    };
-    let _: Result<(), Error> = within(inbox, Some(BODY_PATIENCE), listening).await;
-}
-
-/// MOD-03 to MOD-05, PAR-01. The values have been made plain already; this is the last door (PAR-11).
-fn routing_headers(headers: &mut HeaderMap, method: Option<&str>, routing: &Routing) -> Result<(), Error> {
-    let invalid = |why| Error::invalid(InvalidInput::Header(why));
-    let value =
-        |text: &str| HeaderValue::from_str(text).map_err(|_| invalid("a value is not allowed in HTTP"));
-    headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(routing.revision.as_str()));
-    headers.insert(METHOD, value(method.unwrap_or_default())?);
-    if let Some(name) = &routing.name {
-        headers.insert(NAME, value(name)?);
-    }
-    for (name, argument) in &routing.arguments {
-        let name: HeaderName =
-            format!("mcp-param-{name}").parse().map_err(|_| invalid("a name is not allowed in HTTP"))?;
-        headers.insert(name, value(argument)?);
-    }
-    Ok(())
 }
 
 /// What an event is to a call.
@@ -281,32 +336,6 @@ enum Seen {
     Odd(Error),
     /// It is somebody else's.
     Other,
-}
-
-/// The reply is taken wherever it is. Of other events than messages nothing else is (SSE-04).
-fn reply_in_event(id: u64, event: &Event, head: &Parts, inbox: &Inbox) -> Seen {
-    if event.data.is_empty() {
-        return Seen::Other;
-    }
-    let is_message = is_message(event);
-    match message::parse(&event.data) {
-        Ok(inbound) if is_message => sort(id, inbound, inbox).map_or(Seen::Other, Seen::Reply),
-        Ok(Inbound::One(Message::Response { id: from, outcome })) if answers(id, from, outcome.is_err()) => {
-            Seen::Reply(outcome.map_err(ReplyError::Rpc))
-        }
-        Ok(_) => Seen::Other,
-        Err(malformed) => {
-            let violation = Violation::Malformed(malformed.reason.as_str());
-            if malformed.id.or_else(|| recover_response_id(&event.data)) == Some(id) {
-                return Seen::Malformed(instead(violation, head, &event.data));
-            }
-            if !is_message {
-                return Seen::Odd(instead(Violation::StreamEnded, head, &event.data));
-            }
-            inbox.deliver(&event.data);
-            Seen::Odd(instead(violation, head, &event.data))
-        }
-    }
 }
 
 /// Whether a reply from `from` is that to the request `id`. An error that names nobody, or somebody that is nobody,
@@ -331,13 +360,6 @@ fn older_transport(event: &Event) -> Error {
         rpc: None,
     };
     Error::new(ErrorKind::Http(answer), Delivery::Answered)
-}
-
-/// An error that shows what came in the place of a reply.
-fn instead(violation: Violation, head: &Parts, text: &[u8]) -> Error {
-    let secrets = head.extensions.get::<Secrets>().cloned().unwrap_or_default();
-    let beginning = &text[..text.len().min(2 * HttpError::EXCERPT)];
-    Error::instead(violation, excerpt(&secrets.mask(beginning), 200))
 }
 
 /// The reply in a JSON body, which can hold nothing else (ST-01, LIV-03).

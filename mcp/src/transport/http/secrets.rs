@@ -1,9 +1,11 @@
 //! What a request carries that no error may show, though its answer may repeat it (SEC-09).
 
-use super::SESSION_ID;
-use ::http::header::{self, HeaderMap};
+use crate::protocol::message::RpcError;
+use ::http::Uri;
+use ::http::header::{HeaderMap, HeaderValue};
+use serde_json::Value;
 
-/// The token and the session id of one request. An extension of its answer.
+/// The values of the headers that are sensitive, and of the URL's query. An extension of an answer that is an error.
 #[derive(Clone, Default)]
 pub(super) struct Secrets(Vec<Vec<u8>>);
 
@@ -11,21 +13,95 @@ pub(super) struct Secrets(Vec<Vec<u8>>);
 const SHORTEST: usize = 4;
 
 impl Secrets {
-    pub(super) fn of(headers: &HeaderMap) -> Self {
-        // Without its scheme: that is no secret, and may be written otherwise.
-        let token = headers.get(header::AUTHORIZATION).map(|value| {
+    pub(super) fn of(token: Option<&HeaderValue>, headers: &HeaderMap, url: &Uri) -> Self {
+        let mut known = Vec::new();
+        for value in headers.values().filter(|value| value.is_sensitive()).chain(token) {
             let value = value.as_bytes();
-            value.iter().position(|&byte| byte == b' ').map_or(value, |space| &value[space + 1..])
-        });
-        let session = headers.get(SESSION_ID).map(|value| value.as_bytes());
-        let known = token.into_iter().chain(session).map(<[u8]>::trim_ascii);
-        Self(known.filter(|secret| secret.len() >= SHORTEST).map(<[u8]>::to_vec).collect())
+            known.push(value.to_vec());
+            // Without a scheme: that is no secret, and may be written otherwise.
+            if let Some(space) = value.iter().position(|&byte| byte == b' ') {
+                known.push(value[space + 1..].to_vec());
+            }
+        }
+        for pair in url.query().unwrap_or_default().split('&') {
+            let value = pair.split_once('=').map_or(pair, |(_, value)| value);
+            known.push(value.as_bytes().to_vec());
+            known.push(decoded(value));
+        }
+        for secret in &mut known {
+            *secret = secret.trim_ascii().to_vec();
+        }
+        known.retain(|secret| secret.len() >= SHORTEST);
+        // One may be a part of another.
+        known.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        known.dedup();
+        Self(known)
     }
 
     /// The text without them.
     pub(super) fn mask(&self, text: &[u8]) -> Vec<u8> {
         self.0.iter().fold(text.to_vec(), |text, secret| replace(&text, secret))
     }
+
+    pub(super) fn mask_text(&self, text: &str) -> String {
+        String::from_utf8_lossy(&self.mask(text.as_bytes())).into_owned()
+    }
+
+    /// A body without them. If it is JSON, they may be written with escapes.
+    pub(super) fn mask_body(&self, body: &[u8]) -> Vec<u8> {
+        match std::str::from_utf8(body) {
+            Ok(json) if body.contains(&b'\\') => self.mask_json(json).into_bytes(),
+            _ => self.mask(body),
+        }
+    }
+
+    pub(super) fn mask_error(&self, error: RpcError) -> RpcError {
+        error.rewritten(|message| self.mask_text(message), |data| self.mask_json(data))
+    }
+
+    fn mask_json(&self, json: &str) -> String {
+        let masked = self.mask_text(json);
+        let Ok(mut value) = serde_json::from_str(&masked) else { return masked };
+        match self.mask_value(&mut value) {
+            true => value.to_string(),
+            false => masked,
+        }
+    }
+
+    /// Whether there was one.
+    fn mask_value(&self, value: &mut Value) -> bool {
+        match value {
+            Value::String(text) => {
+                let masked = self.mask_text(text);
+                let found = masked != *text;
+                *text = masked;
+                found
+            }
+            Value::Array(items) => items.iter_mut().fold(false, |found, item| self.mask_value(item) || found),
+            Value::Object(members) => {
+                members.values_mut().fold(false, |found, item| self.mask_value(item) || found)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// A value of a query, read (RFC 3986, 2.1; and `+` as forms have it).
+fn decoded(value: &str) -> Vec<u8> {
+    let mut decoded = Vec::new();
+    let mut bytes = value.as_bytes().iter();
+    while let Some(&byte) = bytes.next() {
+        let digits = bytes.as_slice().get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        decoded.push(match (byte, digits.and_then(|digits| u8::from_str_radix(digits, 16).ok())) {
+            (b'%', Some(escaped)) => {
+                bytes.nth(1);
+                escaped
+            }
+            (b'+', _) => b' ',
+            (byte, _) => byte,
+        });
+    }
+    decoded
 }
 
 fn replace(text: &[u8], secret: &[u8]) -> Vec<u8> {
@@ -50,11 +126,35 @@ fn replace(text: &[u8], secret: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn masked(authorization: &str, session: &str, text: &str) -> String {
+    fn secrets(token: &str, key: &str, query: &str) -> Secrets {
         let mut headers = HeaderMap::new();
-        headers.insert(header::AUTHORIZATION, authorization.parse().unwrap());
-        headers.insert(SESSION_ID, session.parse().unwrap());
-        String::from_utf8(Secrets::of(&headers).mask(text.as_bytes())).unwrap()
+        let mut value: HeaderValue = key.parse().unwrap();
+        value.set_sensitive(true);
+        headers.insert("x-api-key", value);
+        headers.insert("accept", "application/json".parse().unwrap());
+        Secrets::of(Some(&token.parse().unwrap()), &headers, &format!("http://a/b?{query}").parse().unwrap())
+    }
+
+    fn masked(token: &str, key: &str, text: &str) -> String {
+        String::from_utf8(secrets(token, key, "").mask(text.as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn sec_09_the_values_of_a_query_are_masked_however_they_are_written() {
+        let secrets = secrets("x", "y", "key=s%2Fecret&page=12&tok+en&empty=");
+        let text = "Cannot POST /b?key=s%2Fecret&page=12 (s/ecret, tok en, application/json)";
+        let expected = "Cannot POST /b?key=***&page=12 (***, ***, application/json)";
+        assert_eq!(secrets.mask_text(text), expected);
+    }
+
+    #[test]
+    fn sec_09_what_is_written_with_escapes_is_masked() {
+        let secrets = secrets("Bearer t0ken", "k", "");
+        assert_eq!(secrets.mask_body(br#"{"a":["\u0074\u0030ken"],"b":1}"#), br#"{"a":["***"],"b":1}"#);
+        assert_eq!(secrets.mask_body(br#"{"a": "\n"}"#), br#"{"a": "\n"}"#, "as it came");
+        assert_eq!(secrets.mask_body(b"not json \\ t0ken"), b"not json \\ ***");
+        let error = RpcError::new(1, "for t0ken");
+        assert_eq!(secrets.mask_error(error).message(), "for ***");
     }
 
     #[test]

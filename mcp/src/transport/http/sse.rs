@@ -7,7 +7,8 @@
 
 use super::answer::http_error;
 use super::endpoint::{Endpoint, endpoint_options};
-use super::events::{EVENT_STREAM, Events, is_message};
+use super::events::{EVENT_STREAM, Events, deliver, is_message};
+use super::secrets::Secrets;
 use super::tokens::{TokenProvider, Tokens};
 use super::{PROTOCOL_VERSION, url};
 use crate::error::{Delivery, Error, ErrorKind, HttpError, Violation};
@@ -21,7 +22,7 @@ use crate::protocol::handshake::Revision;
 use crate::protocol::outgoing::Outgoing;
 use crate::runtime::timer::BoxFuture;
 use crate::transport::{Sending, Sent, Tracking, Transport};
-use ::http::header::{self, HeaderMap, HeaderValue};
+use ::http::header::{self, HeaderValue};
 use ::http::{Method, Uri};
 use bytes::Bytes;
 use shared_fate::Session;
@@ -59,6 +60,12 @@ impl Sse {
         Self { endpoint, target: OnceLock::new(), open: Session::new(), revision: OnceLock::new() }
     }
 
+    /// What a request carries that no text may show. A session's id is in the query of `target`.
+    fn secrets(&self) -> Secrets {
+        let url = self.target.get().unwrap_or(&self.endpoint.url);
+        self.endpoint.secrets(&self.endpoint.headers, url)
+    }
+
     /// Whether the server has said where to POST.
     pub(super) fn is_open(&self) -> bool {
         self.open.is_ended()
@@ -69,7 +76,7 @@ impl Sse {
         // Should the stream fail first, the session ends, and this call with it.
         self.open.ended().await;
         let target = self.target.get().expect("set before it is called open");
-        let mut headers = HeaderMap::new();
+        let mut headers = self.endpoint.headers.clone();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         // INI-09: a server may well speak a newer revision than the one that this transport comes from.
         if let Some(revision) = self.revision.get() {
@@ -99,7 +106,7 @@ impl Sse {
             let event = event?;
             // Only the first `endpoint` counts: calls may be on their way there already.
             if is_message(&event) {
-                inbox.deliver(&event.data);
+                deliver(inbox, &event.data, || self.secrets());
             }
         }
         Err(Error::protocol(Violation::StreamEnded))
@@ -107,7 +114,7 @@ impl Sse {
 
     /// Opens the stream and reads as far as its `endpoint` (OLD-06).
     async fn begin(&self, inbox: &Inbox) -> Result<Events, Error> {
-        let mut headers = HeaderMap::new();
+        let mut headers = self.endpoint.headers.clone();
         headers.insert(header::ACCEPT, HeaderValue::from_static(EVENT_STREAM));
         let (stream, tracking) = (&self.endpoint.url, Tracking::default());
         let response =
@@ -115,7 +122,7 @@ impl Sse {
         if !response.status().is_success() {
             return Err(http(http_error(response, inbox).await));
         }
-        let mut events = Events::open(response, inbox.limits().event)?;
+        let mut events = Events::open(response, inbox.limits().event, || self.secrets())?;
         while let Some(event) = events.next().await {
             let event = event?;
             if event.name.as_deref() == Some("endpoint") {
@@ -125,7 +132,7 @@ impl Sse {
                 return Ok(events);
             }
             if is_message(&event) {
-                inbox.deliver(&event.data);
+                deliver(inbox, &event.data, || self.secrets());
             }
         }
         Err(Error::protocol(Violation::StreamEnded))

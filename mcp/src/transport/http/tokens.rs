@@ -33,6 +33,8 @@ pub(super) struct Tokens {
 struct State {
     /// How many tokens were replaced.
     generation: u64,
+    /// The last one.
+    latest: Option<HeaderValue>,
     /// The one under way, if one is.
     replacement: Option<SharedFuture<Outcome>>,
 }
@@ -71,7 +73,7 @@ impl Tokens {
         loop {
             let (waiter, left_over) = {
                 let mut state = self.state.lock();
-                let State { generation, replacement } = &mut *state;
+                let State { generation, replacement, .. } = &mut *state;
                 match replacement.as_ref().and_then(SharedFuture::waiter) {
                     _ if *generation != refused.generation => (None, None),
                     Some(waiter) => (Some(waiter), None),
@@ -107,7 +109,14 @@ impl Tokens {
         let token = self.provider.token(refused).await.map_err(|error| Failed::Provider(error.into()))?;
         let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| Failed::Unusable)?;
         value.set_sensitive(true);
+        let old = self.state.lock().latest.replace(value.clone());
+        drop(old);
         Ok(value)
+    }
+
+    /// The last one, which no text may show.
+    pub(super) fn latest(&self) -> Option<HeaderValue> {
+        self.state.lock().latest.clone()
     }
 }
 
