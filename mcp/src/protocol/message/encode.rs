@@ -92,14 +92,8 @@ fn raw_member(out: &mut Vec<u8>, name: &str, json: &str) {
 /// at all.
 pub(super) fn without_line_breaks(out: &mut Vec<u8>, from: usize) {
     let Some(first) = memchr2(b'\n', b'\r', &out[from..]) else { return };
-    let mut kept = from + first;
-    for at in kept..out.len() {
-        if !matches!(out[at], b'\n' | b'\r') {
-            out[kept] = out[at];
-            kept += 1;
-        }
-    }
-    out.truncate(kept);
+    let rest = out.split_off(from + first);
+    out.extend(rest.into_iter().filter(|byte| !matches!(byte, b'\n' | b'\r')));
 }
 
 /// Names are our own and need no escaping.

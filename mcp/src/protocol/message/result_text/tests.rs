@@ -233,7 +233,9 @@ fn comes_to(parsed: Result<Inbound, Malformed>) -> Result<(Option<u64>, String),
 /// The form's outcome is that of the scan. The exception: where the scan finds another id, it has two.
 fn agree(text: &[u8]) {
     let scanned = comes_to(parse_by_scan(text));
-    let split = std::str::from_utf8(text).ok().and_then(ResultText::split);
+    // `parse` takes a byte order mark off before it looks at the form.
+    let unmarked = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
+    let split = std::str::from_utf8(unmarked).ok().and_then(ResultText::split);
     let parsed = comes_to(parse(text).and_then(super::super::settled));
     match (split, &scanned) {
         (Some((id, _)), Ok((found, _))) if *found != Some(id) => {
