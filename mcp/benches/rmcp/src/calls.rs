@@ -10,7 +10,7 @@ use crate::table::{Table, above, counted, less, less_counted, more};
 
 const IN_FLIGHT: [usize; 3] = [1, 64, 1000];
 
-/// Rounds of a timed cell, in turns; the best of each client counts.
+/// Rounds of a timed cell, in which the clients take turns: what counts is the median of the rounds' ratios.
 const ROUNDS: usize = 5;
 
 struct Cell<'a> {
@@ -25,9 +25,20 @@ struct Cost {
     who: Who,
     instructions: Option<f64>,
     allocations: f64,
-    /// CPU and wall time, nanoseconds at best.
-    one_thread: [f64; 2],
-    two_threads: [f64; 2],
+    /// CPU and wall time in nanoseconds, round by round, on one thread and on two.
+    rounds: [Vec<[f64; 2]>; 2],
+}
+
+impl Cost {
+    /// Of the rounds, the median of ours to theirs: CPU and wall time.
+    fn ratios(&self, theirs: &Self, threads: usize) -> [f64; 2] {
+        [0, 1].map(|time| {
+            let pairs = self.rounds[threads - 1].iter().zip(&theirs.rounds[threads - 1]);
+            let mut ratios: Vec<_> = pairs.map(|(ours, theirs)| ours[time] / theirs[time]).collect();
+            ratios.sort_by(f64::total_cmp);
+            ratios[ratios.len() / 2]
+        })
+    }
 }
 
 impl Cell<'_> {
@@ -60,10 +71,10 @@ impl Cell<'_> {
         for _ in 0..ROUNDS {
             for cost in costs.iter_mut().filter(|cost| cost.who != Who::Floor) {
                 let calls = self.calls(5000);
-                for (threads, best) in [(1, &mut cost.one_thread), (2, &mut cost.two_threads)] {
+                for (threads, rounds) in (1..).zip(&mut cost.rounds) {
                     let text = again(&self.arguments("load", cost.who, calls, threads));
                     let [cpu, wall, ..] = Spent::read(&text, calls);
-                    *best = [best[0].min(cpu), best[1].min(wall)];
+                    rounds.push([cpu, wall]);
                 }
             }
         }
@@ -77,8 +88,7 @@ impl Cell<'_> {
             who,
             instructions: instructions(calls, |calls| self.arguments("load", who, calls, 1)),
             allocations,
-            one_thread: [f64::INFINITY; 2],
-            two_threads: [f64::INFINITY; 2],
+            rounds: [Vec::new(), Vec::new()],
         }
     }
 
@@ -97,6 +107,7 @@ impl Cell<'_> {
             let (Some(ours), Some(theirs)) = (of(ours), of(theirs)) else { continue };
             let allocations = [Some(ours), floor, Some(theirs)]
                 .map(|cost| cost.map_or_else(|| "–".to_owned(), |cost| format!("{:.0}", cost.allocations)));
+            let ([cpu, wall], [two_cpu, two_wall]) = (ours.ratios(theirs, 1), ours.ratios(theirs, 2));
             table.row([
                 named(&what),
                 counted(ours.instructions),
@@ -105,10 +116,10 @@ impl Cell<'_> {
                 above(ours.instructions, floor.and_then(|floor| floor.instructions)),
                 less_counted(ours.instructions, theirs.instructions),
                 allocations.join(", "),
-                less(ours.one_thread[0], theirs.one_thread[0]),
-                more(theirs.one_thread[1], ours.one_thread[1]),
-                less(ours.two_threads[0], theirs.two_threads[0]),
-                more(theirs.two_threads[1], ours.two_threads[1]),
+                less(cpu, 1.0),
+                more(1.0, wall),
+                less(two_cpu, 1.0),
+                more(1.0, two_wall),
             ]);
         }
     }

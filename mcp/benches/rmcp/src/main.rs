@@ -9,8 +9,8 @@
 //! The parts are `calls`, `executors`, `decode`, `faults`, `pending`, `scale` and `crates`. Every figure comes
 //! from a process of its own, this program again; so are the servers, but for that in memory, whose
 //! instructions are left out. Instructions are counted under callgrind, of all the client's threads, without
-//! the kernel's. Times are the best of several rounds, in which the clients take turns; of those only the
-//! ratios mean anything.
+//! the kernel's. Times are compared in several rounds, in which the clients take turns; the median of their
+//! ratios is shown.
 
 mod calls;
 mod client;

@@ -60,6 +60,19 @@ pub(crate) fn whole(parts: &[Part]) {
         losses.iter().for_each(|(title, loss)| println!("- {title}: {loss}"));
     }
     print!("{TAIL}");
+    println!("\nThe machine's load when this was printed: {}.", load());
+}
+
+/// `3.1 on 2 processors`.
+fn load() -> String {
+    let mut averages = [0.0; 3];
+    // SAFETY: there is room for three numbers.
+    let known = unsafe { libc::getloadavg(averages.as_mut_ptr(), 3) };
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    match known {
+        3 => format!("{:.1} on {processors} processors, the average of a quarter of an hour", averages[2]),
+        _ => "unknown".to_owned(),
+    }
 }
 
 /// The version of rmcp, as the manifest pins it.
@@ -83,10 +96,11 @@ python3 benches/plots.py
 ```
 
 Instructions are counted by callgrind, over all of the client's threads, without the kernel's; they repeat to a few
-parts in a hundred. Allocations are counted by the allocator, blocks that are resized included. Times are the best of
-several rounds in which the clients take turns, on a machine with two cores that had other work: of those only the
-ratios mean anything. Every figure comes from a process of its own, and so do the servers, but for the one in memory,
-which is left out of the counts. What is worse than rmcp's is **bold**.
+parts in a hundred. Allocations are counted by the allocator, blocks that are resized included. Of times only ratios
+are shown, but for those from a fault to the error: the clients take turns, and a ratio is the median of five rounds.
+Other work on the machine moves them all the same, calls per second most of all; how much there was is said at the end.
+Every figure comes from a process of its own, and so do the servers, but for the one in memory, which is left out of
+the counts. What is worse than rmcp's is **bold**.
 
 "#;
 
