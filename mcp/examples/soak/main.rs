@@ -166,7 +166,7 @@ async fn session(
     };
     let workers = join_all((0..WORKERS).map(|_| work(&client, &account, calls, until)));
     drive(executor, driver, workers).await;
-    let twice = client.session().end().and_then(|cause| cause.error().map(|error| format!("{error:#}")));
+    let twice = client.session().cause().and_then(|cause| cause.error().map(|error| format!("{error:#}")));
     client.close().await;
     match (client.pending_calls(), twice) {
         (0, Some(story)) if story.contains("exit status 70") => Err("a request came twice".to_owned()),

@@ -247,7 +247,7 @@ fn serve_connection(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream);
     while let Some(Request { method, session, message }) = read_request(&mut reader)? {
-        let mut write = |text: String| (&*stream).write_all(text.as_bytes());
+        let write = |text: String| (&*stream).write_all(text.as_bytes());
         let empty = |status: &str| format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
         let Some(id) = message["id"].as_u64() else {
             write(empty(if method == "GET" { "405 No" } else { "202 Accepted" }))?;

@@ -129,6 +129,32 @@ faults! {
             broke(error, Violation::ContentType(Some("text/html".into())));
             assert!(story(error).contains("<p>*** is not known</p>"));
         };
+    sec_09_a_content_type_that_repeats_the_token_is_shown_without_it:
+        |call| call.respond("200 OK", &["Content-Type: text/t0ken"], "no")
+        => |error| broke(error, Violation::ContentType(Some("text/***".into())));
+    sec_09_an_encoding_that_repeats_the_token_is_shown_without_it:
+        |call| call.respond("200 OK", &["Content-Type: application/json", "Content-Encoding: t0ken"], "no")
+        => |error| broke(error, Violation::ContentEncoding("***".into()));
+    sec_09_a_place_that_repeats_the_token_is_shown_without_it:
+        |call| call.respond("302 Found", &["Location: /login/t0ken"], "")
+        => |error| assert_eq!(http(error).location(), Some("/login/***"));
+    sec_09_the_query_is_not_shown_on_the_usual_page_of_a_404:
+        |call| {
+            let page = format!("Cannot POST {}", call.request.target);
+            call.respond("405 X", &[], &page);
+        } => |error| assert_eq!(http(error).body_excerpt(), "Cannot POST /mcp?***");
+    sec_09_an_error_that_repeats_secrets_is_shown_without_them:
+        |call| {
+            let id = call.request.body["id"].clone();
+            let text = format!(r#"{{"id":{id},"error":{{"code":1,"message":"\u0074\u0030ken of {SESSION}","data":["qu\u0033ry"]}}}}"#);
+            call.json(&[], &text);
+        } => |error| {
+            assert_eq!(error.rpc().unwrap().message(), "*** of ***");
+            assert_eq!(error.rpc().unwrap().data(), Some(r#"["***"]"#));
+        };
+    sec_09_a_refusal_with_escapes_is_shown_without_secrets:
+        |call| call.respond("400 X", &["Content-Type: application/json"], r#"{"why":"\u0074\u0030ken"}"#)
+        => |error| assert_eq!(http(error).body_excerpt(), r#"{"why":"***"}"#);
     liv_01_a_body_that_is_no_message_is_quoted:
         |call| call.json(&[], "\u{202e}{nonsense")
         => |error| {
