@@ -15,6 +15,8 @@ use crate::error::{Delivery, Error, Violation, excerpt};
 use crate::protocol::json::object::read_object;
 use crate::protocol::message::recover_id::recover_response_id;
 use crate::protocol::message::{self, Inbound, Malformed, Message, RequestId, ResponseId, own_id};
+#[cfg(feature = "http")]
+use crate::protocol::message::{ResultText, RpcError};
 use crate::protocol::outgoing::{Outgoing, ServerRequest};
 use crate::protocol::pending_calls::{Handled, PendingCalls, Polled, Reply, names_nobody};
 use crate::protocol::stateless::subscription_of;
@@ -314,6 +316,20 @@ impl Inbox {
             changes.push(method, params.map(|params| params.to_owned().into()));
         }
         changes.is_some()
+    }
+
+    /// A call has lost the stream that its reply was to come on: from now on that may come with another's.
+    #[cfg(feature = "http")]
+    pub(crate) fn set_adrift(&self, id: u64) {
+        self.pending.lock().set_adrift(id);
+    }
+
+    /// Takes a reply that came with another call's. While its own call has a stream, this is a mistake of somebody who
+    /// mixes answers up, and not to be believed.
+    #[cfg(feature = "http")]
+    pub(crate) fn accept_elsewhere(&self, id: u64, outcome: Result<ResultText, RpcError>) {
+        let handled = self.pending.lock().handle_reply_elsewhere(id, outcome);
+        self.finish(handled, || "a reply to one call in the answer to another".to_owned());
     }
 
     pub(crate) fn accept_in_batch(&self, malformed: Malformed) {

@@ -57,6 +57,8 @@ struct Call {
     called: bool,
     /// When there was last a sign of life, on the caller's clock.
     news: Option<u64>,
+    /// It has lost the stream that its reply was to come on.
+    adrift: bool,
 }
 
 /// When a call is due that has no deadline.
@@ -180,6 +182,19 @@ impl PendingCalls {
         }
     }
 
+    /// A reply that came with another call's: it is taken if its own call has no stream any more.
+    #[cfg(feature = "http")]
+    pub(crate) fn handle_reply_elsewhere(
+        &mut self,
+        id: u64,
+        outcome: Result<ResultText, RpcError>,
+    ) -> Handled {
+        match self.calls.get(&id) {
+            Some(call) if !call.adrift => Handled::Stray,
+            _ => self.settle(id, outcome.map_err(ReplyError::Rpc)),
+        }
+    }
+
     pub(crate) fn handle_malformed(&mut self, malformed: Malformed) -> Handled {
         match malformed.id {
             Some(id) => self.settle(id, Err(ReplyError::Malformed(malformed.reason))),
@@ -191,6 +206,14 @@ impl PendingCalls {
         match id {
             Some(id) => self.settle(id, Err(ReplyError::TooLong(limit))),
             None => Handled::Stray,
+        }
+    }
+
+    /// A call has lost the stream that its reply was to come on.
+    #[cfg(feature = "http")]
+    pub(crate) fn set_adrift(&mut self, id: u64) {
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.adrift = true;
         }
     }
 

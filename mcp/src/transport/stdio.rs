@@ -152,7 +152,13 @@ impl Stdio {
         if let Reactor::Tokio = reactor {
             crate::runtime::tokio::here().map_err(failed)?;
         }
-        let (child, pipes) = Child::spawn(&mut command.lock()).map_err(failed)?;
+        let (child, pipes) = {
+            let mut command = command.lock();
+            Child::spawn(&mut command).map_err(|error| {
+                let error = SpawnError::new(&command, error);
+                Error::io(IoStage::Spawn, error, Delivery::NotSent)
+            })?
+        };
         let AsyncPipes { stdin, stdout, stderr } = AsyncPipes::new(pipes, reactor).map_err(failed)?;
         Ok(Self {
             child: Mutex::new(Some(child)),
@@ -237,6 +243,28 @@ impl Stdio {
             (status, _) => ServerExited { status, stderr: pipes.stderr_tail(), stdout: pipes.words() },
         };
         Error::new(ErrorKind::ServerExited(kind), Delivery::MaybeSent)
+    }
+}
+
+/// Which program did not start, without its arguments. The system says the same of a program and of a working directory
+/// that are not there.
+#[cfg(feature = "stdio")]
+#[derive(Debug, thiserror::Error)]
+enum SpawnError {
+    #[error("the program {program:?}")]
+    Program { program: std::ffi::OsString, source: io::Error },
+    #[error("the working directory {directory:?} of the program {program:?}")]
+    Directory { directory: std::path::PathBuf, program: std::ffi::OsString, source: io::Error },
+}
+
+#[cfg(feature = "stdio")]
+impl SpawnError {
+    fn new(command: &Command, source: io::Error) -> Self {
+        let program = command.get_program().to_owned();
+        match command.get_current_dir().filter(|directory| !directory.is_dir()) {
+            Some(directory) => Self::Directory { directory: directory.to_owned(), program, source },
+            None => Self::Program { program, source },
+        }
     }
 }
 

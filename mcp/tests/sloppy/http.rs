@@ -1,9 +1,10 @@
 //! Over HTTP.
 
-use crate::fault::answer;
 use crate::fault::http::{Call, Server};
 use crate::fault::run::{everywhere, once};
+use crate::fault::{Gate, answer};
 use crate::{Expect, client};
+use futures::future::join;
 use serde_json::{Value, json};
 use shared_fate_mcp::Mode;
 use smol::channel;
@@ -213,5 +214,39 @@ fn a_session_id_is_sent_back_up_to_its_limit() {
             let error = connected.err().map(|error| error.to_string());
             assert!(error.is_none_or(|error| error.contains("session id")), "{length}");
         }
+    });
+}
+
+/// A proxy that mixes answers up: the answer to one call carries the reply to another, whose own answer is on its way.
+#[test]
+fn a_reply_in_the_answer_to_another_call_is_not_believed() {
+    everywhere(async |run| {
+        let gate = Gate::default();
+        let opened = gate.clone();
+        let server = Server::start(move |call| match call.request.tool() {
+            "victim" => {
+                opened.wait();
+                call.normal();
+            }
+            "mixed up" => {
+                let number = call.request.body["params"]["arguments"]["victim"].clone();
+                let result = json!({ "content": [{ "type": "text", "text": "not yours" }] });
+                call.json(&[], &json!({ "jsonrpc": "2.0", "id": number, "result": result }).to_string());
+            }
+            _ => call.normal(),
+        });
+        let (client, driver) = client().mode(Mode::Legacy).connect(server.transport()).await.unwrap();
+        run.drive(driver, async {
+            let mix = async {
+                let victim = server.arrival(|request| request.tool() == "victim").await;
+                let error = client.call_tool("mixed up", json!({ "victim": victim.body["id"] })).await;
+                assert!(format!("{:#}", error.unwrap_err()).contains("does not match"));
+                gate.open();
+            };
+            let (victim, ()) = join(client.call_tool("victim", ()), mix).await;
+            assert_eq!(victim.unwrap().text(), "fine");
+            client.close().await;
+        })
+        .await;
     });
 }

@@ -224,6 +224,7 @@ impl Http {
                 return Err(broke.or(odd).unwrap_or_else(|| Error::protocol(Violation::StreamEnded)));
             };
             let has_broken = broke.is_some();
+            inbox.set_adrift(id);
             tracking.lost(broke);
             // A stream that broke, other than one that ended, may have broken with its server. That needs no
             // waiting, and no request, to find out.
@@ -377,6 +378,10 @@ fn sort(id: u64, inbound: Inbound, inbox: &Inbox) -> Option<Reply> {
         Inbound::One(Message::Response { id: from, outcome }) if answers(id, from, outcome.is_err()) => {
             Some(outcome.map_err(ReplyError::Rpc))
         }
+        Inbound::One(Message::Response { id: ResponseId::Ours(other), outcome }) => {
+            inbox.accept_elsewhere(other, outcome);
+            None
+        }
         Inbound::One(other) => {
             inbox.accept(Inbound::One(other));
             None
@@ -385,8 +390,10 @@ fn sort(id: u64, inbound: Inbound, inbox: &Inbox) -> Option<Reply> {
             let mut reply = None;
             for message in messages {
                 match message {
-                    Ok(message) if reply.is_none() => reply = sort(id, Inbound::One(message), inbox),
-                    Ok(message) => inbox.accept(Inbound::One(message)),
+                    Ok(message) => {
+                        let found = sort(id, Inbound::One(message), inbox);
+                        reply = reply.or(found);
+                    }
                     Err(malformed) if malformed.id == Some(id) => {
                         reply = Some(Err(ReplyError::Malformed(malformed.reason)));
                     }
