@@ -88,17 +88,18 @@ Beside [rmcp](https://crates.io/crates/rmcp) RMCP, the official Rust SDK, and be
 hand that does nothing else. It has one thread, makes one write and one read for a call, finds the line's end with
 `memchr` or reads the head with `httparse`, and decodes with `serde_json` in one pass into the same typed result. It
 knows no deadline, no cancellation, no supervision, and trusts the server. All of them get the same bytes from the same
-server. These commands make this page and its pictures (they take a quarter of an hour):
+server. These commands make this page and its pictures (they take five minutes to a quarter of an hour):
 
 ```sh
 cargo run --release --manifest-path mcp/benches/rmcp/Cargo.toml -- costs > costs.md && mv costs.md mcp/docs/
 python3 benches/plots.py
 ```
 
-Instructions are counted by callgrind, over all of the client's threads, without the kernel's; they repeat to a few
-parts in a hundred. Allocations are counted by the allocator, blocks that are resized included. Of times only ratios
-are shown, but for those from a fault to the error: the clients take turns, and a ratio is the median of five rounds.
-Other work on the machine moves them all the same, calls per second most of all; how much there was is said at the end.
+Instructions are counted by callgrind, over all of the client's threads, without the kernel's. With many calls in
+flight they repeat to some parts in a hundred; with one, to about a fifth, as a driver is polled once or twice for a
+call. Allocations are counted by the allocator, blocks that are resized included. Of times only ratios are shown, but
+for those from a fault to the error: the clients take turns, and a ratio is the median of five rounds. Other work on the
+machine moves them all the same, calls per second most of all; how much there was is said at the end.
 Every figure comes from a process of its own, and so do the servers, but for the one in memory, which is left out of
 the counts. What is worse than rmcp's is **bold**.
 
