@@ -183,7 +183,7 @@ async fn pump(connection: &Arc<Connection>) -> Result<(), Error> {
             match job {
                 Job::Answer(message) => answers.send(message, cx),
                 Job::Cancel(message) => cancellations.send(message, cx),
-                Job::Serve(request) if serving.len() >= inbox.limits().server_requests => {
+                Job::Serve(request) if !serving.has_room(&request, inbox.limits()) => {
                     let busy = RpcError::new(-32603, "the client is busy with other requests");
                     post_answer(handlers::answer(&request.id, Err(busy)));
                 }

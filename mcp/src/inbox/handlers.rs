@@ -4,6 +4,7 @@
 //! slow handler delays no reply, no ping and no other handler. A handler whose request the server
 //! cancels is dropped without an answer; so are all of them when the session ends.
 
+use super::limits::Limits;
 use crate::error::{Error, FormError, InvalidInput};
 use crate::protocol::elicitation::with_defaults;
 use crate::protocol::json::object::read_object;
@@ -292,6 +293,8 @@ pub(crate) struct Serving {
 
 struct Running {
     id: RequestId,
+    /// How much text its parameters have.
+    bytes: usize,
     answer: BoxFuture<'static, HandlerResult>,
 }
 
@@ -300,17 +303,26 @@ impl Serving {
         self.running.len()
     }
 
+    /// Whether one more request may be answered now.
+    pub(crate) fn has_room(&self, request: &ServerRequest, limits: &Limits) -> bool {
+        let bytes: usize = self.running.iter().map(|running| running.bytes).sum();
+        let is_alone = self.running.is_empty();
+        self.running.len() < limits.server_requests
+            && (is_alone || bytes.saturating_add(request.bytes()) <= limits.request_bytes)
+    }
+
     /// Starts a handler; `Err` is the answer where there is none.
     pub(crate) fn start(
         &mut self,
         handlers: &Handlers,
         request: ServerRequest,
     ) -> Result<(), Outgoing<'static>> {
+        let bytes = request.bytes();
         let ServerRequest { id, method, params } = request;
         match handlers.answer(&method, params.map(Json::from)) {
             None => Err(answer(&id, Err(RpcError::new(-32601, "method not found")))),
             Some(answer) => {
-                self.running.push(Running { id, answer });
+                self.running.push(Running { id, bytes, answer });
                 Ok(())
             }
         }
@@ -326,7 +338,7 @@ impl Serving {
 
     /// The answers that are ready.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, mut on_answer: impl FnMut(Outgoing<'static>)) {
-        self.running.retain_mut(|Running { id, answer: future }| match future.as_mut().poll(cx) {
+        self.running.retain_mut(|Running { id, answer: future, .. }| match future.as_mut().poll(cx) {
             Poll::Pending => true,
             Poll::Ready(result) => {
                 on_answer(answer(id, result));

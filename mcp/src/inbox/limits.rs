@@ -27,7 +27,9 @@ pub struct Limits {
     pub pending_calls: usize,
     /// How much may be queued for the driver: so many answers to the server, so many cancellations and so
     /// many requests of the server's. Over it, cancellations are dropped; an answer or a request that finds
-    /// no room ends the session. Default 1 024.
+    /// no room ends the session. The answers that this crate makes by itself have at most some 1 200 bytes, as the id of a
+    /// request has at most 1 024: 40 MiB of them by default, and over stdio as many again. Default 32 768, more than are
+    /// read in one go.
     pub outbox: usize,
     /// How many answers to the server are on their way at once, and how many cancellations: over HTTP each
     /// is a request. At least one. Default 16.
@@ -35,8 +37,12 @@ pub struct Limits {
     /// How many requests of the server's are answered at a time. One more is refused; and a call fails
     /// whose answer asks for more input than that at once, before anybody is asked. Default 64.
     pub server_requests: usize,
+    /// How much text there may be in the parameters of those requests together, in bytes. One more is refused; but one
+    /// alone may always be answered. Default 16 MiB.
+    pub request_bytes: usize,
     /// How many messages in a row may belong to nobody within a minute, before the session ends: stray
-    /// output, malformed lines, replies that no call waits for. A late reply to a call that was given up does not count. Default 10 000.
+    /// output, malformed lines, replies that no call waits for. A late reply to a call that was given up does not
+    /// count. Default 10 000.
     pub stray: usize,
     /// How much of a child's standard error is kept, in bytes: its end. Default 16 KiB.
     pub stderr_tail: usize,
@@ -92,7 +98,8 @@ impl Default for Limits {
             body: 16 * MIB,
             error_body: 64 * KIB,
             pending_calls: 65_536,
-            outbox: 1_024,
+            outbox: 32_768,
+            request_bytes: 16 * MIB,
             sends: 16,
             server_requests: 64,
             stray: 10_000,

@@ -51,3 +51,10 @@ pub(crate) struct ServerRequest {
     pub(crate) method: String,
     pub(crate) params: Option<Box<RawValue>>,
 }
+
+impl ServerRequest {
+    /// How much text its parameters have.
+    pub(crate) fn bytes(&self) -> usize {
+        self.params.as_ref().map_or(0, |params| params.get().len())
+    }
+}

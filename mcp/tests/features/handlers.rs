@@ -289,6 +289,35 @@ fn sec_08_one_request_too_many_is_refused() {
 }
 
 #[test]
+fn sec_08_the_parameters_of_requests_are_bounded_together() {
+    once(async |run| {
+        let params = json!({ "x": "y".repeat(100) });
+        let length = params.to_string().len();
+        for (limit, fits) in [(2 * length, true), (2 * length - 1, false)] {
+            let mut limits = Limits::default();
+            limits.request_bytes = limit;
+            let (builder, begins, _dropped) = stuck(on(&Clock::new()).limits(limits));
+            let (client, driver, server) = connect(builder).await;
+            let params = &params;
+            run.drive(driver, async {
+                // One alone may always be answered.
+                server.peer.say(&ask("1", "stuck", json!({ "x": "y".repeat(1000) })));
+                begins.recv().await.unwrap();
+                server.peer.say(&tell("notifications/cancelled", json!({ "requestId": "1" })));
+                server.peer.say(&ask("2", "stuck", params.clone()));
+                begins.recv().await.unwrap();
+                server.peer.say(&ask("3", "stuck", params.clone()));
+                client.ping().await.unwrap();
+                client.ping().await.unwrap();
+                assert_eq!((begins.try_recv().is_ok(), answers(&server, "3")), (fits, usize::from(!fits)));
+                client.close().await;
+            })
+            .await;
+        }
+    });
+}
+
+#[test]
 fn sec_08_a_flood_of_requests_that_are_not_served_ends_the_session() {
     once(async |_| {
         let mut limits = Limits::default();

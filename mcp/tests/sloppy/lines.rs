@@ -56,6 +56,14 @@ const ROWS: &[Row] = &[
         Expect::Fine,
     ),
     (
+        "as many pings as are read in one go",
+        |peer, it| {
+            peer.write("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\n".repeat(25_000));
+            peer.write(reply(it) + "\n");
+        },
+        Expect::Fine,
+    ),
+    (
         "windows: lines end with CR LF, and there are empty ones",
         |peer, it| peer.write(format!("\r\n\r\n{}\r\n\r\n", reply(it))),
         Expect::Fine,

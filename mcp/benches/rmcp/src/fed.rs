@@ -2,7 +2,7 @@
 
 use crate::server::left_out;
 use crate::wire::{INITIALIZED, reply};
-use shared_fate_mcp::{BoxFuture, Builder, Client, Error, Inbox, Mode, Outgoing, Sent, Tracking, Transport};
+use shared_fate_mcp::{BoxFuture, Builder, Client, Error, Inbox, Mode, Outgoing, Sending, Tracking, Transport};
 use std::future::{pending, poll_fn, ready};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -46,10 +46,10 @@ impl Fed {
 impl Transport for Fed {
     fn send<'a>(
         &'a self,
-        message: Outgoing,
+        message: Outgoing<'a>,
         _: &'a Tracking,
         inbox: &'a Inbox,
-    ) -> BoxFuture<'a, Result<Sent, Error>> {
+    ) -> Sending<'a> {
         if let Some(id) = message.id() {
             let handshake = message.method() == Some("initialize");
             match self.result.or(handshake.then_some(INITIALIZED)) {
@@ -62,7 +62,7 @@ impl Transport for Fed {
                 None => self.ids.iter().for_each(|ids| ids.lock().expect("no panic").push(id)),
             }
         }
-        Box::pin(ready(Ok(Sent::accepted())))
+        Sending::accepted()
     }
 
     fn run<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, Result<(), Error>> {
