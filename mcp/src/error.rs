@@ -30,9 +30,9 @@ type Source = Box<dyn StdError + Send + Sync>;
 /// the session ended: the server process ended with exit status 7; its last words: "disk full"
 /// ```
 ///
-/// No error of ours contains a token, a session id, or a URL's user info or query. A server's own words
-/// are quoted as they are, except that the answer to a refused request has the request's token and
-/// session id masked.
+/// No error of ours contains a token, a session id, or a URL's user info or query. A server's own words are quoted, at most
+/// 1 KiB of them, with what is not seen replaced; and where an answer repeats a token, a session id, the value of a header
+/// of the application's, or of the URL's query, that is masked.
 pub struct Error {
     inner: Box<Inner>,
 }
@@ -260,10 +260,11 @@ impl Error {
     /// `false` here.
     pub fn is_retryable(&self) -> bool {
         match self.kind() {
-            // What is not supported here will not be.
+            // What is not supported here will not be; and what is wrongly framed, or refused by TLS, was no accident.
             ErrorKind::Io(error) => {
+                use io::ErrorKind::{InvalidData, InvalidInput, Unsupported};
                 !matches!(error.stage, IoStage::Spawn | IoStage::Tls | IoStage::Credentials)
-                    && self.io_kind() != Some(io::ErrorKind::Unsupported)
+                    && !matches!(self.io_kind(), Some(InvalidData | InvalidInput | Unsupported))
             }
             ErrorKind::Http(error) => matches!(error.status, 408 | 425 | 429 | 500 | 502 | 503 | 504),
             ErrorKind::Timeout(_) => true,

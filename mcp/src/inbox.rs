@@ -9,6 +9,8 @@ pub(crate) mod handlers;
 pub(crate) mod limits;
 pub(crate) mod outbox;
 pub(crate) mod progress;
+#[cfg(feature = "http")]
+pub(crate) mod receiving;
 pub(crate) mod server_kinds;
 
 use crate::error::{Delivery, Error, Violation, excerpt};
@@ -50,6 +52,8 @@ pub struct Inbox {
     outbox: Outbox,
     alarm: Alarm,
     reporters: Reporters,
+    #[cfg(feature = "http")]
+    receiving: receiving::Receiving,
     subscriptions: Mutex<HashMap<u64, Arc<Changes>>>,
     /// How many requests of the server's are being answered, when the last of them came, and when the last
     /// answer was made: until then nobody's silence counts, within bounds.
@@ -75,6 +79,8 @@ impl Inbox {
             outbox: Outbox::new(config.limits.outbox),
             alarm: Alarm::new(Arc::clone(&config.timer)),
             reporters: Reporters::default(),
+            #[cfg(feature = "http")]
+            receiving: receiving::Receiving::default(),
             subscriptions: Mutex::default(),
             serving: AtomicUsize::new(0),
             asked_at: AtomicU64::new(0),
@@ -274,6 +280,12 @@ impl Inbox {
                 contain(|| handler(&progress));
             }
         }
+    }
+
+    /// A share of what may have come of replies that are not whole yet.
+    #[cfg(feature = "http")]
+    pub(crate) fn receiving(&self) -> receiving::Share<'_> {
+        self.receiving.share(self.limits().receiving)
     }
 
     pub(crate) fn reporters(&self) -> &Reporters {

@@ -21,6 +21,10 @@ pub struct Limits {
     pub event: usize,
     /// The longest JSON body of an HTTP answer, in bytes. A longer one fails its call. Default 16 MiB.
     pub body: usize,
+    /// How much there may be of bodies and events that are not whole yet, of all calls together, in bytes: what each has
+    /// beyond 64 KiB, with the room for more that goes with it. One more fails its call; but one at a time may always grow
+    /// to its own limit. Default 128 MiB.
+    pub receiving: usize,
     /// How much of an HTTP error's body is read in search of a JSON-RPC error, in bytes. Default 64 KiB.
     pub error_body: usize,
     /// How many calls may be pending at once. One more fails at once. Default 65 536.
@@ -96,6 +100,7 @@ impl Default for Limits {
             line: 16 * MIB,
             event: 16 * MIB,
             body: 16 * MIB,
+            receiving: 128 * MIB,
             error_body: 64 * KIB,
             pending_calls: 65_536,
             outbox: 32_768,

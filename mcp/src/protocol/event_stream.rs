@@ -88,6 +88,11 @@ impl EventDecoder {
         }
     }
 
+    /// How much memory the event takes that is not whole yet.
+    pub(crate) fn buffered(&self) -> usize {
+        self.partial.capacity() + self.pending.data.as_ref().map_or(0, Vec::capacity)
+    }
+
     /// Calls `on_event` for each event that `chunk` completes, those with empty data but an id or a
     /// delay included.
     ///

@@ -278,7 +278,10 @@ faults! {
         |call| {
             call.head("200 OK", &["Content-Type: application/json", "Transfer-Encoding: chunked"]);
             call.write("zz\r\n");
-        } => |error| assert!(matches!(error.kind(), ErrorKind::Io(_) | ErrorKind::Protocol(_)));
+        } => |error| {
+            assert!(matches!(error.kind(), ErrorKind::Io(_) | ErrorKind::Protocol(_)));
+            assert!(!error.is_retryable(), "it was no accident");
+        };
     liv_03_not_json_fails_at_once:
         |call| call.json(&[], "Internal error")
         => malformed;

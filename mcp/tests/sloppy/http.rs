@@ -4,9 +4,11 @@ use crate::fault::http::{Call, Server};
 use crate::fault::run::{everywhere, once};
 use crate::fault::{Gate, answer};
 use crate::{Expect, client};
+use futures::StreamExt;
 use futures::future::join;
+use futures::stream::FuturesUnordered;
 use serde_json::{Value, json};
-use shared_fate_mcp::Mode;
+use shared_fate_mcp::{ErrorKind, Limits, Mode};
 use smol::channel;
 
 type Row = (&'static str, fn(&mut Call), Expect);
@@ -248,5 +250,58 @@ fn a_reply_in_the_answer_to_another_call_is_not_believed() {
             client.close().await;
         })
         .await;
+    });
+}
+
+/// Half bodies of many calls fill the budget: one more fails with it, and those that are under way go on.
+#[test]
+fn half_bodies_fill_a_budget_that_one_more_does_not_exceed() {
+    const HALF: usize = 300_000;
+    once(async |run| {
+        for events in [false, true] {
+            let gate = Gate::default();
+            let opened = gate.clone();
+            let server = Server::start(move |call| match call.request.tool() {
+                "half" => {
+                    let id = call.request.body["id"].clone();
+                    let result = json!({ "content": [{ "type": "text", "text": "y".repeat(2 * HALF) }] });
+                    let reply = json!({ "jsonrpc": "2.0", "id": id, "result": result }).to_string();
+                    let text = if events { format!("data: {reply}\n\n") } else { reply };
+                    let kind = if events { "text/event-stream" } else { "application/json" };
+                    call.head(
+                        "200 OK",
+                        &[&format!("Content-Type: {kind}"), &format!("Content-Length: {}", text.len())],
+                    );
+                    call.write(&text[..HALF]);
+                    opened.wait();
+                    call.write(&text[HALF..]);
+                    call.keep();
+                }
+                _ => call.normal(),
+            });
+            let mut limits = Limits::default();
+            // Each grows to twice what it has, and no more than that.
+            limits.receiving = 3_000_000;
+            let builder = client().mode(Mode::Legacy).limits(limits);
+            let (client, driver) = builder.connect(server.transport()).await.unwrap();
+            run.drive(driver, async {
+                let calls = (0..12).map(|_| client.call_tool("half", ()));
+                let mut calls: FuturesUnordered<_> = calls.collect();
+                let first = calls.next().await.unwrap().unwrap_err();
+                assert!(
+                    matches!(first.kind(), ErrorKind::Limit(limit) if limit.limit() == 3_000_000),
+                    "{first:#}"
+                );
+                gate.open();
+                let results: Vec<_> = calls.collect().await;
+                let fine = results.iter().filter(|result| result.is_ok()).count();
+                assert!(fine >= 1, "one at a time may always grow");
+                assert!(results.iter().flatten().all(|result| result.text().len() == 2 * HALF));
+                // And what was taken is given back.
+                assert_eq!(client.call_tool("half", ()).await.unwrap().text().len(), 2 * HALF);
+                client.close().await;
+            })
+            .await;
+        }
     });
 }

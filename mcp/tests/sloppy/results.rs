@@ -6,6 +6,7 @@ use crate::fault::run::once;
 use serde_json::{Value, json};
 use shared_fate_mcp::types::Tool;
 use shared_fate_mcp::{Error, Violation};
+use shared_fate_mcp::{Memory, Mode};
 
 /// The tools of a server that answers `tools/list` so, by the cursor that it is asked for.
 fn listed(page: fn(Option<&str>) -> Value) -> Result<Vec<Tool>, Error> {
@@ -66,4 +67,29 @@ fn another_cursor_that_comes_again_is_a_loop() {
         Some(_) => json!({ "tools": [tool("c")], "nextCursor": "" }),
     });
     assert!(format!("{:#}", looping.unwrap_err()).contains(&Violation::CursorLoop.to_string()));
+}
+
+/// A caller that tries again while that may help ends, though the driver never gets a turn.
+#[test]
+fn a_server_in_memory_that_is_gone_is_not_asked_for_ever() {
+    once(async |_| {
+        let (memory, server) = Memory::pair();
+        let serve = async {
+            let request: Value = serde_json::from_slice(&server.receive().await.unwrap()).unwrap();
+            let result = json!({ "protocolVersion": "2025-11-25", "capabilities": {} });
+            server.send(json!({ "id": request["id"], "result": result }).to_string()).await.unwrap();
+            server.receive().await.unwrap();
+        };
+        let connecting = client().mode(Mode::Legacy).connect(memory);
+        let ((), connected) = futures::future::join(serve, connecting).await;
+        let (client, _driver) = connected.unwrap();
+        drop(server);
+        for _ in 0..3 {
+            let error = client.call_tool("x", ()).await.unwrap_err();
+            if !error.is_retryable() {
+                return;
+            }
+        }
+        panic!("it would go on and on");
+    });
 }

@@ -19,6 +19,7 @@ use crate::protocol::json::surrogates::mended;
 use memchr::memmem;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 /// A result as JSON text, perhaps unread yet.
 #[derive(Debug)]
@@ -50,7 +51,8 @@ impl ResultText {
             return None;
         }
         // Two messages in a row look like one, until somebody looks between them.
-        if memmem::find(result, b"\"jsonrpc\"").is_some() {
+        static VERSION: LazyLock<memmem::Finder<'_>> = LazyLock::new(|| memmem::Finder::new("\"jsonrpc\""));
+        if VERSION.find(result).is_some() {
             return None;
         }
         let id = envelope.id?;

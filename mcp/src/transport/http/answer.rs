@@ -7,6 +7,7 @@ use crate::error::{
 };
 use crate::http_client::{Body, EngineConfig, Failure, Stage};
 use crate::inbox::Inbox;
+use crate::inbox::receiving::Share;
 use crate::protocol::bytes::append;
 use crate::protocol::message::{self, Inbound, Message, RpcError};
 use ::http::Response;
@@ -48,14 +49,24 @@ pub(super) async fn http_error(response: Response<Body>, inbox: &Inbox) -> HttpE
     }
 }
 
-/// A whole body of at most `limit` bytes, of which `text` has been read.
-pub(super) async fn read(mut text: Vec<u8>, body: &mut Body, limit: usize) -> Result<Vec<u8>, Error> {
+/// There is no room for more of a reply beside the others.
+pub(super) fn too_much(share: &Share<'_>) -> Error {
+    Error::limit("the replies that are under way", share.limit(), Delivery::Answered)
+}
+
+/// A whole body, of which `text` has been read.
+pub(super) async fn read(mut text: Vec<u8>, body: &mut Body, inbox: &Inbox) -> Result<Vec<u8>, Error> {
+    let limit = inbox.limits().body;
+    let mut share = inbox.receiving();
     while let Some(chunk) = body.chunk().await {
         let chunk = chunk.map_err(body_failed)?;
         if chunk.len() > limit.saturating_sub(text.len()) {
             return Err(Error::limit("the length of a reply", limit, Delivery::Answered));
         }
         append(&mut text, &chunk, limit);
+        if !share.set(text.capacity()) {
+            return Err(too_much(&share));
+        }
     }
     Ok(text)
 }

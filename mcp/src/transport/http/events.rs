@@ -1,13 +1,14 @@
 //! Event streams as they come: reading one, where to resume it, and the server's own one.
 
 use super::Http;
-use super::answer::{body_failed, check_encoding, is_events, media_type, unexpected};
+use super::answer::{body_failed, check_encoding, is_events, media_type, too_much, unexpected};
 use super::secrets::Secrets;
 use crate::error::{Delivery, Error, Violation};
 use crate::http_client::Body;
 use crate::inbox::Inbox;
 use crate::inbox::event::Event as Notice;
 use crate::inbox::limits::Limits;
+use crate::inbox::receiving::Share;
 use crate::protocol::event_stream::{Event, EventDecoder};
 use crate::protocol::message::{self, Inbound, Message};
 use crate::runtime::timer::millis;
@@ -18,7 +19,8 @@ use std::time::Duration;
 pub(super) const EVENT_STREAM: &str = "text/event-stream";
 
 /// One event stream.
-pub(super) struct Events {
+pub(super) struct Events<'a> {
+    share: Share<'a>,
     body: Body,
     decoder: EventDecoder,
     limit: usize,
@@ -26,20 +28,21 @@ pub(super) struct Events {
     failed: bool,
 }
 
-impl Events {
-    pub(super) fn new(body: Body, limit: usize) -> Self {
-        Self { body, decoder: EventDecoder::new(limit), limit, ready: VecDeque::new(), failed: false }
+impl<'a> Events<'a> {
+    pub(super) fn new(body: Body, inbox: &'a Inbox) -> Self {
+        let (limit, share) = (inbox.limits().event, inbox.receiving());
+        Self { share, body, decoder: EventDecoder::new(limit), limit, ready: VecDeque::new(), failed: false }
     }
 
     /// The event stream in an answer.
     pub(super) fn open(
         response: Response<Body>,
-        limit: usize,
+        inbox: &'a Inbox,
         secrets: impl Fn() -> Secrets,
     ) -> Result<Self, Error> {
         check_encoding(response.headers(), &secrets)?;
         match media_type(response.headers()) {
-            Some(found) if is_events(found) => Ok(Self::new(response.into_body(), limit)),
+            Some(found) if is_events(found) => Ok(Self::new(response.into_body(), inbox)),
             found => Err(Error::protocol(unexpected(found, &secrets()))),
         }
     }
@@ -59,6 +62,9 @@ impl Events {
                 Ok(chunk) => {
                     let Self { decoder, ready, .. } = self;
                     self.failed = decoder.feed(&chunk, |event| ready.push_back(event)).is_err();
+                    if !self.share.set(self.decoder.buffered()) {
+                        return Some(Err(too_much(&self.share)));
+                    }
                 }
                 Err(failure) => return Some(Err(body_failed(failure))),
             }
@@ -105,7 +111,7 @@ const LASTING: Duration = Duration::from_secs(20);
 
 impl Cursor {
     /// After each event.
-    pub(super) fn follow(&mut self, events: &Events, limits: &Limits) {
+    pub(super) fn follow(&mut self, events: &Events<'_>, limits: &Limits) {
         if let Some(id) = events.decoder.last_event_id() {
             let id = Some(id).filter(|id| id.len() <= limits.event_id);
             self.last = id.and_then(|id| HeaderValue::from_bytes(id.as_bytes()).ok());

@@ -137,7 +137,7 @@ impl Http {
         let text = match media_type {
             Some(events) if is_events(events) => {
                 // Boxed: a call that is answered otherwise need not have room for it.
-                let events = Events::new(body, limits.event);
+                let events = Events::new(body, inbox);
                 return Box::pin(self.reply_in_events(id, first, events, resumption, inbox)).await;
             }
             Some(json) if is_json(json) => {
@@ -145,11 +145,11 @@ impl Http {
                 if content_length(&head.headers).is_some_and(|length| length > limit) {
                     return Err(Error::limit("the length of a reply", limits.body, Delivery::Answered));
                 }
-                read(Vec::new(), &mut body, limits.body).await?
+                read(Vec::new(), &mut body, inbox).await?
             }
             // A page is not read to its end. But what says that it is a page may be a reply.
             _ => match read_some(&mut body, inbox).await {
-                text if is_like_json(&text) => read(text, &mut body, limits.body).await?,
+                text if is_like_json(&text) => read(text, &mut body, inbox).await?,
                 text => text,
             },
         };
@@ -190,7 +190,7 @@ impl Http {
         &self,
         id: u64,
         first: bool,
-        mut events: Events,
+        mut events: Events<'_>,
         resumption: Option<&Tracking>,
         inbox: &Inbox,
     ) -> Result<Reply, Error> {
@@ -293,7 +293,7 @@ impl Http {
         {
             return;
         }
-        let mut events = Events::new(response.into_body(), inbox.limits().event);
+        let mut events = Events::new(response.into_body(), inbox);
         let listening = async {
             while let Some(Ok(event)) = events.next().await {
                 if is_message(&event) {
@@ -306,11 +306,11 @@ impl Http {
     }
 
     /// Opens an event stream with a GET: the server's own one, or the rest of a broken one.
-    pub(super) async fn open_events(
+    pub(super) async fn open_events<'a>(
         &self,
         last: Option<HeaderValue>,
-        inbox: &Inbox,
-    ) -> Result<Events, Error> {
+        inbox: &'a Inbox,
+    ) -> Result<Events<'a>, Error> {
         let mut headers = self.endpoint.headers.clone();
         headers.insert(header::ACCEPT, HeaderValue::from_static(EVENT_STREAM));
         self.state.lock().session_headers(&mut headers);
@@ -324,7 +324,7 @@ impl Http {
             let error = http_error(response, inbox).await;
             return Err(Error::new(ErrorKind::Http(error), Delivery::Answered));
         }
-        Events::open(response, inbox.limits().event, || self.secrets())
+        Events::open(response, inbox, || self.secrets())
     }
 }
 

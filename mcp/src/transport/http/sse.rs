@@ -113,7 +113,7 @@ impl Sse {
     }
 
     /// Opens the stream and reads as far as its `endpoint` (OLD-06).
-    async fn begin(&self, inbox: &Inbox) -> Result<Events, Error> {
+    async fn begin<'a>(&self, inbox: &'a Inbox) -> Result<Events<'a>, Error> {
         let mut headers = self.endpoint.headers.clone();
         headers.insert(header::ACCEPT, HeaderValue::from_static(EVENT_STREAM));
         let (stream, tracking) = (&self.endpoint.url, Tracking::default());
@@ -122,7 +122,7 @@ impl Sse {
         if !response.status().is_success() {
             return Err(http(http_error(response, inbox).await));
         }
-        let mut events = Events::open(response, inbox.limits().event, || self.secrets())?;
+        let mut events = Events::open(response, inbox, || self.secrets())?;
         while let Some(event) = events.next().await {
             let event = event?;
             if event.name.as_deref() == Some("endpoint") {
