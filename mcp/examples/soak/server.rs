@@ -277,8 +277,7 @@ fn serve_connection(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
             }
             // Until the client gives up.
             (Act::Never, _) => {
-                reader.read(&mut [0])?;
-                return Ok(());
+                return reader.read_exact(&mut [0]);
             }
             (Act::Late, Some(body)) => {
                 // Half a body, and then nothing.

@@ -58,6 +58,7 @@ struct Call {
     /// When there was last a sign of life, on the caller's clock.
     news: Option<u64>,
     /// It has lost the stream that its reply was to come on.
+    #[cfg(feature = "http")]
     adrift: bool,
 }
 

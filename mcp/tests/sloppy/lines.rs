@@ -9,6 +9,7 @@ use shared_fate_mcp::{Limits, Stdio, Violation};
 use std::pin::pin;
 use std::process::Command;
 
+type Framing = fn(&Value) -> String;
 type Row = (&'static str, fn(&Peer, &Value), Expect);
 
 fn reply(message: &Value) -> String {
@@ -135,7 +136,7 @@ fn each_row_is_as_a_user_expects() {
 fn another_framing_is_told_at_once() {
     let lsp = |it: &Value| format!("Content-Length: {}\r\n\r\n{}", reply(it).len(), reply(it));
     let pretty = |it: &Value| serde_json::to_string_pretty(&answer(it).unwrap()).unwrap() + "\n";
-    let framings: [(fn(&Value) -> String, &str); 2] =
+    let framings: [(Framing, &str); 2] =
         [(lsp, "Content-Length: "), (pretty, "\\\"jsonrpc\\\": \\\"2.0\\\"")];
     for (framing, quoted) in framings {
         once(async move |_| {

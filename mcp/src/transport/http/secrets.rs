@@ -70,19 +70,18 @@ impl Secrets {
 
     /// Whether there was one.
     fn mask_value(&self, value: &mut Value) -> bool {
+        let mut found = false;
         match value {
             Value::String(text) => {
                 let masked = self.mask_text(text);
-                let found = masked != *text;
+                found = masked != *text;
                 *text = masked;
-                found
             }
-            Value::Array(items) => items.iter_mut().fold(false, |found, item| self.mask_value(item) || found),
-            Value::Object(members) => {
-                members.values_mut().fold(false, |found, item| self.mask_value(item) || found)
-            }
-            _ => false,
+            Value::Array(items) => items.iter_mut().for_each(|item| found |= self.mask_value(item)),
+            Value::Object(members) => members.values_mut().for_each(|item| found |= self.mask_value(item)),
+            _ => {}
         }
+        found
     }
 }
 
