@@ -10,6 +10,7 @@ mod fault;
 mod http;
 mod lines;
 mod results;
+mod scripts;
 
 use fault::clock::Clock;
 use shared_fate_mcp::types::CallToolResult;
