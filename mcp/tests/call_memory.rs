@@ -2,12 +2,13 @@
 
 use futures::io::{AsyncRead, AsyncWrite};
 use shared_fate_mcp::types::Content;
-use shared_fate_mcp::{Client, Driver, Mode, Stdio};
+use shared_fate_mcp::{BoxFuture, Builder, Client, Driver, Mode, Stdio, Timer};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 #[allow(unsafe_code, reason = "an allocator that counts has to be an allocator")]
 mod counting {
@@ -117,9 +118,22 @@ impl AsyncRead for End {
     }
 }
 
-async fn connect() -> (Client, Driver) {
+/// Time stands still: a timer that goes off in another thread would allocate there.
+struct Still(Instant);
+
+impl Timer for Still {
+    fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::pending())
+    }
+
+    fn now(&self) -> Instant {
+        self.0
+    }
+}
+
+async fn connect(builder: Builder) -> (Client, Driver) {
     let (reader, writer) = End::pair();
-    Client::builder().mode(Mode::Legacy).connect(Stdio::over(reader, writer)).await.unwrap()
+    builder.mode(Mode::Legacy).connect(Stdio::over(reader, writer)).await.unwrap()
 }
 
 async fn call(client: &Client, arguments: &BTreeMap<&str, &str>) {
@@ -138,7 +152,8 @@ fn a_call_allocates_four_times() {
     let arguments = BTreeMap::from([("country", "France")]);
     // A reactor in this thread would allocate, too.
     pollster::block_on(async {
-        let (client, driver) = connect().await;
+        let builder = Client::builder().timer(Still(Instant::now()));
+        let (client, driver) = connect(builder).await;
         let calls = async {
             // Tables grow, and the alarm is set.
             for _ in 0..16 {
@@ -163,7 +178,7 @@ fn an_idle_client_occupies_six_kilobytes() {
     let arguments = BTreeMap::from([("country", "France")]);
     pollster::block_on(async {
         let used = async || {
-            let (client, driver) = connect().await;
+            let (client, driver) = connect(Client::builder()).await;
             let mut driver = Box::pin(driver);
             futures::future::select(pin!(call(&client, &arguments)), &mut driver).await;
             assert!(futures::poll!(&mut driver).is_pending());
