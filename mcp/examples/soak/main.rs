@@ -76,7 +76,6 @@ fn main() -> ExitCode {
     for executor in [Executor::Tokio, Executor::Smol] {
         for way in [Way::Memory, Way::Stdio, Way::Http] {
             good &= soak(executor, way, &http, calls, Duration::from_secs(seconds));
-            http.forget();
         }
     }
     let after = settled(&http, Some(&before));

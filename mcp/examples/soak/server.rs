@@ -199,12 +199,6 @@ impl HttpServer {
     pub(crate) fn open(&self) -> u64 {
         self.shared.open.load(Ordering::SeqCst)
     }
-
-    /// Forgets the sessions that are over.
-    pub(crate) fn forget(&self) {
-        self.shared.seen.lock().unwrap().clear();
-        self.shared.dead.lock().unwrap().clear();
-    }
 }
 
 impl Drop for HttpServer {
@@ -255,6 +249,9 @@ fn serve_connection(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
         };
         if message["method"] == "initialize" {
             let session = shared.sessions.fetch_add(1, Ordering::SeqCst);
+            // One client comes after the other: what was of the last one is over.
+            *shared.seen.lock().unwrap() = HashSet::new();
+            *shared.dead.lock().unwrap() = HashSet::new();
             write(json_body(&format!("Mcp-Session-Id: s{session}\r\n"), &reply(&message).to_string()))?;
             continue;
         }
