@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// what they find decides: whether an idle connection has been closed, and what a process has said before
 /// it died. By then its exit may be known, or the task may have come back after a pause in which the
 /// runtime did not run. So a read that would be pending asks the system: of a socket every one, of a pipe those that
-/// decide something ([`Output::look`](crate::runtime::output::Output::look)).
+/// decide something ([`Output::look`]).
 #[derive(Debug)]
 pub(crate) struct Direct<T> {
     io: T,
