@@ -279,7 +279,7 @@ impl Http {
                 if !is_message {
                     return Seen::Odd(self.instead(Violation::StreamEnded, &event.data));
                 }
-                inbox.deliver(&self.secrets().mask_body(&event.data));
+                deliver(inbox, &event.data, || self.secrets());
                 Seen::Odd(self.instead(violation, &event.data))
             }
         }

@@ -4,6 +4,7 @@ use crate::protocol::message::RpcError;
 use ::http::Uri;
 use ::http::header::{HeaderMap, HeaderValue};
 use serde_json::Value;
+use std::borrow::Cow;
 
 /// The values of the headers that are sensitive, and of the URL's query. An extension of an answer that is an error.
 #[derive(Clone, Default)]
@@ -59,30 +60,42 @@ impl Secrets {
         error.rewritten(|message| self.mask_text(message), |data| self.mask_json(data))
     }
 
+    /// Strings with escapes are looked at one by one, so this costs no more memory than the text.
     fn mask_json(&self, json: &str) -> String {
-        let masked = self.mask_text(json);
-        let Ok(mut value) = serde_json::from_str(&masked) else { return masked };
-        match self.mask_value(&mut value) {
-            true => value.to_string(),
-            false => masked,
+        let text = self.mask_text(json);
+        let mut masked = String::with_capacity(text.len());
+        let mut rest = &*text;
+        while let Some((before, literal, behind)) = next_string(rest) {
+            masked.push_str(before);
+            masked.push_str(&self.mask_literal(literal));
+            rest = behind;
         }
+        masked + rest
     }
 
-    /// Whether there was one.
-    fn mask_value(&self, value: &mut Value) -> bool {
-        let mut found = false;
-        match value {
-            Value::String(text) => {
-                let masked = self.mask_text(text);
-                found = masked != *text;
-                *text = masked;
-            }
-            Value::Array(items) => items.iter_mut().for_each(|item| found |= self.mask_value(item)),
-            Value::Object(members) => members.values_mut().for_each(|item| found |= self.mask_value(item)),
-            _ => {}
+    /// A string as JSON writes it, quotes included. Without a secret in it, it stays as it came.
+    fn mask_literal<'a>(&self, literal: &'a str) -> Cow<'a, str> {
+        let text = literal.contains('\\').then(|| serde_json::from_str::<String>(literal).ok()).flatten();
+        match text.map(|text| (self.mask_text(&text), text)) {
+            Some((masked, text)) if masked != text => Cow::Owned(Value::String(masked).to_string()),
+            _ => Cow::Borrowed(literal),
         }
-        found
     }
+}
+
+/// What comes before the next string of a JSON text, the string with its quotes, and what follows.
+fn next_string(text: &str) -> Option<(&str, &str, &str)> {
+    let start = text.find('"')?;
+    let mut end = start + 1;
+    loop {
+        end += text[end..].find(['"', '\\'])?;
+        match text.as_bytes()[end] {
+            b'"' => break,
+            // The character behind it is one byte, or the text is no JSON.
+            _ => end += 1 + text[end + 1..].chars().next()?.len_utf8(),
+        }
+    }
+    Some((&text[..start], &text[start..=end], &text[end + 1..]))
 }
 
 /// A value of a query, read (RFC 3986, 2.1; and `+` as forms have it).
@@ -151,6 +164,14 @@ mod tests {
         let secrets = secrets("Bearer t0ken", "k", "");
         assert_eq!(secrets.mask_body(br#"{"a":["\u0074\u0030ken"],"b":1}"#), br#"{"a":["***"],"b":1}"#);
         assert_eq!(secrets.mask_body(br#"{"a": "\n"}"#), br#"{"a": "\n"}"#, "as it came");
+        assert_eq!(
+            secrets.mask_body(br#"[{"\"\\":"\u0074\u0030ken"}, "#),
+            br#"[{"\"\\":"***"}, "#,
+            "broken off"
+        );
+        assert_eq!(secrets.mask_body(br#"["t\u0030ken \"#), br#"["t\u0030ken \"#, "no string");
+        let deep = "[".repeat(1000) + r#""t\u0030ken""#;
+        assert_eq!(secrets.mask_body(deep.as_bytes()), ("[".repeat(1000) + r#""***""#).as_bytes());
         assert_eq!(secrets.mask_body(b"not json \\ t0ken"), b"not json \\ ***");
         let error = RpcError::new(1, "for t0ken");
         assert_eq!(secrets.mask_error(error).message(), "for ***");
