@@ -12,6 +12,15 @@ pub(crate) fn is_unseen(c: char) -> bool {
             | '\u{e0001}' | '\u{e0020}'..='\u{e007f}')
 }
 
+/// As much of `text` as there is room for in `max` bytes.
+pub(crate) fn beginning(text: &str, max: usize) -> &str {
+    let mut end = text.len().min(max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 /// At most `max` bytes of `text` as readable text.
 pub(crate) fn excerpt(text: &[u8], max: usize) -> String {
     const MORE: char = '…';
@@ -20,11 +29,7 @@ pub(crate) fn excerpt(text: &[u8], max: usize) -> String {
         cut.chars().map(|c| if is_unseen(c) && c != '\n' { '\u{fffd}' } else { c }).collect();
     // What stands for a damaged or an unseen character is longer than that.
     if text.len() > max || cut.len() > max {
-        let mut end = cut.len().min(max.saturating_sub(MORE.len_utf8()));
-        while !cut.is_char_boundary(end) {
-            end -= 1;
-        }
-        cut.truncate(end);
+        cut.truncate(beginning(&cut, max.saturating_sub(MORE.len_utf8())).len());
         cut.push(MORE);
     }
     cut.trim().to_owned()

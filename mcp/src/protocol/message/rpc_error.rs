@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 
-use crate::protocol::excerpt::{excerpt, is_unseen};
+use crate::protocol::excerpt::{beginning, excerpt, is_unseen};
 use crate::protocol::json::members::members;
 use crate::protocol::json::surrogates::mended;
 
@@ -81,14 +81,14 @@ impl Eq for RpcError {}
 impl fmt::Display for RpcError {
     /// One line, whatever the peer sent, and about 1 KiB at most: [`message`](RpcError::message) has all of it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (message, is_whole) = beginning(&self.message);
-        let message = if message.is_empty() { "no message" } else { message };
+        let beginning = beginning(&self.message, LONGEST);
+        let message = if beginning.is_empty() { "no message" } else { beginning };
         let mut parts = message.split(is_unseen).filter(|part| !part.is_empty());
         f.write_str(parts.next().unwrap_or_default())?;
         for part in parts {
             write!(f, " {part}")?;
         }
-        let more = if is_whole { "" } else { "…" };
+        let more = if beginning.len() == self.message.len() { "" } else { "…" };
         write!(f, "{more} (code {})", self.code)
     }
 }
@@ -107,15 +107,6 @@ impl fmt::Debug for RpcError {
 
 /// How much of a message or of data is printed, in bytes.
 const LONGEST: usize = 1024;
-
-/// The text as far as it is printed, and whether that is all.
-fn beginning(text: &str) -> (&str, bool) {
-    let mut end = text.len().min(LONGEST);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    (&text[..end], end == text.len())
-}
 
 impl std::error::Error for RpcError {}
 
