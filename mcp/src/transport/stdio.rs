@@ -240,7 +240,7 @@ impl Stdio {
                 let error = io::Error::from(io::ErrorKind::UnexpectedEof);
                 return Error::io(IoStage::Read, error, Delivery::MaybeSent);
             }
-            (status, _) => ServerExited { status, stderr: pipes.stderr_tail(), stdout: pipes.words() },
+            (status, _) => ServerExited { status, stderr: pipes.stderr_tail(), stdout: pipes.stdout_tail() },
         };
         Error::new(ErrorKind::ServerExited(kind), Delivery::MaybeSent)
     }

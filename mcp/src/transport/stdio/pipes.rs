@@ -19,7 +19,7 @@ use std::task::{Context, Poll};
 const KEPT: usize = 1024;
 
 /// How much is kept of those lines of the output that are no messages.
-const WORDS: usize = 4 * 1024;
+const PRINTED: usize = 4 * 1024;
 
 /// How many chunks are read or written in one poll, before others get their turn.
 const TURN: usize = 16;
@@ -39,11 +39,11 @@ pub(super) struct Pipes {
     flushed: bool,
     /// The end of its standard error, and of those lines of its output that are no messages.
     errors: Tail,
-    words: Words,
+    printed: Printed,
 }
 
 /// What is no message, and whether there was one.
-struct Words {
+struct Printed {
     tail: Tail,
     has_spoken: bool,
 }
@@ -81,7 +81,7 @@ impl Pipes {
             written: 0,
             flushed: true,
             errors: Tail::new(stderr_tail),
-            words: Words { tail: Tail::new(WORDS), has_spoken: false },
+            printed: Printed { tail: Tail::new(PRINTED), has_spoken: false },
         }
     }
 
@@ -182,7 +182,7 @@ impl Pipes {
 
     /// Reads the server's output and delivers its lines.
     pub(super) fn poll_read(&mut self, inbox: &Inbox, cx: &mut Context<'_>) -> Flow {
-        let Self { reader, lines, line_limit, output_ended, words, .. } = self;
+        let Self { reader, lines, line_limit, output_ended, printed, .. } = self;
         if *output_ended {
             return Flow::Ended(End::OfOutput);
         }
@@ -193,14 +193,14 @@ impl Pipes {
                     Poll::Ready(Ok(0)) => {
                         *output_ended = true;
                         if !lines.partial().is_empty() {
-                            listen(lines.partial(), words, inbox);
+                            listen(lines.partial(), printed, inbox);
                             inbox.deliver_partial(lines.partial());
                         }
                         return Flow::Ended(End::OfOutput);
                     }
                     Poll::Ready(Ok(read)) => lines.feed(&chunk[..read], |line| match line {
                         Line::Complete(line) => {
-                            listen(line, words, inbox);
+                            listen(line, printed, inbox);
                             inbox.deliver(line);
                         }
                         Line::Oversized { id, prefix } => inbox.accept_too_long(id, prefix, *line_limit),
@@ -244,8 +244,8 @@ impl Pipes {
         self.errors.text()
     }
 
-    pub(super) fn words(&self) -> String {
-        self.words.tail.text()
+    pub(super) fn stdout_tail(&self) -> String {
+        self.printed.tail.text()
     }
 
     /// Reads everything and throws it away.
@@ -279,7 +279,7 @@ impl Pipes {
 
 /// Takes note of a line that does not look like a message. Where it shows, before there is a message, that they are framed
 /// in another way, no call would ever have its reply.
-fn listen(line: &[u8], Words { tail, has_spoken }: &mut Words, inbox: &Inbox) {
+fn listen(line: &[u8], Printed { tail, has_spoken }: &mut Printed, inbox: &Inbox) {
     let line = line.trim_ascii();
     if matches!(line, [b'{' | b'[', ..]) {
         *has_spoken |= line.len() > 1;
