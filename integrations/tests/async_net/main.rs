@@ -135,7 +135,8 @@ async fn run(runtimes: &Runtimes, server: &mut Server, is_supervised: bool, faul
     [first, later]
 }
 
-/// A driver that nobody polls: the session has no clock, but it can tell. Run beside its user, it cannot be forgotten.
+/// A driver that is never polled: the session has no clock, but it says that the driver was not polled. A driver that is
+/// run beside its user is always polled.
 #[test]
 fn never_polled() {
     let runtimes = Runtimes::new();

@@ -29,7 +29,7 @@ pub fn uri(server: SocketAddr) -> String {
 pub struct Client {
     pub channels: [Channel; 2],
     pub session: Option<AnySession>,
-    /// Without a session nobody listens to the events.
+    /// Without a session no task reads the events.
     pub observer: Option<JoinHandle<()>>,
     pub proxy: Proxy,
     pub hold: Hold,

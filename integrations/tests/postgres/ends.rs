@@ -96,7 +96,7 @@ async fn run(
     [first, second, later]
 }
 
-/// A session has no clock: a driver that nobody polls is not cured. It is told.
+/// A session has no clock, so it does not end when its driver is never polled. It says so.
 #[test]
 fn never_polled() {
     let Some(server) = servers::address(SERVER) else { return };

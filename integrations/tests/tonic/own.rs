@@ -249,7 +249,7 @@ async fn run(runtimes: &Runtimes, server: &mut Server, with: With, fault: Fault)
     [Some(streamed), Some(called), later]
 }
 
-/// A driver that nobody polls: the session has no clock, but it can tell.
+/// A driver that is never polled: the session has no clock, but it says that the driver was not polled.
 #[test]
 fn never_polled() {
     let runtimes = Runtimes::new();
