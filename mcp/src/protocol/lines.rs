@@ -43,7 +43,7 @@ pub(crate) struct LineDecoder {
     bom: BomFilter,
     /// The beginning of a line whose end has not come yet.
     partial: Vec<u8>,
-    /// How long the unfinished line is by now, if it is oversized.
+    /// How long the unfinished line is by now; meaningless unless it is oversized.
     length: usize,
     skipping: Skipping,
 }
@@ -58,6 +58,8 @@ enum Skipping {
     Reported {
         is_ours: bool,
     },
+    /// It has been reported, and that it is endless, too.
+    Endless,
 }
 
 impl LineDecoder {
@@ -82,7 +84,7 @@ impl LineDecoder {
     pub(crate) fn partial(&self) -> &[u8] {
         match self.skipping {
             Skipping::No => &self.partial,
-            Skipping::Unreported(_) | Skipping::Reported { .. } => &[],
+            Skipping::Unreported(_) | Skipping::Reported { .. } | Skipping::Endless => &[],
         }
     }
 
@@ -91,33 +93,41 @@ impl LineDecoder {
         if bytes.is_empty() {
             return;
         }
-        let before = self.length;
-        self.length = self.length.saturating_add(bytes.len());
-        match &mut self.skipping {
-            Skipping::Reported { .. } => {}
-            Skipping::Unreported(scan) => scan.feed(bytes),
-            Skipping::No => {
-                let len = self.partial.len().saturating_add(bytes.len());
-                let limit = self.max.saturating_add(1);
-                // The last byte allowed beyond the limit is a CR, because an LF may follow it.
-                if len <= limit && (len < limit || bytes.ends_with(b"\r")) {
-                    self.length = 0;
-                    return append(&mut self.partial, bytes, limit);
-                }
-                self.length = len;
-                let mut scan = Scan::default();
-                scan.feed(&self.partial);
-                scan.feed(bytes);
-                // The prefix is never longer than the limit, so that it does not depend on the chunks.
-                let prefix = self.max.min(PREFIX);
-                let missing = prefix.saturating_sub(self.partial.len());
-                self.partial.extend_from_slice(&bytes[..missing.min(bytes.len())]);
-                self.partial.truncate(prefix);
-                self.partial.shrink_to(prefix);
-                self.skipping = Skipping::Unreported(scan);
+        if matches!(self.skipping, Skipping::No) {
+            let len = self.partial.len().saturating_add(bytes.len());
+            let limit = self.max.saturating_add(1);
+            // The last byte allowed beyond the limit is a CR, because an LF may follow it.
+            if len <= limit && (len < limit || bytes.ends_with(b"\r")) {
+                return append(&mut self.partial, bytes, limit);
             }
+            self.length = self.partial.len();
+            let mut scan = Scan::default();
+            scan.feed(&self.partial);
+            // The prefix is never longer than the limit, so that it does not depend on the chunks.
+            let prefix = self.max.min(PREFIX);
+            let missing = prefix.saturating_sub(self.partial.len());
+            self.partial.extend_from_slice(&bytes[..missing.min(bytes.len())]);
+            self.partial.truncate(prefix);
+            self.partial.shrink_to(prefix);
+            self.skipping = Skipping::Unreported(scan);
         }
-        if let Skipping::Unreported(scan) = &self.skipping {
+        // What the line is taken for where it is too long is decided by what stands before that place, however the
+        // chunks were cut.
+        let mut rest = bytes;
+        for too_long in [self.endless(false), self.endless(true)] {
+            let missing = too_long.saturating_add(1).saturating_sub(self.length);
+            let (first, later) = rest.split_at(missing.min(rest.len()));
+            self.skip(first, on_line);
+            rest = later;
+        }
+        self.skip(rest, on_line);
+    }
+
+    /// Adds `bytes` to the oversized line, and reports what it is known to be by then.
+    fn skip(&mut self, bytes: &[u8], on_line: &mut impl FnMut(Line<'_>)) {
+        self.length = self.length.saturating_add(bytes.len());
+        if let Skipping::Unreported(scan) = &mut self.skipping {
+            scan.feed(bytes);
             let id = scan.id();
             if scan.is_done() || self.length > self.endless(id.is_some()) {
                 on_line(Line::Oversized { id, prefix: &self.partial });
@@ -125,11 +135,12 @@ impl LineDecoder {
                 self.skipping = Skipping::Reported { is_ours: id.is_some() };
             }
         }
-        if let Skipping::Reported { is_ours } = self.skipping {
-            let endless = self.endless(is_ours);
-            if before <= endless && self.length > endless {
+        match self.skipping {
+            Skipping::Reported { is_ours } if self.length > self.endless(is_ours) => {
                 on_line(Line::Endless);
+                self.skipping = Skipping::Endless;
             }
+            _ => {}
         }
     }
 
@@ -139,32 +150,23 @@ impl LineDecoder {
 
     /// Ends the unfinished line with `bytes`.
     fn finish(&mut self, bytes: &[u8], on_line: &mut impl FnMut(Line<'_>)) {
-        if self.partial.is_empty() && matches!(self.skipping, Skipping::No) {
-            return self.report(bytes, on_line);
+        if self.partial.is_empty() && matches!(self.skipping, Skipping::No) && bytes.len() <= self.max {
+            return report(bytes, on_line);
         }
         self.keep(bytes, on_line);
         match std::mem::replace(&mut self.skipping, Skipping::No) {
-            Skipping::No => self.report(&self.partial, on_line),
+            Skipping::No => report(&self.partial, on_line),
             Skipping::Unreported(scan) => on_line(Line::Oversized { id: scan.id(), prefix: &self.partial }),
-            Skipping::Reported { .. } => {}
+            Skipping::Reported { .. } | Skipping::Endless => {}
         }
-        self.length = 0;
         reset(&mut self.partial);
     }
+}
 
-    fn report(&self, line: &[u8], on_line: &mut impl FnMut(Line<'_>)) {
-        let length = line.len();
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if line.len() > self.max {
-            let mut scan = Scan::default();
-            scan.feed(line);
-            let id = scan.id();
-            on_line(Line::Oversized { id, prefix: &line[..self.max.min(PREFIX)] });
-            if length > self.endless(id.is_some()) {
-                on_line(Line::Endless);
-            }
-        } else if !line.trim_ascii().is_empty() {
-            on_line(Line::Complete(line));
-        }
+/// A line of which no more is kept than one may be long, and the CR before its LF.
+fn report(line: &[u8], on_line: &mut impl FnMut(Line<'_>)) {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if !line.trim_ascii().is_empty() {
+        on_line(Line::Complete(line));
     }
 }

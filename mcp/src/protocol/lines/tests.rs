@@ -234,3 +234,22 @@ fn a_line_is_endless_at_five_times_the_limit() {
         }
     }
 }
+
+/// Whose reply a line is may be known only behind the place where it is too long.
+#[test]
+fn what_is_endless_does_not_depend_on_the_chunks() {
+    let whole = |max, text: &str| {
+        let (seen, _) = decode(max, &[text.as_bytes()]);
+        assert_eq!(decode(max, &text.as_bytes().chunks(1).collect::<Vec<_>>()).0, seen, "{text}");
+        seen
+    };
+    let nobody = |prefix: &str| Seen::Oversized(None, prefix.as_bytes().to_vec());
+    assert_eq!(whole(0, "{\"id\":7}x\n"), [nobody(""), Seen::Endless]);
+    // The id comes after five times the limit: the line is nobody's by then.
+    assert_eq!(whole(4, "{\"result\":\"xxxxxxxx\",\"id\":7}\n"), [nobody("{\"re"), Seen::Endless]);
+    // The id comes before, and then it turns out to be a request of the server's.
+    assert_eq!(
+        whole(4, "{\"id\":7,\"params\":\"xxxxxxxx\",\"method\":\"ping\"}\n"),
+        [nobody("{\"id"), Seen::Endless]
+    );
+}
