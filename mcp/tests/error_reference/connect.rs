@@ -1,7 +1,7 @@
 //! What fails before there is an answer.
 
 use crate::fault::answer;
-use crate::fault::http::Call;
+use crate::fault::http::{Call, Vacant};
 use crate::kit::{connect_to, in_memory, legacy, over_http};
 use crate::page::Page;
 use shared_fate_mcp::{
@@ -118,8 +118,8 @@ pub(crate) async fn connecting(page: &mut Page) {
     page.add("`Stdio::spawn_on_tokio` outside a tokio runtime", &outside);
     let http = Http::new("http://localhost/mcp").unwrap().net(TokioNet);
     page.add("`TokioNet` outside a tokio runtime", &legacy().connect(http).await.map(drop).unwrap_err());
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    page.add("Connection refused", &connect_to(&format!("http://{gone}/mcp")).await);
+    let vacant = Vacant::new();
+    page.add("Connection refused", &connect_to(&format!("http://{}/mcp", vacant.address)).await);
     let http = Http::new("http://server.invalid/mcp").unwrap().net(NoNames);
     page.add(
         "The name is unknown (the resolver's words)",
