@@ -6,6 +6,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 mod details;
 mod last_words;
@@ -213,6 +214,14 @@ impl Error {
         self
     }
 
+    /// The same failure of a step, where `limit` is for all steps together.
+    pub(crate) fn of_limit(mut self, limit: Option<Duration>) -> Self {
+        if let (ErrorKind::Timeout(error), Some(after)) = (&mut self.inner.kind, limit) {
+            error.after = after;
+        }
+        self
+    }
+
     /// The same failure of a request of which not a byte was written.
     pub(crate) fn not_sent(mut self) -> Self {
         self.inner.delivery = Delivery::NotSent;
@@ -314,7 +323,7 @@ impl Error {
     }
 
     /// What had become of the call's event stream before: where the deadline ran out while it was to be
-    /// resumed, this is the source, too; where resuming it failed, which is the source then, this is how
+    /// resumed, this is the source, too (over a pipe, the source is what came meanwhile and was nobody's); where resuming it failed, which is the source then, this is how
     /// it had broken.
     pub fn lost_stream(&self) -> Option<&Self> {
         self.inner.lost.as_ref()

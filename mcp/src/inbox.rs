@@ -30,7 +30,7 @@ use changes::Changes;
 use config::Config;
 use event::{Event, TASK_STATUS, of_notification};
 use limits::{Limits, Timeouts};
-use outbox::{Capacity, Job, Outbox};
+use outbox::{Capacity, Job, Outbox, Refused};
 use progress::Reporters;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -62,6 +62,8 @@ pub struct Inbox {
     served_at: AtomicU64,
     /// Until the handshake is over, an error that names nobody can only mean its one call.
     handshaking: AtomicBool,
+    /// The last thing that was nobody's, and the number of the call that was to come next.
+    last_stray: Mutex<Option<(u64, String)>>,
     /// How often the server has said that its list of tools has changed.
     tool_changes: AtomicU64,
     /// Servers of revision 2026-07-28 send no requests, and get no answer to one.
@@ -76,7 +78,7 @@ impl Inbox {
         Arc::new_cyclic(|this| Self {
             session: Session::new(),
             pending: Mutex::new(PendingCalls::new(config.limits.pending_calls, config.limits.stray)),
-            outbox: Outbox::new(config.limits.outbox),
+            outbox: Outbox::new(config.limits.outbox, config.limits.request_bytes),
             alarm: Alarm::new(Arc::clone(&config.timer)),
             reporters: Reporters::default(),
             #[cfg(feature = "http")]
@@ -86,6 +88,7 @@ impl Inbox {
             asked_at: AtomicU64::new(0),
             served_at: AtomicU64::new(0),
             handshaking: AtomicBool::new(true),
+            last_stray: Mutex::default(),
             tool_changes: AtomicU64::new(0),
             mute: AtomicBool::new(false),
             look: AtomicBool::new(false),
@@ -170,8 +173,7 @@ impl Inbox {
         let to_only_call = names_nobody(&message) && self.handshaking.load(Ordering::Relaxed);
         match message {
             Message::Response { id, outcome } => {
-                let error = outcome.as_ref().err().filter(|_| self.config.on_event.is_some());
-                let error = error.map(ToString::to_string);
+                let error = outcome.as_ref().err().map(ToString::to_string);
                 let handled = {
                     let mut pending = self.pending.lock();
                     let id = match pending.only_call() {
@@ -202,16 +204,29 @@ impl Inbox {
             return self.finish(Handled::Stray, what);
         }
         self.pending.lock().handle_other();
-        let (what, queued) = if request.method == "ping" {
+        let full = if request.method == "ping" {
             let body = message::encode_result(&request.id, empty_object());
-            ("queued answers", self.post_answer(Outgoing { id: None, method: None, body, routing: None }))
+            let answer = Outgoing { id: None, method: None, body, routing: None };
+            (!self.post_answer(answer)).then_some("queued answers")
         } else {
-            self.asked_at.store(self.alarm.now(), Ordering::Relaxed);
-            self.serving.fetch_add(1, Ordering::Relaxed);
-            ("queued requests of the server", self.outbox.push(Job::Serve(request)))
+            self.accept_question(request)
         };
-        if !queued {
+        if let Some(what) = full {
             self.session.fail(Error::limit(what, self.limits().outbox, Delivery::NotSent));
+        }
+    }
+
+    /// A request for the driver. Returns what there is too much of.
+    fn accept_question(&self, request: ServerRequest) -> Option<&'static str> {
+        self.asked_at.store(self.alarm.now(), Ordering::Relaxed);
+        self.serving.fetch_add(1, Ordering::Relaxed);
+        match self.outbox.push_request(request) {
+            Ok(()) => None,
+            Err(Refused::Full) => Some("queued requests of the server"),
+            Err(Refused::Busy(id)) => {
+                self.served();
+                (!self.post_answer(handlers::busy(&id))).then_some("queued answers")
+            }
         }
     }
 
@@ -280,6 +295,11 @@ impl Inbox {
                 contain(|| handler(&progress));
             }
         }
+    }
+
+    /// A reply has come as the value of `send`: what came before it and was nobody's is no flood.
+    pub(crate) fn heard(&self) {
+        self.pending.lock().handle_other();
     }
 
     /// A share of what may have come of replies that are not whole yet.
@@ -360,22 +380,33 @@ impl Inbox {
             Handled::Settled(None) => {}
             // What still comes after a flood is not told.
             Handled::Late | Handled::Stray if self.session.is_ended() => {}
-            Handled::Late | Handled::Stray => {
-                if self.config.on_event.is_some() {
-                    self.emit(&Event::Stray { excerpt: &what() });
-                }
-                if matches!(handled, Handled::Stray) {
-                    self.count_stray();
-                }
+            Handled::Late => self.emit(&Event::Stray { excerpt: &what() }),
+            Handled::Stray => {
+                let what = what();
+                self.emit(&Event::Stray { excerpt: &what });
+                self.count_stray(what);
             }
         }
     }
 
-    fn count_stray(&self) {
+    fn count_stray(&self, what: String) {
         let now = self.alarm.now();
-        if !self.pending.lock().count_stray(now) {
+        let (few, next) = {
+            let mut pending = self.pending.lock();
+            (pending.count_stray(now), pending.next_id())
+        };
+        if !few {
             self.session.fail(Error::protocol(Violation::Flood));
         }
+        let replaced = self.last_stray.lock().replace((next, what));
+        drop(replaced);
+    }
+
+    /// What came last since this call began and was nobody's.
+    pub(crate) fn stray_since(&self, call: u64) -> Option<Error> {
+        let stray = self.last_stray.lock();
+        let (_, what) = stray.as_ref().filter(|(next, _)| *next > call)?;
+        Some(Error::instead(Violation::Stray, what.clone()))
     }
 
     pub(crate) fn emit(&self, event: &Event<'_>) {

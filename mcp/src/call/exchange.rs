@@ -101,6 +101,7 @@ pub(crate) async fn exchange_once(
                 if let Poll::Ready(sent) = Pin::new(send).poll(cx) {
                     sending = None;
                     if let Some(reply) = sent.inspect_err(|error| call.failed(error))?.reply {
+                        inbox.heard();
                         return Poll::Ready(call.settle(reply));
                     }
                 }
@@ -111,7 +112,7 @@ pub(crate) async fn exchange_once(
             inbox
                 .poll_deadline(call.id, &mut deadline)
                 .map(|()| Err(timed_out(&deadline, options)))
-                .map_err(|error| error.after_losing(call.tracking.take_lost()))
+                .map_err(|error| error.after_losing(call.came_instead()))
         })
         .await
     };
@@ -243,6 +244,14 @@ impl<'a> PendingCall<'a> {
     /// Only a server that may have got the request and has not answered can be at work on it.
     fn failed(&self, error: &Error) {
         self.answered.store(error.delivery() != Delivery::MaybeSent, Ordering::Relaxed);
+    }
+
+    /// What came while the call waited in vain.
+    fn came_instead(&self) -> Option<Error> {
+        let Connection { inbox, transport, .. } = self.connection;
+        // Over HTTP each call has its own answer, and what comes elsewhere says nothing about it.
+        let stray = || (!transport.is_request_response()).then(|| inbox.stray_since(self.id)).flatten();
+        self.tracking.take_lost().or_else(stray)
     }
 
     fn settle(&self, reply: Reply) -> Result<ResultText, Error> {

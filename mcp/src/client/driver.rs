@@ -8,7 +8,6 @@ use crate::inbox::deadline::within;
 use crate::inbox::event::Event;
 use crate::inbox::handlers::{self, Serving};
 use crate::inbox::outbox::{Capacity, Job};
-use crate::protocol::message::RpcError;
 use crate::protocol::outgoing::Outgoing;
 use crate::runtime::timer::BoxFuture;
 use crate::transport::{Sent, Tracking};
@@ -184,8 +183,7 @@ async fn pump(connection: &Arc<Connection>) -> Result<(), Error> {
                 Job::Answer(message) => answers.send(message, cx),
                 Job::Cancel(message) => cancellations.send(message, cx),
                 Job::Serve(request) if !serving.has_room(&request, inbox.limits()) => {
-                    let busy = RpcError::new(-32603, "the client is busy with other requests");
-                    post_answer(handlers::answer(&request.id, Err(busy)));
+                    post_answer(handlers::busy(&request.id));
                 }
                 Job::Serve(request) => match serving.start(&inbox.config().handlers, request) {
                     Ok(()) => serving.poll(cx, post_answer),

@@ -11,7 +11,7 @@ use crate::connection::Connection;
 use crate::connection::stateless::Stateless;
 use crate::error::{Error, ErrorKind, Violation};
 use crate::inbox::config::{Config, Mode};
-use crate::inbox::deadline::within;
+use crate::inbox::deadline::{Budget, within};
 use crate::inbox::limits::Timeouts;
 use crate::inbox::server_kinds::ServerKind;
 use crate::protocol::handshake::{INITIALIZE, INITIALIZED, Revision, initialize_params};
@@ -32,6 +32,11 @@ enum Refusal {
 }
 
 impl Refusal {
+    fn is_timeout(&self) -> bool {
+        let (Self::Final(error) | Self::Exited(error) | Self::OtherKind(error)) = self;
+        error.is_timeout()
+    }
+
     fn into_error(self) -> Error {
         match self {
             Self::Final(error) | Self::Exited(error) | Self::OtherKind(error) => error,
@@ -115,17 +120,17 @@ async fn agree_beside(
     RunUntil::new(driver, agree_in_time(connection, kind)).await
 }
 
-/// One limit for all of it (INI-11).
+/// One limit for all of it (INI-11), which each step keeps by itself: it knows whether anything was sent.
 async fn agree_in_time(
     connection: &Arc<Connection>,
     kind: Option<ServerKind>,
 ) -> Result<ServerKind, Refusal> {
     let Connection { inbox, transport, .. } = &**connection;
-    let agree = async { Ok(agree(connection, kind).await) };
-    let agreed = within(inbox, inbox.timeouts().handshake, agree).await?;
+    let agreed = agree(connection, kind, Budget::new(inbox, inbox.timeouts().handshake)).await;
     // A server may have given a session already, and would keep it (SES-08). One that does not answer in
     // time is asked nothing more.
-    if agreed.is_err() && transport.is_request_response() && !inbox.session().is_ended() {
+    let refused = agreed.as_ref().is_err_and(|refusal| !refusal.is_timeout());
+    if refused && transport.is_request_response() && !inbox.session().is_ended() {
         close(connection).await;
     }
     agreed
@@ -140,22 +145,26 @@ pub(super) async fn close(connection: &Arc<Connection>) {
     }
 }
 
-async fn agree(connection: &Arc<Connection>, kind: Option<ServerKind>) -> Result<ServerKind, Refusal> {
+async fn agree(
+    connection: &Arc<Connection>,
+    kind: Option<ServerKind>,
+    budget: Budget<'_>,
+) -> Result<ServerKind, Refusal> {
     let offer = match kind {
         Some(ServerKind::Handshake(offer)) => offer,
-        None | Some(ServerKind::Stateless) => match discover(connection, kind).await? {
+        None | Some(ServerKind::Stateless) => match discover(connection, kind, budget).await? {
             ServerKind::Stateless => return Ok(ServerKind::Stateless),
             ServerKind::Handshake(offer) => offer,
         },
     };
-    let Err(error) = initialize(connection, offer.unwrap_or(Revision::LATEST)).await else {
+    let Err(error) = initialize(connection, offer.unwrap_or(Revision::LATEST), budget).await else {
         return Ok(ServerKind::Handshake(offer));
     };
     match kind {
         Some(_) if connection.inbox.is_handshaking() && is_refusal(&error) => Err(Refusal::OtherKind(error)),
         // Slow to answer the probe, and of the new kind all the same (ERA-18).
         None if error.rpc().is_some_and(|rpc| rpc.code() == UNSUPPORTED_VERSION) => {
-            match discover(connection, kind).await? {
+            match discover(connection, kind, budget).await? {
                 ServerKind::Stateless => Ok(ServerKind::Stateless),
                 ServerKind::Handshake(_) => Err(error.into()),
             }
@@ -164,46 +173,58 @@ async fn agree(connection: &Arc<Connection>, kind: Option<ServerKind>) -> Result
     }
 }
 
-async fn initialize(connection: &Arc<Connection>, offer: Revision) -> Result<(), Error> {
+async fn initialize(connection: &Arc<Connection>, offer: Revision, budget: Budget<'_>) -> Result<(), Error> {
     let config = connection.inbox.config();
-    let patient = CallOptions::default();
-    let caller = Caller { connection, options: &patient };
+    let options = CallOptions::default().total(config.timeouts.handshake);
+    let caller = Caller { connection, options: &options };
     let capabilities = config.handlers.capabilities();
     let params = initialize_params(offer, capabilities, &config.identity);
     let request =
         Request { method: INITIALIZE, params: Params::Text(Some(&params)), meta: &[], routing: None };
-    let result = exchange_once(caller, request, None).await?;
+    let result = exchange_once(caller, request, budget.left()).await?;
     let server: InitializeResult = read_result(&connection.inbox, INITIALIZE, result)?;
     let Some(revision) = Revision::from_name(&server.protocol_version).filter(|it| !it.is_stateless()) else {
         return Err(Error::protocol(Violation::Version(server.protocol_version)));
     };
     connection.inbox.handshake_done();
     connection.transport.negotiated(revision);
-    notify(caller, INITIALIZED, None).await?;
-    settle(connection, revision, server).await;
-    Ok(())
+    let rest = CallOptions::default().total(budget.left());
+    let told = notify(Caller { connection, options: &rest }, INITIALIZED, None).await;
+    told.map_err(|error| error.of_limit(config.timeouts.handshake))?;
+    settle(connection, revision, server, budget).await
 }
 
-async fn settle(connection: &Connection, revision: Revision, server: InitializeResult) {
+async fn settle(
+    connection: &Connection,
+    revision: Revision,
+    server: InitializeResult,
+    budget: Budget<'_>,
+) -> Result<(), Error> {
     let Connection { inbox, transport, .. } = connection;
     inbox.handshake_done();
     if revision.is_stateless() {
         transport.negotiated(revision);
         connection.stateless.get_or_init(|| Stateless::new(revision, inbox.config()));
     }
-    transport.ready(inbox).await;
+    let ready = async { Ok(transport.ready(inbox).await) };
+    within(inbox, budget.left(), ready).await.map_err(|error| error.of_limit(inbox.timeouts().handshake))?;
     connection.server.get_or_init(|| server);
     connection.revision.get_or_init(|| revision);
+    Ok(())
 }
 
 /// Asks the server what it is (ERA-02 to ERA-16). One without a handshake is settled with. Where one is expected and the
 /// server wants a handshake, that is an error.
-async fn discover(connection: &Arc<Connection>, kind: Option<ServerKind>) -> Result<ServerKind, Refusal> {
+async fn discover(
+    connection: &Arc<Connection>,
+    kind: Option<ServerKind>,
+    budget: Budget<'_>,
+) -> Result<ServerKind, Refusal> {
     let Connection { inbox, transport, .. } = &**connection;
     let config = inbox.config();
     // Where silence means a handshake, that must have some time left (ERA-16).
     let shakes_hands = kind.is_none() && !transport.is_request_response();
-    let share = config.timeouts.handshake.filter(|_| shakes_hands).map(|all| all / 2);
+    let share = config.timeouts.handshake.map(|all| if shakes_hands { all / 2 } else { all });
     let limit = config.timeouts.probe.into_iter().chain(share).min();
     let patient = CallOptions::default().total(limit);
     let caller = Caller { connection, options: &patient };
@@ -216,7 +237,9 @@ async fn discover(connection: &Arc<Connection>, kind: Option<ServerKind>) -> Res
         let routing = transport.is_request_response().then(|| stateless.routing(None));
         let request =
             Request { method: DISCOVER, params: Params::Text(None), meta: stateless.meta(), routing };
-        let result = exchange_once(caller, request, limit).await.and_then(checked);
+        let result = exchange_once(caller, request, limit.into_iter().chain(budget.left()).min())
+            .await
+            .and_then(checked);
         let answer = match &result {
             Ok(result) => answer_of_result(result.get()),
             Err(error) => match answer_of_failure(connection, error, revision, kind.is_none()) {
@@ -227,7 +250,7 @@ async fn discover(connection: &Arc<Connection>, kind: Option<ServerKind>) -> Res
         match answer {
             ProbeAnswer::Stateless(revision) => {
                 let server = read_server(revision, read_result(inbox, DISCOVER, result?.into())?);
-                settle(connection, revision, server).await;
+                settle(connection, revision, server, budget).await?;
                 return Ok(ServerKind::Stateless);
             }
             ProbeAnswer::Again(named) if !again => {

@@ -272,6 +272,9 @@ pub enum Violation {
     /// (it is longer than five times [`Limits::line`](crate::Limits::line)).
     #[error("the server does not write one message on a line")]
     Framing,
+    /// What came over a pipe while a call waited in vain: no message, or a reply to a call that nobody made.
+    #[error("what the server wrote meanwhile belongs to nobody")]
+    Stray,
     /// More messages in a row that belong to nobody than [`Limits::stray`](crate::Limits::stray).
     #[error("the server floods the client with messages that belong to nobody")]
     Flood,

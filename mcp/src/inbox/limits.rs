@@ -41,8 +41,8 @@ pub struct Limits {
     /// How many requests of the server's are answered at a time. One more is refused; and a call fails
     /// whose answer asks for more input than that at once, before anybody is asked. Default 64.
     pub server_requests: usize,
-    /// How much text there may be in the parameters of those requests together, in bytes. One more is refused; but one
-    /// alone may always be answered. Default 16 MiB.
+    /// How much text there may be in those requests together, in bytes, and as much again in requests that the driver has
+    /// not seen yet. One more is refused; but one alone may always be answered. Default 16 MiB.
     pub request_bytes: usize,
     /// How many messages in a row may belong to nobody within a minute, before the session ends: stray
     /// output, malformed lines, replies that no call waits for. A late reply to a call that was given up does not

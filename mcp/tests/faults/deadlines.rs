@@ -195,17 +195,18 @@ fn a_thousand_deadlines_each_at_its_own_time() {
 }
 
 #[test]
-fn a_thousand_calls_one_after_another_arm_the_timer_once() {
+fn a_thousand_calls_one_after_another_arm_no_timer_of_their_own() {
     everywhere(async |run| {
         let (stdio, _server) = pair(normal);
         let clock = Clock::new();
         let (client, driver) = on(&clock).connect(stdio).await.unwrap();
         run.drive(driver, async {
+            // The handshake's timer is armed, and does for all.
             let before = clock.begun();
             for _ in 0..1000 {
                 client.ping().await.unwrap();
             }
-            assert_eq!(clock.begun() - before, 1);
+            assert_eq!(clock.begun(), before);
             client.close().await;
         })
         .await;
@@ -213,17 +214,18 @@ fn a_thousand_calls_one_after_another_arm_the_timer_once() {
 }
 
 #[test]
-fn a_thousand_calls_over_http_arm_the_timer_once() {
+fn a_thousand_calls_over_http_arm_no_timer_of_their_own() {
     in_parallel(async |run| {
         let server = http::Server::start(http::Call::normal);
         let clock = Clock::new();
         let (client, driver) = on(&clock).connect(server.transport()).await.unwrap();
         run.drive(driver, async {
+            // The handshake's timer is armed, and does for all.
             let before = clock.begun();
             for _ in 0..1000 {
                 client.ping().await.unwrap();
             }
-            assert_eq!(clock.begun() - before, 1);
+            assert_eq!(clock.begun(), before);
             assert_eq!(server.connections(), 1);
             client.close().await;
         })
