@@ -290,7 +290,9 @@ fn stateless(message: &Value, number: usize) -> Option<Value> {
 fn nothing_grows_with_what_a_server_says_over_http() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     for (name, text) in EVENTS {
-        for mode in [Mode::Legacy, Mode::Stateless] {
+        // Where it makes a difference.
+        let both = text.contains("list_changed");
+        for mode in [Mode::Legacy, Mode::Stateless].into_iter().take(1 + usize::from(both)) {
             once(async move |run| {
                 let number = AtomicUsize::new(1);
                 let server = Server::start(move |call| {
