@@ -1,6 +1,21 @@
 //! [`Error`]: what failed, whether the server may have seen the request, and what may help.
+//!
+//! ```
+//! use shared_fate_mcp::error::{Error, ErrorKind, HttpError};
+//!
+//! /// How long to wait before the next try, if there is to be one.
+//! fn next_try(error: &Error) -> Option<std::time::Duration> {
+//!     let asked = error.http().and_then(HttpError::retry_after);
+//!     match error.kind() {
+//!         ErrorKind::Http(_) => asked,
+//!         _ => error.is_retryable().then_some(std::time::Duration::from_secs(1)),
+//!     }
+//! }
+//! ```
 
-use crate::protocol::message::RpcError;
+pub use crate::process::ExitStatus;
+pub use crate::protocol::message::RpcError;
+pub use crate::protocol::www_authenticate::Challenge;
 use shared_fate::{Cause, RequestFailed};
 use std::error::Error as StdError;
 use std::fmt;
@@ -112,7 +127,8 @@ impl Error {
     /// there `delivery` says nothing of any call and is [`MaybeSent`](Delivery::MaybeSent) as a rule.
     ///
     /// ```
-    /// use shared_fate_mcp::{Delivery, Error, IoStage};
+    /// use shared_fate_mcp::error::IoStage;
+    /// use shared_fate_mcp::{Delivery, Error};
     ///
     /// let error = Error::io(IoStage::Write, "the cable is unplugged", Delivery::NotSent);
     /// assert_eq!(format!("{error:#}"), "writing to the server failed: the cable is unplugged");

@@ -1,8 +1,9 @@
 //! What a call allocates, and what a client that waits occupies. A process of its own, because it counts what is allocated.
 
 use futures::io::{AsyncRead, AsyncWrite};
+use shared_fate_mcp::runtime::{BoxFuture, Timer};
 use shared_fate_mcp::types::Content;
-use shared_fate_mcp::{BoxFuture, Builder, Client, Driver, Mode, Stdio, Timer};
+use shared_fate_mcp::{Builder, Client, Driver, Mode, Stdio};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::pin::{Pin, pin};

@@ -9,10 +9,9 @@ use fault::lines::{normal, pair};
 use fault::run::PATIENCE;
 use futures::future::join;
 use shared_fate::Cause;
-use shared_fate_mcp::{
-    CallOptions, Client, Delivery, ErrorKind, Http, IoStage, Memory, Mode, Stdio, Timeouts, TokioIo,
-    TokioNet, TokioTimer,
-};
+use shared_fate_mcp::error::IoStage;
+use shared_fate_mcp::runtime::{TokioIo, TokioNet, TokioTimer};
+use shared_fate_mcp::{CallOptions, Client, Delivery, ErrorKind, Http, Memory, Mode, Stdio, Timeouts};
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::Command;
 use std::sync::mpsc;

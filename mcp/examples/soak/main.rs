@@ -14,9 +14,8 @@ use futures::FutureExt;
 use futures::future::join_all;
 use serde_json::json;
 use server::{CHILD, HttpServer, serve_memory, serve_stdio};
-use shared_fate_mcp::{
-    CallOptions, Client, Driver, Error, Http, Memory, Mode, Stdio, Timeouts, TokioNet, TokioTimer,
-};
+use shared_fate_mcp::runtime::{TokioNet, TokioTimer};
+use shared_fate_mcp::{CallOptions, Client, Driver, Error, Http, Memory, Mode, Stdio, Timeouts};
 use std::collections::BTreeMap;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;

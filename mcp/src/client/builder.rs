@@ -95,7 +95,7 @@ impl Builder {
         self
     }
 
-    /// Where deadlines come from. Default: [`AsyncIoTimer`](crate::AsyncIoTimer). Of tokio's: `TokioTimer`, with the feature
+    /// Where deadlines come from. Default: [`AsyncIoTimer`](crate::runtime::AsyncIoTimer). Of tokio's: `TokioTimer`, with the feature
     /// `tokio`.
     pub fn timer(mut self, timer: impl Timer) -> Self {
         self.config.timer = Arc::new(timer);

@@ -148,7 +148,7 @@ async fn agree(connection: &Arc<Connection>, kind: Option<ServerKind>) -> Result
             ServerKind::Handshake(offer) => offer,
         },
     };
-    let Err(error) = initialize(connection, offer.unwrap_or(Revision::LATEST)).await else {
+    let Err(error) = initialize(connection, offer.unwrap_or(Revision::LATEST_WITH_HANDSHAKE)).await else {
         return Ok(ServerKind::Handshake(offer));
     };
     match kind {
@@ -207,7 +207,7 @@ async fn discover(connection: &Arc<Connection>, kind: Option<ServerKind>) -> Res
     let limit = config.timeouts.probe.into_iter().chain(share).min();
     let patient = CallOptions::default().total(limit);
     let caller = Caller { connection, options: &patient };
-    let mut revision = Revision::LATEST_STATELESS;
+    let mut revision = Revision::LATEST;
     let mut again = false;
     // Nothing else is written meanwhile, not even an answer to a ping (ERA-19).
     inbox.set_mute(true);

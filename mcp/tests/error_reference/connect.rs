@@ -4,9 +4,10 @@ use crate::fault::answer;
 use crate::fault::http::Call;
 use crate::kit::{connect_to, in_memory, legacy, over_http};
 use crate::page::Page;
-use shared_fate_mcp::{
-    BoxFuture, ConnectError, Connecting, Http, HttpError, Net, Stdio, TokenProvider, TokioNet,
-};
+use shared_fate_mcp::error::HttpError;
+use shared_fate_mcp::http::{ConnectError, Connecting, Net};
+use shared_fate_mcp::runtime::{BoxFuture, TokioNet};
+use shared_fate_mcp::{Http, Stdio, TokenProvider};
 use std::io::{self, Read, Write as _};
 use std::net::TcpListener;
 use std::pin::Pin;

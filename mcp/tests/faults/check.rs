@@ -1,7 +1,8 @@
 //! What several tests check.
 
 use crate::fault::clock::Clock;
-use shared_fate_mcp::{Builder, Client, Error, ErrorKind, Mode, Violation};
+use shared_fate_mcp::error::Violation;
+use shared_fate_mcp::{Builder, Client, Error, ErrorKind, Mode};
 use std::error::Error as _;
 
 /// What must never show up in an error.

@@ -5,10 +5,10 @@ use crate::fault::clock::Clock;
 use crate::fault::http::{Call, Server};
 use crate::fault::run::once;
 use crate::kit::http;
-use shared_fate_mcp::{
-    AsyncIo, BoxFuture, ByteStream, ConnectError, Connecting, Delivery, ErrorKind, HttpError, Net,
-    TokenProvider,
-};
+use shared_fate_mcp::error::HttpError;
+use shared_fate_mcp::http::{AsyncIo, ByteStream, ConnectError, Connecting, Net};
+use shared_fate_mcp::runtime::BoxFuture;
+use shared_fate_mcp::{Delivery, ErrorKind, TokenProvider};
 use std::io::{self, Write};
 use std::net::TcpListener;
 use std::pin::Pin;

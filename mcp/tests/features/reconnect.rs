@@ -11,9 +11,9 @@ use crate::script::script;
 use futures::future::{join, join_all, select};
 use futures::stream::{FuturesUnordered, StreamExt};
 use shared_fate::Cause;
-use shared_fate_mcp::{
-    BoxFuture, Change, Client, Delivery, ErrorKind, HttpError, Interest, Mode, Reconnecting, TokenProvider,
-};
+use shared_fate_mcp::error::HttpError;
+use shared_fate_mcp::runtime::BoxFuture;
+use shared_fate_mcp::{Change, Client, Delivery, ErrorKind, Interest, Mode, Reconnecting, TokenProvider};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

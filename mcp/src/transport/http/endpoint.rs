@@ -254,7 +254,7 @@ macro_rules! endpoint_options {
             self
         }
 
-        /// Where sockets come from. Default: [`AsyncIo`](crate::AsyncIo), which works on every executor.
+        /// Where sockets come from. Default: [`AsyncIo`](crate::http::AsyncIo), which works on every executor.
         /// Of tokio's: `TokioNet`, with the feature `tokio`.
         pub fn net(mut self, net: impl Net) -> Self {
             self.endpoint.config.net = Arc::new(net);
