@@ -218,7 +218,10 @@ impl Error {
 
     /// There is no session, and why.
     pub(crate) fn not_connected(cause: Cause<Self>) -> Self {
-        Self::new(ErrorKind::SessionEnded(SessionLost { cause, request: None }), Delivery::NotSent)
+        Self::new(
+            ErrorKind::SessionEnded(SessionLost { cause, request: None, was_there: false }),
+            Delivery::NotSent,
+        )
     }
 
     /// The same failure of a call that the server had begun to answer when this step of it failed.
@@ -250,7 +253,7 @@ impl Error {
                         _ => Delivery::MaybeSent,
                     },
                 };
-                let lost = SessionLost { cause: ended.into_cause(), request };
+                let lost = SessionLost { cause: ended.into_cause(), request, was_there: true };
                 Self::new(ErrorKind::SessionEnded(lost), delivery)
             }
             (None, None) => unreachable!("a failed request has a reason"),

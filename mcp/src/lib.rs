@@ -22,8 +22,7 @@
 //!
 //! It runs on any executor and spawns nothing. The only threads are those of the default timer and
 //! sockets (`async-io`, one for the process), one small one per child process, and those that
-//! `getaddrinfo` needs. On tokio the first can be spared: `TokioTimer`, `TokioNet` and
-//! `Stdio::spawn_on_tokio`, with the feature `tokio`.
+//! `getaddrinfo` needs. On tokio the first can be spared: `Builder::on_tokio`, with the feature `tokio`.
 
 #![cfg_attr(doc, doc = "\n[`design`] has the layout and its reasons.")]
 #![forbid(unsafe_code)]

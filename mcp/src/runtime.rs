@@ -26,6 +26,17 @@ pub(crate) mod timer;
 #[cfg(feature = "tokio")]
 pub(crate) mod tokio;
 
+/// What says that a socket or a pipe is ready.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Reactor {
+    /// That of `async-io`.
+    #[default]
+    AsyncIo,
+    /// That of the runtime at hand; there must be one.
+    #[cfg(feature = "tokio")]
+    Tokio,
+}
+
 pub use timer::{AsyncIoTimer, BoxFuture, Timer};
 #[cfg(all(feature = "http", feature = "tokio"))]
 pub use tokio::TokioNet;
