@@ -12,9 +12,10 @@
 use futures::future::{Either, join, select};
 use serde_json::{Value, json};
 use shared_fate_mcp::types::{CallToolResult, CompletionTarget, CreateMessageResult, Json, TaskStatus};
+use shared_fate_mcp::types::{Elicited, Root};
 use shared_fate_mcp::{
-    Builder, CallOptions, Change, Client, Driver, Elicited, Error, ErrorKind, Event, Http, Interest, Limits,
-    Mode, Root, Sse, Stdio, Timeouts,
+    Builder, CallOptions, Change, Client, Driver, Error, ErrorKind, Event, Http, Interest, Limits, Mode, Sse,
+    Stdio, Timeouts,
 };
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};

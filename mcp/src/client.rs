@@ -97,6 +97,48 @@ impl Client {
         Self::builder().connect(transport).await
     }
 
+    /// Connects, runs `app` with the driver beside it in one task, closes, and resolves to `app`'s output.
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "stdio")]
+    /// # fn main() -> Result<(), shared_fate_mcp::Error> {
+    /// use shared_fate_mcp::{Client, Stdio};
+    /// use std::process::Command;
+    ///
+    /// let server = Stdio::spawn(Command::new("my-server"))?;
+    /// async_io::block_on(Client::run(server, async |client| {
+    ///     for tool in client.list_tools().await? {
+    ///         println!("{}", tool.name);
+    ///     }
+    ///     Ok(())
+    /// }))
+    /// # }
+    /// # #[cfg(not(feature = "stdio"))]
+    /// # fn main() {}
+    /// ```
+    ///
+    /// The error is of any type that is made of an [`Error`]. Where nothing else names it, the closure does:
+    /// `async |client| -> Result<_, Error> { … }`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`connect`](Self::connect): then `app` is not run. After that, those of `app` alone.
+    ///
+    /// **The session's end:** the session may fail while `app` runs. Its calls fail at once with the cause, and `app` goes
+    /// on: what it returns is the output. So the first failed call that `app` passes on with `?` is what is told, and an
+    /// `app` that does not care about its calls any more may still succeed.
+    ///
+    /// **Ties:** as for [`Driver::run_until`]. A client that `app` has given away lives on, but its session is closed.
+    ///
+    /// **Cancel safety, drop:** dropping the future drops `app`, and gives the connection up; a child is killed and reaped.
+    /// A panic in `app` does the same, and unwinds.
+    pub async fn run<T, E: From<Error>>(
+        transport: impl Transport,
+        app: impl AsyncFnOnce(Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        Self::builder().run(transport, app).await
+    }
+
     /// A client to be configured.
     pub fn builder() -> Builder {
         Builder::new()
@@ -185,18 +227,22 @@ impl Client {
     /// As for [`connect`](Self::connect); and when the transport cannot be had again: one over streams
     /// that were handed in, or in-memory.
     pub async fn reconnect(&self) -> Result<(Self, Driver), Error> {
-        match self.connection().transport.renew() {
-            Some(transport) => {
-                let mut config = self.inbox().config().clone();
-                // What the server is does not change with the connection (ERA-01); if it is one without a
-                // handshake, nothing makes it another (ERA-23).
-                if self.revision().is_stateless() {
-                    config.mode = Mode::Stateless;
-                }
-                negotiation::connect_with(config, transport?, Some(ServerKind::Handshake(None))).await
-            }
-            None => Err(Error::invalid(InvalidInput::Transport)),
+        self.reconnect_over(self.renewed_transport()?).await
+    }
+
+    fn renewed_transport(&self) -> Result<Box<dyn Transport>, Error> {
+        let renewed = self.connection().transport.renew();
+        renewed.unwrap_or_else(|| Err(Error::invalid(InvalidInput::Transport)))
+    }
+
+    async fn reconnect_over(&self, transport: Box<dyn Transport>) -> Result<(Self, Driver), Error> {
+        let mut config = self.inbox().config().clone();
+        // What the server is does not change with the connection (ERA-01); if it is one without a
+        // handshake, nothing makes it another (ERA-23).
+        if self.revision().is_stateless() {
+            config.mode = Mode::Stateless;
         }
+        negotiation::connect_with(config, transport, Some(ServerKind::Handshake(None))).await
     }
 
     fn new(connection: Arc<Connection>, options: CallOptions) -> Self {

@@ -1,6 +1,21 @@
 //! [`Error`]: what failed, whether the server may have seen the request, and what may help.
+//!
+//! ```
+//! use shared_fate_mcp::error::{Error, ErrorKind, HttpError};
+//!
+//! /// How long to wait before the next try, if there is to be one.
+//! fn next_try(error: &Error) -> Option<std::time::Duration> {
+//!     let asked = error.http().and_then(HttpError::retry_after);
+//!     match error.kind() {
+//!         ErrorKind::Http(_) => asked,
+//!         _ => error.is_retryable().then_some(std::time::Duration::from_secs(1)),
+//!     }
+//! }
+//! ```
 
-use crate::protocol::message::RpcError;
+pub use crate::process::ExitStatus;
+pub use crate::protocol::message::RpcError;
+pub use crate::protocol::www_authenticate::Challenge;
 use shared_fate::{Cause, RequestFailed};
 use std::error::Error as StdError;
 use std::fmt;
@@ -113,7 +128,8 @@ impl Error {
     /// there `delivery` says nothing of any call and is [`MaybeSent`](Delivery::MaybeSent) as a rule.
     ///
     /// ```
-    /// use shared_fate_mcp::{Delivery, Error, IoStage};
+    /// use shared_fate_mcp::error::IoStage;
+    /// use shared_fate_mcp::{Delivery, Error};
     ///
     /// let error = Error::io(IoStage::Write, "the cable is unplugged", Delivery::NotSent);
     /// assert_eq!(format!("{error:#}"), "writing to the server failed: the cable is unplugged");
@@ -203,7 +219,10 @@ impl Error {
 
     /// There is no session, and why.
     pub(crate) fn not_connected(cause: Cause<Self>) -> Self {
-        Self::new(ErrorKind::SessionEnded(SessionLost { cause, request: None }), Delivery::NotSent)
+        Self::new(
+            ErrorKind::SessionEnded(SessionLost { cause, request: None, was_there: false }),
+            Delivery::NotSent,
+        )
     }
 
     /// The same failure of a call that the server had begun to answer when this step of it failed.
@@ -243,7 +262,7 @@ impl Error {
                         _ => Delivery::MaybeSent,
                     },
                 };
-                let lost = SessionLost { cause: ended.into_cause(), request };
+                let lost = SessionLost { cause: ended.into_cause(), request, was_there: true };
                 Self::new(ErrorKind::SessionEnded(lost), delivery)
             }
             (None, None) => unreachable!("a failed request has a reason"),

@@ -106,6 +106,11 @@ impl Inbox {
         &self.config
     }
 
+    #[cfg(any(feature = "stdio", feature = "http"))]
+    pub(crate) fn reactor(&self) -> crate::runtime::Reactor {
+        self.config.reactor
+    }
+
     /// The client's limits.
     pub fn limits(&self) -> &Limits {
         &self.config.limits

@@ -1,11 +1,60 @@
 //! The [`Transport`] contract, and the transports.
+//!
+//! All that an author of one needs is here. This one counts the messages of another:
+//!
+//! ```
+//! use shared_fate_mcp::transport::{BoxFuture, Inbox, Outgoing, Sending, Tracking, Transport};
+//! use shared_fate_mcp::{Error, Revision};
+//! use std::sync::atomic::{AtomicUsize, Ordering};
+//!
+//! struct Counting<T> {
+//!     inner: T,
+//!     sent: AtomicUsize,
+//! }
+//!
+//! impl<T: Transport> Transport for Counting<T> {
+//!     fn send<'a>(&'a self, message: Outgoing<'a>, tracking: &'a Tracking, inbox: &'a Inbox) -> Sending<'a> {
+//!         self.sent.fetch_add(1, Ordering::Relaxed);
+//!         self.inner.send(message, tracking, inbox)
+//!     }
+//!
+//!     fn run<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, Result<(), Error>> {
+//!         self.inner.run(inbox)
+//!     }
+//!
+//!     fn close<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, ()> {
+//!         self.inner.close(inbox)
+//!     }
+//!
+//!     fn abort(&self) {
+//!         self.inner.abort();
+//!     }
+//!
+//!     // What has a default is passed on, too: the inner one may need it.
+//!     fn is_request_response(&self) -> bool {
+//!         self.inner.is_request_response()
+//!     }
+//!
+//!     fn retract(&self, id: u64) -> bool {
+//!         self.inner.retract(id)
+//!     }
+//!
+//!     fn negotiated(&self, revision: Revision) {
+//!         self.inner.negotiated(revision);
+//!     }
+//!
+//!     fn ready<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, ()> {
+//!         self.inner.ready(inbox)
+//!     }
+//! }
+//! ```
 
 use crate::error::Error;
-use crate::inbox::Inbox;
+pub use crate::inbox::Inbox;
 use crate::protocol::handshake::Revision;
-use crate::protocol::outgoing::Outgoing;
+pub use crate::protocol::outgoing::Outgoing;
 use crate::protocol::pending_calls::Reply;
-use crate::runtime::timer::BoxFuture;
+pub use crate::runtime::BoxFuture;
 
 #[cfg(feature = "http")]
 pub(crate) mod http;
@@ -78,6 +127,64 @@ pub trait Transport: Send + Sync + 'static {
 
     /// Gives everything up at once. Needs no executor, may be called at any time and repeatedly.
     fn abort(&self);
+}
+
+/// A transport that is chosen while the program runs:
+///
+/// ```
+/// # #[cfg(all(feature = "http", feature = "stdio"))]
+/// # fn f() {
+/// use shared_fate_mcp::{Error, Http, Stdio, Transport};
+/// use std::process::Command;
+///
+/// fn transport(server: &str) -> Result<Box<dyn Transport>, Error> {
+///     Ok(match server.contains("://") {
+///         true => Box::new(Http::new(server)?),
+///         false => Box::new(Stdio::spawn(Command::new(server))?),
+///     })
+/// }
+/// # }
+/// ```
+impl<T: Transport + ?Sized> Transport for Box<T> {
+    fn send<'a>(&'a self, message: Outgoing<'a>, tracking: &'a Tracking, inbox: &'a Inbox) -> Sending<'a> {
+        (**self).send(message, tracking, inbox)
+    }
+
+    fn is_request_response(&self) -> bool {
+        (**self).is_request_response()
+    }
+
+    fn retract(&self, id: u64) -> bool {
+        (**self).retract(id)
+    }
+
+    fn run<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, Result<(), Error>> {
+        (**self).run(inbox)
+    }
+
+    fn negotiated(&self, revision: Revision) {
+        (**self).negotiated(revision);
+    }
+
+    fn ready<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, ()> {
+        (**self).ready(inbox)
+    }
+
+    fn close<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, ()> {
+        (**self).close(inbox)
+    }
+
+    fn renew(&self) -> Option<Result<Box<dyn Transport>, Error>> {
+        (**self).renew()
+    }
+
+    fn origin(&self) -> Option<String> {
+        (**self).origin()
+    }
+
+    fn abort(&self) {
+        (**self).abort();
+    }
 }
 
 /// What became of a message.

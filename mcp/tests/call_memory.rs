@@ -3,8 +3,9 @@
 mod allocator;
 
 use futures::io::{AsyncRead, AsyncWrite};
+use shared_fate_mcp::runtime::{BoxFuture, Timer};
 use shared_fate_mcp::types::Content;
-use shared_fate_mcp::{BoxFuture, Builder, Client, Driver, Mode, Stdio, Timer};
+use shared_fate_mcp::{Builder, Client, Driver, Mode, Stdio};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::pin::{Pin, pin};

@@ -2,10 +2,10 @@
 
 use futures::future::{Either, select};
 use serde_json::{Value, json};
+use shared_fate_mcp::error::Violation;
+use shared_fate_mcp::types::Elicited;
 use shared_fate_mcp::types::{CallToolResult, Json};
-use shared_fate_mcp::{
-    Builder, CallOptions, Client, Elicited, Error, ErrorKind, Memory, MemoryServer, Mode, Violation,
-};
+use shared_fate_mcp::{Builder, CallOptions, Client, Error, ErrorKind, Memory, MemoryServer, Mode};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

@@ -30,18 +30,16 @@ use std::sync::Arc;
 /// use std::process::Command;
 /// use std::time::Duration;
 ///
-/// let mut timeouts = Timeouts::default();
-/// timeouts.silence = Some(Duration::from_secs(10));
 /// let (client, driver) = Client::builder()
 ///     .identity("my-app", "1.0.0")
-///     .timeouts(timeouts)
+///     .timeouts(Timeouts::default().silence(Duration::from_secs(10)))
 ///     .connect(Stdio::spawn(Command::new("my-server"))?)
 ///     .await?;
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
 pub struct Builder {
-    config: Config,
+    pub(super) config: Config,
 }
 
 impl Builder {
@@ -95,11 +93,48 @@ impl Builder {
         self
     }
 
-    /// Where deadlines come from. Default: [`AsyncIoTimer`](crate::AsyncIoTimer). Of tokio's: `TokioTimer`, with the feature
-    /// `tokio`.
+    /// Where deadlines come from. Default: [`AsyncIoTimer`](crate::runtime::AsyncIoTimer).
     pub fn timer(mut self, timer: impl Timer) -> Self {
         self.config.timer = Arc::new(timer);
         self
+    }
+
+    /// Uses the timers, sockets and pipes of the tokio runtime in which the client is polled, in place of those of
+    /// `async-io`: that saves its thread.
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "http")]
+    /// # mod m {
+    /// use shared_fate_mcp::{Client, Error, Http};
+    ///
+    /// #[tokio::main(flavor = "current_thread")]
+    /// async fn main() -> Result<(), Error> {
+    ///     let http = Http::new("http://localhost:8080/mcp")?;
+    ///     let (client, driver) = Client::builder().on_tokio().connect(http).await?;
+    ///     tokio::spawn(driver);
+    ///     println!("{}", client.call_tool("hello", ()).await?.text());
+    ///     client.close().await;
+    ///     Ok(())
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// It holds for `Http`, `Sse` and `Stdio::spawn`. A timer or a network that is [given](Self::timer) after this is used in
+    /// place of tokio's, and so is `Http::net`; `Stdio::over` has its streams already. On windows the pipes of a process are
+    /// the same with and without this. For several runtimes see [`TokioTimer`](crate::runtime::TokioTimer) and `TokioNet`.
+    ///
+    /// # Errors
+    ///
+    /// Outside a runtime no socket and no pipe can be had: connecting fails, and the error's
+    /// [`io_kind`](Error::io_kind) is [`Unsupported`](std::io::ErrorKind::Unsupported).
+    ///
+    /// # Panics
+    ///
+    /// The client's futures panic in a runtime without I/O (`enable_io`) or timers (`enable_time`), as all of tokio does.
+    #[cfg(feature = "tokio")]
+    pub fn on_tokio(mut self) -> Self {
+        self.config.reactor = crate::runtime::Reactor::Tokio;
+        self.timer(crate::runtime::TokioTimer)
     }
 
     /// Is told what is no call's business. Called from the driver and from calls, so it must not
@@ -195,6 +230,22 @@ impl Builder {
     {
         self.config.handlers.insert(method, handler);
         self
+    }
+
+    /// Connects, runs `app` with the driver beside it, and closes: see [`Client::run`].
+    pub async fn run<T, E: From<Error>>(
+        self,
+        transport: impl Transport,
+        app: impl AsyncFnOnce(Client) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let (client, driver) = self.connect(transport).await?;
+        driver
+            .run_until(async {
+                let output = app(client.clone()).await;
+                client.close().await;
+                output
+            })
+            .await
     }
 
     /// Connects: see [`Client::connect`].

@@ -157,7 +157,8 @@ async fn agree(
             ServerKind::Handshake(offer) => offer,
         },
     };
-    let Err(error) = initialize(connection, offer.unwrap_or(Revision::LATEST), budget).await else {
+    let Err(error) = initialize(connection, offer.unwrap_or(Revision::LATEST_WITH_HANDSHAKE), budget).await
+    else {
         return Ok(ServerKind::Handshake(offer));
     };
     match kind {
@@ -228,7 +229,7 @@ async fn discover(
     let limit = config.timeouts.probe.into_iter().chain(share).min();
     let patient = CallOptions::default().total(limit);
     let caller = Caller { connection, options: &patient };
-    let mut revision = Revision::LATEST_STATELESS;
+    let mut revision = Revision::LATEST;
     let mut again = false;
     // Nothing else is written meanwhile, not even an answer to a ping (ERA-19).
     inbox.set_mute(true);

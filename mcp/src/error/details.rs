@@ -379,6 +379,8 @@ impl fmt::Display for ServerExited {
 pub struct SessionLost {
     pub(super) cause: Cause<Error>,
     pub(super) request: Option<Error>,
+    /// Whether there was one.
+    pub(super) was_there: bool,
 }
 
 impl SessionLost {
@@ -396,7 +398,8 @@ impl SessionLost {
 impl fmt::Display for SessionLost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
-            Cause::Failed(_) => f.write_str("the session ended"),
+            Cause::Failed(_) if self.was_there => f.write_str("the session ended"),
+            Cause::Failed(_) => f.write_str("there is no session"),
             cause => cause.fmt(f),
         }
     }

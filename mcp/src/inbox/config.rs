@@ -4,6 +4,7 @@ use super::event::Event;
 use super::handlers::Handlers;
 use super::limits::{Limits, Timeouts};
 use super::server_kinds::ServerKindCache;
+use crate::runtime::Reactor;
 use crate::runtime::timer::{AsyncIoTimer, Timer};
 use crate::types::Implementation;
 use std::sync::Arc;
@@ -29,6 +30,12 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     pub(crate) timer: Arc<dyn Timer>,
+    /// For transports that were not told themselves.
+    #[cfg_attr(
+        not(any(feature = "stdio", feature = "http")),
+        allow(dead_code, reason = "others have their streams")
+    )]
+    pub(crate) reactor: Reactor,
     pub(crate) on_event: Option<EventHook>,
     pub(crate) handlers: Handlers,
     pub(crate) mode: Mode,
@@ -44,6 +51,7 @@ impl Config {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             timer: Arc::new(AsyncIoTimer),
+            reactor: Reactor::default(),
             on_event: None,
             handlers: Handlers::default(),
             mode: Mode::Auto,

@@ -26,7 +26,7 @@ pub enum Event<'a> {
     Task(&'a Task),
     /// The user is done with the page that a server asked to be visited.
     ElicitationComplete {
-        /// What the server called it: [`ElicitUrl::id`](crate::ElicitUrl::id).
+        /// What the server called it: [`ElicitUrl::id`](crate::types::ElicitUrl::id).
         id: &'a str,
     },
     /// Any other notification: this crate knows no use for it. There may be any number of them. Each is told before the

@@ -7,8 +7,8 @@ use std::time::Duration;
 /// ```
 /// use shared_fate_mcp::Limits;
 ///
-/// let mut limits = Limits::default();
-/// limits.body = 1024 * 1024;
+/// let limits = Limits::default().body(1 << 20).pending_calls(100);
+/// assert_eq!(limits.body, 1024 * 1024);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -128,6 +128,15 @@ impl Default for Limits {
 }
 
 /// How long a client waits. `None` is for ever.
+///
+/// ```
+/// use shared_fate_mcp::Timeouts;
+/// use std::time::Duration;
+///
+/// // A call may be silent for ten seconds, and take as long as it likes.
+/// let timeouts = Timeouts::default().silence(Duration::from_secs(10)).total(None);
+/// assert_eq!(timeouts.total, None);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {
@@ -158,6 +167,11 @@ pub struct Timeouts {
     pub keep_alive: Option<Duration>,
     /// Every step of an orderly close: stdin closed, SIGTERM, SIGKILL; or the HTTP DELETE. Default 2 s.
     pub close: Duration,
+    /// How long [`Reconnecting`](crate::Reconnecting) pauses after an attempt that has failed, before the next one. Twice
+    /// as long after each further failure in a row, up to [`longest_pause`](Self::longest_pause). Default 100 ms.
+    pub pause: Duration,
+    /// The longest pause between two attempts of [`Reconnecting`](crate::Reconnecting). Default 30 s.
+    pub longest_pause: Duration,
 }
 
 impl Default for Timeouts {
@@ -171,6 +185,42 @@ impl Default for Timeouts {
             endpoint: Some(Duration::from_secs(30)),
             keep_alive: None,
             close: Duration::from_secs(2),
+            pause: Duration::from_millis(100),
+            longest_pause: Duration::from_secs(30),
         }
+    }
+}
+
+/// A setter for each field, because a struct that may grow has no literal outside of this crate.
+macro_rules! setters {
+    ($type:ident { $($value:ty: $($field:ident)*;)* }) => {
+        /// Sets one field and leaves the others as they are.
+        impl $type {
+            $($(
+                #[doc = concat!("Sets [`", stringify!($field), "`](Self#structfield.", stringify!($field), ").")]
+                pub fn $field(mut self, $field: $value) -> Self {
+                    self.$field = $field.into();
+                    self
+                }
+            )*)*
+        }
+
+        // A field that is not named above does not compile.
+        const _: fn($type) = |$type { $($($field: _,)*)* }| ();
+    };
+}
+
+setters! {
+    Limits {
+        usize: line event body receiving error_body pending_calls outbox sends server_requests request_bytes stray
+            stderr_tail redirects resumptions event_id idle_connections rounds changes change_bytes reported_tasks
+            task_failures pages mirrored_arguments decoded list server_kinds;
+    }
+}
+
+setters! {
+    Timeouts {
+        impl Into<Option<Duration>>: silence total handshake probe endpoint keep_alive;
+        Duration: stream close pause longest_pause;
     }
 }

@@ -21,13 +21,13 @@ mod tail;
 use super::{Sending, Sent, Tracking, Transport};
 use crate::error::{Delivery, Error, ErrorKind, IoStage, ServerExited};
 use crate::inbox::Inbox;
-#[cfg(feature = "stdio")]
-use crate::process::Child;
 use crate::process::ExitStatus;
+#[cfg(feature = "stdio")]
+use crate::process::{self, Child};
 use crate::protocol::outgoing::Outgoing;
 use crate::runtime::output::Stream;
 #[cfg(feature = "stdio")]
-use crate::runtime::pipes::{AsyncPipes, Reactor};
+use crate::runtime::pipes::AsyncPipes;
 use crate::runtime::timer::BoxFuture;
 #[cfg(feature = "stdio")]
 use crate::sync::Mutex;
@@ -61,9 +61,12 @@ pub struct Stdio {
     slot: Slot,
     #[cfg(feature = "stdio")]
     child: Mutex<Option<Child>>,
+    /// A child's pipes, until it is known what reactor they are for.
+    #[cfg(feature = "stdio")]
+    unopened: Mutex<Option<process::Pipes>>,
     /// To start it again for a new session, as often as it takes: shared with those started so.
     #[cfg(feature = "stdio")]
-    command: Option<(Arc<Mutex<Command>>, Reactor)>,
+    command: Option<Arc<Mutex<Command>>>,
 }
 
 impl Stdio {
@@ -85,31 +88,7 @@ impl Stdio {
     /// ```
     #[cfg(feature = "stdio")]
     pub fn spawn(command: Command) -> Result<Self, Error> {
-        Self::start(Arc::new(Mutex::new(command)), Reactor::AsyncIo)
-    }
-
-    /// [`spawn`](Self::spawn), with the pipes on the reactor of the tokio runtime at hand: they work as long
-    /// as it runs. The small thread that waits for the child's exit is the same. On windows it is `spawn`.
-    ///
-    /// # Errors
-    ///
-    /// Those of `spawn`; and outside a runtime, where nothing is started: [`Error::io_kind`] is then
-    /// [`Unsupported`](io::ErrorKind::Unsupported).
-    ///
-    /// ```
-    /// use shared_fate_mcp::Stdio;
-    /// use std::{io, process::Command};
-    ///
-    /// let error = Stdio::spawn_on_tokio(Command::new("my-server")).unwrap_err();
-    /// assert_eq!(error.io_kind(), Some(io::ErrorKind::Unsupported));
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// In a runtime without I/O (`enable_io`).
-    #[cfg(all(feature = "stdio", feature = "tokio"))]
-    pub fn spawn_on_tokio(command: Command) -> Result<Self, Error> {
-        Self::start(Arc::new(Mutex::new(command)), Reactor::Tokio)
+        Self::start(Arc::new(Mutex::new(command)))
     }
 
     /// The few variables of this process's environment that a program needs as a rule: where its home, its
@@ -146,12 +125,7 @@ impl Stdio {
     }
 
     #[cfg(feature = "stdio")]
-    fn start(command: Arc<Mutex<Command>>, reactor: Reactor) -> Result<Self, Error> {
-        let failed = |error| Error::io(IoStage::Spawn, error, Delivery::NotSent);
-        #[cfg(feature = "tokio")]
-        if let Reactor::Tokio = reactor {
-            crate::runtime::tokio::here().map_err(failed)?;
-        }
+    fn start(command: Arc<Mutex<Command>>) -> Result<Self, Error> {
         let (child, pipes) = {
             let mut command = command.lock();
             Child::spawn(&mut command).map_err(|error| {
@@ -159,12 +133,28 @@ impl Stdio {
                 Error::io(IoStage::Spawn, error, Delivery::NotSent)
             })?
         };
-        let AsyncPipes { stdin, stdout, stderr } = AsyncPipes::new(pipes, reactor).map_err(failed)?;
         Ok(Self {
             child: Mutex::new(Some(child)),
-            command: Some((command, reactor)),
-            ..Self::with_pipes(Pipes::new(stdout, stdin, Some(stderr)))
+            unopened: Mutex::new(Some(pipes)),
+            command: Some(command),
+            ..Self::with_slot(Slot::empty())
         })
+    }
+
+    /// Makes the pipes of a child ready for the client's reactor, where that is not done yet.
+    fn open(&self, inbox: &Inbox) -> Result<(), Error> {
+        #[cfg(feature = "stdio")]
+        {
+            let unopened = self.unopened.lock().take();
+            if let Some(unopened) = unopened {
+                let opened = AsyncPipes::new(unopened, inbox.reactor());
+                let AsyncPipes { stdin, stdout, stderr } =
+                    opened.map_err(|error| Error::io(IoStage::Spawn, error, Delivery::NotSent))?;
+                self.slot.fill(Pipes::new(stdout, stdin, Some(stderr)));
+            }
+        }
+        let _ = inbox;
+        Ok(())
     }
 
     /// Talks over any pair of byte streams. Those of tokio's go into a `TokioIo` each (feature
@@ -173,15 +163,19 @@ impl Stdio {
         reader: impl AsyncRead + Send + Unpin + 'static,
         writer: impl AsyncWrite + Send + Unpin + 'static,
     ) -> Self {
-        Self::with_pipes(Pipes::new(Box::new(Stream(reader)), Box::new(writer), None))
+        let slot = Slot::empty();
+        slot.fill(Pipes::new(Box::new(Stream(reader)), Box::new(writer), None));
+        Self::with_slot(slot)
     }
 
-    fn with_pipes(pipes: Pipes) -> Self {
+    fn with_slot(slot: Slot) -> Self {
         Self {
             queue: Queue::default(),
-            slot: Slot::new(pipes),
+            slot,
             #[cfg(feature = "stdio")]
             child: Mutex::default(),
+            #[cfg(feature = "stdio")]
+            unopened: Mutex::default(),
             #[cfg(feature = "stdio")]
             command: None,
         }
@@ -290,6 +284,7 @@ impl Transport for Stdio {
 
     fn run<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
+            self.open(inbox)?;
             // Pending if somebody has the pipes: then the session is being closed.
             let taken: Option<Guard<'_>> = poll_fn(|cx| self.slot.poll_take(cx)).await;
             let Some(mut pipes) = taken else { return std::future::pending().await };
@@ -319,6 +314,10 @@ impl Transport for Stdio {
 
     fn close<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, ()> {
         Box::pin(async move {
+            // A child whose pipes cannot be opened has nothing to be told.
+            if self.open(inbox).is_err() {
+                return self.abort();
+            }
             let grace = inbox.timeouts().close;
             let mut exit = self.exit();
             let mut pipes = None;
@@ -366,8 +365,8 @@ impl Transport for Stdio {
     /// Starts the command again.
     #[cfg(feature = "stdio")]
     fn renew(&self) -> Option<Result<Box<dyn Transport>, Error>> {
-        let (command, reactor) = self.command.clone()?;
-        Some(Self::start(command, reactor).map(|stdio| Box::new(stdio) as _))
+        let command = self.command.clone()?;
+        Some(Self::start(command).map(|stdio| Box::new(stdio) as _))
     }
 
     fn abort(&self) {
@@ -377,7 +376,10 @@ impl Transport for Stdio {
         let pipes = self.slot.discard();
         drop(pipes);
         #[cfg(feature = "stdio")]
-        drop(child);
+        {
+            let unopened = self.unopened.lock().take();
+            drop((unopened, child));
+        }
     }
 }
 

@@ -4,9 +4,10 @@ use crate::fault::answer;
 use crate::fault::http::{Call, Vacant};
 use crate::kit::{connect_to, in_memory, legacy, over_http};
 use crate::page::Page;
-use shared_fate_mcp::{
-    BoxFuture, ConnectError, Connecting, Http, HttpError, Net, Stdio, TokenProvider, TokioNet,
-};
+use shared_fate_mcp::error::HttpError;
+use shared_fate_mcp::http::{ConnectError, Connecting, Net};
+use shared_fate_mcp::runtime::BoxFuture;
+use shared_fate_mcp::{Http, Stdio, TokenProvider};
 use std::io::{self, Read, Write as _};
 use std::net::TcpListener;
 use std::pin::Pin;
@@ -114,10 +115,13 @@ pub(crate) async fn connecting(page: &mut Page) {
     page.section("Connecting");
     page.add("Command not found", &Stdio::spawn(Command::new("/no/such/server")).unwrap_err());
     page.add("Command not executable", &Stdio::spawn(Command::new("/etc/passwd")).unwrap_err());
-    let outside = Stdio::spawn_on_tokio(Command::new("my-server")).unwrap_err();
-    page.add("`Stdio::spawn_on_tokio` outside a tokio runtime", &outside);
-    let http = Http::new("http://localhost/mcp").unwrap().net(TokioNet);
-    page.add("`TokioNet` outside a tokio runtime", &legacy().connect(http).await.map(drop).unwrap_err());
+    let on_tokio = || legacy().on_tokio();
+    let stdio = Stdio::spawn(Command::new("cat")).unwrap();
+    let error = on_tokio().connect(stdio).await.map(drop).unwrap_err();
+    page.add("`Builder::on_tokio` outside a tokio runtime: a process", &error);
+    let http = Http::new("http://localhost/mcp").unwrap();
+    let error = on_tokio().connect(http).await.map(drop).unwrap_err();
+    page.add("`Builder::on_tokio` outside a tokio runtime: HTTP", &error);
     let vacant = Vacant::new();
     page.add("Connection refused", &connect_to(&format!("http://{}/mcp", vacant.address)).await);
     let http = Http::new("http://server.invalid/mcp").unwrap().net(NoNames);

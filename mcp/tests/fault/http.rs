@@ -155,7 +155,7 @@ pub(crate) fn transport(url: &str) -> Http {
     let http = Http::new(url).unwrap();
     #[cfg(feature = "tokio")]
     if on_tokio_io() {
-        return http.net(shared_fate_mcp::TokioNet);
+        return http.net(shared_fate_mcp::runtime::TokioNet);
     }
     assert!(!on_tokio_io());
     http

@@ -10,7 +10,8 @@ use futures::FutureExt;
 use futures::future::join;
 use futures::stream::{FuturesUnordered, StreamExt};
 use serde_json::{Value, json};
-use shared_fate_mcp::{BoxFuture, CallOptions, Client, Error, ErrorKind, Mode, Timer};
+use shared_fate_mcp::runtime::{BoxFuture, Timer};
+use shared_fate_mcp::{CallOptions, Client, Error, ErrorKind, Mode};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 

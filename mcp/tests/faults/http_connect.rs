@@ -6,10 +6,10 @@ use crate::fault::http::{Call, SESSION, Server, Vacant, transport};
 use crate::fault::run::{Run, everywhere};
 use futures::future::join;
 use serde_json::json;
-use shared_fate_mcp::{
-    AsyncIo, BoxFuture, Client, Connecting, Delivery, Driver, Error, ErrorKind, Http, IoStage, Limits, Mode,
-    Net, Timeouts, Timer, Violation,
-};
+use shared_fate_mcp::error::{IoStage, Violation};
+use shared_fate_mcp::http::{AsyncIo, Connecting, Net};
+use shared_fate_mcp::runtime::{BoxFuture, Timer};
+use shared_fate_mcp::{Client, Delivery, Driver, Error, ErrorKind, Http, Limits, Mode, Timeouts};
 use std::io;
 use std::net::TcpListener;
 use std::pin::Pin;

@@ -8,7 +8,8 @@ use crate::fault::run::{Run, everywhere};
 use futures::future::{join, join3};
 use serde_json::json;
 use shared_fate::Cause;
-use shared_fate_mcp::{Client, Delivery, Driver, Error, ErrorKind, ExitStatus, IoStage, ServerExited, Stdio};
+use shared_fate_mcp::error::{ExitStatus, IoStage, ServerExited};
+use shared_fate_mcp::{Client, Delivery, Driver, Error, ErrorKind, Stdio};
 use std::io;
 use std::time::Duration;
 

@@ -7,9 +7,8 @@ use crate::fault::run::{Run, everywhere};
 use crate::fault::{text_result, tool};
 use futures::future::join;
 use serde_json::{Value, json};
-use shared_fate_mcp::{
-    CallOptions, Client, Delivery, Driver, Error, ErrorKind, Event, IoStage, Limits, Stdio, Violation,
-};
+use shared_fate_mcp::error::{IoStage, Violation};
+use shared_fate_mcp::{CallOptions, Client, Delivery, Driver, Error, ErrorKind, Event, Limits, Stdio};
 use smol::channel;
 use std::io;
 use std::time::Duration;

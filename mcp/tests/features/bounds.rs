@@ -12,9 +12,9 @@ use futures::future::{join_all, select};
 use futures::io::AsyncWrite;
 use futures::{FutureExt, StreamExt};
 use serde_json::{Value, json};
-use shared_fate_mcp::{
-    Change, Client, Delivery, Elicited, Event, Interest, Limits, Mode, RpcError, Stdio, Violation,
-};
+use shared_fate_mcp::error::Violation;
+use shared_fate_mcp::types::Elicited;
+use shared_fate_mcp::{Change, Client, Delivery, Event, Interest, Limits, Mode, RpcError, Stdio};
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::pin::{Pin, pin};

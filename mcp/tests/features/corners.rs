@@ -209,7 +209,7 @@ fn era_06_era_11_era_13_era_14_odd_answers_to_the_probe() {
             });
             let connected = Client::builder().timer(Clock::new()).connect(http(&server)).await;
             let revision = connected.as_ref().ok().map(|(client, _)| client.revision());
-            assert_eq!(revision, connects.then_some(Revision::LATEST), "{status} {body}");
+            assert_eq!(revision, connects.then_some(Revision::LATEST_WITH_HANDSHAKE), "{status} {body}");
             let initialized = server.requests().iter().any(|request| request.rpc() == "initialize");
             assert_eq!(initialized, connects, "{status} {body}");
         }

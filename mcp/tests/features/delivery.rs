@@ -9,10 +9,10 @@ use crate::fault::tool;
 use crate::kit::http;
 use futures::StreamExt;
 use futures::future::join;
-use shared_fate_mcp::{
-    AsyncIo, BoxFuture, ByteStream, ConnectError, Connecting, Delivery, Error, ErrorKind, Http, HttpError,
-    Mode, Net, Stdio, TokenProvider,
-};
+use shared_fate_mcp::error::HttpError;
+use shared_fate_mcp::http::{AsyncIo, ByteStream, ConnectError, Connecting, Net};
+use shared_fate_mcp::runtime::BoxFuture;
+use shared_fate_mcp::{Delivery, Error, ErrorKind, Http, Mode, Stdio, TokenProvider};
 use std::io::{self, Write};
 use std::net::TcpListener;
 use std::pin::Pin;

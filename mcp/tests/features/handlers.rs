@@ -9,9 +9,10 @@ use crate::kit::{Dropped, Flag, Log, ask, is_answer, reply, seconds, tell};
 use futures::future::join;
 use serde_json::{Value, json};
 use shared_fate::Cause;
+use shared_fate_mcp::types::Root;
 use shared_fate_mcp::types::{CreateMessageParams, CreateMessageResult, Json};
 use shared_fate_mcp::{
-    Builder, CallOptions, Client, Driver, ErrorKind, Limits, Root, RpcError, Timeouts, WeakClient,
+    Builder, CallOptions, Client, Driver, ErrorKind, Limits, RpcError, Timeouts, WeakClient,
 };
 use smol::channel;
 use std::pin::pin;

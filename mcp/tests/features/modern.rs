@@ -10,9 +10,9 @@ use crate::fault::{answer, text_result};
 use crate::kit::{Log, ask, http, millis, reply, seconds, tell};
 use futures::future::{join, select};
 use serde_json::{Value, json};
-use shared_fate_mcp::{
-    Builder, CallOptions, Client, Delivery, Driver, ErrorKind, InvalidInput, Mode, Root, Violation,
-};
+use shared_fate_mcp::error::{InvalidInput, Violation};
+use shared_fate_mcp::types::Root;
+use shared_fate_mcp::{Builder, CallOptions, Client, Delivery, Driver, ErrorKind, Mode};
 use std::pin::pin;
 
 pub(crate) const VERSION: &str = "2026-07-28";

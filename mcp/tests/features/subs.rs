@@ -13,10 +13,10 @@ use futures::future::join;
 use futures::stream::FusedStream;
 use serde_json::{Value, json};
 use shared_fate::Cause;
+use shared_fate_mcp::error::{InvalidInput, Violation};
 use shared_fate_mcp::types::TaskStatus;
 use shared_fate_mcp::{
-    CallOptions, Change, Client, Delivery, Driver, ErrorKind, Interest, InvalidInput, Limits, Mode,
-    Subscription, Violation,
+    CallOptions, Change, Client, Delivery, Driver, ErrorKind, Interest, Limits, Mode, Subscription,
 };
 
 const LISTEN: &str = "subscriptions/listen";

@@ -11,11 +11,10 @@ use crate::modern::modern_answer;
 use crate::tasks::{connect, task};
 use futures::future::join;
 use serde_json::{Value, json};
+use shared_fate_mcp::error::Violation;
+use shared_fate_mcp::types::{ElicitForm, ElicitUrl, Elicited};
 use shared_fate_mcp::types::{Json, Task, TaskStatus};
-use shared_fate_mcp::{
-    Builder, CallOptions, Client, Driver, ElicitForm, ElicitUrl, Elicited, ErrorKind, Event, Limits, Mode,
-    Violation,
-};
+use shared_fate_mcp::{Builder, CallOptions, Client, Driver, ErrorKind, Event, Limits, Mode};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 

@@ -15,7 +15,7 @@ use super::super::engine::{Engine, EngineConfig};
 use super::super::failure::Stage;
 use super::super::net::{ConnectError, Connecting, Net, alternate_families, race};
 use super::kit::{Server, Vacant, call, engine, engine_on, post, run};
-use crate::BoxFuture;
+use crate::runtime::BoxFuture;
 
 fn echoes(url: &str) {
     assert_eq!(run(call(&engine(), post(url, "{}"))).unwrap(), b"{}", "{url}");

@@ -99,7 +99,7 @@ fn tokio_without_io_and_time() {
 #[cfg(feature = "tokio")]
 #[test]
 fn tokio_with_its_own_sockets() {
-    use crate::TokioNet;
+    use crate::runtime::TokioNet;
     let test = || patiently(scenario(Arc::new(TokioNet)));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(test());

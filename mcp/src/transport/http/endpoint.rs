@@ -7,7 +7,8 @@ use super::url;
 use crate::error::{Delivery, Error, InvalidInput};
 use crate::http_client::{Body, Engine, EngineConfig};
 use crate::inbox::Inbox;
-use crate::inbox::limits::Limits;
+#[cfg(feature = "tokio")]
+use crate::runtime::Reactor;
 use crate::transport::Tracking;
 use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ::http::{Method, Request, Response, StatusCode, Uri};
@@ -38,6 +39,8 @@ pub(super) struct Endpoint {
     /// What goes with each request, whatever it is.
     pub(super) headers: HeaderMap,
     pub(super) config: EngineConfig,
+    /// Whether the caller has said where sockets come from.
+    pub(super) has_net: bool,
     pub(super) tokens: Option<Tokens>,
     engine: OnceLock<Engine>,
 }
@@ -50,6 +53,7 @@ impl Endpoint {
             url: url::parse(url)?,
             headers: HeaderMap::from_iter([plain]),
             config: EngineConfig::default(),
+            has_net: false,
             tokens: None,
             engine: OnceLock::new(),
         })
@@ -91,11 +95,17 @@ impl Endpoint {
         format!("{}://{}:{port}", scheme.unwrap_or_default(), host.unwrap_or_default())
     }
 
-    fn engine(&self, limits: &Limits) -> Result<&Engine, Error> {
+    fn engine(&self, inbox: &Inbox) -> Result<&Engine, Error> {
         if let Some(engine) = self.engine.get() {
             return Ok(engine);
         }
-        let config = EngineConfig { max_idle_per_host: limits.idle_connections, ..self.config.clone() };
+        let mut config = self.config.clone();
+        config.max_idle_per_host = inbox.limits().idle_connections;
+        match inbox.reactor() {
+            #[cfg(feature = "tokio")]
+            Reactor::Tokio if !self.has_net => config.net = std::sync::Arc::new(crate::runtime::TokioNet),
+            _ => {}
+        }
         let engine = Engine::new(config).map_err(|failure| failed(failure, &self.config))?;
         Ok(self.engine.get_or_init(|| engine))
     }
@@ -119,7 +129,7 @@ impl Endpoint {
 
     /// The error of a server that is not there any more.
     pub(super) async fn refusal(&self, inbox: &Inbox) -> Option<Error> {
-        let failure = self.engine(inbox.limits()).ok()?.refusal(&self.url).await?;
+        let failure = self.engine(inbox).ok()?.refusal(&self.url).await?;
         Some(failed(failure, &self.config))
     }
 
@@ -137,7 +147,7 @@ impl Endpoint {
         inbox: &Inbox,
     ) -> Result<Response<Body>, Error> {
         let limits = inbox.limits();
-        let engine = self.engine(limits)?;
+        let engine = self.engine(inbox)?;
         tracking.waiting();
         let mut token = match &self.tokens {
             Some(tokens) => Some(tokens.get().await?),
@@ -254,10 +264,11 @@ macro_rules! endpoint_options {
             self
         }
 
-        /// Where sockets come from. Default: [`AsyncIo`](crate::AsyncIo), which works on every executor.
-        /// Of tokio's: `TokioNet`, with the feature `tokio`.
+        /// Where sockets come from. Default: [`AsyncIo`](crate::http::AsyncIo), which works on every executor; or
+        /// tokio's, where the client is to run [on tokio](crate::Builder) (`Builder::on_tokio`).
         pub fn net(mut self, net: impl Net) -> Self {
             self.endpoint.config.net = Arc::new(net);
+            self.endpoint.has_net = true;
             self
         }
 

@@ -311,8 +311,13 @@ struct State {
 }
 
 impl Slot {
-    pub(super) fn new(pipes: Pipes) -> Self {
-        Self { state: WaitCell::new(State { pipes: Some(Box::new(pipes)), discarded: false }) }
+    pub(super) fn empty() -> Self {
+        Self { state: WaitCell::new(State { pipes: None, discarded: false }) }
+    }
+
+    /// The pipes are there.
+    pub(super) fn fill(&self, pipes: Pipes) {
+        self.put_back(Box::new(pipes));
     }
 
     /// The pipes, when nobody else has them; they come back when the guard is dropped. `None` once
