@@ -43,6 +43,7 @@ mod process;
 mod protocol;
 pub mod runtime;
 mod sync;
+pub mod testing;
 pub mod transport;
 pub mod types;
 
