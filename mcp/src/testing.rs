@@ -71,8 +71,8 @@ use std::sync::Arc;
 /// it. Arguments that do not have the type's form are refused with the code -32602. Handlers run inside the client's call:
 /// a panic in one is the test's panic.
 ///
-/// Where nothing else is said the server is a well-behaved one: it shakes hands, answers pings, and lists what it has on
-/// one page. A method that it does not know is refused with the code -32601.
+/// Unless the test says otherwise the server is well-behaved: it shakes hands, answers pings, and lists what it has on one
+/// page. It refuses a method that it does not know with the code -32601.
 ///
 /// **Drop:** nothing happens; a connection keeps what it needs.
 #[derive(Clone, Default)]
@@ -135,18 +135,20 @@ impl MockServer {
     }
 
     /// Answers a method, also one that the server would answer by itself, such as `initialize` or `tools/list`. The handler
-    /// gets the parameters; what it returns is the whole result.
+    /// gets the parameters; a value that it returns is the whole result.
     pub fn method<P: DeserializeOwned, R: Into<Reply>>(
         self,
         method: &str,
         handler: impl Fn(P) -> R + Send + Sync + 'static,
     ) -> Self {
-        let replaced = self.shared.script.lock().answer(method, typed(handler));
+        let handler = typed(handler);
+        let whole = Arc::new(move |params| handler(params).whole());
+        let replaced = self.shared.script.lock().answer(method, whole);
         drop(replaced);
         self
     }
 
-    /// The next request for `method` gets this reply, and no handler sees it. Several such replies are given one after the
+    /// The next request for `method` gets this reply, as if its handler had returned it, and no handler sees it. Several such replies are given one after the
     /// other.
     pub fn once(self, method: &str, reply: impl Into<Reply>) -> Self {
         self.shared.script.lock().answer_once(method, reply.into());
@@ -227,9 +229,7 @@ impl MockServer {
 }
 
 /// A handler of JSON. What has another form than its type is refused.
-fn typed<A: DeserializeOwned, R: Into<Reply>>(
-    handler: impl Fn(A) -> R + Send + Sync + 'static,
-) -> Handler {
+fn typed<A: DeserializeOwned, R: Into<Reply>>(handler: impl Fn(A) -> R + Send + Sync + 'static) -> Handler {
     Arc::new(move |arguments| match parsed(arguments) {
         Ok(arguments) => handler(arguments).into(),
         Err(error) => error.into(),

@@ -88,7 +88,12 @@ impl Line {
     }
 
     /// Sends a request of the server's. `then` is dropped when the connection ends first.
-    pub(super) fn ask(&self, method: &str, params: &Value, then: impl FnOnce(HandlerResult) + Send + 'static) {
+    pub(super) fn ask(
+        &self,
+        method: &str,
+        params: &Value,
+        then: impl FnOnce(HandlerResult) + Send + 'static,
+    ) {
         let id = {
             let mut asked = self.asked.lock();
             let id = asked.next();

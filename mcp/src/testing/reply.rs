@@ -58,7 +58,7 @@ pub(super) enum Step {
 pub(super) enum End {
     /// A text, in the form of the method's results.
     Text(String),
-    /// A value, in the form of the method's results.
+    /// A tool's structured content; of other methods the whole result.
     Value(Value),
     Result(Value),
     Error(RpcError),
@@ -67,7 +67,11 @@ pub(super) enum End {
     /// The call fails; the session goes on.
     Failure(Error),
     EndSession(Error),
-    Ask { method: String, params: Value, then: Then },
+    Ask {
+        method: String,
+        params: Value,
+        then: Then,
+    },
 }
 
 pub(super) type Then = Box<dyn FnOnce(HandlerResult) -> Reply + Send>;
@@ -165,12 +169,12 @@ impl Reply {
         Self::new(End::Ask { method, params: to_value(&params), then: Box::new(then) })
     }
 
-    /// The same when the gate is open. What was added before comes before.
+    /// Holds the reply back until the gate is open. What comes before a reply comes in the order in which it was added.
     pub fn after(self, gate: &Gate) -> Self {
         self.step(Step::Wait(gate.clone()))
     }
 
-    /// The same after a notification.
+    /// Sends a notification before the reply.
     ///
     /// # Panics
     ///
@@ -179,7 +183,7 @@ impl Reply {
         self.step(Step::Tell(method.to_owned(), to_value(&params)))
     }
 
-    /// The same after a report of progress, if the call asks for some.
+    /// Reports progress before the reply, if the call asks for progress.
     pub fn after_progress(self, progress: f64, total: impl Into<Option<f64>>) -> Self {
         self.step(Step::Progress(progress, total.into()))
     }
@@ -188,6 +192,14 @@ impl Reply {
     /// [`ErrorKind::Protocol`].
     pub fn cut_short(mut self) -> Self {
         self.is_cut_short = true;
+        self
+    }
+
+    /// Takes a value for the whole result.
+    pub(super) fn whole(mut self) -> Self {
+        if let End::Value(value) = self.end {
+            self.end = End::Result(value);
+        }
         self
     }
 
@@ -218,7 +230,8 @@ impl From<String> for Reply {
 }
 
 impl From<Value> for Reply {
-    /// A tool's structured content, with its text beside it; of any other method the whole result.
+    /// In reply to a tool's call it is the structured content, with its JSON as text beside it; in reply to any other method
+    /// it is the whole result.
     fn from(value: Value) -> Self {
         Self::new(End::Value(value))
     }

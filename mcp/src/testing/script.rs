@@ -70,7 +70,13 @@ pub(super) enum Answer {
 
 impl Script {
     /// Returns what it replaces, to be dropped when the script is unlocked.
-    pub(super) fn list(&mut self, kind: Listed, key: &str, listed: Value, handler: Handler) -> Option<Handler> {
+    pub(super) fn list(
+        &mut self,
+        kind: Listed,
+        key: &str,
+        listed: Value,
+        handler: Handler,
+    ) -> Option<Handler> {
         match self.entries.iter_mut().find(|it| it.kind == kind && it.key == key) {
             Some(entry) => {
                 entry.listed = listed;

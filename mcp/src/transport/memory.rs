@@ -13,7 +13,7 @@ use std::io;
 ///
 /// The other end, [`MemoryServer`], is a server: it receives JSON-RPC messages as text and sends some.
 /// Everything is as over a pipe: the same messages, the same order, the same errors; the session ends
-/// when the server's end is dropped.
+/// when the server's end is dropped. For a server that answers by itself, see [`MockServer`](crate::testing::MockServer).
 ///
 /// A server that leaves unknown requests unanswered is taken for an older one only after
 /// [`Timeouts::probe`](crate::Timeouts::probe), 10 s. Answer them with an error (-32601), or connect to a
