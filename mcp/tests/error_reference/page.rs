@@ -9,10 +9,13 @@ const HEAD: &str = "\
 
 What the caller of a failed call, or of `connect`, sees.
 
-Four questions help before any kind does. `is_session_ended()`: is a new session needed (`Client::reconnect`, or a
-`Reconnecting`)? `is_retryable()`: may the same request succeed later, on this client? `delivery()`: may the server have
-acted on the request (`MaybeSent`, `Answered`), or has it not seen it (`NotSent`)? Only then it is safe to repeat one that
-changes something. And `{error:#}` is the whole story on one line, for a log or for a user.
+Before the kind, four questions:
+
+- `is_session_ended()`: is a new session needed? `Client::reconnect` makes one, and `Reconnecting` does so by itself.
+- `is_retryable()`: may the same request succeed later, on this client?
+- `delivery()`: may the server have acted on the request? A request that changes something is safe to repeat only after
+  `NotSent`.
+- `{error:#}`: what is the whole story? One line, for a log or for a user.
 
 ";
 
@@ -28,13 +31,13 @@ const KINDS: [[&str; 3]; 14] = [
     [
         "Http",
         "The server answered with an HTTP status that is no reply; `status()` and the beginning of the body are in it.",
-        "401 and 403: get a token, as `challenges()` say. 429 and 503: wait for `retry_after()`. Other 5xx: try again. Other \
-         4xx: the request is wrong, or the URL.",
+        "401 and 403: get a token, as `challenges()` say. 429 and 503: wait for `retry_after()`. Other 5xx: try again if \
+         `is_retryable()`. Other 4xx: the request is wrong, or the URL.",
     ],
     [
         "Rpc",
         "The server understood the request and refused it: `code()` and `message()` are its own.",
-        "Show it. -32602 means the parameters, -32601 that the server lacks the method.",
+        "Show it. -32602: the parameters are wrong. -32601: the server does not have the method.",
     ],
     [
         "Protocol",
