@@ -173,7 +173,7 @@ impl Error {
         Self::new(ErrorKind::Protocol(ProtocolError { violation, source }), Delivery::Answered)
     }
 
-    /// The same, where something came in the place of what was to come.
+    /// A violation with the text that came in the place of the expected one.
     pub(crate) fn instead(violation: Violation, text: String) -> Self {
         match text.is_empty() {
             true => Self::protocol(violation),
@@ -193,13 +193,13 @@ impl Error {
         }
     }
 
-    /// The same failure of a call that had lost its event stream before (RES-09, LIV-05).
+    /// Adds how the call had lost its event stream before it failed (RES-09, LIV-05).
     pub(crate) fn after_losing(mut self, lost: Option<Self>) -> Self {
         self.inner.lost = lost;
         self
     }
 
-    /// The same failure to get a token, of a request that was refused with this answer for want of one.
+    /// Adds the answer by which the server refused the request for want of a token; `self` is the failure to get one.
     #[cfg(feature = "http")]
     pub(crate) fn after_refusal(mut self, answer: HttpError) -> Self {
         if let ErrorKind::Io(error) = &mut self.inner.kind {
@@ -225,7 +225,7 @@ impl Error {
         )
     }
 
-    /// The same failure of a call that the server had begun to answer when this step of it failed.
+    /// Says that the server had begun to answer the call when this step of it failed.
     pub(crate) fn of_answered(mut self) -> Self {
         if self.inner.delivery == Delivery::NotSent {
             self.inner.delivery = Delivery::Answered;
@@ -233,7 +233,7 @@ impl Error {
         self
     }
 
-    /// The same failure of a step, where `limit` is for all steps together.
+    /// Puts the limit for all steps together in the place of the limit for one step, where this is a timeout.
     pub(crate) fn of_limit(mut self, limit: Option<Duration>) -> Self {
         if let (ErrorKind::Timeout(error), Some(after)) = (&mut self.inner.kind, limit) {
             error.after = after;
@@ -241,7 +241,7 @@ impl Error {
         self
     }
 
-    /// The same failure of a request of which not a byte was written.
+    /// Says that not a byte of the request was written.
     pub(crate) fn not_sent(mut self) -> Self {
         self.inner.delivery = Delivery::NotSent;
         self

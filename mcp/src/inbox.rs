@@ -142,7 +142,7 @@ impl Inbox {
         self.accept_too_long(recover_response_id(prefix), prefix, limit);
     }
 
-    /// The same where it is known already which call it answers.
+    /// Takes the beginning of a message that is too long, where it is known which call the message answers.
     pub(crate) fn accept_too_long(&self, id: Option<u64>, prefix: &[u8], limit: usize) {
         let handled = self.pending.lock().handle_too_long(id, limit);
         self.finish(handled, || excerpt(prefix, 100));

@@ -119,8 +119,8 @@ pub trait Transport: Send + Sync + 'static {
         None
     }
 
-    /// Where the server is, if that tells servers apart: what one is (an [`ServerKindCache`](crate::ServerKindCache)
-    /// remembers it) holds for the next connection to the same place.
+    /// Identifies the server for a [`ServerKindCache`](crate::ServerKindCache), which holds for the next connection to the
+    /// same place; `None` if the server cannot be identified.
     fn origin(&self) -> Option<String> {
         None
     }

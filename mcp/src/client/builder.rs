@@ -81,13 +81,13 @@ impl Builder {
         Ok(self)
     }
 
-    /// How much is taken from the server.
+    /// Upper bounds on what the server may send.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.config.limits = limits;
         self
     }
 
-    /// How long is waited.
+    /// How long the client waits.
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.config.timeouts = timeouts;
         self
@@ -137,8 +137,8 @@ impl Builder {
         self.timer(crate::runtime::TokioTimer)
     }
 
-    /// Is told what is no call's business. Called from the driver and from calls, so it must not
-    /// block. A panic in it goes no further, as with all that is the application's.
+    /// Called for everything that belongs to no call: changed lists, the server's log, stray messages. The driver and calls
+    /// call it, so it must not block. Panics in it are caught.
     pub fn on_event(mut self, on_event: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
         self.config.on_event = Some(Arc::new(on_event));
         self

@@ -69,7 +69,7 @@ fn is_false(value: &bool) -> bool {
 ///
 /// **The end:** when the server ends the subscription, the stream ends. When it is lost (the connection
 /// broke, the session ended), one `Err` with the cause comes first; a loss is never a bare end.
-/// Nothing is made up for: subscribe again and fetch anew.
+/// Changes that were missed in between are not replayed: subscribe again, and fetch everything anew.
 ///
 /// ```no_run
 /// use futures::StreamExt;

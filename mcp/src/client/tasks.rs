@@ -113,7 +113,9 @@ impl Client {
         ttl: Option<Duration>,
     ) -> Result<Task, Error> {
         if self.revision().is_stateless() || !offers(&self.server().capabilities, method) {
-            return Err(Error::invalid(InvalidInput::Method("the server does not make a task of it")));
+            return Err(Error::invalid(InvalidInput::Method(
+                "this server does not support tasks for this method",
+            )));
         }
         let params = params_of(&params, NOT_AN_OBJECT)?;
         let params = params.as_deref().map_or("{}", RawValue::get);

@@ -10,7 +10,7 @@ object! {
         id: "taskId" => String,
         /// How far it is.
         status: "status" => TaskStatus,
-        /// The same in words.
+        /// The status in words, for people.
         status_message: "statusMessage" => Option<String>,
         /// When it was created (ISO 8601).
         created_at: "createdAt" => Option<String>,
