@@ -41,16 +41,8 @@ struct Sum {
 
 fn main() -> Result<(), Error> {
     let server = calculator();
-    async_io::block_on(async {
-        let (client, driver) = Client::connect(server.transport()).await?;
-        driver
-            .run_until(async {
-                let records = ask(&client).await?;
-                client.close().await;
-                keep(records)
-            })
-            .await
-    })
+    let records = async_io::block_on(Client::run(server.transport(), async |client| ask(&client).await))?;
+    keep(records)
 }
 
 async fn ask(client: &Client) -> Result<Vec<Record>, Error> {

@@ -18,20 +18,14 @@
 //!     // The first listing of prompts fails as an overloaded HTTP server makes it fail.
 //!     .once("prompts/list", Reply::http_status(503, "try later"));
 //!
-//! let test = async {
-//!     let (client, driver) = Client::connect(server.transport()).await?;
-//!     driver
-//!         .run_until(async {
-//!             let result = client.call_tool("add", json!({ "a": 1, "b": 2 })).await?;
-//!             assert_eq!(result.structured_content, Some(json!({ "sum": 3 }).into()));
-//!             let error = client.list_prompts().await.unwrap_err();
-//!             assert!(error.is_retryable());
-//!             assert!(client.list_prompts().await?.is_empty());
-//!             client.close().await;
-//!             Ok::<_, Error>(())
-//!         })
-//!         .await
-//! };
+//! let test = Client::run(server.transport(), async |client| {
+//!     let result = client.call_tool("add", json!({ "a": 1, "b": 2 })).await?;
+//!     assert_eq!(result.structured_content, Some(json!({ "sum": 3 }).into()));
+//!     let error = client.list_prompts().await.unwrap_err();
+//!     assert!(error.is_retryable());
+//!     assert!(client.list_prompts().await?.is_empty());
+//!     Ok::<_, Error>(())
+//! });
 //! pollster::block_on(test)?;
 //! assert_eq!(server.received("tools/call")[0].params["name"], "add");
 //! # Ok::<(), Error>(())

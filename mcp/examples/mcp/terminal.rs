@@ -1,6 +1,6 @@
 //! Standard error: a line of progress that is written over, and the lines of the server's log.
 
-use shared_fate_mcp::Progress;
+use shared_fate_mcp::types::Progress;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex};

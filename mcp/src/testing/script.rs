@@ -130,7 +130,7 @@ impl Script {
                 "serverInfo": server_info(),
             })),
             DISCOVER => Reply::result(json!({
-                "supportedVersions": [Revision::LATEST_STATELESS.as_str()],
+                "supportedVersions": [Revision::LATEST.as_str()],
                 "capabilities": self.capabilities(),
                 "_meta": { SERVER_INFO: server_info() },
             })),
@@ -182,7 +182,7 @@ fn server_info() -> Value {
 /// The client's revision, where it is one with a handshake.
 fn offered(params: &Value) -> &'static str {
     let offered = params["protocolVersion"].as_str().and_then(Revision::from_name);
-    offered.filter(|revision| !revision.is_stateless()).unwrap_or(Revision::LATEST).as_str()
+    offered.filter(|revision| !revision.is_stateless()).unwrap_or(Revision::LATEST_WITH_HANDSHAKE).as_str()
 }
 
 /// Arguments as a handler's type. Where there are none, both `{}` and `null` will do.

@@ -3,8 +3,8 @@
 use crate::kit::{BOTH, Polled, anything, connect, connect_with, run};
 use serde_json::{Value, json};
 use shared_fate_mcp::testing::{MockServer, Reply};
-use shared_fate_mcp::types::{CreateMessageParams, CreateMessageResult, Json};
-use shared_fate_mcp::{Builder, Client, ElicitForm, Elicited, ErrorKind, Mode, Root, RpcError};
+use shared_fate_mcp::types::{CreateMessageParams, CreateMessageResult, ElicitForm, Elicited, Json, Root};
+use shared_fate_mcp::{Builder, Client, ErrorKind, Mode, RpcError};
 
 fn form(message: &str) -> Value {
     json!({ "message": message, "requestedSchema": { "type": "object", "properties": {} } })

@@ -3,10 +3,9 @@
 use crate::kit::{BOTH, Polled, anything, connect, run};
 use serde_json::{Value, json};
 use shared_fate::Cause;
+use shared_fate_mcp::error::{IoStage, Violation};
 use shared_fate_mcp::testing::{Gate, MockServer, Reply};
-use shared_fate_mcp::{
-    CallOptions, Client, Delivery, Error, ErrorKind, IoStage, Mode, Reconnecting, RpcError, Violation,
-};
+use shared_fate_mcp::{CallOptions, Client, Delivery, Error, ErrorKind, Mode, Reconnecting, RpcError};
 use std::io;
 use std::time::Duration;
 
