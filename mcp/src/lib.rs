@@ -108,6 +108,6 @@ pub use transport::memory::{Memory, MemoryServer};
 pub use transport::stdio::Stdio;
 
 /// The README's examples are compiled, and run.
-#[cfg(all(doctest, feature = "stdio", feature = "http"))]
+#[cfg(all(doctest, feature = "stdio", feature = "http", feature = "tokio"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
