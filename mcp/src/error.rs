@@ -46,9 +46,9 @@ type Source = Box<dyn StdError + Send + Sync>;
 /// the session ended: the server process ended with exit status 7; its last words: "disk full"
 /// ```
 ///
-/// No error of ours contains a token, a session id, or a URL's user info or query. A server's own words are quoted, at most
-/// 1 KiB of them, with what is not seen replaced; and where an answer repeats a token, a session id, the value of a header
-/// of the application's, or of the URL's query, that is masked.
+/// No error of this crate contains a token, a session id, or a URL's user info or query. A server's own words are quoted: at
+/// most 1 KiB of them, with invisible characters replaced. If an answer repeats a token, a session id, the value of one of
+/// the application's headers, or a value of the URL's query, that is masked.
 pub struct Error {
     inner: Box<Inner>,
 }
@@ -121,11 +121,11 @@ impl Error {
         Self::new(ErrorKind::InvalidInput(input), Delivery::NotSent)
     }
 
-    /// A failure of the way to the server, for a [`Transport`](crate::Transport) of one's own: what was being
-    /// done, the cause, and whether the server may have seen the message.
+    /// An I/O failure, for a [`Transport`](crate::Transport) of one's own: what was being done, the cause, and whether the
+    /// server may have seen the message.
     ///
-    /// From [`send`](crate::Transport::send) it fails that call, from [`run`](crate::Transport::run) the session;
-    /// there `delivery` says nothing of any call and is [`MaybeSent`](Delivery::MaybeSent) as a rule.
+    /// From [`send`](crate::Transport::send) it fails that call, from [`run`](crate::Transport::run) the session. In `run`,
+    /// `delivery` says nothing of any call: use [`MaybeSent`](Delivery::MaybeSent).
     ///
     /// ```
     /// use shared_fate_mcp::error::IoStage;
@@ -274,13 +274,13 @@ impl Error {
         &self.inner.kind
     }
 
-    /// Whether the server may have seen the request. For an error that ended a session it says what
-    /// was known then; each call's own error says it of that call.
+    /// Whether the server may have seen the request. Ask each call's own error: the error that ended a session does not know
+    /// of single calls.
     pub fn delivery(&self) -> Delivery {
         self.inner.delivery
     }
 
-    /// Whether the same request may succeed later, on this client: the failure is of a passing kind.
+    /// Whether the same request may succeed later, on this client, because the failure may pass.
     ///
     /// It says nothing about side effects: unless [`delivery`](Self::delivery) is
     /// [`NotSent`](Delivery::NotSent), the server may have acted on the request already. Nothing is
@@ -341,9 +341,9 @@ impl Error {
         self.session_cause().is_some()
     }
 
-    /// What had become of the call's event stream before: where the deadline ran out while it was to be
-    /// resumed, this is the source, too (over a pipe, the source is what came meanwhile and was nobody's); where resuming it failed, which is the source then, this is how
-    /// it had broken.
+    /// How the call had lost its event stream before it failed. If a deadline ran out while the stream was to be resumed,
+    /// this is the source, too. If resuming the stream failed, the source is that failure, and this is how the stream had
+    /// broken. Over a pipe there is no such stream: after a deadline this is what came meanwhile and belonged to no call.
     pub fn lost_stream(&self) -> Option<&Self> {
         self.inner.lost.as_ref()
     }

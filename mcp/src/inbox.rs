@@ -148,7 +148,7 @@ impl Inbox {
         self.finish(handled, || excerpt(prefix, 100));
     }
 
-    /// Takes what was not ended when everything ended: a message that lacks nothing but that, or none.
+    /// Takes what came after the last line end when the input ended: a message without its line end, or half of one.
     pub fn deliver_partial(&self, text: &[u8]) {
         match message::parse(text) {
             Ok(inbound) => self.accept(inbound),

@@ -36,7 +36,7 @@ pub enum InvalidInput {
     Transport,
 }
 
-/// JSON that does not have the form of the caller's type. The source says where they part.
+/// JSON that does not have the form of the caller's type. The source says where they differ.
 #[derive(Debug, thiserror::Error)]
 #[error("the JSON does not have the form of `{expected}`")]
 pub struct FormError {
@@ -199,7 +199,7 @@ pub struct ProtocolError {
 }
 
 impl ProtocolError {
-    /// How.
+    /// How the server broke the protocol.
     pub fn violation(&self) -> &Violation {
         &self.violation
     }
@@ -389,7 +389,7 @@ impl SessionLost {
         &self.cause
     }
 
-    /// What the call itself ran into, if it did.
+    /// The call's own error, if it failed by itself, too.
     pub fn request_error(&self) -> Option<&Error> {
         self.request.as_ref()
     }

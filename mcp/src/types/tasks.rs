@@ -75,7 +75,7 @@ impl Default for TaskStatus {
 }
 
 impl TaskStatus {
-    /// Whether it will not change any more.
+    /// Whether the status is final.
     pub fn is_terminal(&self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
     }
