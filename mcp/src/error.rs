@@ -46,9 +46,9 @@ type Source = Box<dyn StdError + Send + Sync>;
 /// the session ended: the server process ended with exit status 7; its last words: "disk full"
 /// ```
 ///
-/// No error of ours contains a token, a session id, or a URL's user info or query. A server's own words are quoted, at most
-/// 1 KiB of them, with what is not seen replaced; and where an answer repeats a token, a session id, the value of a header
-/// of the application's, or of the URL's query, that is masked.
+/// No error of this crate contains a token, a session id, or a URL's user info or query. A server's own words are quoted: at
+/// most 1 KiB of them, with invisible characters replaced. If an answer repeats a token, a session id, the value of one of
+/// the application's headers, or a value of the URL's query, that is masked.
 pub struct Error {
     inner: Box<Inner>,
 }
@@ -121,11 +121,11 @@ impl Error {
         Self::new(ErrorKind::InvalidInput(input), Delivery::NotSent)
     }
 
-    /// A failure of the way to the server, for a [`Transport`](crate::Transport) of one's own: what was being
-    /// done, the cause, and whether the server may have seen the message.
+    /// An I/O failure, for a [`Transport`](crate::Transport) of one's own: what was being done, the cause, and whether the
+    /// server may have seen the message.
     ///
-    /// From [`send`](crate::Transport::send) it fails that call, from [`run`](crate::Transport::run) the session;
-    /// there `delivery` says nothing of any call and is [`MaybeSent`](Delivery::MaybeSent) as a rule.
+    /// From [`send`](crate::Transport::send) it fails that call, from [`run`](crate::Transport::run) the session. In `run`,
+    /// `delivery` says nothing of any call: use [`MaybeSent`](Delivery::MaybeSent).
     ///
     /// ```
     /// use shared_fate_mcp::error::IoStage;
@@ -173,7 +173,7 @@ impl Error {
         Self::new(ErrorKind::Protocol(ProtocolError { violation, source }), Delivery::Answered)
     }
 
-    /// The same, where something came in the place of what was to come.
+    /// A violation with the text that came in the place of the expected one.
     pub(crate) fn instead(violation: Violation, text: String) -> Self {
         match text.is_empty() {
             true => Self::protocol(violation),
@@ -193,13 +193,13 @@ impl Error {
         }
     }
 
-    /// The same failure of a call that had lost its event stream before (RES-09, LIV-05).
+    /// Adds how the call had lost its event stream before it failed (RES-09, LIV-05).
     pub(crate) fn after_losing(mut self, lost: Option<Self>) -> Self {
         self.inner.lost = lost;
         self
     }
 
-    /// The same failure to get a token, of a request that was refused with this answer for want of one.
+    /// Adds the answer by which the server refused the request for want of a token; `self` is the failure to get one.
     #[cfg(feature = "http")]
     pub(crate) fn after_refusal(mut self, answer: HttpError) -> Self {
         if let ErrorKind::Io(error) = &mut self.inner.kind {
@@ -225,7 +225,7 @@ impl Error {
         )
     }
 
-    /// The same failure of a call that the server had begun to answer when this step of it failed.
+    /// Says that the server had begun to answer the call when this step of it failed.
     pub(crate) fn of_answered(mut self) -> Self {
         if self.inner.delivery == Delivery::NotSent {
             self.inner.delivery = Delivery::Answered;
@@ -233,7 +233,7 @@ impl Error {
         self
     }
 
-    /// The same failure of a step, where `limit` is for all steps together.
+    /// Puts the limit for all steps together in the place of the limit for one step, where this is a timeout.
     pub(crate) fn of_limit(mut self, limit: Option<Duration>) -> Self {
         if let (ErrorKind::Timeout(error), Some(after)) = (&mut self.inner.kind, limit) {
             error.after = after;
@@ -241,7 +241,7 @@ impl Error {
         self
     }
 
-    /// The same failure of a request of which not a byte was written.
+    /// Says that not a byte of the request was written.
     pub(crate) fn not_sent(mut self) -> Self {
         self.inner.delivery = Delivery::NotSent;
         self
@@ -274,13 +274,13 @@ impl Error {
         &self.inner.kind
     }
 
-    /// Whether the server may have seen the request. For an error that ended a session it says what
-    /// was known then; each call's own error says it of that call.
+    /// Whether the server may have seen the request. Ask each call's own error: the error that ended a session does not know
+    /// of single calls.
     pub fn delivery(&self) -> Delivery {
         self.inner.delivery
     }
 
-    /// Whether the same request may succeed later, on this client: the failure is of a passing kind.
+    /// Whether the same request may succeed later, on this client, because the failure may pass.
     ///
     /// It says nothing about side effects: unless [`delivery`](Self::delivery) is
     /// [`NotSent`](Delivery::NotSent), the server may have acted on the request already. Nothing is
@@ -341,9 +341,9 @@ impl Error {
         self.session_cause().is_some()
     }
 
-    /// What had become of the call's event stream before: where the deadline ran out while it was to be
-    /// resumed, this is the source, too (over a pipe, the source is what came meanwhile and was nobody's); where resuming it failed, which is the source then, this is how
-    /// it had broken.
+    /// How the call had lost its event stream before it failed. If a deadline ran out while the stream was to be resumed,
+    /// this is the source, too. If resuming the stream failed, the source is that failure, and this is how the stream had
+    /// broken. Over a pipe there is no such stream: after a deadline this is what came meanwhile and belonged to no call.
     pub fn lost_stream(&self) -> Option<&Self> {
         self.inner.lost.as_ref()
     }

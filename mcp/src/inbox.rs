@@ -142,13 +142,13 @@ impl Inbox {
         self.accept_too_long(recover_response_id(prefix), prefix, limit);
     }
 
-    /// The same where it is known already which call it answers.
+    /// Takes the beginning of a message that is too long, where it is known which call the message answers.
     pub(crate) fn accept_too_long(&self, id: Option<u64>, prefix: &[u8], limit: usize) {
         let handled = self.pending.lock().handle_too_long(id, limit);
         self.finish(handled, || excerpt(prefix, 100));
     }
 
-    /// Takes what was not ended when everything ended: a message that lacks nothing but that, or none.
+    /// Takes what came after the last line end when the input ended: a message without its line end, or half of one.
     pub fn deliver_partial(&self, text: &[u8]) {
         match message::parse(text) {
             Ok(inbound) => self.accept(inbound),

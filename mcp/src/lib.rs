@@ -18,13 +18,16 @@
 //! - [`Client`]: the handle; [`Driver`]: the future that runs the connection;
 //! - `Stdio`, `Http`, `Sse` and [`Memory`]: transports; [`Transport`]: the contract, for others;
 //! - [`Error`]: what happened, whether the server may have seen it, and whether to try again;
-//! - [`Limits`] and [`Timeouts`]: every bound there is.
+//! - [`Limits`] and [`Timeouts`]: every bound there is;
+//! - [`testing`]: a server in memory for your tests, with faults on call.
 //!
 //! It runs on any executor and spawns nothing. The only threads are those of the default timer and
 //! sockets (`async-io`, one for the process), one small one per child process, and those that
 //! `getaddrinfo` needs. On tokio the first can be spared: `Builder::on_tokio`, with the feature `tokio`.
 
 #![cfg_attr(doc, doc = "\n[`design`] has the layout and its reasons.")]
+// docs.rs shows which feature an item needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 #[cfg(doc)]
@@ -43,6 +46,7 @@ mod process;
 mod protocol;
 pub mod runtime;
 mod sync;
+pub mod testing;
 pub mod transport;
 pub mod types;
 
@@ -104,6 +108,6 @@ pub use transport::memory::{Memory, MemoryServer};
 pub use transport::stdio::Stdio;
 
 /// The README's examples are compiled, and run.
-#[cfg(all(doctest, feature = "stdio", feature = "http"))]
+#[cfg(all(doctest, feature = "stdio", feature = "http", feature = "tokio"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

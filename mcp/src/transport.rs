@@ -74,13 +74,14 @@ pub use tracking::Tracking;
 /// single call. Neither may spawn. What arrives goes to the [`Inbox`].
 ///
 /// - A failure of **one call** is `send`'s error.
-/// - The end of **the session** is the end of `run`: `Err` with the cause, at once, whatever else is
-///   still to be cleaned up; `Ok` for a normal end.
-/// - The errors are made by [`Error::io`].
+/// - The end of **the session** is the end of `run`: `Ok` for a normal end, `Err` with the cause for a failure. Report a
+///   failure at once, before anything is cleaned up.
+/// - Errors are made by [`Error::io`].
 /// - Every future may be dropped at any point. A dropped `send` may have sent its message, but never
 ///   half of one.
 pub trait Transport: Send + Sync + 'static {
-    /// Sends one message, and says in `tracking` how far it has come. What is known at once is [`Sending::now`].
+    /// Sends one message, and says in `tracking` how far it has come. A transport that knows the outcome at once returns
+    /// [`Sending::now`].
     fn send<'a>(&'a self, message: Outgoing<'a>, tracking: &'a Tracking, inbox: &'a Inbox) -> Sending<'a>;
 
     /// Whether every request is an exchange of its own, with its reply, as over HTTP. Then, from revision 2026-07-28
@@ -99,12 +100,12 @@ pub trait Transport: Send + Sync + 'static {
     /// for the end.
     fn run<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, Result<(), Error>>;
 
-    /// The handshake's outcome, before anything else is sent.
+    /// Tells the transport which revision was agreed, before anything else is sent.
     fn negotiated(&self, revision: Revision) {
         let _ = revision;
     }
 
-    /// Resolves when the client may be handed out: after the handshake, while `run` is polled. Bounded.
+    /// Resolves when the client may be handed out, within a bounded time. It is polled after the handshake, beside `run`.
     fn ready<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, ()> {
         let _ = inbox;
         Box::pin(std::future::ready(()))
@@ -114,13 +115,13 @@ pub trait Transport: Send + Sync + 'static {
     /// `run` has been or is about to be dropped.
     fn close<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, ()>;
 
-    /// A transport to the same server for a new session; `None` if this one cannot be had again.
+    /// A transport to the same server for a new session; `None` if this transport cannot be reopened.
     fn renew(&self) -> Option<Result<Box<dyn Transport>, Error>> {
         None
     }
 
-    /// Where the server is, if that tells servers apart: what one is (an [`ServerKindCache`](crate::ServerKindCache)
-    /// remembers it) holds for the next connection to the same place.
+    /// Identifies the server for a [`ServerKindCache`](crate::ServerKindCache), which holds for the next connection to the
+    /// same place; `None` if the server cannot be identified.
     fn origin(&self) -> Option<String> {
         None
     }

@@ -168,8 +168,8 @@ pub(super) async fn pause(caller: Caller<'_>, duration: Duration) -> Result<(), 
     pause.try_supervised(inbox.session()).await.map_err(|failed| Error::from_request(failed, true))
 }
 
-/// What a connection that fails says may be the echo of its session's end. Anything else is the call's own, a
-/// deadline above all: it waits for nobody.
+/// Whether the error may be an echo of the session's end: what a connection says when it fails. Any other error is the
+/// call's own, above all a deadline, and does not wait for the session's verdict.
 fn may_be_echo(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Io(_))
 }

@@ -60,8 +60,8 @@ impl Builder {
         self
     }
 
-    /// Declares capabilities beside those that the handlers declare: that the model uses tools, for instance, or what is
-    /// experimental. What is given here replaces what a handler has declared.
+    /// Declares capabilities beside those that the handlers declare: for instance that the model uses tools, or experimental
+    /// ones. A capability that is given here replaces the one that a handler has declared.
     ///
     /// ```
     /// use shared_fate_mcp::Client;
@@ -81,13 +81,13 @@ impl Builder {
         Ok(self)
     }
 
-    /// How much is taken from the server.
+    /// Upper bounds on what the server may send.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.config.limits = limits;
         self
     }
 
-    /// How long is waited.
+    /// How long the client waits.
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.config.timeouts = timeouts;
         self
@@ -137,8 +137,8 @@ impl Builder {
         self.timer(crate::runtime::TokioTimer)
     }
 
-    /// Is told what is no call's business. Called from the driver and from calls, so it must not
-    /// block. A panic in it goes no further, as with all that is the application's.
+    /// Called for everything that belongs to no call: changed lists, the server's log, stray messages. The driver and calls
+    /// call it, so it must not block. Panics in it are caught.
     pub fn on_event(mut self, on_event: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
         self.config.on_event = Some(Arc::new(on_event));
         self
@@ -150,7 +150,7 @@ impl Builder {
         self
     }
 
-    /// Remembers here what servers are, in place of a cache that only the clones of this builder share.
+    /// Where the kinds of servers are remembered. Default: a cache that only the clones of this builder share.
     pub fn server_kinds(mut self, cache: ServerKindCache) -> Self {
         self.config.server_kinds = cache;
         self
@@ -164,8 +164,10 @@ impl Builder {
     }
 
     /// Lets the server use a model: `handler` takes the parameters of `sampling/createMessage` and
-    /// returns its result. Handlers run in the driver, side by side; a panic in one is the server's
-    /// error −32603.
+    /// returns its result. Handlers run in the driver, side by side. If one panics, the server gets the error −32603.
+    ///
+    /// Some servers that speak revision 2026-07-28 cannot ask the client anything at that revision, but can after a handshake
+    /// ([`Mode::Legacy`]).
     pub fn on_sampling<F, T>(mut self, handler: F) -> Self
     where
         F: Fn(CreateMessageParams) -> T + Send + Sync + 'static,
@@ -176,7 +178,7 @@ impl Builder {
     }
 
     /// Lets the server ask the user to fill in a form. Fields that the answer leaves out get the
-    /// defaults that the form gives.
+    /// defaults that the form gives. [`Mode::Legacy`] may be needed, as for [`on_sampling`](Self::on_sampling).
     pub fn on_elicit_form<F, T>(mut self, handler: F) -> Self
     where
         F: Fn(ElicitForm) -> T + Send + Sync + 'static,
@@ -188,9 +190,10 @@ impl Builder {
 
     /// Lets the server ask the user to visit a page.
     ///
-    /// A server of revision 2025-11-25 may also refuse a call until the user has visited some (error −32042).
-    /// Then the handler is asked for each, and if it accepts all, the call is repeated once: accept when the
-    /// user is *done*. [`Event::ElicitationComplete`] may tell.
+    /// A server of revision 2025-11-25 may also refuse a call until the user has visited some pages (error −32042). Then the
+    /// handler is called for each page, and if it accepts all of them, the call is repeated once. So accept when the user is
+    /// *done*; some servers say so by [`Event::ElicitationComplete`]. [`Mode::Legacy`] may be needed, as for
+    /// [`on_sampling`](Self::on_sampling).
     pub fn on_elicit_url<F, T>(mut self, handler: F) -> Self
     where
         F: Fn(ElicitUrl) -> T + Send + Sync + 'static,
@@ -201,15 +204,14 @@ impl Builder {
     }
 
     /// Lets a server of revision 2026-07-28 make a task of a tool call (`io.modelcontextprotocol/tasks`).
-    /// [`Client::call_tool`] then asks after the task, as often as the server wishes, answers what it asks
-    /// for, and returns its result; its deadline is that of the call. Dropping the call asks the server to
-    /// cancel the task.
+    /// [`Client::call_tool`] then polls the task at the server's interval, lets the handlers answer what the server asks for,
+    /// and returns the task's result, within the deadline of the call. Dropping the call asks the server to cancel the task.
     pub fn task_extension(self) -> Self {
         self.extension(TASKS, &BTreeMap::<String, ()>::new()).expect("a valid key")
     }
 
     /// Tells servers of revision 2026-07-28 that the application knows an extension, with these settings: a
-    /// JSON object. What comes of it is the application's: see [`Builder::on_event`],
+    /// JSON object. The application handles the extension's messages itself: see [`Builder::on_event`],
     /// [`Client::request`] and [`Client::notify`].
     ///
     /// # Errors
@@ -221,8 +223,8 @@ impl Builder {
         Ok(self)
     }
 
-    /// Answers any request of the server's. What has no handler is refused with −32601; `ping` is
-    /// always answered. A handler that needs the client is given a [`WeakClient`](crate::WeakClient).
+    /// Answers any request of the server's. A request without a handler is refused with −32601; `ping` is
+    /// always answered. Give a handler that needs the client a [`WeakClient`](crate::WeakClient).
     pub fn on_request<F, T>(mut self, method: impl Into<String>, handler: F) -> Self
     where
         F: Fn(Option<Json>) -> T + Send + Sync + 'static,

@@ -63,9 +63,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Also when the server repeats a cursor, or after [`Limits::pages`](crate::Limits::pages) or
-    /// [`Limits::list`](crate::Limits::list). The limit for a [call as a whole](crate::CallOptions::total) is for
-    /// all pages together.
+    /// Also when the server repeats a cursor, or when [`Limits::pages`](crate::Limits::pages) or
+    /// [`Limits::list`](crate::Limits::list) is reached. [`CallOptions::total`](crate::CallOptions::total) limits all pages
+    /// together.
     pub async fn list_tools(&self) -> Result<Vec<Tool>, Error> {
         let mut tools = self.all::<ListToolsResult>("tools/list").await?;
         note_tools(self.connection(), &mut tools, None, None);
@@ -84,12 +84,12 @@ impl Client {
     /// A tool that fails by itself is a result with
     /// [`is_error`](CallToolResult::is_error) set, not an `Err`.
     ///
-    /// Over HTTP, a server of revision 2026-07-28 may want arguments to be repeated as headers. Which ones is in its
-    /// list of tools. The call is sent at once, with the headers that the last list asks for that this client has read
-    /// ([`list_tools`](Self::list_tools)), if any. Where the server refuses it for its headers, the client fetches the
-    /// list, and repeats the call if that says what was wrong. One `tools/list` serves all calls that wait for it. If it
-    /// fails, the refusal is the error, and for a minute no call asks for the list again, unless the server says that
-    /// it has changed, or the application lists the tools.
+    /// Over HTTP, a server of revision 2026-07-28 may want arguments to be repeated as headers; its list of tools says which
+    /// ones. The call is sent at once. It has the headers that the last list asks for, if this client has read one
+    /// ([`list_tools`](Self::list_tools)). If the server refuses the call for its headers, the client fetches the list, and
+    /// repeats the call if the list says what was wrong. One `tools/list` serves all calls that wait for it. If that fails,
+    /// the call's error is the refusal, and no call fetches the list again for a minute, unless the server says that it has
+    /// changed, or the application lists the tools.
     pub async fn call_tool(&self, name: &str, arguments: impl Serialize) -> Result<CallToolResult, Error> {
         let asked = self.caller().asked_by_name("tools/call", name, &arguments)?;
         self.read_result("tools/call", self.call("tools/call", asked).await?)
@@ -180,7 +180,7 @@ impl Client {
         self.request_as("completion/complete", &params).await
     }
 
-    /// Which lines of its log the server is to send: [`Event::Log`](crate::Event::Log).
+    /// Sets from which level on the server sends its log: [`Event::Log`](crate::Event::Log).
     ///
     /// # Errors
     ///
@@ -197,8 +197,8 @@ impl Client {
         self.request_unit("logging/setLevel", &Level { level }).await
     }
 
-    /// Replaces the roots and tells the server; one of revision 2026-07-28 asks when it wants to
-    /// know.
+    /// Replaces the roots, and tells the server that they have changed. A server of revision 2026-07-28 is not told: it asks
+    /// when it needs them.
     ///
     /// # Errors
     ///

@@ -67,9 +67,9 @@ fn is_false(value: &bool) -> bool {
 
 /// The changes at a server, as a stream.
 ///
-/// **The end:** when the server ends the subscription, the stream ends. When it is lost (the connection
-/// broke, the session ended), one `Err` with the cause comes first; a loss is never a bare end.
-/// Nothing is made up for: subscribe again and fetch anew.
+/// **The end:** when the server ends the subscription, the stream ends. When the subscription is lost (the connection
+/// broke, the session ended), one `Err` with the cause comes before the stream's end.
+/// Changes that were missed in between are not replayed: subscribe again, and fetch everything anew.
 ///
 /// ```no_run
 /// use futures::StreamExt;
@@ -168,12 +168,12 @@ impl Subscription {
         self.changes.acknowledged().expect("a subscription is handed out when it is acknowledged")
     }
 
-    /// What was wished for.
+    /// What the caller asked for.
     pub fn interest(&self) -> &Interest {
         &self.interest
     }
 
-    /// What was wished for and not agreed to: of that nothing will be reported.
+    /// What the caller asked for and the server has not agreed to: it will not be reported.
     pub fn missing(&self) -> Interest {
         #[derive(Default, Deserialize)]
         #[serde(default)]

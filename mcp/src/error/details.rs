@@ -36,7 +36,7 @@ pub enum InvalidInput {
     Transport,
 }
 
-/// JSON that does not have the form of the caller's type. The source says where they part.
+/// JSON that does not have the form of the caller's type. The source says where they differ.
 #[derive(Debug, thiserror::Error)]
 #[error("the JSON does not have the form of `{expected}`")]
 pub struct FormError {
@@ -55,7 +55,7 @@ impl FormError {
     }
 }
 
-/// The same error, with a text of at most 1 KiB: serde's has the whole of a string that it did not expect.
+/// Shortens the error's text to 1 KiB: serde's has the whole of a string that it did not expect.
 pub(crate) fn bounded(error: serde_json::Error) -> serde_json::Error {
     use serde::de::Error as _;
     const LONGEST: usize = 1024;
@@ -199,7 +199,7 @@ pub struct ProtocolError {
 }
 
 impl ProtocolError {
-    /// How.
+    /// How the server broke the protocol.
     pub fn violation(&self) -> &Violation {
         &self.violation
     }
@@ -257,7 +257,7 @@ pub enum Violation {
     #[error("the server's session id cannot be used: it is too long, or has characters that are not allowed")]
     SessionId,
     /// The `endpoint` event of HTTP+SSE names no place that may be used; why.
-    #[error("the server's endpoint is not used: {0}")]
+    #[error("the server's endpoint cannot be used: {0}")]
     Endpoint(&'static str),
     /// A redirect that must not be followed; why.
     #[error("the redirect was not followed: {0}")]
@@ -389,7 +389,7 @@ impl SessionLost {
         &self.cause
     }
 
-    /// What the call itself ran into, if it did.
+    /// The call's own error, if it failed by itself, too.
     pub fn request_error(&self) -> Option<&Error> {
         self.request.as_ref()
     }

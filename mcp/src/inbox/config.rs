@@ -13,8 +13,8 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Mode {
-    /// Asks the server with a request of revision 2026-07-28 (`server/discover`), and shakes hands if it
-    /// turns out to be an older one, or is remembered as one ([`ServerKindCache`]).
+    /// Asks the server with a request of revision 2026-07-28 (`server/discover`). If the server turns out to be an older
+    /// one, or is remembered as one ([`ServerKindCache`]), the client shakes hands.
     #[default]
     Auto,
     /// Shakes hands: revisions 2024-11-05 to 2025-11-25.

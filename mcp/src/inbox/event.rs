@@ -5,7 +5,7 @@ use crate::protocol::json::object::read_object;
 use crate::types::{LogMessage, Task};
 use serde::Deserialize;
 
-/// Something that is no call's business. See [`Builder::on_event`](crate::Builder::on_event).
+/// Something that belongs to no call. See [`Builder::on_event`](crate::Builder::on_event).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
@@ -22,15 +22,15 @@ pub enum Event<'a> {
     },
     /// A line of the server's log.
     Log(&'a LogMessage),
-    /// How a task stands (2025-11-25). Servers may say so, or not.
+    /// The status of a task (2025-11-25). Servers need not report it.
     Task(&'a Task),
     /// The user is done with the page that a server asked to be visited.
     ElicitationComplete {
         /// What the server called it: [`ElicitUrl::id`](crate::types::ElicitUrl::id).
         id: &'a str,
     },
-    /// Any other notification: this crate knows no use for it. There may be any number of them. Each is told before the
-    /// next message is read, so a hook that takes its time slows the server down.
+    /// Any other notification. There may be any number of them. The hook is called before the next message is read, so a slow
+    /// hook slows the server down.
     Notification {
         /// Its method.
         method: &'a str,
@@ -51,7 +51,7 @@ pub enum Event<'a> {
         /// What is odd, and how it begins.
         what: &'a str,
     },
-    /// A message that belongs to nobody: output that is no message, a late or foreign reply.
+    /// A stray message: output that is no message, or a reply to no pending call.
     Stray {
         /// Its beginning.
         excerpt: &'a str,

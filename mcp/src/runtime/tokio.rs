@@ -1,4 +1,4 @@
-//! tokio's timers and reactor in place of those of `async-io`, for who asks for them.
+//! tokio's timers and reactor in place of those of `async-io`, opt-in.
 //!
 //! Nothing here is detected: whether tokio is used is the caller's choice, and *which* runtime is
 //! that of the task that polls. Three things follow from tokio's ways:

@@ -51,11 +51,10 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 /// A server behind a pair of byte streams, one JSON message a line: a child process
 /// ([`Stdio::spawn`]), or a socket, a pipe, a tunnel ([`Stdio::over`]).
 ///
-/// A child is started directly, never through a shell, as the leader of its own process group. Its
-/// standard error is drained all the time and the end of it kept for the error that reports its death
-/// ([`ServerExited`]). [`Client::close`](crate::Client::close) writes the notifications that were accepted,
-/// closes its standard input, then asks with SIGTERM, then ends the group with SIGKILL. However else the session ends, the group is
-/// killed. Nothing of it stays behind.
+/// A child is started directly, never through a shell, as the leader of its own process group. Its standard error is
+/// drained all the time, and the end of it is kept for the error that reports the child's death ([`ServerExited`]).
+/// [`Client::close`](crate::Client::close) writes the notifications that were accepted, closes the child's standard input,
+/// then sends SIGTERM, then ends the group with SIGKILL. If the session ends in any other way, the group is killed at once.
 pub struct Stdio {
     queue: Queue,
     slot: Slot,
@@ -91,8 +90,8 @@ impl Stdio {
         Self::start(Arc::new(Mutex::new(command)))
     }
 
-    /// The few variables of this process's environment that a program needs as a rule: where its home, its
-    /// tools and its terminal are. A command gets all of them unless it is told otherwise:
+    /// The few variables of this process's environment that most programs need: where their home, their tools and their
+    /// terminal are. A command gets the whole environment by default; this is how it gets no more than these:
     ///
     /// ```
     /// use shared_fate_mcp::Stdio;

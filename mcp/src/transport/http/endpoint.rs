@@ -110,7 +110,7 @@ impl Endpoint {
         Ok(self.engine.get_or_init(|| engine))
     }
 
-    /// The same endpoint, with connections of its own.
+    /// A copy of this endpoint, with connections of its own.
     pub(super) fn renewed(&self) -> Self {
         Self { engine: OnceLock::new(), ..self.clone() }
     }
