@@ -7,7 +7,7 @@ use serde::Deserialize;
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
-const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
+pub(crate) const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
 
 /// Something that has changed at the server. Nothing is said twice: fetch it anew.
 #[derive(Clone, Debug, PartialEq)]
