@@ -39,11 +39,11 @@ type Source = Box<dyn StdError + Send + Sync>;
 ///
 /// [`kind`](Self::kind) says what happened, [`delivery`](Self::delivery) whether the server may have
 /// acted on the request, [`is_retryable`](Self::is_retryable) whether it is worth another try. The
-/// message is of this level only; the cause is [`source`](StdError::source). `{:#}` prints the whole
-/// chain on one line:
+/// message is of this level only, after the [server's](Self::server) name; the cause is [`source`](StdError::source). `{:#}`
+/// prints the whole chain on one line:
 ///
 /// ```text
-/// the session ended: the server process ended with exit status 7; its last words: "disk full"
+/// my-server: the session ended: the server process ended with exit status 7; its last words: "disk full"
 /// ```
 ///
 /// No error of this crate contains a token, a session id, or a URL's user info or query. A server's own words are quoted: at
@@ -58,6 +58,8 @@ struct Inner {
     delivery: Delivery,
     /// See [`Error::lost_stream`].
     lost: Option<Error>,
+    /// See [`Error::server`].
+    server: Option<Arc<str>>,
     /// See [`Error::result_text`].
     text: Option<Box<str>>,
 }
@@ -114,7 +116,7 @@ pub enum Delivery {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, delivery: Delivery) -> Self {
-        Self { inner: Box::new(Inner { kind, delivery, lost: None, text: None }) }
+        Self { inner: Box::new(Inner { kind, delivery, lost: None, server: None, text: None }) }
     }
 
     pub(crate) fn invalid(input: InvalidInput) -> Self {
@@ -225,6 +227,12 @@ impl Error {
         )
     }
 
+    /// A session has ended, and what was going on in it.
+    pub(crate) fn lost(cause: Cause<Self>) -> Self {
+        let lost = SessionLost { cause, request: None, was_there: true };
+        Self::new(ErrorKind::SessionEnded(lost), Delivery::MaybeSent)
+    }
+
     /// Says that the server had begun to answer the call when this step of it failed.
     pub(crate) fn of_answered(mut self) -> Self {
         if self.inner.delivery == Delivery::NotSent {
@@ -267,6 +275,24 @@ impl Error {
             }
             (None, None) => unreachable!("a failed request has a reason"),
         }
+    }
+
+    /// The same failure of something that was asked of this server.
+    pub(crate) fn of_server(mut self, server: Option<&Arc<str>>) -> Self {
+        use ErrorKind::{Form, InvalidInput};
+        if self.inner.server.is_none() && !matches!(self.inner.kind, InvalidInput(_) | Form(_)) {
+            self.inner.server = server.cloned();
+        }
+        self
+    }
+
+    /// The server that it is about: its origin over HTTP, or the name of the program that was started for it. The message begins
+    /// with it.
+    ///
+    /// `None` where that has no name, where the error is about the caller's input alone, and for an error that
+    /// [ended a session](Self::session_cause): there those of the calls have it.
+    pub fn server(&self) -> Option<&str> {
+        self.inner.server.as_deref()
     }
 
     /// What happened.
@@ -391,11 +417,14 @@ impl From<FormError> for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, delivery, lost, text: _ } = &*self.inner;
+        let Inner { kind, delivery, lost, server, text: _ } = &*self.inner;
         let mut debug = f.debug_struct("Error");
         debug.field("kind", kind).field("delivery", delivery);
         if let Some(lost) = lost {
             debug.field("lost", lost);
+        }
+        if let Some(server) = server {
+            debug.field("server", server);
         }
         debug.finish()
     }
@@ -403,6 +432,9 @@ impl fmt::Debug for Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(server) = self.server() {
+            write!(f, "{server}: ")?;
+        }
         match self.kind() {
             ErrorKind::InvalidInput(error) => error.fmt(f),
             ErrorKind::Io(IoError { stage, refused: None, .. }) => stage.fmt(f),

@@ -6,6 +6,7 @@ pub(crate) mod config;
 pub(crate) mod deadline;
 pub(crate) mod event;
 pub(crate) mod handlers;
+pub(crate) mod interest;
 pub(crate) mod limits;
 pub(crate) mod outbox;
 pub(crate) mod progress;
@@ -29,12 +30,14 @@ use alarm::Alarm;
 use changes::Changes;
 use config::Config;
 use event::{Event, TASK_STATUS, of_notification};
+use interest::Interest;
 use limits::{Limits, Timeouts};
 use outbox::{Capacity, Job, Outbox, Refused};
 use progress::Reporters;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use shared_fate::Session;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -46,6 +49,7 @@ use std::time::Duration;
 ///
 /// No method waits, and none calls the transport.
 pub struct Inbox {
+    server: Option<Arc<str>>,
     session: Session<Error>,
     config: Config,
     pending: Mutex<PendingCalls>,
@@ -54,7 +58,7 @@ pub struct Inbox {
     reporters: Reporters,
     #[cfg(feature = "http")]
     receiving: receiving::Receiving,
-    subscriptions: Mutex<HashMap<u64, Arc<Changes>>>,
+    subscriptions: Mutex<Subscriptions>,
     /// How many requests of the server's are being answered, when the last of them came, and when the last
     /// answer was made: until then nobody's silence counts, within bounds.
     serving: AtomicUsize,
@@ -73,9 +77,26 @@ pub struct Inbox {
     this: Weak<Self>,
 }
 
+/// To whom changes are told.
+#[derive(Default)]
+struct Subscriptions {
+    /// Whose request it answers (2026-07-28).
+    by_request: HashMap<u64, Arc<Changes>>,
+    /// Whoever wants to know of it, of servers with a handshake.
+    listeners: Vec<Arc<Listener>>,
+}
+
+/// Who wants to know of changes that are told to everybody.
+pub(crate) struct Listener {
+    pub(crate) interest: Interest,
+    pub(crate) changes: Arc<Changes>,
+}
+
 impl Inbox {
-    pub(crate) fn new(config: Config) -> Arc<Self> {
+    /// `server` is what errors call it.
+    pub(crate) fn new(config: Config, server: Option<Arc<str>>) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
+            server,
             session: Session::new(),
             pending: Mutex::new(PendingCalls::new(config.limits.pending_calls, config.limits.stray)),
             outbox: Outbox::new(config.limits.outbox, config.limits.request_bytes),
@@ -100,6 +121,11 @@ impl Inbox {
     /// The session that everything here belongs to.
     pub fn session(&self) -> &Session<Error> {
         &self.session
+    }
+
+    /// What errors call the server.
+    pub(crate) fn server(&self) -> Option<&Arc<str>> {
+        self.server.as_ref()
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -152,7 +178,7 @@ impl Inbox {
     pub fn deliver_partial(&self, text: &[u8]) {
         match message::parse(text) {
             Ok(inbound) => self.accept(inbound),
-            Err(_) => self.emit(&Event::Stray { excerpt: &excerpt(text, 100) }),
+            Err(_) => self.emit(&Event::Stray { excerpt: excerpt(text, 100).into() }),
         }
     }
 
@@ -269,7 +295,7 @@ impl Inbox {
         if method == TASK_STATUS {
             if let Some(Ok(task)) = params.map(serde_json::from_str::<Task>) {
                 self.note_task(&task);
-                return self.emit(&Event::Task(&task));
+                return self.emit(&Event::Task(Cow::Borrowed(&task)));
             }
         }
         if self.config.on_event.is_some() {
@@ -318,17 +344,40 @@ impl Inbox {
     }
 
     pub(crate) fn report_changes(&self, id: u64, changes: Arc<Changes>) {
-        self.subscriptions.lock().insert(id, changes);
+        self.subscriptions.lock().by_request.insert(id, changes);
     }
 
     pub(crate) fn forget_changes(&self, id: u64) {
-        let changes = self.subscriptions.lock().remove(&id);
+        let changes = self.subscriptions.lock().by_request.remove(&id);
         drop(changes);
+    }
+
+    pub(crate) fn add_listener(&self, listener: &Arc<Listener>) {
+        self.subscriptions.lock().listeners.push(Arc::clone(listener));
+    }
+
+    pub(crate) fn forget_listener(&self, listener: &Arc<Listener>) {
+        // The caller has another one, so this is not the last.
+        self.subscriptions.lock().listeners.retain(|it| !Arc::ptr_eq(it, listener));
+    }
+
+    /// Whether somebody wants to know of changes of this resource.
+    pub(crate) fn is_listening_to(&self, uri: &str) -> bool {
+        let subscriptions = self.subscriptions.lock();
+        let mut uris = subscriptions.listeners.iter().flat_map(|it| &it.interest.resource_subscriptions);
+        uris.any(|it| it == uri)
     }
 
     /// Whether it was a subscription's (SUB-04, SUB-07).
     fn accept_change(&self, method: &str, params: Option<&RawValue>) -> bool {
-        if self.subscriptions.lock().is_empty() {
+        let (listeners, by_request) = {
+            let Subscriptions { by_request, listeners } = &*self.subscriptions.lock();
+            (listeners.clone(), !by_request.is_empty())
+        };
+        for listener in listeners.iter().filter(|it| it.interest.covers(method)) {
+            listener.changes.push(method, params.map(|params| params.to_owned().into()));
+        }
+        if !by_request {
             return false;
         }
         let text = params.map_or("{}", RawValue::get);
@@ -339,7 +388,7 @@ impl Inbox {
                 id: &'a RawValue,
             }
             let Some(id) = read_object(text).and_then(|Ended { id }| own_id(id)) else { return false };
-            if !self.subscriptions.lock().contains_key(&id) {
+            if !self.subscriptions.lock().by_request.contains_key(&id) {
                 return false;
             }
             let empty = empty_object().to_owned().into();
@@ -348,7 +397,7 @@ impl Inbox {
             return true;
         }
         let Some(id) = subscription_of(text) else { return false };
-        let changes = self.subscriptions.lock().get(&id).map(Arc::clone);
+        let changes = self.subscriptions.lock().by_request.get(&id).map(Arc::clone);
         if let Some(changes) = &changes {
             changes.push(method, params.map(|params| params.to_owned().into()));
         }
@@ -385,10 +434,10 @@ impl Inbox {
             Handled::Settled(None) => {}
             // What still comes after a flood is not told.
             Handled::Late | Handled::Stray if self.session.is_ended() => {}
-            Handled::Late => self.emit(&Event::Stray { excerpt: &what() }),
+            Handled::Late => self.emit(&Event::Stray { excerpt: what().into() }),
             Handled::Stray => {
                 let what = what();
-                self.emit(&Event::Stray { excerpt: &what });
+                self.emit(&Event::Stray { excerpt: what.as_str().into() });
                 self.count_stray(what);
             }
         }
@@ -429,6 +478,12 @@ impl Inbox {
     /// Queues a cancellation, best effort: without room the server works for nobody.
     pub(crate) fn post_cancellation(&self, cancellation: Outgoing<'static>) {
         self.outbox.push(Job::Cancel(cancellation));
+    }
+
+    /// Queues the end of a subscription to a resource, best effort. It is not sent if somebody wants to know of the
+    /// resource again by then: of two messages of different tasks nobody knows which comes first.
+    pub(crate) fn post_unsubscription(&self, uri: String, message: Outgoing<'static>) {
+        self.outbox.push(Job::Unsubscribe { uri, message });
     }
 
     pub(crate) fn poll_job(&self, capacity: Capacity, cx: &mut Context<'_>) -> Poll<Job> {

@@ -85,7 +85,7 @@ pub use call::options::CallOptions;
 pub use client::builder::Builder;
 pub use client::driver::{Driver, RunUntil};
 pub use client::reconnect::{Reconnecting, ReconnectingDriver};
-pub use client::subscription::{Interest, Subscription};
+pub use client::subscription::Subscription;
 pub use client::{Client, WeakClient};
 #[doc(inline)]
 pub use error::{Delivery, Error, ErrorKind};
@@ -93,6 +93,7 @@ pub use inbox::changes::Change;
 pub use inbox::config::Mode;
 pub use inbox::event::Event;
 pub use inbox::handlers::HandlerResult;
+pub use inbox::interest::Interest;
 pub use inbox::limits::{Limits, Timeouts};
 pub use inbox::server_kinds::ServerKindCache;
 pub use protocol::handshake::Revision;

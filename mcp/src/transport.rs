@@ -126,6 +126,11 @@ pub trait Transport: Send + Sync + 'static {
         None
     }
 
+    /// What the server is called in errors: a place or a program, without anything secret.
+    fn server(&self) -> Option<String> {
+        self.origin()
+    }
+
     /// Gives everything up at once. Needs no executor, may be called at any time and repeatedly.
     fn abort(&self);
 }
@@ -181,6 +186,10 @@ impl<T: Transport + ?Sized> Transport for Box<T> {
 
     fn origin(&self) -> Option<String> {
         (**self).origin()
+    }
+
+    fn server(&self) -> Option<String> {
+        (**self).server()
     }
 
     fn abort(&self) {

@@ -123,17 +123,38 @@ pub(crate) async fn exchange_once(
 /// Asks for something whose answer nobody waits for, best effort: the driver sends it when it can, after the session's
 /// end nothing is sent.
 pub(crate) fn ask_without_waiting(connection: &Connection, request: Request<'_>) {
+    if let Some(message) = unawaited(connection, request) {
+        connection.inbox.post_cancellation(message);
+    }
+}
+
+/// Asks for no more changes of a resource, in the same way; unless somebody subscribes to it in the meantime.
+pub(crate) fn unsubscribe_without_waiting(connection: &Connection, uri: &str) {
+    #[derive(Serialize)]
+    struct ByUri<'a> {
+        uri: &'a str,
+    }
+    let params = to_raw_value(&ByUri { uri }).expect("a string");
+    let params = Params::Text(Some(&params));
+    let request = Request { method: "resources/unsubscribe", params, meta: &[], routing: None };
+    if let Some(message) = unawaited(connection, request) {
+        connection.inbox.post_unsubscription(uri.to_owned(), message);
+    }
+}
+
+/// The message of a request whose reply nobody waits for; `None` when it would not be sent.
+fn unawaited(connection: &Connection, request: Request<'_>) -> Option<Outgoing<'static>> {
     let inbox = &*connection.inbox;
     if inbox.session().is_ended() {
-        return;
+        return None;
     }
-    let Ok(id) = inbox.begin() else { return };
+    let id = inbox.begin().ok()?;
     inbox.forget(id);
     inbox.give_up();
     let meta: Vec<_> = request.meta.iter().map(|(name, value)| (*name, Cow::Borrowed(&**value))).collect();
     let Outgoing { id, method, body, routing } = request.into_message(id, &meta);
     let method = method.map(|method| Cow::Owned(method.into_owned()));
-    inbox.post_cancellation(Outgoing { id, method, body, routing });
+    Some(Outgoing { id, method, body, routing })
 }
 
 /// Sends a message that has no reply, and shares the session's fate.
@@ -155,7 +176,8 @@ pub(crate) async fn notify(caller: Caller<'_>, method: &str, params: Option<&Raw
         within_either(inbox, limit, sending).await
     };
     let result = send.try_supervised_if(inbox.session(), may_be_echo).await;
-    result.map(drop).map_err(|failed| Error::from_request(failed, tracking.is_unsent()))
+    let result = result.map(drop).map_err(|failed| Error::from_request(failed, tracking.is_unsent()));
+    result.map_err(|error| caller.named(error))
 }
 
 /// Waits, but not longer than the session lives.
@@ -228,13 +250,15 @@ impl<'a> PendingCall<'a> {
     /// The message, with what the options add to its parameters.
     fn message<'r>(&self, request: Request<'r>, options: &CallOptions) -> Outgoing<'r> {
         let token = self.reports_progress.then(|| to_raw_value(&self.id).expect("a number"));
+        // Older servers know nothing of it (MOD-11).
+        let stateless = self.connection.stateless().filter(|_| !request.meta.is_empty());
+        let level = stateless.and_then(|it| options.log_level.clone().or_else(|| it.log_level()));
         let mut entries = Vec::new();
         if let Some(token) = &token {
             entries.push(("progressToken", Cow::Borrowed(&**token)));
         }
         entries.extend(request.meta.iter().map(|(name, value)| (*name, Cow::Borrowed(&**value))));
-        // Older servers know nothing of it (MOD-11).
-        if let Some(level) = options.log_level.as_ref().filter(|_| !request.meta.is_empty()) {
+        if let Some(level) = &level {
             entries.push((LOG_LEVEL, Cow::Borrowed(level.as_raw())));
         }
         entries.extend(options.meta.iter().map(|(name, value)| (&**name, Cow::Borrowed(value.as_raw()))));

@@ -89,8 +89,9 @@ impl CallOptions {
         self
     }
 
-    /// Asks a server of revision 2026-07-28 for its log while it works on the requests:
-    /// [`Event::Log`](crate::Event::Log). Without this it sends none; older servers are told by
+    /// Asks a server of revision 2026-07-28 for its log while it works on these requests:
+    /// [`Event::Log`](crate::Event::Log). Older servers have one level for the whole session. That, for both, is set by
+    /// [`Builder::log_level`](crate::Builder::log_level) and
     /// [`Client::set_logging_level`](crate::Client::set_logging_level).
     pub fn log_level(mut self, level: impl Into<LoggingLevel>) -> Self {
         self.log_level = Some(Json::new(&level.into()).expect("a string"));

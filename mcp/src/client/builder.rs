@@ -14,7 +14,7 @@ use crate::runtime::timer::Timer;
 use crate::transport::Transport;
 use crate::types::{
     ClientCapabilities, CreateMessageParams, CreateMessageResult, ElicitForm, ElicitUrl, Elicited,
-    Implementation, Json, Root,
+    Implementation, Json, LoggingLevel, Root,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -37,6 +37,22 @@ use std::sync::Arc;
 ///     .await?;
 /// # Ok(()) }
 /// ```
+///
+/// # Who asks a handler, and when
+///
+/// It depends on the revision that is agreed on, which [`Client::revision`] tells, when a server may use the handlers for
+/// [roots](Self::roots), [sampling](Self::on_sampling), [forms](Self::on_elicit_form) and [pages](Self::on_elicit_url):
+///
+/// | the server's revision | it asks | by |
+/// |---|---|---|
+/// | 2024-11-05 to 2025-11-25 | at any time, while the driver is polled | a request of its own; over HTTP on the stream of a call, or on its own |
+/// | 2026-07-28 | only while a `tools/call`, `prompts/get` or `resources/read` of this client waits | its interim answer to that call, which is repeated with what the handler says |
+///
+/// Forms exist since 2025-06-18, pages since 2025-11-25. The handler is the same for all. A handler for any other request
+/// ([`on_request`](Self::on_request)) is asked by servers with a handshake alone.
+///
+/// Some servers speak 2026-07-28, and have tools that still want to ask by a request of their own. They cannot, so such a
+/// tool fails. [`Mode::Legacy`] shakes hands with them, and they ask.
 #[derive(Clone)]
 pub struct Builder {
     pub(super) config: Config,
@@ -150,6 +166,29 @@ impl Builder {
         self
     }
 
+    /// Which lines of its log the server is to send from the beginning on: [`Event::Log`]. Without this, servers of revision
+    /// 2026-07-28 send none, and older ones those that they like.
+    ///
+    /// It is the same for all revisions: a server of 2026-07-28 is asked with each request, one with a handshake and a log
+    /// (`logging` among its capabilities) once, when it is connected to. That it refuses then is no reason not to be
+    /// connected, and is told ([`Event::NotDelivered`]). Change the level with [`Client::set_logging_level`], and for a few
+    /// calls with [`CallOptions::log_level`](crate::CallOptions::log_level).
+    ///
+    /// ```
+    /// use shared_fate_mcp::types::LoggingLevel;
+    /// use shared_fate_mcp::{Client, Event};
+    ///
+    /// let builder = Client::builder().log_level(LoggingLevel::Warning).on_event(|event| {
+    ///     if let Event::Log(line) = event {
+    ///         eprintln!("{:?}: {}", line.level, line.data.text());
+    ///     }
+    /// });
+    /// ```
+    pub fn log_level(mut self, level: LoggingLevel) -> Self {
+        self.config.log_level = Some(level);
+        self
+    }
+
     /// Where the kinds of servers are remembered. Default: a cache that only the clones of this builder share.
     pub fn server_kinds(mut self, cache: ServerKindCache) -> Self {
         self.config.server_kinds = cache;
@@ -157,17 +196,18 @@ impl Builder {
     }
 
     /// Tells the server which files and folders it may work in, and serves `roots/list`. Change them
-    /// with [`Client::set_roots`].
+    /// with [`Client::set_roots`]. Servers of all revisions may ask: see [who and when](Self#who-asks-a-handler-and-when).
     pub fn roots(mut self, roots: impl IntoIterator<Item = Root>) -> Self {
         self.config.handlers.serve_roots(roots.into_iter().collect());
         self
     }
 
     /// Lets the server use a model: `handler` takes the parameters of `sampling/createMessage` and
-    /// returns its result. Handlers run in the driver, side by side. If one panics, the server gets the error −32603.
+    /// returns its result. Handlers run in the driver, side by side; a panic in one is the server's
+    /// error −32603.
     ///
-    /// Some servers that speak revision 2026-07-28 cannot ask the client anything at that revision, but can after a handshake
-    /// ([`Mode::Legacy`]).
+    /// Servers of all revisions may ask, those of 2026-07-28 only within a call: see
+    /// [who and when](Self#who-asks-a-handler-and-when), and what helps if none does.
     pub fn on_sampling<F, T>(mut self, handler: F) -> Self
     where
         F: Fn(CreateMessageParams) -> T + Send + Sync + 'static,
@@ -178,7 +218,10 @@ impl Builder {
     }
 
     /// Lets the server ask the user to fill in a form. Fields that the answer leaves out get the
-    /// defaults that the form gives. [`Mode::Legacy`] may be needed, as for [`on_sampling`](Self::on_sampling).
+    /// defaults that the form gives.
+    ///
+    /// Servers from 2025-06-18 on may ask, those of 2026-07-28 only within a call: see
+    /// [who and when](Self#who-asks-a-handler-and-when), and what helps if none does.
     pub fn on_elicit_form<F, T>(mut self, handler: F) -> Self
     where
         F: Fn(ElicitForm) -> T + Send + Sync + 'static,
@@ -190,10 +233,12 @@ impl Builder {
 
     /// Lets the server ask the user to visit a page.
     ///
+    /// Servers from 2025-11-25 on may ask, those of 2026-07-28 only within a call: see
+    /// [who and when](Self#who-asks-a-handler-and-when), and what helps if none does.
+    ///
     /// A server of revision 2025-11-25 may also refuse a call until the user has visited some pages (error −32042). Then the
     /// handler is called for each page, and if it accepts all of them, the call is repeated once. So accept when the user is
-    /// *done*; some servers say so by [`Event::ElicitationComplete`]. [`Mode::Legacy`] may be needed, as for
-    /// [`on_sampling`](Self::on_sampling).
+    /// *done*; some servers say so by [`Event::ElicitationComplete`].
     pub fn on_elicit_url<F, T>(mut self, handler: F) -> Self
     where
         F: Fn(ElicitUrl) -> T + Send + Sync + 'static,
@@ -223,8 +268,8 @@ impl Builder {
         Ok(self)
     }
 
-    /// Answers any request of the server's. A request without a handler is refused with −32601; `ping` is
-    /// always answered. Give a handler that needs the client a [`WeakClient`](crate::WeakClient).
+    /// Answers any request of a server's that has a handshake. What has no handler is refused with −32601; `ping` is
+    /// always answered. A handler that needs the client is given a [`WeakClient`](crate::WeakClient).
     pub fn on_request<F, T>(mut self, method: impl Into<String>, handler: F) -> Self
     where
         F: Fn(Option<Json>) -> T + Send + Sync + 'static,

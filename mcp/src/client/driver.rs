@@ -182,6 +182,8 @@ async fn pump(connection: &Arc<Connection>) -> Result<(), Error> {
             match job {
                 Job::Answer(message) => answers.send(message, cx),
                 Job::Cancel(message) => cancellations.send(message, cx),
+                Job::Unsubscribe { uri, .. } if inbox.is_listening_to(&uri) => {}
+                Job::Unsubscribe { message, .. } => cancellations.send(message, cx),
                 Job::Serve(request) if !serving.has_room(&request, inbox.limits()) => {
                     post_answer(handlers::busy(&request.id));
                 }
@@ -243,7 +245,7 @@ fn is_under_way(send: &mut BoxFuture<'_, Result<Sent, Error>>, inbox: &Inbox, cx
         Poll::Pending => true,
         Poll::Ready(Ok(_)) => false,
         Poll::Ready(Err(error)) => {
-            inbox.emit(&Event::NotDelivered(&error));
+            inbox.emit(&Event::NotDelivered(Arc::new(error)));
             false
         }
     }

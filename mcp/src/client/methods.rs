@@ -22,6 +22,13 @@ struct Page<'a> {
     cursor: &'a str,
 }
 
+pub(super) const SET_LEVEL: &str = "logging/setLevel";
+
+#[derive(Serialize)]
+pub(super) struct Level<'a> {
+    pub(super) level: &'a LoggingLevel,
+}
+
 #[derive(Serialize)]
 pub(super) struct ByUri<'a> {
     pub(super) uri: &'a str,
@@ -123,8 +130,9 @@ impl Client {
         self.request_as("resources/read", &ByUri { uri }).await
     }
 
-    /// Asks to be told when a resource changes:
-    /// [`Event::ResourceUpdated`](crate::Event::ResourceUpdated).
+    /// Asks a server with a handshake to tell when a resource changes:
+    /// [`Event::ResourceUpdated`](crate::Event::ResourceUpdated). For servers of all revisions there is
+    /// [`listen`](Self::listen).
     pub async fn subscribe_resource(&self, uri: &str) -> Result<(), Error> {
         self.request_unit("resources/subscribe", &ByUri { uri }).await
     }
@@ -180,7 +188,8 @@ impl Client {
         self.request_as("completion/complete", &params).await
     }
 
-    /// Sets from which level on the server sends its log: [`Event::Log`](crate::Event::Log).
+    /// Which lines of its log the server is to send from now on: [`Event::Log`](crate::Event::Log). A server of revision
+    /// 2026-07-28 is asked with each request of all clones, and nothing is sent here.
     ///
     /// # Errors
     ///
@@ -190,11 +199,13 @@ impl Client {
         if let LoggingLevel::Other(_) = level {
             return Err(Error::invalid(InvalidInput::Params("this is no level of the protocol's logs")));
         }
-        #[derive(Serialize)]
-        struct Level {
-            level: LoggingLevel,
+        match self.connection().stateless() {
+            Some(stateless) => {
+                stateless.set_log_level(&level);
+                Ok(())
+            }
+            None => self.request_unit(SET_LEVEL, &Level { level: &level }).await,
         }
-        self.request_unit("logging/setLevel", &Level { level }).await
     }
 
     /// Replaces the roots, and tells the server that they have changed. A server of revision 2026-07-28 is not told: it asks
@@ -251,6 +262,10 @@ impl Client {
 
     /// PAG-01, PAG-03. One limit for all pages (TO-02).
     pub(super) async fn all<P: Paged>(&self, method: &str) -> Result<Vec<P::Item>, Error> {
+        self.all_pages::<P>(method).await.map_err(|error| self.caller().named(error))
+    }
+
+    async fn all_pages<P: Paged>(&self, method: &str) -> Result<Vec<P::Item>, Error> {
         let limits = self.limits();
         let inbox = &*self.connection().inbox;
         let budget = Budget::new(inbox, self.options().total_limit());

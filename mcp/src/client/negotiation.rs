@@ -3,15 +3,17 @@
 
 use super::Client;
 use super::driver::{Driver, RunUntil};
-use crate::call::Caller;
+use super::methods::{Level, SET_LEVEL};
 use crate::call::exchange::{Params, Request, exchange_once, notify};
 use crate::call::options::CallOptions;
 use crate::call::reply::{checked, read_result};
+use crate::call::{Caller, NOT_AN_OBJECT, params_of};
 use crate::connection::Connection;
 use crate::connection::stateless::Stateless;
 use crate::error::{Error, ErrorKind, Violation};
 use crate::inbox::config::{Config, Mode};
 use crate::inbox::deadline::{Budget, within};
+use crate::inbox::event::Event;
 use crate::inbox::limits::Timeouts;
 use crate::inbox::server_kinds::ServerKind;
 use crate::protocol::handshake::{INITIALIZE, INITIALIZED, Revision, initialize_params};
@@ -53,6 +55,15 @@ impl From<Error> for Refusal {
 /// Connects, and connects once more where the first attempt shows that the server is of another kind. `known` is what
 /// the server was, if nothing newer is remembered.
 pub(super) async fn connect_with(
+    config: Config,
+    transport: Box<dyn Transport>,
+    known: Option<ServerKind>,
+) -> Result<(Client, Driver), Error> {
+    let server: Option<Arc<str>> = transport.server().map(Arc::from);
+    connect_unnamed(config, transport, known).await.map_err(|error| error.of_server(server.as_ref()))
+}
+
+async fn connect_unnamed(
     config: Config,
     transport: Box<dyn Transport>,
     known: Option<ServerKind>,
@@ -192,7 +203,34 @@ async fn initialize(connection: &Arc<Connection>, offer: Revision, budget: Budge
     let rest = CallOptions::default().total(budget.left());
     let told = notify(Caller { connection, options: &rest }, INITIALIZED, None).await;
     told.map_err(|error| error.of_limit(config.timeouts.handshake))?;
+    set_log_level(caller, &server, budget).await?;
     settle(connection, revision, server, budget).await
+}
+
+/// The level of the log that was asked for, where there is a log. Without it the session is as good as any, so a server
+/// that does not answer has half of the time that is left.
+async fn set_log_level(
+    caller: Caller<'_>,
+    server: &InitializeResult,
+    budget: Budget<'_>,
+) -> Result<(), Error> {
+    let inbox = &caller.connection.inbox;
+    let Some(level) = inbox.config().log_level.as_ref().filter(|_| server.capabilities.logging.is_some())
+    else {
+        return Ok(());
+    };
+    let params = params_of(&Level { level }, NOT_AN_OBJECT)?;
+    let params = Params::Text(params.as_deref());
+    let request = Request { method: SET_LEVEL, params, meta: &[], routing: None };
+    let limit = budget.left().map(|left| left / 2);
+    match exchange_once(caller, request, limit).await.and_then(checked) {
+        Err(error) if error.is_session_ended() => Err(error),
+        Err(error) => {
+            inbox.emit(&Event::NotDelivered(Arc::new(error)));
+            Ok(())
+        }
+        Ok(_) => Ok(()),
+    }
 }
 
 async fn settle(

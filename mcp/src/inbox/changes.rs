@@ -7,7 +7,7 @@ use serde::Deserialize;
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
-const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
+pub(crate) const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
 
 /// Something that has changed at the server. The new value is not included: fetch it.
 #[derive(Clone, Debug, PartialEq)]

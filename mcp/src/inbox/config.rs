@@ -6,7 +6,7 @@ use super::limits::{Limits, Timeouts};
 use super::server_kinds::ServerKindCache;
 use crate::runtime::Reactor;
 use crate::runtime::timer::{AsyncIoTimer, Timer};
-use crate::types::Implementation;
+use crate::types::{Implementation, LoggingLevel};
 use std::sync::Arc;
 
 /// Which protocol revisions a client speaks with its server.
@@ -39,6 +39,7 @@ pub(crate) struct Config {
     pub(crate) on_event: Option<EventHook>,
     pub(crate) handlers: Handlers,
     pub(crate) mode: Mode,
+    pub(crate) log_level: Option<LoggingLevel>,
     pub(crate) server_kinds: ServerKindCache,
 }
 
@@ -55,6 +56,7 @@ impl Config {
             on_event: None,
             handlers: Handlers::default(),
             mode: Mode::Auto,
+            log_level: None,
             server_kinds: ServerKindCache::new(),
         }
     }

@@ -19,6 +19,8 @@ pub(crate) enum Job {
     Answer(Outgoing<'static>),
     /// Tell the server that an answer of its own is not wanted any more.
     Cancel(Outgoing<'static>),
+    /// Tell it that nobody wants to know of a resource any more, if that is so.
+    Unsubscribe { uri: String, message: Outgoing<'static> },
 }
 
 #[derive(Debug)]
@@ -79,7 +81,7 @@ impl Outbox {
             let queue = match job {
                 Job::Serve(_) | Job::Forget(_) => &mut queues.served,
                 Job::Answer(_) => &mut queues.answers,
-                Job::Cancel(_) => &mut queues.cancellations,
+                Job::Cancel(_) | Job::Unsubscribe { .. } => &mut queues.cancellations,
             };
             let room = queue.len() < self.limit;
             if room {

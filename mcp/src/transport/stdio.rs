@@ -16,6 +16,7 @@
 mod chunk;
 mod pipes;
 mod queue;
+mod stderr;
 mod tail;
 
 use super::{Sending, Sent, Tracking, Transport};
@@ -43,6 +44,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+#[cfg(feature = "stdio")]
+use stderr::StderrHook;
 
 /// How long the other signs of an end are waited for, once one of them was seen. They come together,
 /// give or take a scheduler's turn; only a server that closes its output and goes on makes us wait.
@@ -63,6 +66,8 @@ pub struct Stdio {
     /// A child's pipes, until it is known what reactor they are for.
     #[cfg(feature = "stdio")]
     unopened: Mutex<Option<process::Pipes>>,
+    #[cfg(feature = "stdio")]
+    on_stderr: Option<StderrHook>,
     /// To start it again for a new session, as often as it takes: shared with those started so.
     #[cfg(feature = "stdio")]
     command: Option<Arc<Mutex<Command>>>,
@@ -88,6 +93,29 @@ impl Stdio {
     #[cfg(feature = "stdio")]
     pub fn spawn(command: Command) -> Result<Self, Error> {
         Self::start(Arc::new(Mutex::new(command)))
+    }
+
+    /// Is told each line that the child writes to its standard error, while it lives and when it is stopped; also those of
+    /// children that are started again for a new session. Without this they are seen in the error that reports its death,
+    /// and nowhere else.
+    ///
+    /// ```no_run
+    /// use shared_fate_mcp::Stdio;
+    /// use std::process::Command;
+    ///
+    /// # fn main() -> Result<(), shared_fate_mcp::Error> {
+    /// let stdio = Stdio::spawn(Command::new("my-server"))?.on_stderr(|line| eprintln!("my-server: {line}"));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// A line comes without its end. What is no Unicode is replaced. One of more than 8 KiB comes in parts of that length.
+    ///
+    /// `hook` is called from the driver, so it must not block: while it runs, the connection stands still. A panic in it
+    /// goes no further. What a server writes there is its own: it may be a secret, and it may be long.
+    #[cfg(feature = "stdio")]
+    pub fn on_stderr(mut self, hook: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.on_stderr = Some(Arc::new(hook));
+        self
     }
 
     /// The few variables of this process's environment that most programs need: where their home, their tools and their
@@ -149,7 +177,8 @@ impl Stdio {
                 let opened = AsyncPipes::new(unopened, inbox.reactor());
                 let AsyncPipes { stdin, stdout, stderr } =
                     opened.map_err(|error| Error::io(IoStage::Spawn, error, Delivery::NotSent))?;
-                self.slot.fill(Pipes::new(stdout, stdin, Some(stderr)));
+                let hook = self.on_stderr.clone();
+                self.slot.fill(Pipes::new(stdout, stdin, Some((stderr, hook))));
             }
         }
         let _ = inbox;
@@ -175,6 +204,8 @@ impl Stdio {
             child: Mutex::default(),
             #[cfg(feature = "stdio")]
             unopened: Mutex::default(),
+            #[cfg(feature = "stdio")]
+            on_stderr: None,
             #[cfg(feature = "stdio")]
             command: None,
         }
@@ -227,6 +258,7 @@ impl Stdio {
             if over || !wait || grace.as_mut().poll(cx).is_ready() { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
+        pipes.end_stderr();
         let kind = match (status, end) {
             (None, End::Failed(stage, error)) => return Error::io(stage, error, Delivery::MaybeSent),
             (None, End::OfOutput) if !wait => {
@@ -356,7 +388,9 @@ impl Transport for Stdio {
                     break;
                 }
             }
-            drop(pipes);
+            if let Some(mut pipes) = pipes {
+                pipes.end_stderr();
+            }
             self.abort();
         })
     }
@@ -365,7 +399,16 @@ impl Transport for Stdio {
     #[cfg(feature = "stdio")]
     fn renew(&self) -> Option<Result<Box<dyn Transport>, Error>> {
         let command = self.command.clone()?;
-        Some(Self::start(command).map(|stdio| Box::new(stdio) as _))
+        let on_stderr = self.on_stderr.clone();
+        Some(Self::start(command).map(|stdio| Box::new(Self { on_stderr, ..stdio }) as _))
+    }
+
+    /// The program's name, without its arguments: these may be secret.
+    #[cfg(feature = "stdio")]
+    fn server(&self) -> Option<String> {
+        let command = self.command.as_ref()?.lock();
+        let program = std::path::Path::new(command.get_program());
+        Some(program.file_name()?.to_string_lossy().into_owned())
     }
 
     fn abort(&self) {

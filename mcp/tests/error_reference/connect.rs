@@ -97,16 +97,14 @@ pub(crate) async fn input(page: &mut Page) {
         let array = client.call_tool("echo", [1, 2]).await.unwrap_err();
         let method = client.request("", ()).await.unwrap_err();
         let roots = client.set_roots([]).await.unwrap_err();
-        let listen = client.listen(&Default::default()).await.map(drop).unwrap_err();
         let again = client.reconnect().await.map(drop).unwrap_err();
         let task = client.run_tool_as_task("echo", (), None).await.unwrap_err();
-        [array, method, roots, listen, again, task]
+        [array, method, roots, again, task]
     });
-    let [array, method, roots, listen, again, task] = error.await.unwrap();
+    let [array, method, roots, again, task] = error.await.unwrap();
     page.add("Arguments that are not a JSON object", &array);
     page.add("A method without a name", &method);
     page.add("`set_roots` on a client made without roots", &roots);
-    page.add("`listen` with a server of an older revision", &listen);
     page.add("A task with a server that makes none", &task);
     page.add("`reconnect` where the transport cannot be had again", &again);
 }

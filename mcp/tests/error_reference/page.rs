@@ -85,7 +85,8 @@ Below, each failure is provoked by `tests/error_reference`, and this page is its
 (`ERROR_REFERENCE=write cargo test -p shared-fate-mcp --all-features --test error_reference`).
 
 The first line of each is `{error:#}`, the whole chain. Where that is longer than `{error}`, the latter is the second
-line. Then the kind (`Error::kind`), the delivery (`Error::delivery`), and whether `Error::is_retryable`.
+line. What both begin with is left out here: the name of the server (`Error::server`), which is its origin over HTTP and the
+program of a child process. Then the kind (`Error::kind`), the delivery (`Error::delivery`), and whether `Error::is_retryable`.
 The words and numbers of the operating system are those of Linux.
 
 ";
@@ -111,7 +112,9 @@ impl Page {
     }
 
     pub(crate) fn add(&mut self, what: &str, error: &Error) {
-        let (short, long) = (error.to_string(), format!("{error:#}"));
+        let name = error.server().map_or_else(String::new, |server| format!("{server}: "));
+        let [short, long] = [error.to_string(), format!("{error:#}")]
+            .map(|text| text.strip_prefix(&name).expect("a message begins with the name").to_owned());
         write!(self.0, "**{what}**\n\n```text\n{long}\n").unwrap();
         if short != long {
             writeln!(self.0, "{short}").unwrap();

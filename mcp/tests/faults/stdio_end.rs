@@ -82,9 +82,10 @@ fn liv_11_exit_with_a_status_and_last_words() {
             assert_eq!(status(error).code(), Some(7));
             assert!(!status(error).success());
             assert!(exited(error).stderr().contains("starting\nfatal: disk full\n"));
+            let program = error.server().unwrap();
             let expected = "the session ended: the server process ended with exit status 7; \
                             its last words: \"fatal: disk full\"";
-            assert_eq!(story(error), expected);
+            assert_eq!(story(error), format!("{program}: {expected}"));
         })
         .await;
     });

@@ -31,7 +31,7 @@ fn strays() -> (impl Fn(&Event<'_>) + Send + Sync + 'static, channel::Receiver<S
     let (sender, receiver) = channel::unbounded();
     let hook = move |event: &Event<'_>| {
         if let Event::Stray { excerpt } = event {
-            let _ = sender.try_send((*excerpt).to_owned());
+            let _ = sender.try_send(excerpt.to_string());
         }
     };
     (hook, receiver)

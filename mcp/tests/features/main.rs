@@ -12,6 +12,7 @@ mod check;
 mod fault;
 
 mod blocked;
+mod both_revisions;
 mod bounds;
 mod calls;
 mod causes;
@@ -42,6 +43,7 @@ mod resume;
 mod rounds;
 mod run;
 mod script;
+mod seen;
 mod stream;
 mod subs;
 mod task_runs;

@@ -123,7 +123,6 @@ fn png_03_rev_06_what_is_gone_is_not_sent() {
             let arguments = json!({});
             let results = [
                 client.request("ping", ()).await.unwrap_err(),
-                client.set_logging_level("info").await.unwrap_err(),
                 client.subscribe_resource("x:").await.unwrap_err(),
                 client.unsubscribe_resource("x:").await.unwrap_err(),
                 client.list_tasks().await.unwrap_err(),

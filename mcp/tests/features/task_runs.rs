@@ -442,7 +442,7 @@ fn tsk_03_how_a_task_stands_is_an_event() {
         let log = Log::default();
         let other = log.clone();
         let builder = on(&Clock::new()).on_event(move |event: &Event<'_>| match event {
-            Event::Task(task) => heard.lock().unwrap().push((*task).clone()),
+            Event::Task(task) => heard.lock().unwrap().push(task.clone().into_owned()),
             event => other.push(format!("{event:?}")),
         });
         let (client, driver, server) = reporting(builder).await;
