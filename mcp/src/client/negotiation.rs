@@ -245,7 +245,10 @@ async fn settle(
         transport.negotiated(revision);
         connection.stateless.get_or_init(|| Stateless::new(revision, inbox.config()));
     }
-    let ready = async { Ok(transport.ready(inbox).await) };
+    let ready = async {
+        transport.ready(inbox).await;
+        Ok(())
+    };
     within(inbox, budget.left(), ready).await.map_err(|error| error.of_limit(inbox.timeouts().handshake))?;
     connection.server.get_or_init(|| server);
     connection.revision.get_or_init(|| revision);

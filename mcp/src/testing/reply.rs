@@ -66,7 +66,8 @@ pub(super) enum End {
     Never,
     /// The call fails; the session goes on.
     Failure(Error),
-    EndSession(Error),
+    /// The session ends.
+    Death(Error),
     Ask {
         method: String,
         params: Value,
@@ -137,7 +138,7 @@ impl Reply {
 
     /// A fault: the session ends with this error as its cause, and all calls with it. [`Error::io`] makes one.
     pub fn end_session(error: Error) -> Self {
-        Self::new(End::EndSession(error))
+        Self::new(End::Death(error))
     }
 
     /// A fault: the session ends as one with a child process does that exits: [`ErrorKind::ServerExited`], with this exit
@@ -254,7 +255,7 @@ macro_rules! from_result {
 }
 from_result!(CallToolResult, GetPromptResult, ReadResourceResult);
 
-impl<T: Into<Reply>, E: Into<Reply>> From<Result<T, E>> for Reply {
+impl<T: Into<Self>, E: Into<Self>> From<Result<T, E>> for Reply {
     fn from(result: Result<T, E>) -> Self {
         result.map_or_else(Into::into, Into::into)
     }

@@ -167,7 +167,7 @@ impl Call {
                 return;
             }
             End::Failure(error) => return drop(self.failed.try_send(error)),
-            End::EndSession(error) => {
+            End::Death(error) => {
                 self.line.end(error);
                 return;
             }
