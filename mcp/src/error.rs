@@ -13,6 +13,8 @@
 //! }
 //! ```
 
+#[cfg(feature = "http")]
+pub use crate::http_client::{InvalidProxy, ProxyError};
 pub use crate::process::ExitStatus;
 pub use crate::protocol::message::RpcError;
 pub use crate::protocol::www_authenticate::Challenge;
@@ -72,6 +74,10 @@ pub enum ErrorKind {
     InvalidInput(InvalidInput),
     /// The operating system, the network or TLS failed.
     Io(IoError),
+    /// The proxy could not be reached, refused, or made no sense. For the most part, the server has seen nothing then;
+    /// see [`Error::delivery`].
+    #[cfg(feature = "http")]
+    Proxy(ProxyError),
     /// The server answered with an HTTP status that is not a reply. The status may come with a
     /// JSON-RPC error: [`HttpError::rpc`].
     Http(HttpError),
@@ -321,6 +327,8 @@ impl Error {
                     && !matches!(self.io_kind(), Some(InvalidData | InvalidInput | Unsupported))
             }
             ErrorKind::Http(error) => matches!(error.status, 408 | 425 | 429 | 500 | 502 | 503 | 504),
+            #[cfg(feature = "http")]
+            ErrorKind::Proxy(error) => error.is_passing(),
             ErrorKind::Timeout(_) => true,
             ErrorKind::Limit(error) => error.what == "pending calls",
             _ => false,
@@ -409,6 +417,13 @@ fn io_kind_of(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
     None
 }
 
+#[cfg(feature = "http")]
+impl From<InvalidProxy> for Error {
+    fn from(invalid: InvalidProxy) -> Self {
+        Self::invalid(InvalidInput::Proxy(invalid))
+    }
+}
+
 impl From<FormError> for Error {
     fn from(error: FormError) -> Self {
         Self::new(ErrorKind::Form(error), Delivery::Answered)
@@ -441,6 +456,8 @@ impl fmt::Display for Error {
             ErrorKind::Io(IoError { stage, refused: Some(refused), .. }) => {
                 write!(f, "{refused}, and {stage}")
             }
+            #[cfg(feature = "http")]
+            ErrorKind::Proxy(error) => error.fmt(f),
             ErrorKind::Http(error) => error.fmt(f),
             ErrorKind::Rpc(error) => write!(f, "the server answered with an error: {error}"),
             ErrorKind::Protocol(error) => match self.lost_stream() {
@@ -474,6 +491,8 @@ impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self.kind() {
             ErrorKind::Io(error) => Some(&*error.source),
+            #[cfg(feature = "http")]
+            ErrorKind::Proxy(error) => error.source(),
             ErrorKind::Protocol(error) => error.source.as_ref().map(|source| &**source as _),
             ErrorKind::Timeout(_) => self.lost_stream().map(|lost| lost as _),
             ErrorKind::SessionExpired(error) => Some(error),

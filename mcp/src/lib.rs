@@ -50,7 +50,7 @@ pub mod testing;
 pub mod transport;
 pub mod types;
 
-/// Servers behind a URL, and what they are reached with: sockets of one's own, tokens.
+/// Servers behind a URL, and what they are reached with: sockets of one's own, proxies, TLS, tokens.
 ///
 /// ```
 /// use shared_fate_mcp::http::{Connecting, Http, Net};
@@ -76,9 +76,13 @@ pub mod types;
 #[cfg(feature = "http")]
 pub mod http {
     pub use crate::error::Challenge;
-    pub use crate::http_client::{AsyncIo, ByteStream, ConnectError, Connecting, Net};
+    pub use crate::http_client::{AsyncIo, ByteStream, ConnectError, Connecting, Net, Proxy};
     #[doc(no_inline)]
     pub use crate::transport::http::{Http, Sse, TokenProvider};
+    /// For [`Http::tls_config`]: the version of rustls that this crate is built with. One that is not compatible with it
+    /// is a breaking change of this crate.
+    #[cfg(feature = "tls")]
+    pub use rustls;
 }
 
 pub use call::options::CallOptions;

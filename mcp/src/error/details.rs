@@ -2,6 +2,8 @@
 
 use super::last_words::{Words, last_words};
 use super::{Error, Source};
+#[cfg(feature = "http")]
+use crate::http_client::InvalidProxy;
 use crate::process::ExitStatus;
 use crate::protocol::excerpt::{excerpt, is_unseen};
 use crate::protocol::message::RpcError;
@@ -22,6 +24,13 @@ pub enum InvalidInput {
     /// A header name or value that HTTP does not allow, or a header that belongs to the transport.
     #[error("the header cannot be used: {0}")]
     Header(&'static str),
+    /// A proxy's URL, or a variable of the environment with one.
+    #[cfg(feature = "http")]
+    #[error("the proxy cannot be used: {0}")]
+    Proxy(InvalidProxy),
+    /// Certificates or keys, or options that have no effect beside a TLS configuration of one's own.
+    #[error("the TLS configuration cannot be used: {0}")]
+    Tls(&'static str),
     /// A method name, tool name or URI that cannot be sent.
     #[error("the method cannot be used: {0}")]
     Method(&'static str),

@@ -19,6 +19,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 /// charge of the network and the clock.
 pub trait Net: Send + Sync + 'static {
     /// Opens a connection. `host` is a name or an IP address, an IPv6 address without its brackets.
+    /// Where a request goes through a proxy, it is the proxy's.
     ///
     /// There is no need to limit the time. Dropping the future gives up.
     fn connect<'a>(&'a self, host: &'a str, port: u16) -> Connecting<'a>;

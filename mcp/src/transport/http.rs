@@ -19,9 +19,9 @@ mod tests;
 
 use super::{Sending, Sent, Tracking, Transport};
 use crate::error::{Error, ErrorKind, HttpError};
-use crate::http_client::Net;
 #[cfg(feature = "webpki-roots")]
 use crate::http_client::Roots;
+use crate::http_client::{Net, Proxy};
 use crate::inbox::Inbox;
 use crate::inbox::deadline::within;
 use crate::protocol::handshake::{INITIALIZE, Revision};

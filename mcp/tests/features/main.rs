@@ -36,6 +36,7 @@ mod memory;
 mod modern;
 mod old;
 mod params;
+mod proxies;
 mod reconnect;
 mod reconnect_lazy;
 mod results;

@@ -112,6 +112,7 @@ fn ht_18_sec_07_what_belongs_to_the_transport_is_not_the_callers_to_set() {
         "mcp-param-",
         "Host",
         "Content-Length",
+        "Proxy-Authorization",
         "Transfer-Encoding",
     ] {
         let error = Http::new("http://localhost/mcp").unwrap().header(name, "x").unwrap_err();
