@@ -116,3 +116,8 @@ pub use transport::stdio::Stdio;
 #[cfg(all(doctest, feature = "stdio", feature = "http", feature = "tokio"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// So is the page for those who come from elsewhere.
+#[cfg(all(doctest, feature = "stdio"))]
+#[doc = include_str!("../docs/coming-from.md")]
+struct ComingFrom;
