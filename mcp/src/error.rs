@@ -74,8 +74,8 @@ pub enum ErrorKind {
     InvalidInput(InvalidInput),
     /// The operating system, the network or TLS failed.
     Io(IoError),
-    /// The proxy could not be reached, refused, or made no sense. For the most part, the server has seen nothing then;
-    /// see [`Error::delivery`].
+    /// The proxy could not be reached, refused, or made no sense. Mostly, the server has seen nothing then:
+    /// [`Error::delivery`] says so.
     #[cfg(feature = "http")]
     Proxy(ProxyError),
     /// The server answered with an HTTP status that is not a reply. The status may come with a
