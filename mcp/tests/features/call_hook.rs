@@ -5,7 +5,7 @@ use crate::fault::clock::Clock;
 use crate::fault::http::{Server, transport};
 use crate::fault::lines::{Peer, normal, pair};
 use crate::fault::run::{Run, everywhere, once};
-use crate::fault::{Gate, tool};
+use crate::fault::tool;
 use crate::kit::{Log, refusal, seconds};
 use crate::modern::{META, modern, modern_answer};
 use futures::future::join;
@@ -26,7 +26,6 @@ fn watching(builder: Builder, log: &Log) -> Builder {
         log.push(format!("> {name}"));
         let log = log.clone();
         move |end: &CallEnd<'_>| {
-            let CallEnd { .. } = end;
             let how = match (end.error(), end.is_dropped()) {
                 (Some(error), false) => error.to_string(),
                 (None, true) => "dropped".to_owned(),
@@ -66,11 +65,14 @@ fn each_beginning_has_one_end() {
             client.call_tool("echo", ()).await.unwrap();
             client.call_tool("refused", ()).await.unwrap_err();
             let hasty = client.with_options(CallOptions::timeout(seconds(3)));
-            join(hasty.call_tool("held", ()), clock.pass(seconds(3))).await.0.unwrap_err();
+            let passing = async {
+                server.arrival(|it| tool(it) == "held").await;
+                clock.pass(seconds(3)).await;
+            };
+            join(hasty.call_tool("held", ()), passing).await.0.unwrap_err();
             {
                 let mut call = pin!(client.call_tool("held", ()));
                 assert!(futures::poll!(&mut call).is_pending());
-                server.arrival(|it| tool(it) == "held").await;
                 server.arrival(|it| tool(it) == "held").await;
                 clock.advance(seconds(1));
             }
@@ -226,8 +228,12 @@ fn a_header_that_is_not_allowed_fails_its_call() {
         });
         let (client, driver) = builder.connect(transport(&server.url())).await.unwrap();
         run.drive(driver, async {
-            for error in [client.ping().await.unwrap_err(), client.list_tools().await.map(drop).unwrap_err()] {
-                assert!(matches!(error.kind(), ErrorKind::InvalidInput(InvalidInput::Header(_))), "{error:#}");
+            for error in [client.ping().await.unwrap_err(), client.list_tools().await.map(drop).unwrap_err()]
+            {
+                assert!(
+                    matches!(error.kind(), ErrorKind::InvalidInput(InvalidInput::Header(_))),
+                    "{error:#}"
+                );
                 assert_eq!(error.delivery(), Delivery::NotSent);
             }
             client.call_tool("echo", ()).await.unwrap();
@@ -263,8 +269,7 @@ fn a_panic_in_a_hook_goes_no_further() {
 #[test]
 fn a_round_is_a_request_of_its_own() {
     once(async |_| {
-        let (gate, log) = (Gate::default(), Log::default());
-        gate.open();
+        let log = Log::default();
         let server = Server::start(move |call| {
             let first = call.request.body["params"].get("inputResponses").is_none();
             if call.request.tool() != "ask" || !first {
