@@ -93,6 +93,7 @@ pub use client::subscription::Subscription;
 pub use client::{Client, WeakClient};
 #[doc(inline)]
 pub use error::{Delivery, Error, ErrorKind};
+pub use inbox::call_hook::{CallEnd, CallStart};
 pub use inbox::changes::Change;
 pub use inbox::config::Mode;
 pub use inbox::event::Event;
