@@ -7,11 +7,11 @@ mod fault;
 
 use fault::http::{Call, Server};
 use fault::lines::pair;
-use fault::{Gate, answer, tool};
+use fault::{answer, tool};
 use futures::future::{join_all, pending, select};
 use futures::io::{AsyncRead, AsyncWrite};
 use serde_json::{Value, json};
-use shared_fate_mcp::{Client, Mode, Stdio};
+use shared_fate_mcp::{Client, Mode, Stdio, Timeouts};
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -129,15 +129,15 @@ fn over_http() {
     let begun = Arc::new(AtomicUsize::new(0));
     let peak = peak("HTTP: half bodies, answers that are not taken, slow handlers", || {
         pollster::block_on(async {
-            let gate = Gate::default();
-            let (held, counted) = (gate.clone(), Arc::clone(&begun));
+            let (open, closed) = smol::channel::bounded::<()>(1);
+            let counted = Arc::clone(&begun);
             let (big, pings, slow) = (Arc::clone(&big), Arc::clone(&pings), Arc::clone(&slow));
             let server = Server::start(move |call| match (call.request.tool(), &*call.request.method) {
                 ("half", _) => {
                     call.head("200 OK", &["Content-Type: application/json", "Content-Length: 16000000"]);
                     call.write(big.as_bytes());
                     counted.fetch_add(1, Ordering::SeqCst);
-                    held.wait();
+                    let _ = closed.recv_blocking();
                 }
                 (_, "GET") => {
                     call.events();
@@ -146,14 +146,19 @@ fn over_http() {
                         call.write(pings.as_bytes());
                     }
                     counted.fetch_add(1, Ordering::SeqCst);
-                    held.wait();
+                    let _ = closed.recv_blocking();
                 }
                 // An answer of ours: it is not taken.
-                _ if call.request.rpc().is_empty() && call.request.method == "POST" => held.wait(),
+                _ if call.request.rpc().is_empty() && call.request.method == "POST" => {
+                    let _ = closed.recv_blocking();
+                }
                 _ => call.normal(),
             });
             server.forget();
-            let builder = Client::builder().mode(Mode::Legacy).on_request("slow", |_| pending());
+            // However long it takes.
+            let patient = Timeouts::default().silence(None).total(None);
+            let builder =
+                Client::builder().mode(Mode::Legacy).timeouts(patient).on_request("slow", |_| pending());
             let (client, driver) = builder.connect(server.transport()).await.unwrap();
             driver
                 .run_until(async {
@@ -168,7 +173,7 @@ fn over_http() {
                         }
                     });
                     select(calls, all).await;
-                    gate.open();
+                    drop(open);
                     client.close().await;
                 })
                 .await;
