@@ -23,7 +23,7 @@ pub(crate) use engine::{Engine, EngineConfig};
 pub(crate) use failure::{Failure, Stage};
 pub use net::{AsyncIo, ByteStream, ConnectError, Connecting, Net};
 #[cfg(feature = "tokio")]
-pub(crate) use net::{Attempt, HEAD_START, race, resolve};
+pub(crate) use net::{Attempt, HEAD_START, only, race, resolve};
 pub(crate) use target::explicit_port;
 #[cfg(feature = "webpki-roots")]
 pub(crate) use tls::Roots;

@@ -356,6 +356,7 @@ fn older_transport(event: &Event) -> Error {
         status: 200,
         retry_after: None,
         www_authenticate: Vec::new(),
+        challenges: Vec::new(),
         location: None,
         body,
         rpc: None,
