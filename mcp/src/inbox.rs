@@ -60,6 +60,8 @@ pub struct Inbox {
     serving: AtomicUsize,
     asked_at: AtomicU64,
     served_at: AtomicU64,
+    #[cfg(feature = "oauth")]
+    asking: Mutex<deadline::Asking>,
     /// Until the handshake is over, an error that names nobody can only mean its one call.
     handshaking: AtomicBool,
     /// How often the server has said that its list of tools has changed.
@@ -85,6 +87,8 @@ impl Inbox {
             serving: AtomicUsize::new(0),
             asked_at: AtomicU64::new(0),
             served_at: AtomicU64::new(0),
+            #[cfg(feature = "oauth")]
+            asking: Mutex::default(),
             handshaking: AtomicBool::new(true),
             tool_changes: AtomicU64::new(0),
             mute: AtomicBool::new(false),

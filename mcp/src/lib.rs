@@ -40,6 +40,8 @@ mod error;
 #[cfg(feature = "http")]
 mod http_client;
 mod inbox;
+#[cfg(feature = "oauth")]
+pub mod oauth;
 mod process;
 mod protocol;
 mod runtime;
@@ -69,12 +71,6 @@ pub use inbox::server_kinds::ServerKindCache;
 pub use process::ExitStatus;
 pub use protocol::handshake::Revision;
 pub use protocol::message::RpcError;
-#[cfg(feature = "oauth")]
-pub use protocol::oauth::failure::{AuthErrorKind, AuthStep, IssuerIn, OAuthAnswer};
-#[cfg(feature = "oauth")]
-pub use protocol::oauth::limits::OAuthLimits;
-#[cfg(feature = "oauth")]
-pub use protocol::oauth::stored::{Stored, StoredError};
 pub use protocol::outgoing::Outgoing;
 #[cfg(shared_fate_fuzz)]
 #[doc(hidden)]

@@ -12,7 +12,6 @@ pub(crate) mod lines;
 pub(crate) mod message;
 pub(crate) mod meta;
 #[cfg(feature = "oauth")]
-#[cfg_attr(not(test), allow(dead_code, reason = "the flow is run by the room that is built on it"))]
 pub(crate) mod oauth;
 pub(crate) mod outgoing;
 pub(crate) mod pending_calls;

@@ -94,6 +94,8 @@ pub(crate) async fn exchange_once(
             Err(error) => return Err(error),
         };
         let mut deadline = Deadline::new(inbox, options.silence_limit(), total);
+        // OA-99: nobody is asked for the sake of a ping.
+        call.tracking.allow_asking(request.method != PING);
         let message = call.message(request, options);
         let mut sending = Some(connection.transport.send(message, &call.tracking, inbox));
         poll_fn(|cx| {
@@ -109,7 +111,7 @@ pub(crate) async fn exchange_once(
                 return Poll::Ready(call.settle(reply));
             }
             inbox
-                .poll_deadline(call.id, &mut deadline)
+                .poll_deadline(call.id, &mut deadline, call.tracking.asked())
                 .map(|()| Err(timed_out(&deadline, options)))
                 .map_err(|error| error.after_losing(call.tracking.take_lost()))
         })

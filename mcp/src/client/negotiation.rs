@@ -11,7 +11,7 @@ use crate::connection::Connection;
 use crate::connection::stateless::Stateless;
 use crate::error::{Error, ErrorKind, Violation};
 use crate::inbox::config::{Config, Mode};
-use crate::inbox::deadline::within;
+use crate::inbox::deadline::within_patiently;
 use crate::inbox::limits::Timeouts;
 use crate::inbox::server_kinds::ServerKind;
 use crate::protocol::handshake::{INITIALIZE, INITIALIZED, Revision, initialize_params};
@@ -122,7 +122,7 @@ async fn agree_in_time(
 ) -> Result<ServerKind, Refusal> {
     let Connection { inbox, transport, .. } = &**connection;
     let agree = async { Ok(agree(connection, kind).await) };
-    let agreed = within(inbox, inbox.timeouts().handshake, agree).await?;
+    let agreed = within_patiently(inbox, inbox.timeouts().handshake, agree).await?;
     // A server may have given a session already, and would keep it (SES-08). One that does not answer in
     // time is asked nothing more.
     if agreed.is_err() && transport.is_request_response() && !inbox.session().is_ended() {

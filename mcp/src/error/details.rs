@@ -31,6 +31,10 @@ pub enum InvalidInput {
     /// An extension's key or settings.
     #[error("the extension cannot be used: {0}")]
     Extension(&'static str),
+    /// A setting of OAuth's.
+    #[cfg(feature = "oauth")]
+    #[error("the OAuth setting cannot be used: {0}")]
+    OAuth(&'static str),
     /// A transport that cannot be reopened: it was made from streams that exist, or in memory.
     #[error("this transport cannot be reopened (it was made from existing streams)")]
     Transport,

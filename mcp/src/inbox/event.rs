@@ -58,6 +58,10 @@ pub enum Event<'a> {
     },
     /// The server's own event stream is lost for good; calls go on.
     StreamLost(&'a Error),
+    /// Something has happened to the tokens of a server. Of several clients that have one handle, one is told: one that
+    /// waits for it, or whose driver carries it on.
+    #[cfg(feature = "oauth")]
+    Auth(&'a crate::oauth::AuthEvent),
     /// A message that nobody waited for (a cancellation, an answer) could not be delivered.
     NotDelivered(&'a Error),
 }
