@@ -2,6 +2,7 @@
 
 use super::demand::Demand;
 use super::limits::OAuthLimits;
+use super::place::Place;
 use super::secret::Secret;
 use super::stored::{ProofKey, Stored};
 use std::collections::VecDeque;
@@ -41,6 +42,30 @@ pub(crate) struct Config {
     pub(crate) allow_missing_issuer: bool,
     pub(crate) guess_endpoints: bool,
     pub(crate) limits: OAuthLimits,
+}
+
+/// Whether a client metadata document may be there: https, and a path.
+pub(crate) fn is_client_metadata_url(url: &str) -> bool {
+    Place::of(url).is_some_and(|it| it.is_https() && !matches!(it.path, "" | "/") && it.fragment.is_none())
+}
+
+/// Whether the protocol itself has a parameter of that name in the authorization URL, so that nobody else may set it.
+pub(crate) fn is_reserved_parameter(name: &str) -> bool {
+    const NAMES: [&str; 12] = [
+        "response_type",
+        "response_mode",
+        "client_id",
+        "client_secret",
+        "redirect_uri",
+        "code_challenge",
+        "code_challenge_method",
+        "state",
+        "resource",
+        "scope",
+        "request",
+        "request_uri",
+    ];
+    NAMES.contains(&name)
 }
 
 /// How a token is got.
@@ -176,16 +201,4 @@ pub(crate) struct Known {
 
 /// The last nonce of each origin (RFC 9449, 8.2).
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Nonces(VecDeque<(String, String)>);
-
-impl Nonces {
-    /// Remembers a nonce for the origin of `url`; of more than `limit` the oldest goes.
-    pub(crate) fn heard(&mut self, url: &str, nonce: &str, limit: usize) {
-        let _ = (url, nonce, limit);
-    }
-
-    pub(crate) fn of(&self, url: &str) -> Option<&str> {
-        let _ = url;
-        None
-    }
-}
+pub(crate) struct Nonces(pub(super) VecDeque<(String, String)>);

@@ -1,5 +1,7 @@
 //! What a server's challenges ask for (RFC 6750, 3; RFC 9728, 5.1).
 
+use super::limits::OAuthLimits;
+use super::scope;
 use crate::protocol::www_authenticate::Challenge;
 
 /// The challenges of one answer, read for OAuth.
@@ -14,9 +16,19 @@ pub(crate) struct Demand {
 }
 
 impl Demand {
-    pub(crate) fn of(challenges: &[Challenge]) -> Self {
-        let _ = challenges;
-        Self::default()
+    /// Of several challenges the first that says something counts, for each thing that may be said.
+    pub(crate) fn of(challenges: &[Challenge], limits: &OAuthLimits) -> Self {
+        let is_ours = |it: &&Challenge| {
+            ["bearer", "dpop"].iter().any(|scheme| it.scheme().eq_ignore_ascii_case(scheme))
+        };
+        let param = |name| {
+            challenges.iter().filter(is_ours).find_map(|it| it.param(name)).filter(|it| !it.is_empty())
+        };
+        Self {
+            resource_metadata: param("resource_metadata").map(str::to_owned),
+            scope: param("scope").map_or_else(Vec::new, |text| scope::read(text, limits)),
+            error: param("error").map(str::to_owned),
+        }
     }
 
     /// Whether more scopes are wanted, instead of another token.
@@ -24,3 +36,6 @@ impl Demand {
         self.error.as_deref() == Some("insufficient_scope")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -136,6 +136,41 @@ pub enum AuthErrorKind {
     Limit(&'static str),
 }
 
+impl AuthErrorKind {
+    /// Rewrites every text that a stranger may have chosen.
+    pub(super) fn rewrite(&mut self, rewrite: impl Fn(&mut String)) {
+        let answer = |answer: &mut OAuthAnswer| {
+            rewrite(&mut answer.error);
+            answer.description.iter_mut().chain(&mut answer.uri).for_each(&rewrite);
+        };
+        match self {
+            Self::LoginRequired { issuer } => issuer.iter_mut().for_each(rewrite),
+            Self::NoAuthorizationServer { tried } => tried.iter_mut().for_each(|(place, _)| rewrite(place)),
+            Self::ResourceMismatch { expected, found }
+            | Self::IssuerMismatch { expected, found, .. }
+            | Self::ClientOfOtherIssuer { expected, found }
+            | Self::TokenRejected { resource: expected, issuer: found } => {
+                rewrite(expected);
+                rewrite(found);
+            }
+            Self::Metadata(text) | Self::Insecure { what: text } => rewrite(text),
+            Self::Registration(words) | Self::Denied(words) | Self::Refused(words) => answer(words),
+            Self::InsufficientScope { wanted, granted } => wanted.iter_mut().chain(granted).for_each(rewrite),
+            Self::Unavailable { .. }
+            | Self::NoPkce
+            | Self::Forbidden { .. }
+            | Self::ClientUnknown { .. }
+            | Self::Consent
+            | Self::State
+            | Self::TimedOut { .. }
+            | Self::TokenUnusable(_)
+            | Self::Store
+            | Self::Key(_)
+            | Self::Limit(_) => {}
+        }
+    }
+}
+
 fn at(issuer: Option<&str>) -> String {
     issuer.map_or(String::new(), |issuer| format!(" at {issuer:?}"))
 }
@@ -243,6 +278,11 @@ impl fmt::Display for AuthStep {
     }
 }
 
+/// A cause that is a sentence.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Reason(pub(super) &'static str);
+
 /// What a refusal by the token endpoint means for what is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
@@ -264,11 +304,13 @@ pub(crate) struct Failure {
     pub(crate) source: Option<Arc<dyn StdError + Send + Sync>>,
     /// Set if the token endpoint refused what is stored.
     pub(crate) refusal: Option<Refusal>,
+    /// Whether a refresh token may have arrived, though no answer came: it may be used up.
+    pub(crate) uncertain: bool,
 }
 
 impl Failure {
     pub(crate) fn new(kind: AuthErrorKind, step: AuthStep) -> Self {
-        Self { kind, step, host: None, source: None, refusal: None }
+        Self { kind, step, host: None, source: None, refusal: None, uncertain: false }
     }
 
     /// Whether the same may go well a little later.

@@ -1,13 +1,6 @@
 //! How much of it all there may be: counts and sizes. Times are none of this room's business.
 
 /// How much the OAuth client takes from authorization servers, and keeps.
-///
-/// ```
-/// use shared_fate_mcp::OAuthLimits;
-///
-/// let mut limits = OAuthLimits::default();
-/// limits.fetches = 8;
-/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OAuthLimits {

@@ -81,6 +81,13 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
 }
 
+impl Answer {
+    /// Whether the body is in a form that was not asked for.
+    pub(super) fn is_compressed(&self) -> bool {
+        self.content_encoding.as_deref().is_some_and(|it| !it.trim().eq_ignore_ascii_case("identity"))
+    }
+}
+
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Answer").field("status", &self.status).finish_non_exhaustive()
@@ -92,5 +99,7 @@ impl fmt::Debug for Answer {
 pub(crate) struct Unreachable {
     /// The address may not be connected to: its class.
     pub(crate) forbidden: Option<&'static str>,
+    /// Whether the request may have arrived.
+    pub(crate) sent: bool,
     pub(crate) source: Arc<dyn StdError + Send + Sync>,
 }
