@@ -27,7 +27,10 @@
 //! # Ok(()) }
 //! ```
 
-#![cfg_attr(doc, doc = "\n[`guide`] says what each switch gives up, what a store must do, and what the errors mean.")]
+#![cfg_attr(
+    doc,
+    doc = "\n[`guide`] says what each switch gives up, what a store must do, and what the errors mean."
+)]
 
 mod account;
 mod config;

@@ -95,7 +95,7 @@ pub(crate) async fn exchange_once(
         };
         let mut deadline = Deadline::new(inbox, options.silence_limit(), total);
         // OA-99: nobody is asked for the sake of a ping.
-        call.tracking.allow_asking(request.method != PING);
+        call.tracking.allow_asking(request.method != "ping");
         let message = call.message(request, options);
         let mut sending = Some(connection.transport.send(message, &call.tracking, inbox));
         poll_fn(|cx| {

@@ -153,7 +153,14 @@ impl Deadline {
         let now = if silence.is_some() || total.is_some() { inbox.clock() } else { 0 };
         let at =
             |limit: Option<Duration>| limit.map_or(NO_DEADLINE, |limit| now.saturating_add(millis(limit)));
-        Self { silence, silent_at: at(silence), total_at: at(total), seen: inbox.alarm.rung(), asked: 0, asking: false }
+        Self {
+            silence,
+            silent_at: at(silence),
+            total_at: at(total),
+            seen: inbox.alarm.rung(),
+            asked: 0,
+            asking: false,
+        }
     }
 
     pub(crate) fn at(&self) -> u64 {

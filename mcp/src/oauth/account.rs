@@ -17,6 +17,7 @@ use crate::http_client::EngineConfig;
 use crate::protocol::oauth::config::Why;
 use crate::protocol::oauth::demand::Demand;
 use crate::protocol::oauth::failure::{AuthErrorKind, AuthStep, Failure};
+use crate::protocol::oauth::place;
 use crate::protocol::oauth::stored::Stored;
 use crate::protocol::www_authenticate::Challenge;
 use crate::sync::Mutex;
@@ -92,9 +93,8 @@ impl Account {
     pub(super) fn new(parts: &Arc<Parts>, url: &str, key: &StoreKey) -> Self {
         let uri: Option<Uri> = url.parse().ok();
         let host = uri.as_ref().and_then(Uri::host).unwrap_or_default().to_ascii_lowercase();
-        let in_the_clear = uri.as_ref().and_then(Uri::scheme_str) != Some("https");
-        let is_insecure = in_the_clear && !is_loopback(&host) && !parts.config.insecure_http;
-        let insecure = is_insecure.then(|| AuthErrorKind::Insecure { what: "the MCP server".to_owned() });
+        let insecure = (!place::is_allowed(url, url, parts.config.insecure_http))
+            .then(|| AuthErrorKind::Insecure { what: "the MCP server".to_owned() });
         let tokens = Tokens {
             parts: Arc::clone(parts),
             url: url.to_owned(),
@@ -148,15 +148,15 @@ impl Account {
     fn present(&self, state: &State) -> Result<Credentials, AuthError> {
         match (&self.insecure, &state.authorization) {
             (Some(kind), Some(_)) => Err(self.is_insecure(kind)),
-            _ => Ok(Credentials {
-                authorization: state.authorization.clone(),
-                generation: state.generation,
-            }),
+            _ => Ok(Credentials { authorization: state.authorization.clone(), generation: state.generation }),
         }
     }
 
     fn is_insecure(&self, kind: &AuthErrorKind) -> AuthError {
-        AuthError::new(Failure { host: Some(self.tokens.host.clone()), ..Failure::new(kind.clone(), AuthStep::Request) })
+        AuthError::new(Failure {
+            host: Some(self.tokens.host.clone()),
+            ..Failure::new(kind.clone(), AuthStep::Request)
+        })
     }
 
     /// Whether an answer with this status and these challenges asks for another token, and not for something else.
@@ -195,7 +195,9 @@ impl Account {
                 }
                 let pause = state.pause();
                 match &state.stored {
-                    Some(_) if !is_step_up && !rounds.has_refreshed && state.can_refresh() && pause.is_some() => {
+                    Some(_)
+                        if !is_step_up && !rounds.has_refreshed && state.can_refresh() && pause.is_some() =>
+                    {
                         return Err(unavailable(pause));
                     }
                     stored => stored.clone(),
@@ -238,7 +240,10 @@ impl Account {
             (stored.issuer.clone(), stored.resource.clone().unwrap_or_default())
         });
         let kind = AuthErrorKind::TokenRejected { resource, issuer };
-        AuthError::new(Failure { host: Some(self.tokens.host.clone()), ..Failure::new(kind, AuthStep::Request) })
+        AuthError::new(Failure {
+            host: Some(self.tokens.host.clone()),
+            ..Failure::new(kind, AuthStep::Request)
+        })
     }
 
     /// The token as it is sent, which no text may show.
@@ -442,15 +447,11 @@ fn unavailable(pause: Option<Duration>) -> AuthError {
     AuthError::new(Failure::new(kind, AuthStep::Refresh))
 }
 
-fn is_loopback(host: &str) -> bool {
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
 /// A server that OAuth can be used with: [`Http`](crate::Http), [`Sse`](crate::Sse). It cannot be implemented elsewhere.
 pub trait ProtectedServer: Sealed + Sync {}
 
 /// What a handle needs to know of a server.
+#[allow(unnameable_types, reason = "it seals the other one")]
 pub trait Sealed {
     /// Its URL as the user wrote it, and how it is connected to.
     #[doc(hidden)]
@@ -458,6 +459,7 @@ pub trait Sealed {
 }
 
 /// See [`Sealed`].
+#[allow(unnameable_types, reason = "it is nobody else's")]
 pub struct Place<'a> {
     pub(crate) url: &'a str,
     pub(crate) connect: &'a EngineConfig,

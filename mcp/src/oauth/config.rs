@@ -7,7 +7,7 @@ use super::store::{MemoryStore, StoreKey, TokenStore};
 use crate::error::{Error, InvalidInput};
 use crate::protocol::oauth::config::{
     AssertionKey, ChooseServer, Client, Config, Dpop, GrantKind, IdentityProvider as Provider, PinnedServer,
-    ResourceParameter as Parameter,
+    ResourceParameter as Parameter, is_client_metadata_url, is_reserved_parameter,
 };
 use crate::protocol::oauth::limits::OAuthLimits;
 use crate::protocol::oauth::secret::Secret;
@@ -56,19 +56,21 @@ impl OAuth {
         OAuthBuilder::new()
     }
 
-    /// The JSON to publish at the URL that [`client_metadata_url`](OAuthBuilder::client_metadata_url) names. Redirects to
-    /// this machine are in it without a port, as each login may use another.
+    /// The JSON to publish at the URL that [`client_metadata_url`](OAuthBuilder::client_metadata_url) names, with these
+    /// redirect URIs. Those to this machine have no port in it, as each login may use another (RFC 8252, 7.3):
+    /// `http://127.0.0.1/callback` for [`Loopback`](super::Loopback).
     ///
     /// `None` without that URL.
-    pub fn client_metadata_document(&self) -> Option<String> {
-        register::document(&self.parts.config)
+    pub fn client_metadata_document(&self, redirect_uris: &[&str]) -> Option<String> {
+        register::document(&self.parts.config, redirect_uris)
     }
 
     /// What is known of one server. `url` is as the user wrote it.
-    pub(super) fn account(&self, url: &str) -> Arc<Account> {
-        let key = StoreKey::new(&place::canonical(url), &self.parts.profile);
+    pub(crate) fn account(&self, url: &str) -> Arc<Account> {
+        let key = StoreKey::new(place::canonical(url), &self.parts.profile);
         let mut accounts = self.accounts.lock();
-        let account = accounts.entry(key).or_insert_with_key(|key| Arc::new(Account::new(&self.parts, url, key)));
+        let account =
+            accounts.entry(key).or_insert_with_key(|key| Arc::new(Account::new(&self.parts, url, key)));
         Arc::clone(account)
     }
 }
@@ -104,7 +106,11 @@ pub struct IdentityProvider(Provider);
 impl IdentityProvider {
     /// Where it exchanges tokens, and what we are called there.
     pub fn new(token_endpoint: impl Into<String>, client_id: impl Into<String>) -> Self {
-        Self(Provider { token_endpoint: token_endpoint.into(), client_id: client_id.into(), client_secret: None })
+        Self(Provider {
+            token_endpoint: token_endpoint.into(),
+            client_id: client_id.into(),
+            client_secret: None,
+        })
     }
 
     /// The secret that goes with the client's id there.
@@ -298,13 +304,9 @@ impl OAuthBuilder {
     ///
     /// When it is not `https`, or has no path.
     pub fn client_metadata_url(mut self, url: &str) -> Result<Self, Error> {
-        let invalid = |why| Err(Error::invalid(InvalidInput::OAuth(why)));
-        let Some(rest) = url.strip_prefix("https://") else { return invalid("the metadata's URL is not https") };
-        if rest.split_once('/').is_none_or(|(host, path)| host.is_empty() || path.is_empty()) {
-            return invalid("the metadata's URL has no path");
-        }
-        if rest.contains(['#', '@', ' ']) || url.parse::<http::Uri>().is_err() {
-            return invalid("the metadata's URL is not a plain URL");
+        if !is_client_metadata_url(url) {
+            let why = "the metadata's URL is not an https one with a path";
+            return Err(Error::invalid(InvalidInput::OAuth(why)));
         }
         self.config.client_metadata_url = Some(url.to_owned());
         Ok(self)
@@ -352,20 +354,7 @@ impl OAuthBuilder {
     ///
     /// When the protocol itself uses that name.
     pub fn authorize_parameter(mut self, name: &str, value: &str) -> Result<Self, Error> {
-        const OWN: [&str; 11] = [
-            "client_id",
-            "client_secret",
-            "code_challenge",
-            "code_challenge_method",
-            "redirect_uri",
-            "request",
-            "request_uri",
-            "resource",
-            "response_type",
-            "scope",
-            "state",
-        ];
-        if OWN.contains(&name) || name.is_empty() {
+        if name.is_empty() || is_reserved_parameter(name) {
             return Err(Error::invalid(InvalidInput::OAuth("the parameter belongs to the protocol")));
         }
         self.config.authorize_parameters.push((name.to_owned(), value.to_owned()));

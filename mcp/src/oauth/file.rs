@@ -5,7 +5,7 @@
 
 use super::consent::BoxError;
 use super::store::{StoreGuard, StoreKey, Swapped, TokenStore};
-use crate::protocol::oauth::Stored;
+use crate::protocol::oauth::stored::Stored;
 use crate::runtime::timer::BoxFuture;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};

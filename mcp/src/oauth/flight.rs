@@ -200,7 +200,10 @@ impl Tokens {
         let state = self.state.lock();
         let (most, time) = QUESTIONS;
         let recent = state.questions.iter().filter(|at| at.elapsed() < time).count();
-        self.parts.consent.is_some() && self.parts.prompt == Prompt::OnCall && !state.is_silenced && recent < most
+        self.parts.consent.is_some()
+            && self.parts.prompt == Prompt::OnCall
+            && !state.is_silenced
+            && recent < most
     }
 
     pub(super) fn needs_person(&self) -> bool {
@@ -337,7 +340,9 @@ impl Flight<'_> {
             let mut state = self.tokens.state.lock();
             match &result {
                 Ok(_) if is_login => (state.is_silenced, state.questions) = (false, VecDeque::new()),
-                Err(failure) if matches!(failure.kind, AuthErrorKind::Denied(_) | AuthErrorKind::TimedOut { .. }) => {
+                Err(failure)
+                    if matches!(failure.kind, AuthErrorKind::Denied(_) | AuthErrorKind::TimedOut { .. }) =>
+                {
                     state.is_silenced = true;
                 }
                 _ => {}
@@ -474,7 +479,8 @@ impl Flight<'_> {
     /// One that cannot be had in time is a failure that passes.
     async fn lock(&self) -> Result<StoreGuard, Failure> {
         let Tokens { parts, key, .. } = self.tokens;
-        let locked = in_time(&*self.connect.net, parts.timeouts.store, foreign(|| parts.store.lock(key))).await;
+        let locked =
+            in_time(&*self.connect.net, parts.timeouts.store, foreign(|| parts.store.lock(key))).await;
         match locked {
             Some(locked) => locked.map_err(store_failed),
             None => {

@@ -272,7 +272,8 @@ mod tests {
     }
 
     fn connecting(addresses: &'static [&'static str]) -> ConnectError {
-        let net = GuardedNet { net: Arc::new(Resolved(addresses)), guard: Guard::new("mcp.example", None, false) };
+        let net =
+            GuardedNet { net: Arc::new(Resolved(addresses)), guard: Guard::new("mcp.example", None, false) };
         match pollster::block_on(net.connect("as.example", 443)) {
             Ok(_) => panic!("it connects nowhere"),
             Err(error) => error,

@@ -1,6 +1,7 @@
 //! Private keys: how they are read, and what is signed with them. The mathematics is ring's.
 
 use crate::error::{AuthError, Error};
+use crate::protocol::oauth::base64;
 use crate::protocol::oauth::config::Algorithm;
 use crate::protocol::oauth::failure::{AuthErrorKind, AuthStep, Failure};
 use crate::protocol::oauth::secret::Secret;
@@ -57,7 +58,9 @@ impl SigningKey {
             match label {
                 "PRIVATE KEY" => {
                     let body = rest.split("-----").next().unwrap_or_default();
-                    let der = Zeroizing::new(base64(body).ok_or_else(|| refused(DAMAGED))?);
+                    let text: String = body.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+                    let der = base64::decode(&Zeroizing::new(text)).ok_or_else(|| refused(DAMAGED))?;
+                    let der = Zeroizing::new(der);
                     return Self::from_der(&der);
                 }
                 "EC PRIVATE KEY" => last = SEC1,
@@ -103,7 +106,10 @@ impl SigningKey {
 
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SigningKey").field("algorithm", &self.algorithm).field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("SigningKey")
+            .field("algorithm", &self.algorithm)
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -133,7 +139,9 @@ fn read(der: &[u8]) -> Result<(Algorithm, Pair), &'static str> {
         [0x30, ..] => return Err(ENCRYPTED),
         _ => return Err(DAMAGED),
     };
-    let Some((6, algorithm)) = algorithm.split_first().map(|(&tag, rest)| (tag, rest)) else { return Err(DAMAGED) };
+    let Some((6, algorithm)) = algorithm.split_first().map(|(&tag, rest)| (tag, rest)) else {
+        return Err(DAMAGED);
+    };
     if let Some(curve) = algorithm.strip_prefix(oid::EC) {
         if curve.strip_prefix(b"\x06").is_none_or(|curve| !curve.starts_with(oid::P256)) {
             return Err("its curve is not P-256");
@@ -173,42 +181,6 @@ fn content(der: &[u8], tag: u8) -> Option<&[u8]> {
     rest.get(..length)
 }
 
-/// Base64 with either alphabet, with or without padding, blanks left out.
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 3);
-    let (mut bits, mut count) = (0_u32, 0);
-    for byte in text.bytes().filter(|byte| !byte.is_ascii_whitespace() && *byte != b'=') {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' | b'-' => 62,
-            b'/' | b'_' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(value);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push((bits >> count & 0xff) as u8);
-        }
-    }
-    Some(bytes)
-}
-
-/// The URL alphabet, without padding.
-fn base64_url(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let bits = chunk.iter().fold(0_u32, |bits, &byte| bits << 8 | u32::from(byte)) << (8 * (3 - chunk.len()));
-        for digit in 0..=chunk.len() {
-            text.push(char::from(ALPHABET[(bits >> (18 - 6 * digit) & 63) as usize]));
-        }
-    }
-    text
-}
-
 /// A new key for proofs of possession (RFC 9449).
 pub(super) fn new_proof_key() -> Result<ProofKey, Failure> {
     let random = SystemRandom::new();
@@ -218,13 +190,14 @@ pub(super) fn new_proof_key() -> Result<ProofKey, Failure> {
         .map_err(|_| failure("none can be made"))?;
     // 4, x, y: an uncompressed point.
     let point = pair.public_key().as_ref();
-    let coordinate = |from: usize| point.get(from..from + 32).and_then(|bytes| bytes.try_into().ok()).unwrap_or([0; 32]);
-    Ok(ProofKey { pkcs8: Secret::new(base64_url(pkcs8.as_ref())), x: coordinate(1), y: coordinate(33) })
+    let coordinate =
+        |from: usize| point.get(from..from + 32).and_then(|bytes| bytes.try_into().ok()).unwrap_or([0; 32]);
+    Ok(ProofKey { pkcs8: Secret::new(base64::encode(pkcs8.as_ref())), x: coordinate(1), y: coordinate(33) })
 }
 
 /// Signs with a key for proofs.
 pub(super) fn sign_proof(pkcs8: &Secret, input: &[u8]) -> Result<Vec<u8>, Failure> {
-    let der = Zeroizing::new(base64(pkcs8.expose()).ok_or_else(|| failure(DAMAGED))?);
+    let der = Zeroizing::new(base64::decode(pkcs8.expose()).ok_or_else(|| failure(DAMAGED))?);
     SigningKey::from_der(&der).map_err(|_| failure(DAMAGED))?.sign(input)
 }
 

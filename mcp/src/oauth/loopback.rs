@@ -128,7 +128,11 @@ impl Loopback {
 impl fmt::Debug for Loopback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { port, host, path, .. } = self;
-        f.debug_struct("Loopback").field("port", port).field("host", host).field("path", path).finish_non_exhaustive()
+        f.debug_struct("Loopback")
+            .field("port", port)
+            .field("host", host)
+            .field("path", path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -241,7 +245,8 @@ fn poll_accept(listener: &Async<TcpListener>, cx: &mut Context<'_>) -> Poll<io::
                 Poll::Pending => return Poll::Pending,
             },
             // The browser has gone again.
-            Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
             Err(error) => return Poll::Ready(Err(error)),
         }
     }

@@ -79,22 +79,17 @@ impl Run<'_> {
                 Step::Receiver { refused: true } => flow.no_receiver(),
                 Step::Receiver { refused: false } => {
                     let question = Question::begin(self.parts, self.asking).await;
-                    let (question, ready) = (question, self.begin_visit().await?);
+                    let ready = self.begin_visit().await?;
                     flow.receiver(ready.redirect_uri());
                     visit = Some((question, ready));
                 }
                 Step::Visit { url } => {
-                    let (question, visit) = match visit.take() {
-                        Some(ready) => ready,
-                        None => {
-                            // A second visit, with the redirect URI that is known already.
-                            let question = Question::begin(self.parts, self.asking).await;
-                            (question, self.begin_visit().await?)
-                        }
+                    let Some((question, visit)) = visit.take() else {
+                        return Err(consent_failed("no receiver is ready".into()));
                     };
                     let redirected = self.visit(visit, url.expose()).await;
                     drop(question);
-                    flow.redirected(Secret::new(redirected?));
+                    flow.redirected(&Secret::new(redirected?));
                 }
                 Step::Subject { issuer } => {
                     let Some(subject) = &self.parts.subject else {
@@ -116,8 +111,7 @@ impl Run<'_> {
     fn engine(&self) -> Result<Engine, Failure> {
         let pinned = self.parts.config.server.as_ref();
         let pinned: Option<Uri> = pinned.and_then(|server| server.issuer.parse().ok());
-        let guard =
-            Guard::new(self.host, pinned.as_ref().and_then(Uri::host), self.parts.allow_private);
+        let guard = Guard::new(self.host, pinned.as_ref().and_then(Uri::host), self.parts.allow_private);
         let net = GuardedNet { net: Arc::clone(&self.connect.net), guard };
         let config = EngineConfig { net: Arc::new(net), ..self.connect.clone() };
         Engine::new(config).map_err(|failure| {
@@ -188,11 +182,7 @@ impl Run<'_> {
 }
 
 /// `None` when the time is over. The timer is made only if it is needed.
-pub(super) async fn in_time<T>(
-    net: &dyn Net,
-    limit: Duration,
-    future: impl Future<Output = T>,
-) -> Option<T> {
+pub(super) async fn in_time<T>(net: &dyn Net, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
     let (mut future, mut timer) = (pin!(future), None);
     poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
@@ -262,7 +252,9 @@ pub(super) async fn foreign<'a, T>(
     let panicked = |payload: Box<dyn std::any::Any + Send>| {
         let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
-        let text = text.map_or("it panicked".to_owned(), |text| format!("it panicked: {}", excerpt(text.as_bytes(), 200)));
+        let text = text.map_or("it panicked".to_owned(), |text| {
+            format!("it panicked: {}", excerpt(text.as_bytes(), 200))
+        });
         crate::sync::contain(move || drop(payload));
         BoxError::from(text)
     };

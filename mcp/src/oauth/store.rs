@@ -1,7 +1,7 @@
 //! Where tokens are kept: [`TokenStore`], and [`MemoryStore`].
 
 use super::consent::BoxError;
-use crate::protocol::oauth::Stored;
+use crate::protocol::oauth::stored::Stored;
 use crate::runtime::timer::BoxFuture;
 use crate::sync::Mutex;
 use std::any::Any;

@@ -3,9 +3,9 @@
 use super::answer::{http_error, read_challenges};
 use super::tokens::{Token, Tokens};
 use crate::error::Error;
+use crate::http_client::Body;
 #[cfg(feature = "oauth")]
 use crate::http_client::EngineConfig;
-use crate::http_client::Body;
 use crate::inbox::Inbox;
 #[cfg(feature = "oauth")]
 use crate::inbox::event::Event;
@@ -27,9 +27,15 @@ pub(super) enum Authorizer {
 
 /// What one request is sent with, and what it has been through.
 pub(super) enum Authorization {
-    Provided { token: Token, replaced: bool },
+    Provided {
+        token: Token,
+        replaced: bool,
+    },
     #[cfg(feature = "oauth")]
-    OAuth { credentials: Credentials, rounds: Rounds },
+    OAuth {
+        credentials: Credentials,
+        rounds: Rounds,
+    },
 }
 
 /// A request, to whoever authorizes it.
@@ -44,7 +50,9 @@ impl Authorizer {
     /// What the request is sent with first.
     pub(super) async fn authorize(&self, ask: &Ask<'_>) -> Result<Authorization, Error> {
         match self {
-            Self::Provider(tokens) => Ok(Authorization::Provided { token: tokens.get().await?, replaced: false }),
+            Self::Provider(tokens) => {
+                Ok(Authorization::Provided { token: tokens.get().await?, replaced: false })
+            }
             #[cfg(feature = "oauth")]
             Self::OAuth(account) => {
                 let watch = ask.watch();

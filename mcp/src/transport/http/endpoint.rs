@@ -8,18 +8,18 @@ use crate::error::{Delivery, Error, InvalidInput};
 use crate::http_client::{Body, Engine, EngineConfig};
 use crate::inbox::Inbox;
 use crate::inbox::limits::Limits;
-use crate::transport::Tracking;
-use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use ::http::{Method, Request, Response, StatusCode, Uri};
-use bytes::Bytes;
 #[cfg(feature = "oauth")]
 use crate::inbox::{deadline::within, event::Event};
 #[cfg(feature = "oauth")]
 use crate::oauth::Seen;
+use crate::transport::Tracking;
+use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use ::http::{Method, Request, Response, StatusCode, Uri};
+use bytes::Bytes;
 use std::fmt;
+use std::sync::OnceLock;
 #[cfg(feature = "oauth")]
 use std::{future::poll_fn, pin::pin, task::Poll};
-use std::sync::OnceLock;
 
 /// What belongs to the transport (HT-18), and to HTTP itself.
 const RESERVED: [&str; 12] = [

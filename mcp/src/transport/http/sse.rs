@@ -6,10 +6,10 @@
 //! come on the stream.
 
 use super::answer::http_error;
+use super::authorizer::Authorizer;
 use super::endpoint::{Endpoint, endpoint_options};
 use super::events::{EVENT_STREAM, Events, deliver, is_message};
 use super::secrets::Secrets;
-use super::authorizer::Authorizer;
 use super::tokens::{TokenProvider, Tokens};
 use super::{PROTOCOL_VERSION, url};
 use crate::error::{Delivery, Error, ErrorKind, HttpError, Violation};
