@@ -11,14 +11,18 @@
 use super::config::{OAuth, Parts};
 use super::event::AuthEvent;
 use super::flight::{Got, Outcome, Purpose, State, Tokens};
+use super::key;
+use super::run::unix_now;
 use super::store::StoreKey;
 use crate::error::{AuthError, Error};
 use crate::http_client::EngineConfig;
 use crate::protocol::oauth::config::Why;
 use crate::protocol::oauth::demand::Demand;
+use crate::protocol::oauth::dpop::Proof;
 use crate::protocol::oauth::failure::{AuthErrorKind, AuthStep, Failure};
+use crate::protocol::oauth::jwt;
 use crate::protocol::oauth::place;
-use crate::protocol::oauth::stored::Stored;
+use crate::protocol::oauth::stored::{Scheme, Stored};
 use crate::protocol::www_authenticate::Challenge;
 use crate::sync::Mutex;
 use crate::sync::contain;
@@ -69,12 +73,22 @@ struct Flying {
 pub(crate) struct Credentials {
     pub(crate) authorization: Option<HeaderValue>,
     generation: u64,
+    /// The tokens, if they are bound to a key.
+    bound: Option<Arc<Stored>>,
+}
+
+impl Credentials {
+    /// Whether each request needs a proof.
+    pub(crate) fn is_bound(&self) -> bool {
+        self.bound.is_some()
+    }
 }
 
 /// What one request has been through.
 #[derive(Debug, Default)]
 pub(crate) struct Rounds {
     count: u32,
+    has_been_given_a_nonce: bool,
     has_refreshed: bool,
     has_authorized: bool,
 }
@@ -125,7 +139,8 @@ impl Account {
                     Some(_) if is_expired && state.can_refresh() => return Err(unavailable(pause)),
                     // The server says what it wants in its place.
                     Some(_) if is_expired => {
-                        return Ok(Credentials { authorization: None, generation: state.generation });
+                        let generation = state.generation;
+                        return Ok(Credentials { generation, ..Credentials::default() });
                     }
                     _ => return self.present(&state),
                 }
@@ -148,7 +163,50 @@ impl Account {
     fn present(&self, state: &State) -> Result<Credentials, AuthError> {
         match (&self.insecure, &state.authorization) {
             (Some(kind), Some(_)) => Err(self.is_insecure(kind)),
-            _ => Ok(Credentials { authorization: state.authorization.clone(), generation: state.generation }),
+            _ => {
+                let is_bound = |stored: &&Arc<Stored>| {
+                    stored.tokens.as_ref().is_some_and(|tokens| tokens.scheme == Scheme::Dpop)
+                };
+                Ok(Credentials {
+                    authorization: state.authorization.clone(),
+                    generation: state.generation,
+                    bound: state.stored.as_ref().filter(is_bound).cloned(),
+                })
+            }
+        }
+    }
+
+    /// The proof that goes with a bound token, for this one request (RFC 9449, 4.2). `None` if the token is not bound.
+    pub(crate) fn proof(
+        &self,
+        credentials: &Credentials,
+        method: &str,
+        url: &str,
+    ) -> Result<Option<HeaderValue>, AuthError> {
+        let Some(stored) = &credentials.bound else { return Ok(None) };
+        let (Some(key), Some(tokens)) = (&stored.proof_key, &stored.tokens) else { return Ok(None) };
+        let jti = key::random().map_err(AuthError::new)?;
+        let nonce = self.tokens.state.lock().nonces.of(url).map(str::to_owned);
+        let proof = Proof {
+            method,
+            url,
+            now: unix_now(),
+            jti: &jti[..16],
+            nonce: nonce.as_deref(),
+            token: Some(tokens.access.expose()),
+        };
+        let input = proof.input(key);
+        let signature = key::sign_proof(&key.pkcs8, input.as_bytes()).map_err(AuthError::new)?;
+        let mut value = HeaderValue::try_from(jwt::seal(&input, &signature)).expect("it is Base64 and dots");
+        value.set_sensitive(true);
+        Ok(Some(value))
+    }
+
+    /// The nonce of an answer is for the next proof (RFC 9449, 8.2).
+    pub(crate) fn heard(&self, url: &str, nonce: &HeaderValue) {
+        if let Ok(nonce) = nonce.to_str() {
+            let limit = self.tokens.parts.config.limits.nonces;
+            self.tokens.state.lock().nonces.heard(url, nonce, limit);
         }
     }
 
@@ -179,6 +237,11 @@ impl Account {
     ) -> Result<Credentials, AuthError> {
         if let Some(kind) = &self.insecure {
             return Err(self.is_insecure(kind));
+        }
+        let wants_nonce = |challenge: &Challenge| challenge.param("error") == Some("use_dpop_nonce");
+        if sent.is_bound() && !rounds.has_been_given_a_nonce && challenges.iter().any(wants_nonce) {
+            rounds.has_been_given_a_nonce = true;
+            return Ok(sent.clone());
         }
         rounds.count += 1;
         if rounds.count > ROUNDS {

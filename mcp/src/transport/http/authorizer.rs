@@ -13,7 +13,7 @@ use crate::inbox::event::Event;
 use crate::oauth::{Account, Credentials, Rounds, Seen};
 use crate::transport::Tracking;
 use ::http::header::{self, HeaderValue};
-use ::http::{Response, StatusCode};
+use ::http::{Method, Response, StatusCode, Uri};
 #[cfg(feature = "oauth")]
 use std::sync::Arc;
 
@@ -105,6 +105,36 @@ impl Authorizer {
             }
             _ => Ok(Some(response)),
         }
+    }
+
+    /// What one request, redirects apart, carries beside the token.
+    pub(super) fn prove(
+        &self,
+        authorization: &Authorization,
+        method: &Method,
+        uri: &Uri,
+    ) -> Result<Option<HeaderValue>, Error> {
+        match (self, authorization) {
+            #[cfg(feature = "oauth")]
+            (Self::OAuth(account), Authorization::OAuth { credentials, .. }) if credentials.is_bound() => {
+                Ok(account.proof(credentials, method.as_str(), &uri.to_string())?)
+            }
+            _ => {
+                let _ = (method, uri);
+                Ok(None)
+            }
+        }
+    }
+
+    /// An answer has come.
+    pub(super) fn answered(&self, authorization: &Authorization, uri: &Uri, answer: &Response<Body>) {
+        #[cfg(feature = "oauth")]
+        if let (Self::OAuth(account), Authorization::OAuth { credentials, .. }) = (self, authorization) {
+            if let Some(nonce) = answer.headers().get("dpop-nonce").filter(|_| credentials.is_bound()) {
+                account.heard(&uri.to_string(), nonce);
+            }
+        }
+        let _ = (authorization, uri, answer);
     }
 
     /// The last token, which no text may show.

@@ -230,13 +230,21 @@ impl Endpoint {
                     false => tracking.waiting(),
                 };
                 let token_value = authorization.as_ref().and_then(Authorization::header);
-                let request = build(&method, uri, headers, token_value, &body);
+                let held = self.authorizer.as_ref().zip(authorization.as_ref());
+                let proof = match held {
+                    Some((authorizer, authorization)) => authorizer.prove(authorization, &method, uri)?,
+                    None => None,
+                };
+                let request = build(&method, uri, headers, [token_value, proof.as_ref()], &body);
                 let response = engine.send_noting(request, begun).await;
                 let mut response = response.map_err(|failure| {
                     let error = failed(failure, &self.config);
                     if answered { error.of_answered() } else { error }
                 })?;
                 answered = true;
+                if let Some((authorizer, authorization)) = held {
+                    authorizer.answered(authorization, uri, &response);
+                }
                 if !response.status().is_success() {
                     let secrets = Secrets::of(token_value, headers, uri);
                     response.extensions_mut().insert(secrets);
@@ -267,7 +275,7 @@ fn build(
     method: &Method,
     uri: &Uri,
     headers: &HeaderMap,
-    token: Option<&HeaderValue>,
+    [token, proof]: [Option<&HeaderValue>; 2],
     body: &Bytes,
 ) -> Request<Bytes> {
     let mut request = Request::new(body.clone());
@@ -279,6 +287,9 @@ fn build(
     }
     if let Some(token) = token {
         request.headers_mut().insert(header::AUTHORIZATION, token.clone());
+    }
+    if let Some(proof) = proof {
+        request.headers_mut().insert(HeaderName::from_static("dpop"), proof.clone());
     }
     request
 }
