@@ -119,11 +119,13 @@ impl Account {
         Self { tokens: Arc::new(tokens), insecure, flights: Mutex::default() }
     }
 
-    /// What the next request is sent with: nothing, if there is no token. In most cases that is known at once.
+    /// What the next request is sent with: nothing, if there is no token. In most cases that is known at once. `asks` says
+    /// whether a person may be asked for its sake.
     ///
     /// **Cancel safety:** a refresh goes on without this one.
     pub(crate) async fn credentials(
         &self,
+        asks: bool,
         connect: &EngineConfig,
         watch: Watch<'_>,
     ) -> Result<Credentials, AuthError> {
@@ -146,7 +148,8 @@ impl Account {
                 }
             };
             let is_early = matches!(&purpose, Purpose::Refresh(_));
-            match self.fly(purpose, connect, watch).await {
+            let waits = asks && self.tokens.may_ask();
+            match self.fly(purpose, waits, connect, watch).await {
                 Ok(_) => {}
                 Err(error) if is_early => {
                     // It is good still.
@@ -275,6 +278,10 @@ impl Account {
                 _ if rounds.has_authorized && !is_step_up => return Err(self.rejected()),
                 refused => {
                     let asks = asks && self.tokens.needs_person() && self.tokens.may_ask();
+                    let pause = self.tokens.state.lock().pause();
+                    if pause.is_some() && !self.tokens.needs_person() {
+                        return Err(unavailable(pause));
+                    }
                     if self.tokens.needs_person() && !asks {
                         let old = self.tokens.state.lock().wanted.replace(demand);
                         drop(old);
@@ -287,7 +294,8 @@ impl Account {
                     Purpose::Authorize { why, refused, asks, is_login: false }
                 }
             };
-            match self.fly(purpose, connect, watch).await? {
+            let waits = asks && self.tokens.may_ask();
+            match self.fly(purpose, waits, connect, watch).await? {
                 Got::Authorized => rounds.has_authorized = true,
                 Got::Changed | Got::Gone => {}
             }
@@ -315,10 +323,11 @@ impl Account {
     }
 
     /// Waits for the flight under way, or begins this one.
-    async fn fly(&self, purpose: Purpose, connect: &EngineConfig, watch: Watch<'_>) -> Outcome {
+    /// `waits`: while a person is asked, too.
+    async fn fly(&self, purpose: Purpose, waits: bool, connect: &EngineConfig, watch: Watch<'_>) -> Outcome {
         loop {
             let asks = matches!(&purpose, Purpose::Authorize { asks: true, .. });
-            let (waiter, number, has_asked) = match self.join(asks) {
+            let (waiter, number, has_asked) = match self.join(asks || waits) {
                 Joined::Flight(waiter, number, has_asked) => (waiter, number, has_asked),
                 // Nobody waits for a person who has not asked for that.
                 Joined::Asking => return Err(self.tokens.login_required()),
@@ -349,7 +358,7 @@ impl Account {
         }
     }
 
-    fn join(&self, asks: bool) -> Joined {
+    fn join(&self, waits: bool) -> Joined {
         let is_asking = self.tokens.state.lock().is_asking;
         let (joined, stale) = {
             let mut flights = self.flights.lock();
@@ -357,7 +366,7 @@ impl Account {
                 Some(flying) if !is_asking && Instant::now() >= flying.stale => {
                     (Joined::None, flights.present.take())
                 }
-                Some(flying) if is_asking && flying.asks && !asks => (Joined::Asking, None),
+                Some(flying) if is_asking && flying.asks && !waits => (Joined::Asking, None),
                 Some(flying) => match flying.shared.waiter() {
                     Some(waiter) => (Joined::Flight(waiter, flying.number, flying.asks), None),
                     None => (Joined::None, flights.present.take()),
@@ -593,7 +602,7 @@ impl OAuth {
         };
         let purpose = Purpose::Authorize { why, refused, asks: true, is_login: true };
         loop {
-            let got = account.fly(purpose.clone(), place.connect, &|_| ()).await?;
+            let got = account.fly(purpose.clone(), true, place.connect, &|_| ()).await?;
             // Before that there was one of another purpose.
             if got == Got::Authorized {
                 return Ok(());
@@ -610,7 +619,7 @@ impl OAuth {
         let place = server.place();
         let account = self.account(place.url);
         if !account.tokens.state.lock().is_loaded {
-            account.fly(Purpose::Load, place.connect, &|_| ()).await?;
+            account.fly(Purpose::Load, true, place.connect, &|_| ()).await?;
         }
         let stored = account.tokens.state.lock().stored.clone();
         Ok(stored.map(|stored| Status::of(&stored)))
@@ -625,7 +634,7 @@ impl OAuth {
         let place = server.place();
         let account = self.account(place.url);
         loop {
-            let got = account.fly(Purpose::Logout, place.connect, &|_| ()).await?;
+            let got = account.fly(Purpose::Logout, true, place.connect, &|_| ()).await?;
             let is_over = {
                 let state = account.tokens.state.lock();
                 state.is_loaded && state.stored.is_none()

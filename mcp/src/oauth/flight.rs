@@ -93,6 +93,17 @@ impl State {
         self.refusals >= limit
     }
 
+    /// The token endpoint is left alone for a while.
+    fn failed(&mut self, failure: &Failure) {
+        self.failures = self.failures.saturating_add(1);
+        let retry_after = match failure.kind {
+            AuthErrorKind::Unavailable { retry_after, .. } => retry_after,
+            _ => None,
+        };
+        let pause = Duration::from_secs(back_off(self.failures, retry_after));
+        self.not_before = Instant::now().checked_add(pause);
+    }
+
     fn install(&mut self, stored: Option<Arc<Stored>>) {
         self.is_loaded = true;
         self.generation += 1;
@@ -276,14 +287,8 @@ impl Flight<'_> {
         let limit = self.tokens.parts.config.limits.refreshes;
         let is_worn_out = {
             let mut state = self.tokens.state.lock();
-            state.failures += 1;
             state.refusals += u32::from(failure.refusal == Some(Refusal::Other));
-            let retry_after = match failure.kind {
-                AuthErrorKind::Unavailable { retry_after, .. } => retry_after,
-                _ => None,
-            };
-            let pause = Duration::from_secs(back_off(state.failures, retry_after));
-            state.not_before = Instant::now().checked_add(pause);
+            state.failed(&failure);
             state.is_worn_out(limit)
         };
         let left = match failure.refusal {
@@ -345,6 +350,7 @@ impl Flight<'_> {
                 {
                     state.is_silenced = true;
                 }
+                Err(failure) if failure.is_transient() && !asks => state.failed(failure),
                 _ => {}
             }
         }

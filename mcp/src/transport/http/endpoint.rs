@@ -246,7 +246,7 @@ impl Endpoint {
                     authorizer.answered(authorization, uri, &response);
                 }
                 if !response.status().is_success() {
-                    let secrets = Secrets::of(token_value, headers, uri);
+                    let secrets = Secrets::of(token_value.into_iter().chain(&proof), headers, uri);
                     response.extensions_mut().insert(secrets);
                 }
                 if !matches!(

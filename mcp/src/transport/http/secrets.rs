@@ -14,9 +14,14 @@ pub(super) struct Secrets(Vec<Vec<u8>>);
 const SHORTEST: usize = 4;
 
 impl Secrets {
-    pub(super) fn of(token: Option<&HeaderValue>, headers: &HeaderMap, url: &Uri) -> Self {
+    /// `credentials` are what is sent beside the headers.
+    pub(super) fn of<'a>(
+        credentials: impl IntoIterator<Item = &'a HeaderValue>,
+        headers: &'a HeaderMap,
+        url: &Uri,
+    ) -> Self {
         let mut known = Vec::new();
-        for value in headers.values().filter(|value| value.is_sensitive()).chain(token) {
+        for value in headers.values().filter(|value| value.is_sensitive()).chain(credentials) {
             let value = value.as_bytes();
             known.push(value.to_vec());
             // Without a scheme: that is no secret, and may be written otherwise.
