@@ -9,6 +9,7 @@
 //! It ends: each transition that makes a request is counted, and so is each that sends a person away. Everything else
 //! goes one way.
 
+mod answers;
 mod client;
 mod documents;
 mod exchange;
@@ -17,7 +18,7 @@ mod person;
 
 use super::config::{Config, GrantKind, Known, Nonces, Resource, UnixTime, Why};
 use super::demand::Demand;
-use super::failure::{AuthErrorKind, AuthStep, Failure, Reason};
+use super::failure::{AuthErrorKind, AuthStep, Failure};
 use super::mask::Mask;
 use super::metadata::{ResourceMetadata, ServerMetadata};
 use super::place::{self, Place};
@@ -51,7 +52,6 @@ pub(crate) struct Flow {
     server: Option<Server>,
     registration: Option<Registration>,
     redirect_uri: Option<String>,
-    attempt: Option<Attempt>,
     /// The scopes that are asked for.
     requested: Vec<String>,
     /// The key for proofs, if there are proofs.
@@ -76,7 +76,7 @@ enum At {
     Document(Document),
     Exchange(Exchange),
     Receiver { refused: bool },
-    Visit,
+    Visit(Attempt),
     Subject,
     Over(Result<Box<Stored>, Failure>),
 }
@@ -106,7 +106,6 @@ impl Flow {
             server: None,
             registration: None,
             redirect_uri: None,
-            attempt: None,
             requested: Vec::new(),
             proof_key: None,
             skew: 0,
@@ -143,14 +142,14 @@ impl Flow {
     /// What is to be done next. Asked again without an answer, it is the same.
     pub(crate) fn step(&mut self, now: UnixTime) -> Step {
         self.now = now;
+        if let Some(sign) = self.sign() {
+            return sign;
+        }
         match &self.at {
             At::Document(document) => Step::Fetch(self.fetch_document(document)),
-            At::Exchange(_) => self.step_of_exchange(),
+            At::Exchange(exchange) => Step::Fetch(self.fetch_exchange(exchange)),
             At::Receiver { refused } => Step::Receiver { refused: *refused },
-            At::Visit => match &self.attempt {
-                Some(attempt) => Step::Visit { url: attempt.url.clone() },
-                None => unreachable!("a visit is an attempt's"),
-            },
+            At::Visit(attempt) => Step::Visit { url: attempt.url.clone() },
             At::Subject => Step::Subject { issuer: self.issuer().to_owned() },
             At::Over(Ok(stored)) => Step::Done(stored.clone()),
             At::Over(Err(failure)) => Step::Failed(failure.clone()),
@@ -272,11 +271,6 @@ impl Flow {
 
     fn fail(&mut self, kind: AuthErrorKind, step: AuthStep) {
         self.fail_as(Failure::new(kind, step), None);
-    }
-
-    fn fail_for(&mut self, reason: &'static str, kind: AuthErrorKind, step: AuthStep) {
-        let failure = Failure { source: Some(Arc::new(Reason(reason))), ..Failure::new(kind, step) };
-        self.fail_as(failure, None);
     }
 
     /// The end. `url`: with whom it was being done.

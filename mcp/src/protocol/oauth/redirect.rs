@@ -46,7 +46,7 @@ impl Expected<'_> {
 }
 
 /// Why a redirect is of no use.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Refused {
     Kind(AuthErrorKind),
     Reason(&'static str),

@@ -135,7 +135,8 @@ impl Flow {
     }
 
     fn places_of(&self, issuer: &str) -> Vec<String> {
-        match self.config.server.as_ref().and_then(|it| it.metadata_url.clone()) {
+        let pinned = self.config.server.as_ref().filter(|it| place::is_same_issuer(&it.issuer, issuer));
+        match pinned.and_then(|it| it.metadata_url.clone()) {
             Some(pinned) => vec![pinned],
             None => place::server_candidates(issuer),
         }
@@ -172,8 +173,12 @@ impl Flow {
     }
 
     pub(super) fn document_unreachable(&mut self, document: &Document, why: Unreachable) {
+        let is_forbidden = why.forbidden.is_some();
         let failure = Self::failure_of(why, document.what.step(), &document.url);
-        self.search.passing.get_or_insert(failure);
+        match is_forbidden {
+            true => self.search.broken.get_or_insert(failure),
+            false => self.search.passing.get_or_insert(failure),
+        };
         self.next_place();
     }
 

@@ -48,10 +48,4 @@ impl Flow {
             }
         }
     }
-
-    fn post_token(&mut self, what: What) {
-        if let Some(url) = self.server.as_ref().map(|it| it.metadata.token_endpoint.clone()) {
-            self.post(what, url);
-        }
-    }
 }

@@ -40,8 +40,7 @@ impl Flow {
             return self.fail(AuthErrorKind::Limit("authorization_url"), AuthStep::Consent);
         }
         let redirect_uri = self.redirect_uri.clone().unwrap_or_default();
-        self.attempt = Some(Attempt { url, state, verifier, redirect_uri });
-        self.at = At::Visit;
+        self.at = At::Visit(Attempt { url, state, verifier, redirect_uri });
     }
 
     fn authorization_url(&self, state: &str, verifier: &str) -> Secret {
@@ -86,27 +85,26 @@ impl Flow {
     }
 
     /// The person is back, with this URL.
-    pub(crate) fn redirected(&mut self, url: &Secret) {
-        let (At::Visit, Some(attempt), Some(server)) = (&self.at, &self.attempt, &self.server) else {
-            return;
-        };
+    pub(crate) fn redirected(&mut self, url: Secret) {
+        let (At::Visit(attempt), Some(server)) = (&self.at, &self.server) else { return };
         if url.expose().len() > self.config.limits.redirect_url {
             return self.fail(AuthErrorKind::Limit("redirect_url"), AuthStep::Consent);
         }
-        let issuer = server.issuer.clone();
-        let expected =
-            Expected { state: &attempt.state, issuer: &issuer, names_itself: server.metadata.names_itself };
-        let token_endpoint = server.metadata.token_endpoint.clone();
-        match expected.read(url.expose()) {
-            Ok(code) => {
+        let names_itself = server.metadata.names_itself;
+        let expected = Expected { state: &attempt.state, issuer: &server.issuer, names_itself };
+        let (code, issuer) = (expected.read(url.expose()), server.issuer.clone());
+        let failure = |kind| Failure::new(kind, AuthStep::Consent);
+        match (code, self.take()) {
+            (Ok(code), At::Visit(attempt)) => {
                 self.mask.add(&code);
-                self.post(What::Code(code), token_endpoint);
+                self.post_token(What::Code(code, attempt));
             }
-            Err(Refused::Kind(kind)) => self.fail_as(Failure::new(kind, AuthStep::Consent), Some(&issuer)),
-            Err(Refused::Reason(why)) => {
-                let failure = Failure::new(AuthErrorKind::Consent, AuthStep::Consent);
-                self.fail_as(Failure { source: Some(Arc::new(Reason(why))), ..failure }, Some(&issuer));
+            (Err(Refused::Kind(kind)), _) => self.fail_as(failure(kind), Some(&issuer)),
+            (Err(Refused::Reason(why)), _) => {
+                let source = Some(Arc::new(Reason(why)) as _);
+                self.fail_as(Failure { source, ..failure(AuthErrorKind::Consent) }, Some(&issuer));
             }
+            (Ok(_), at) => self.at = at,
         }
     }
 }
