@@ -89,7 +89,7 @@ impl Run<'_> {
                     };
                     let redirected = self.visit(visit, url.expose()).await;
                     drop(question);
-                    flow.redirected(&Secret::new(redirected?));
+                    flow.redirected(Secret::new(redirected?));
                 }
                 Step::Subject { issuer } => {
                     let Some(subject) = &self.parts.subject else {

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::fmt;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 /// Where tokens are kept from one run of a program to the next, and for several at the same time.
 ///
@@ -42,6 +43,25 @@ pub trait TokenStore: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<StoreGuard, Box<dyn StdError + Send + Sync>>> {
         let _ = key;
         Box::pin(async { Ok(StoreGuard::new(())) })
+    }
+}
+
+impl<S: TokenStore + ?Sized> TokenStore for Arc<S> {
+    fn load<'a>(&'a self, key: &'a StoreKey) -> BoxFuture<'a, Result<Option<Stored>, BoxError>> {
+        (**self).load(key)
+    }
+
+    fn swap<'a>(
+        &'a self,
+        key: &'a StoreKey,
+        old: Option<&'a Stored>,
+        new: Option<&'a Stored>,
+    ) -> BoxFuture<'a, Result<Swapped, BoxError>> {
+        (**self).swap(key, old, new)
+    }
+
+    fn lock<'a>(&'a self, key: &'a StoreKey) -> BoxFuture<'a, Result<StoreGuard, BoxError>> {
+        (**self).lock(key)
     }
 }
 
