@@ -272,7 +272,6 @@ impl Account {
             let can_refresh = self.tokens.state.lock().can_refresh();
             let purpose = match refused {
                 Some(stored) if !is_step_up && !rounds.has_refreshed && can_refresh => {
-                    rounds.has_refreshed = true;
                     Purpose::Refresh(stored)
                 }
                 _ if rounds.has_authorized && !is_step_up => return Err(self.rejected()),
@@ -295,10 +294,11 @@ impl Account {
                 }
             };
             let waits = asks && self.tokens.may_ask();
-            match self.fly(purpose, waits, connect, watch).await? {
-                Got::Authorized => rounds.has_authorized = true,
-                Got::Changed | Got::Gone => {}
-            }
+            let is_refresh = matches!(&purpose, Purpose::Refresh(_));
+            let got = self.fly(purpose, waits, connect, watch).await?;
+            // A flight that was joined may have been about tokens before these.
+            rounds.has_refreshed |= is_refresh && self.tokens.state.lock().generation != sent.generation;
+            rounds.has_authorized |= got == Got::Authorized;
         }
         let state = self.tokens.state.lock();
         self.present(&state)

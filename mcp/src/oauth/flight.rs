@@ -15,6 +15,7 @@ use crate::protocol::oauth::config::{GrantKind, Known, Nonces, Why};
 use crate::protocol::oauth::demand::Demand;
 use crate::protocol::oauth::failure::{AuthErrorKind, AuthStep, Failure, Refusal};
 use crate::protocol::oauth::grant::back_off;
+use crate::protocol::oauth::secret::Secret;
 use crate::protocol::oauth::stored::Stored;
 use crate::runtime::timer::BoxFuture;
 use crate::sync::Mutex;
@@ -106,7 +107,10 @@ impl State {
 
     fn install(&mut self, stored: Option<Arc<Stored>>) {
         self.is_loaded = true;
-        self.generation += 1;
+        // A token that comes again is no other one.
+        if access(self.stored.as_deref()) != access(stored.as_deref()) {
+            self.generation += 1;
+        }
         (self.failures, self.refusals, self.not_before) = (0, 0, None);
         self.authorization = stored.as_ref().and_then(|stored| {
             let mut value = HeaderValue::from_str(stored.authorization()?.expose()).ok()?;
@@ -239,6 +243,11 @@ impl Flight<'_> {
     }
 
     async fn refresh(&self, refused: Arc<Stored>) -> Result<Got, Failure> {
+        // By the flight before this one.
+        let present = self.tokens.state.lock().stored.clone();
+        if access(present.as_deref()).is_some_and(|present| Some(present) != access(Some(&refused))) {
+            return Ok(Got::Changed);
+        }
         let guard = match self.lock().await {
             Ok(guard) => guard,
             // Whoever has it may have got something.
@@ -509,4 +518,8 @@ impl Flight<'_> {
 
 fn store_failed(error: BoxError) -> Failure {
     Failure { source: Some(Arc::from(error)), ..Failure::new(AuthErrorKind::Store, AuthStep::Store) }
+}
+
+fn access(stored: Option<&Stored>) -> Option<&Secret> {
+    stored?.tokens.as_ref().map(|tokens| &tokens.access)
 }

@@ -116,6 +116,11 @@ impl Both {
         self.books.lock().unwrap()
     }
 
+    /// A look into the books.
+    pub(crate) fn seen<T>(&self, look: impl FnOnce(&Books) -> T) -> T {
+        look(&self.books())
+    }
+
     /// Settings with a person who agrees.
     pub(crate) fn builder(&self) -> OAuthBuilder {
         let books = Arc::clone(&self.books);

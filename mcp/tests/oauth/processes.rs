@@ -47,7 +47,7 @@ fn oa_73_processes_that_find_the_token_over_refresh_it_once() {
                 let output = child.wait_with_output().unwrap();
                 assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
             }
-            assert_eq!((both.books().refreshes, both.books().is_revoked), (round, false));
+            assert_eq!(both.seen(|it| (it.refreshes, it.is_revoked)), (round, false));
         }
         std::fs::remove_dir_all(&folder).unwrap();
     });
