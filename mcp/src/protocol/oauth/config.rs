@@ -2,7 +2,7 @@
 
 use super::demand::Demand;
 use super::limits::OAuthLimits;
-use super::place::Place;
+use super::place::{self, Place};
 use super::secret::Secret;
 use super::stored::{ProofKey, Stored};
 use std::collections::VecDeque;
@@ -165,12 +165,18 @@ pub(crate) enum Dpop {
 }
 
 /// The MCP server.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Resource {
     /// As the user wrote it.
     pub(crate) url: String,
     /// Of the protocol, if it has been agreed on.
     pub(crate) protocol_version: Option<String>,
+}
+
+impl fmt::Debug for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(place::shown(&self.url))
+    }
 }
 
 /// Why there is a flow.
