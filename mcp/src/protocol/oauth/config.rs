@@ -145,7 +145,9 @@ pub(crate) struct PinnedServer {
 
 /// Which of these issuers is wanted; `None` if none of them is.
 #[derive(Clone)]
-pub(crate) struct ChooseServer(pub(crate) Arc<dyn Fn(&[String]) -> Option<usize> + Send + Sync>);
+pub(crate) struct ChooseServer(pub(crate) Arc<Choose>);
+
+type Choose = dyn Fn(&[String]) -> Option<usize> + Send + Sync;
 
 impl fmt::Debug for ChooseServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

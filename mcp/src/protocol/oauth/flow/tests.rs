@@ -215,7 +215,7 @@ impl World {
         Flow::begin(config, resource, why, self.known.clone(), Entropy::new([self.seed; 32]))
     }
 
-    fn run(&mut self, why: Why) -> Result<Stored, Failure> {
+    fn run(&mut self, why: Why) -> Result<Stored, Box<Failure>> {
         let mut flow = self.begin(why);
         let (mut done, mut steps) = (None, 0);
         while done.is_none() {
@@ -260,7 +260,7 @@ impl World {
                 Step::Failed(failure) => {
                     let source = failure.source.as_ref().map(ToString::to_string);
                     self.shows_nothing(&format!("{} {} {source:?} {failure:?}", failure.kind, failure.step));
-                    done = Some(Err(failure));
+                    done = Some(Err(Box::new(failure)));
                 }
             }
         }

@@ -10,7 +10,7 @@ fn refreshing() -> World {
     world
 }
 
-fn refused(answer: Answer) -> (World, Failure) {
+fn refused(answer: Answer) -> (World, Box<Failure>) {
     let mut world = refreshing().on(TOKEN, answer);
     let failure = world.run(Why::Refresh).unwrap_err();
     assert_eq!(failure.step, AuthStep::Refresh);
