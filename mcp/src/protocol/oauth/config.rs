@@ -2,7 +2,7 @@
 
 use super::demand::Demand;
 use super::limits::OAuthLimits;
-use super::place::Place;
+use super::place::{self, Place};
 use super::secret::Secret;
 use super::stored::{ProofKey, Stored};
 use std::collections::VecDeque;
@@ -145,7 +145,9 @@ pub(crate) struct PinnedServer {
 
 /// Which of these issuers is wanted; `None` if none of them is.
 #[derive(Clone)]
-pub(crate) struct ChooseServer(pub(crate) Arc<dyn Fn(&[String]) -> Option<usize> + Send + Sync>);
+pub(crate) struct ChooseServer(pub(crate) Arc<Choose>);
+
+type Choose = dyn Fn(&[String]) -> Option<usize> + Send + Sync;
 
 impl fmt::Debug for ChooseServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -165,12 +167,18 @@ pub(crate) enum Dpop {
 }
 
 /// The MCP server.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Resource {
     /// As the user wrote it.
     pub(crate) url: String,
     /// Of the protocol, if it has been agreed on.
     pub(crate) protocol_version: Option<String>,
+}
+
+impl fmt::Debug for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(place::shown(&self.url))
+    }
 }
 
 /// Why there is a flow.

@@ -29,11 +29,11 @@ use super::stored::{ProofKey, Registration, Stored};
 use documents::{Document, Search};
 use exchange::Exchange;
 use person::Attempt;
+use std::fmt;
 use std::sync::Arc;
 
 /// Ask it for its next [`step`](Self::step), do that, tell it what came of it, ask again. It ends after at most
 /// `OAuthLimits::fetches` requests and two visits.
-#[derive(Debug)]
 pub(crate) struct Flow {
     config: Arc<Config>,
     resource: Resource,
@@ -61,6 +61,16 @@ pub(crate) struct Flow {
     /// Whether the client was registered anew because the server had forgotten it.
     registered_again: bool,
     mask: Mask,
+}
+
+/// No more than how far it is: documents have in them what strangers like.
+impl fmt::Debug for Flow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flow")
+            .field("fetches", &self.fetches)
+            .field("visits", &self.visits)
+            .finish_non_exhaustive()
+    }
 }
 
 /// An authorization server, and who it says it is.

@@ -46,7 +46,7 @@ pub(super) struct ServerMetadata {
     /// The ways for a client to say who it is, those of them that we know; `None` if it does not say.
     pub(super) methods: Option<Vec<AuthMethod>>,
     /// The algorithms for assertions of clients; `None` if it does not say.
-    algorithms: Option<Vec<String>>,
+    pub(super) algorithms: Option<Vec<String>>,
     pub(super) pkce: bool,
     /// Whether a client's id may be the URL of a document about it.
     pub(super) client_documents: bool,

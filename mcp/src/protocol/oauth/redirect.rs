@@ -66,6 +66,11 @@ pub(crate) fn belongs(visit: &str, target: &str) -> bool {
     matches!(states, (Ok(Some(sent)), Ok(Some(came))) if is_same(sent, came))
 }
 
+/// The codes of a redirect, whatever else it says: no error shows them.
+pub(super) fn codes(url: &str) -> Vec<Secret> {
+    fields(url).into_iter().filter(|(name, _)| name == "code").map(|(_, code)| Secret::new(code)).collect()
+}
+
 /// The fields of a URL's query.
 fn fields(url: &str) -> Vec<(String, String)> {
     let bare = url.trim().split('#').next().unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use super::exchange::{Exchange, What};
 use super::{At, Flow};
-use crate::protocol::oauth::config::Dpop;
+use crate::protocol::oauth::config::{Dpop, UnixTime};
 use crate::protocol::oauth::failure::{AuthErrorKind, AuthStep, Failure, Refusal};
 use crate::protocol::oauth::grant;
 use crate::protocol::oauth::place::Place;
@@ -28,7 +28,8 @@ impl Flow {
         if code == Some("use_dpop_nonce") && answer.dpop_nonce.is_some() && !exchange.has_new_nonce {
             return self.post_again(exchange, true);
         }
-        let ahead = answer.date.map_or(0, |date| date.0.cast_signed().wrapping_sub(self.now.0.cast_signed()));
+        let seconds = |time: UnixTime| i64::try_from(time.0).unwrap_or(i64::MAX);
+        let ahead = answer.date.map_or(0, |date| seconds(date) - seconds(self.now));
         if code == Some("invalid_dpop_proof") && ahead.unsigned_abs() > 30 && self.skew == 0 {
             self.skew = ahead;
             let has_new_nonce = exchange.has_new_nonce;

@@ -134,7 +134,7 @@ impl Flow {
             self.known.stored.as_ref().filter(|it| {
                 it.registration.kind == RegistrationKind::Configured && it.registration.id == id
             });
-        match configured.or(used.map(|it| &*it.issuer)) {
+        match configured.or_else(|| used.map(|it| &*it.issuer)) {
             Some(owner) if !place::is_same_issuer(owner, issuer) => Err(AuthErrorKind::ClientOfOtherIssuer {
                 expected: owner.to_owned(),
                 found: issuer.to_owned(),

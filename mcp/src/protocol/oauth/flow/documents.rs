@@ -148,7 +148,8 @@ impl Flow {
         }
         if !place::is_allowed(url, &self.resource.url, self.config.insecure_http) {
             let what = format!("{:?}", place::shown(url));
-            self.search.broken.get_or_insert(Failure::new(AuthErrorKind::Insecure { what }, step));
+            let failure = Failure::new(AuthErrorKind::Insecure { what }, step);
+            self.search.broken.get_or_insert(failure);
             return Err("it is not https");
         }
         Ok(())

@@ -9,7 +9,7 @@ use crate::protocol::oauth::dpop::sha256;
 use crate::protocol::oauth::failure::{AuthErrorKind, AuthStep, Failure, Reason};
 use crate::protocol::oauth::form::Form;
 use crate::protocol::oauth::place;
-use crate::protocol::oauth::redirect::{Expected, Refused};
+use crate::protocol::oauth::redirect::{self, Expected, Refused};
 use crate::protocol::oauth::scope;
 use crate::protocol::oauth::secret::Secret;
 use std::sync::Arc;
@@ -90,13 +90,13 @@ impl Flow {
         if url.expose().len() > self.config.limits.redirect_url {
             return self.fail(AuthErrorKind::Limit("redirect_url"), AuthStep::Consent);
         }
+        redirect::codes(url.expose()).iter().for_each(|code| self.mask.add(code));
         let names_itself = server.metadata.names_itself;
         let expected = Expected { state: &attempt.state, issuer: &server.issuer, names_itself };
         let (code, issuer) = (expected.read(url.expose()), server.issuer.clone());
         let failure = |kind| Failure::new(kind, AuthStep::Consent);
         match (code, self.take()) {
             (Ok(code), At::Visit(attempt)) => {
-                self.mask.add(&code);
                 self.post_token(What::Code(code, attempt));
             }
             (Err(Refused::Kind(kind)), _) => self.fail_as(failure(kind), Some(&issuer)),
