@@ -10,53 +10,58 @@ use std::fmt;
 /// No text of it contains a token, a code, a secret, a key, or a URL's query.
 #[derive(Clone, Debug)]
 pub struct AuthError {
+    inner: Box<Inner>,
+}
+
+#[derive(Clone, Debug)]
+struct Inner {
     failure: Failure,
     refused: Option<HttpError>,
 }
 
 impl AuthError {
     pub(crate) fn new(failure: Failure) -> Self {
-        Self { failure, refused: None }
+        Self { inner: Box::new(Inner { failure, refused: None }) }
     }
 
     /// The same failure of a request that was refused with this answer before.
     pub(crate) fn after(mut self, refused: HttpError) -> Self {
-        self.refused = Some(refused);
+        self.inner.refused = Some(refused);
         self
     }
 
     /// What failed.
     pub fn kind(&self) -> &AuthErrorKind {
-        &self.failure.kind
+        &self.inner.failure.kind
     }
 
     /// What was being done.
     pub fn step(&self) -> AuthStep {
-        self.failure.step
+        self.inner.failure.step
     }
 
     /// With whom it was being done: host and port.
     pub fn host(&self) -> Option<&str> {
-        self.failure.host.as_deref()
+        self.inner.failure.host.as_deref()
     }
 
     /// The answer of the MCP server for which a token was to be got.
     pub fn refused(&self) -> Option<&HttpError> {
-        self.refused.as_ref()
+        self.inner.refused.as_ref()
     }
 
     /// Whether the same may go well a little later, with nothing done about it.
     pub fn is_retryable(&self) -> bool {
-        self.failure.is_transient()
+        self.inner.failure.is_transient()
     }
 }
 
 impl fmt::Display for AuthError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(refused) = &self.refused {
+        if let Some(refused) = &self.inner.refused {
             write!(f, "{refused}; then, ")?;
         }
-        let Failure { kind, step, host, .. } = &self.failure;
+        let Failure { kind, step, host, .. } = &self.inner.failure;
         match host {
             Some(host) => write!(f, "{step} at {host} failed: {kind}"),
             None => write!(f, "{step} failed: {kind}"),
@@ -66,7 +71,7 @@ impl fmt::Display for AuthError {
 
 impl StdError for AuthError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.failure.source.as_ref().map(|source| &**source as _)
+        self.inner.failure.source.as_ref().map(|source| &**source as _)
     }
 }
 

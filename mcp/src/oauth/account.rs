@@ -188,7 +188,8 @@ impl Account {
     ) -> Result<Option<HeaderValue>, AuthError> {
         let Some(stored) = &credentials.bound else { return Ok(None) };
         let (Some(key), Some(tokens)) = (&stored.proof_key, &stored.tokens) else { return Ok(None) };
-        let jti = key::random().map_err(AuthError::new)?;
+        let failed = |why| AuthError::new(key::failure(why));
+        let jti = key::random().map_err(failed)?;
         let nonce = self.tokens.state.lock().nonces.of(url).map(str::to_owned);
         let proof = Proof {
             method,
@@ -199,7 +200,7 @@ impl Account {
             token: Some(tokens.access.expose()),
         };
         let input = proof.input(key);
-        let signature = key::sign_proof(&key.pkcs8, input.as_bytes()).map_err(AuthError::new)?;
+        let signature = key::sign_proof(&key.pkcs8, input.as_bytes()).map_err(failed)?;
         let mut value = HeaderValue::try_from(jwt::seal(&input, &signature)).expect("it is Base64 and dots");
         value.set_sensitive(true);
         Ok(Some(value))

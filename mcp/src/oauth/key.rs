@@ -89,9 +89,9 @@ impl SigningKey {
     }
 
     /// As JOSE has it: `r` and `s` for ES256.
-    pub(super) fn sign(&self, input: &[u8]) -> Result<Vec<u8>, Failure> {
+    pub(super) fn sign(&self, input: &[u8]) -> Result<Vec<u8>, &'static str> {
         let random = SystemRandom::new();
-        let failed = |_| failure("it cannot sign");
+        let failed = |_| "it cannot sign";
         match &*self.pair {
             Pair::Ecdsa(pair) => Ok(pair.sign(&random, input).map_err(failed)?.as_ref().to_vec()),
             Pair::Rsa(pair) => {
@@ -113,7 +113,8 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-fn failure(why: &'static str) -> Failure {
+/// Why a key is of no use, as what failed.
+pub(super) fn failure(why: &'static str) -> Failure {
     Failure::new(AuthErrorKind::Key(why), AuthStep::ClientCredentials)
 }
 
@@ -182,12 +183,12 @@ fn content(der: &[u8], tag: u8) -> Option<&[u8]> {
 }
 
 /// A new key for proofs of possession (RFC 9449).
-pub(super) fn new_proof_key() -> Result<ProofKey, Failure> {
+pub(super) fn new_proof_key() -> Result<ProofKey, &'static str> {
     let random = SystemRandom::new();
-    let failed = |_| failure("none can be made");
+    let failed = |_| "none can be made";
     let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).map_err(failed)?;
     let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &random)
-        .map_err(|_| failure("none can be made"))?;
+        .map_err(|_| "none can be made")?;
     // 4, x, y: an uncompressed point.
     let point = pair.public_key().as_ref();
     let coordinate =
@@ -196,16 +197,16 @@ pub(super) fn new_proof_key() -> Result<ProofKey, Failure> {
 }
 
 /// Signs with a key for proofs.
-pub(super) fn sign_proof(pkcs8: &Secret, input: &[u8]) -> Result<Vec<u8>, Failure> {
-    let der = Zeroizing::new(base64::decode(pkcs8.expose()).ok_or_else(|| failure(DAMAGED))?);
-    SigningKey::from_der(&der).map_err(|_| failure(DAMAGED))?.sign(input)
+pub(super) fn sign_proof(pkcs8: &Secret, input: &[u8]) -> Result<Vec<u8>, &'static str> {
+    let der = Zeroizing::new(base64::decode(pkcs8.expose()).ok_or(DAMAGED)?);
+    SigningKey::from_der(&der).map_err(|_| DAMAGED)?.sign(input)
 }
 
 /// 256 bits of the system's.
-pub(super) fn random() -> Result<[u8; 32], Failure> {
+pub(super) fn random() -> Result<[u8; 32], &'static str> {
     let mut bytes = [0; 32];
     let filled = ring::rand::SecureRandom::fill(&SystemRandom::new(), &mut bytes);
-    filled.map(|()| bytes).map_err(|_| failure("the system has no randomness"))
+    filled.map(|()| bytes).map_err(|_| "the system has no randomness")
 }
 
 #[cfg(test)]

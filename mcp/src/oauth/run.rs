@@ -4,7 +4,7 @@ use super::config::Parts;
 use super::consent::{BoxError, Visit};
 use super::guard::{Guard, GuardedNet, forbidden};
 use super::key;
-use crate::http_client::{Body, Engine, EngineConfig, Net};
+use crate::http_client::{self, Body, Engine, EngineConfig, Net};
 use crate::protocol::excerpt::excerpt;
 use crate::protocol::oauth::config::{Known, Nonces, Resource, UnixTime, Why};
 use crate::protocol::oauth::failure::{AuthErrorKind, AuthStep, Failure};
@@ -45,12 +45,15 @@ impl Run<'_> {
     /// Runs a flow to its end: what is to be stored, and the nonces that were heard.
     pub(super) async fn flow(&self, why: Why, mut known: Known) -> Result<(Stored, Nonces), Failure> {
         if self.parts.config.dpop != Default::default() {
-            known.proof_key = Some(key::new_proof_key()?);
+            known.proof_key = Some(key::new_proof_key().map_err(key::failure)?);
         }
         let resource = Resource { url: self.url.to_owned(), protocol_version: None };
-        let entropy = Entropy::new(key::random()?);
+        let entropy = Entropy::new(key::random().map_err(key::failure)?);
         let mut flow = Flow::begin(Arc::clone(&self.parts.config), resource, why, known, entropy);
-        let engine = self.engine()?;
+        let engine = self.engine().map_err(|failure| {
+            let kind = AuthErrorKind::Unavailable { status: None, retry_after: None };
+            Failure { source: Some(Arc::new(failure)), ..Failure::new(kind, AuthStep::Server) }
+        })?;
         let mut visit = None;
         let mut left = self.parts.timeouts.flow;
         loop {
@@ -67,14 +70,11 @@ impl Run<'_> {
                 Step::Sign(Sign { input, with }) => {
                     let input = input.expose().as_bytes();
                     let signature = match (with, &self.parts.key) {
-                        (SignWith::Proof(key), _) => key::sign_proof(&key, input)?,
-                        (SignWith::Client(_), Some(key)) => key.sign(input)?,
-                        (SignWith::Client(_), None) => {
-                            let kind = AuthErrorKind::Key("there is none");
-                            return Err(Failure::new(kind, AuthStep::ClientCredentials));
-                        }
+                        (SignWith::Proof(key), _) => key::sign_proof(&key, input),
+                        (SignWith::Client(_), Some(key)) => key.sign(input),
+                        (SignWith::Client(_), None) => Err("there is none"),
                     };
-                    flow.signed(&signature);
+                    flow.signed(&signature.map_err(key::failure)?);
                 }
                 Step::Receiver { refused: true } => flow.no_receiver(),
                 Step::Receiver { refused: false } => {
@@ -108,16 +108,13 @@ impl Run<'_> {
     }
 
     /// One that connects where the guard allows it. It keeps no connection from one flow to the next.
-    fn engine(&self) -> Result<Engine, Failure> {
+    fn engine(&self) -> Result<Engine, http_client::Failure> {
         let pinned = self.parts.config.server.as_ref();
         let pinned: Option<Uri> = pinned.and_then(|server| server.issuer.parse().ok());
         let guard = Guard::new(self.host, pinned.as_ref().and_then(Uri::host), self.parts.allow_private);
         let net = GuardedNet { net: Arc::clone(&self.connect.net), guard };
         let config = EngineConfig { net: Arc::new(net), ..self.connect.clone() };
-        Engine::new(config).map_err(|failure| {
-            let kind = AuthErrorKind::Unavailable { status: None, retry_after: None };
-            Failure { source: Some(Arc::new(failure)), ..Failure::new(kind, AuthStep::Server) }
-        })
+        Engine::new(config)
     }
 
     async fn fetch(&self, engine: &Engine, fetch: &Fetch, limit: Duration) -> Result<Answer, Unreachable> {
@@ -252,9 +249,8 @@ pub(super) async fn foreign<'a, T>(
     let panicked = |payload: Box<dyn std::any::Any + Send>| {
         let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
-        let text = text.map_or("it panicked".to_owned(), |text| {
-            format!("it panicked: {}", excerpt(text.as_bytes(), 200))
-        });
+        let text = text.map(|text| format!("it panicked: {}", excerpt(text.as_bytes(), 200)));
+        let text = text.unwrap_or_else(|| "it panicked".to_owned());
         crate::sync::contain(move || drop(payload));
         BoxError::from(text)
     };
@@ -302,7 +298,7 @@ fn build(fetch: &Fetch) -> Result<Request<Bytes>, BoxError> {
     request.body(body).map_err(|_| "the request cannot be made".into())
 }
 
-async fn read(response: Response<Body>, longest: usize) -> Result<Answer, crate::http_client::Failure> {
+async fn read(response: Response<Body>, longest: usize) -> Result<Answer, http_client::Failure> {
     let (head, mut stream) = response.into_parts();
     let text = |name: &str| text(&head.headers, name);
     let mut answer = Answer {

@@ -202,7 +202,7 @@ faults! {
         |call| {
             let scope = "files:read ".repeat(200);
             let challenge = format!("WWW-Authenticate: Bearer scope=\"{scope}\", resource_metadata=\"https://a.example/m\"");
-            call.respond("401 Unauthorized", &[&challenge], r#"{"error":"invalid_token","error_description":"gone"}"#)
+            call.respond("401 Unauthorized", &[&challenge], r#"{"error":"invalid_token","error_description":"gone"}"#);
         } => |error| {
             let challenges = http(error).challenges();
             assert_eq!(challenges[0].param("resource_metadata"), Some("https://a.example/m"));
