@@ -28,7 +28,6 @@ use super::step::{Answer, Fetch, Step, Unreachable};
 use super::stored::{ProofKey, Registration, Stored};
 use documents::{Document, Search};
 use exchange::Exchange;
-use person::Attempt;
 use std::fmt;
 use std::sync::Arc;
 
@@ -78,6 +77,15 @@ impl fmt::Debug for Flow {
 struct Server {
     issuer: String,
     metadata: ServerMetadata,
+}
+
+/// What a person was sent away with.
+#[derive(Debug)]
+struct Attempt {
+    url: Secret,
+    state: Secret,
+    verifier: Secret,
+    redirect_uri: String,
 }
 
 /// What is waited for.

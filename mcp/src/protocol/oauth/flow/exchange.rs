@@ -1,8 +1,6 @@
 //! The requests that carry secrets: registrations, tokens for codes and the like, revocations.
 
-use super::machine::ID_JAG;
-use super::person::Attempt;
-use super::{At, Flow};
+use super::{At, Attempt, Flow};
 use crate::protocol::oauth::config::{AssertionKey, GrantKind};
 use crate::protocol::oauth::dpop::Proof;
 use crate::protocol::oauth::failure::{AuthErrorKind, AuthStep};
@@ -15,6 +13,9 @@ use crate::protocol::oauth::scope;
 use crate::protocol::oauth::secret::Secret;
 use crate::protocol::oauth::step::{Fetch, Sign, SignWith, Step};
 use crate::protocol::oauth::stored::{AuthMethod, Registration, RegistrationKind, Scheme};
+
+/// The kind of an assertion that one company's identity provider makes for another company's server.
+pub(super) const ID_JAG: &str = "urn:ietf:params:oauth:token-type:id-jag";
 
 /// A POST that is being made.
 #[derive(Debug)]
