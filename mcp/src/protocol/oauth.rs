@@ -22,3 +22,4 @@ pub(crate) mod scope;
 pub(crate) mod secret;
 pub(crate) mod step;
 pub(crate) mod stored;
+mod unix_time;

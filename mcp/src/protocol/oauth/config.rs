@@ -5,13 +5,10 @@ use super::limits::OAuthLimits;
 use super::place::{self, Place};
 use super::secret::Secret;
 use super::stored::{ProofKey, Stored};
+pub(crate) use super::unix_time::UnixTime;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-
-/// Seconds since 1970, as tokens and proofs have it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(crate) struct UnixTime(pub(crate) u64);
 
 /// What does not change between flows.
 #[derive(Clone, Debug, Default)]

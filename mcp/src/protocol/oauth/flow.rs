@@ -28,7 +28,6 @@ use super::step::{Answer, Fetch, Step, Unreachable};
 use super::stored::{ProofKey, Registration, Stored};
 use documents::{Document, Search};
 use exchange::Exchange;
-use person::Attempt;
 use std::fmt;
 use std::sync::Arc;
 
@@ -78,6 +77,15 @@ impl fmt::Debug for Flow {
 struct Server {
     issuer: String,
     metadata: ServerMetadata,
+}
+
+/// What a person was sent away with.
+#[derive(Debug)]
+struct Attempt {
+    url: Secret,
+    state: Secret,
+    verifier: Secret,
+    redirect_uri: String,
 }
 
 /// What is waited for.
@@ -283,11 +291,12 @@ impl Flow {
         self.fail_as(Failure::new(kind, step), None);
     }
 
-    /// The end. `url`: with whom it was being done.
+    /// The end. `url`: with whom it was being done, if not with the authorization server, or with the server itself.
     fn fail_as(&mut self, mut failure: Failure, url: Option<&str>) {
         failure.kind.rewrite(|text| self.mask.apply(text));
         if failure.host.is_none() {
-            failure.host = url.and_then(Place::of).map(|it| it.authority().to_owned());
+            let url = url.or(self.server.as_ref().map(|it| &*it.issuer)).unwrap_or(&self.resource.url);
+            failure.host = Place::of(url).map(|it| it.authority().to_owned());
         }
         self.at = At::Over(Err(failure));
     }

@@ -32,7 +32,8 @@ pub struct OAuthLimits {
     pub redirect_url: usize,
     /// How many nonces for proofs of possession are remembered, one for each origin; the oldest goes. Default 16.
     pub nonces: usize,
-    /// The longest entry of a store, in bytes. A longer one is not read. Default 256 KiB.
+    /// The longest entry of a store, in bytes. A longer one is not read; so tokens that would make one are stored without
+    /// the members that nobody knows, and where that is not enough, they are refused. Default 256 KiB.
     pub stored: usize,
 }
 

@@ -2,6 +2,9 @@
 
 use super::limits::OAuthLimits;
 
+/// The scope for refresh tokens (OpenID Connect Core, 11).
+pub(super) const OFFLINE_ACCESS: &str = "offline_access";
+
 /// The scopes of a text (RFC 6749, 3.3). What is no scope is left out, and so is what is beyond the limits.
 pub(crate) fn read(text: &str, limits: &OAuthLimits) -> Vec<String> {
     union(text.split(' ').filter(|scope| is_scope(scope, limits)).map(str::to_owned), limits)

@@ -1,8 +1,8 @@
 //! What is kept between flows: a registration and its tokens, as a text with a version.
 
 use super::base64;
-use super::config::UnixTime;
 use super::secret::Secret;
+use super::unix_time::UnixTime;
 use serde_json::{Map, Value, json};
 
 /// What a token store keeps: who issued what for which client, and until when. Opaque; `Debug` shows no secret.

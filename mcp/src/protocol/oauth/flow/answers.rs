@@ -7,7 +7,7 @@ use crate::protocol::oauth::failure::{AuthErrorKind, AuthStep, Failure, Refusal}
 use crate::protocol::oauth::grant;
 use crate::protocol::oauth::place::Place;
 use crate::protocol::oauth::step::{Answer, Unreachable};
-use crate::protocol::oauth::stored::{RegistrationKind, Scheme, Stored, Tokens};
+use crate::protocol::oauth::stored::{Members, RegistrationKind, Scheme, Stored, Tokens};
 use serde_json::{Map, Value};
 
 impl Flow {
@@ -108,9 +108,18 @@ impl Flow {
             Some(before) => self.refreshed(before, url, issued),
             None => self.granted(issued),
         };
-        match stored {
-            Some(stored) => self.at = At::Over(Ok(Box::new(stored))),
-            None => self.fail(AuthErrorKind::LoginRequired { issuer: None }, what.step()),
+        let Some(mut stored) = stored else {
+            return self.fail(AuthErrorKind::LoginRequired { issuer: None }, what.step());
+        };
+        // What could not be read again would be lost: rather without what nobody needs.
+        let is_small = |stored: &Stored, limit| stored.to_text().len() <= limit;
+        let limit = self.config.limits.stored;
+        if let (false, Some(tokens)) = (is_small(&stored, limit), &mut stored.tokens) {
+            tokens.others = Members::default();
+        }
+        match is_small(&stored, limit) {
+            true => self.at = At::Over(Ok(Box::new(stored))),
+            false => self.fail_as(Failure::new(AuthErrorKind::Limit("stored"), what.step()), Some(url)),
         }
     }
 

@@ -11,9 +11,6 @@ use crate::protocol::oauth::scope;
 use crate::protocol::oauth::step::Answer;
 use crate::protocol::oauth::stored::{AuthMethod, Registration, RegistrationKind};
 
-/// The scope for refresh tokens (OpenID Connect Core, 11).
-pub(super) const OFFLINE_ACCESS: &str = "offline_access";
-
 impl Flow {
     /// After an authorization server was found.
     pub(super) fn choose_client(&mut self) {
@@ -52,7 +49,7 @@ impl Flow {
         };
         let has_offline = self.server.as_ref().is_some_and(|it| it.metadata.offline_access);
         let offline = (has_offline && self.has_person() && !self.config.no_offline_access)
-            .then(|| OFFLINE_ACCESS.to_owned());
+            .then(|| scope::OFFLINE_ACCESS.to_owned());
         self.requested = scope::union(before.into_iter().chain(wanted).chain(offline), limits);
     }
 

@@ -281,21 +281,22 @@ impl Flow {
     }
 
     fn found(&mut self, server: Server) {
-        let endpoints =
-            [Some(&server.metadata.token_endpoint), server.metadata.authorization_endpoint.as_ref()];
+        let metadata = &server.metadata;
+        let endpoints = [Some(&metadata.token_endpoint), metadata.authorization_endpoint.as_ref()];
         let is_insecure =
             |url: &&String| !place::is_allowed(url, &self.resource.url, self.config.insecure_http);
-        if let Some(url) = endpoints.into_iter().flatten().find(is_insecure) {
-            let what = format!("{:?}", place::shown(url));
-            return self.fail(AuthErrorKind::Insecure { what }, AuthStep::Server);
-        }
-        if matches!(self.why, Why::Refresh) {
-            return self.refresh_at(server.metadata.token_endpoint);
-        }
-        if self.has_person() && !server.metadata.pkce && !self.config.assume_pkce {
-            return self.fail(AuthErrorKind::NoPkce, AuthStep::Server);
-        }
+        let insecure = endpoints.into_iter().flatten().find(is_insecure).cloned();
+        let (has_pkce, token_endpoint) = (metadata.pkce, metadata.token_endpoint.clone());
         self.server = Some(server);
-        self.choose_client();
+        if let Some(url) = insecure {
+            let what = format!("{:?}", place::shown(&url));
+            self.fail(AuthErrorKind::Insecure { what }, AuthStep::Server);
+        } else if matches!(self.why, Why::Refresh) {
+            self.refresh_at(token_endpoint);
+        } else if self.has_person() && !has_pkce && !self.config.assume_pkce {
+            self.fail(AuthErrorKind::NoPkce, AuthStep::Server);
+        } else {
+            self.choose_client();
+        }
     }
 }

@@ -1,9 +1,7 @@
 //! The requests that carry secrets: registrations, tokens for codes and the like, revocations.
 
-use super::machine::ID_JAG;
-use super::person::Attempt;
-use super::{At, Flow};
-use crate::protocol::oauth::config::{AssertionKey, GrantKind};
+use super::{At, Attempt, Flow};
+use crate::protocol::oauth::config::{AssertionKey, Dpop, GrantKind};
 use crate::protocol::oauth::dpop::Proof;
 use crate::protocol::oauth::failure::{AuthErrorKind, AuthStep};
 use crate::protocol::oauth::form::Form;
@@ -14,7 +12,10 @@ use crate::protocol::oauth::register;
 use crate::protocol::oauth::scope;
 use crate::protocol::oauth::secret::Secret;
 use crate::protocol::oauth::step::{Fetch, Sign, SignWith, Step};
-use crate::protocol::oauth::stored::{AuthMethod, Registration, RegistrationKind, Scheme};
+use crate::protocol::oauth::stored::{AuthMethod, Registration, RegistrationKind, Scheme, Tokens};
+
+/// The kind of an assertion that one company's identity provider makes for another company's server.
+pub(super) const ID_JAG: &str = "urn:ietf:params:oauth:token-type:id-jag";
 
 /// A POST that is being made.
 #[derive(Debug)]
@@ -81,7 +82,10 @@ impl Flow {
     /// Refreshes what is stored.
     pub(super) fn refresh(&mut self) {
         let stored = self.known.stored.as_ref();
-        let endpoint = stored.filter(|it| it.tokens.as_ref().is_some_and(|it| it.refresh.is_some()));
+        // What is not bound to a key never will be.
+        let may_be = |scheme| scheme == Scheme::Dpop || self.config.dpop != Dpop::Required;
+        let is_fit = |it: &Tokens| it.refresh.is_some() && may_be(it.scheme);
+        let endpoint = stored.filter(|it| it.tokens.as_ref().is_some_and(is_fit));
         match endpoint.map(|it| it.token_endpoint.clone()) {
             Some(url) => self.refresh_at(url),
             None => {

@@ -1,14 +1,11 @@
 //! The grants without a person: the client for itself, or with an assertion about somebody.
 
-use super::exchange::What;
+use super::exchange::{ID_JAG, What};
 use super::{At, Flow};
 use crate::protocol::oauth::config::GrantKind;
 use crate::protocol::oauth::failure::{AuthErrorKind, AuthStep, Failure};
 use crate::protocol::oauth::secret::Secret;
 use serde_json::{Map, Value};
-
-/// The kind of an assertion that one company's identity provider makes for another company's server.
-pub(super) const ID_JAG: &str = "urn:ietf:params:oauth:token-type:id-jag";
 
 impl Flow {
     pub(super) fn ask_as_machine(&mut self) {

@@ -1,8 +1,7 @@
 //! Sends a person to the authorization server, and reads what they come back with.
 
-use super::client::OFFLINE_ACCESS;
 use super::exchange::What;
-use super::{At, Flow};
+use super::{At, Attempt, Flow};
 use crate::protocol::oauth::base64;
 use crate::protocol::oauth::config::ResourceParameter;
 use crate::protocol::oauth::dpop::sha256;
@@ -13,15 +12,6 @@ use crate::protocol::oauth::redirect::{self, Expected, Refused};
 use crate::protocol::oauth::scope;
 use crate::protocol::oauth::secret::Secret;
 use std::sync::Arc;
-
-/// What a person was sent away with.
-#[derive(Debug)]
-pub(super) struct Attempt {
-    pub(super) url: Secret,
-    state: Secret,
-    pub(super) verifier: Secret,
-    pub(super) redirect_uri: String,
-}
 
 impl Flow {
     /// After the client is known.
@@ -48,7 +38,7 @@ impl Flow {
         let endpoint = endpoint.unwrap_or_default();
         let ours = &self.config.authorize_parameters;
         // Without it a server may give no refresh token (OpenID Connect Core, 11).
-        let is_offline = self.requested.iter().any(|it| it == OFFLINE_ACCESS);
+        let is_offline = self.requested.iter().any(|it| it == scope::OFFLINE_ACCESS);
         let prompt = (is_offline && !ours.iter().any(|(name, _)| name == "prompt")).then_some("consent");
         let mut form = Form::default()
             .with("response_type", "code")

@@ -237,7 +237,8 @@ fn oa_25_a_server_without_pkce_is_refused() {
     for methods in [json!(null), json!([]), json!(["plain"])] {
         let world =
             || World::good().on(METADATA, metadata(&json!({ "code_challenge_methods_supported": methods })));
-        assert_eq!(world().fails(Why::Login), AuthErrorKind::NoPkce);
+        let failure = world().run(Why::Login).unwrap_err();
+        assert_eq!((failure.kind, failure.host.as_deref()), (AuthErrorKind::NoPkce, Some("as.example")));
         let mut assumed = world().set(|config| config.assume_pkce = true);
         assumed.run(Why::Login).unwrap();
         assert_eq!(assumed.visited("code_challenge_method").as_deref(), Some("S256"), "all the same");

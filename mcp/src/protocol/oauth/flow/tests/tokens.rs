@@ -202,3 +202,22 @@ fn what_a_server_repeats_of_a_request_is_masked() {
     let text = r#"the authorization server refused: invalid_grant ("no *** of stored-id with ***�"), see https://as.example/e"#;
     assert_eq!(failure.kind.to_string(), text);
 }
+
+#[test]
+fn lim_what_is_stored_has_256_kib_or_is_not_stored() {
+    let answered = |length: usize, limit: usize| {
+        let mut world = refreshing().on(TOKEN, token(&json!({ "unknown": "x".repeat(length) })));
+        world.config.limits.stored = limit;
+        world.config.limits.document = limit * 2;
+        world.run(Why::Refresh)
+    };
+    let limit = OAuthLimits::default().stored;
+    let left = limit - answered(1, limit).unwrap().to_text().len() + 1;
+    let longest = answered(left, limit).unwrap();
+    assert_eq!(longest.to_text().len(), limit);
+    let bare = answered(left + 1, limit).unwrap();
+    assert!(bare.to_text().len() < 1024 && bare.tokens.as_ref().unwrap().others.0.is_empty());
+    let least = bare.to_text().len();
+    answered(1, least).unwrap();
+    assert_eq!(answered(1, least - 1).unwrap_err().kind, AuthErrorKind::Limit("stored"));
+}
