@@ -18,4 +18,5 @@ pub(crate) mod pending_calls;
 #[cfg(any(test, shared_fate_fuzz))]
 pub mod properties;
 pub(crate) mod stateless;
+#[cfg_attr(not(feature = "http"), allow(dead_code, reason = "only HTTP has them"))]
 pub(crate) mod www_authenticate;

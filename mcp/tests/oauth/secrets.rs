@@ -105,8 +105,8 @@ fn sec_09_nothing_that_is_printed_has_a_secret_in_it() {
         both.books().secrets.push("5ecret-client".to_owned());
         printed.add(format!("{client:?}"));
         // What is stored is shown by nothing but the file.
-        let file = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
-        let file = file.filter(|path| path.extension().is_some_and(|it| it == "json")).next().unwrap();
+        let mut file = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        let file = file.find(|path| path.extension().is_some_and(|it| it == "json")).unwrap();
         let text = std::fs::read_to_string(file).unwrap();
         assert!(text.contains("5ecret-refresh"));
         let stored = Stored::from_text(&text).unwrap();

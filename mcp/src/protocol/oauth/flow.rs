@@ -295,7 +295,8 @@ impl Flow {
     fn fail_as(&mut self, mut failure: Failure, url: Option<&str>) {
         failure.kind.rewrite(|text| self.mask.apply(text));
         if failure.host.is_none() {
-            let url = url.or(self.server.as_ref().map(|it| &*it.issuer)).unwrap_or(&self.resource.url);
+            let url =
+                url.or_else(|| self.server.as_ref().map(|it| &*it.issuer)).unwrap_or(&self.resource.url);
             failure.host = Place::of(url).map(|it| it.authority().to_owned());
         }
         self.at = At::Over(Err(failure));

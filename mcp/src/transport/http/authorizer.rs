@@ -1,6 +1,8 @@
 //! What a request is authorized with: the seam between an endpoint and whoever has its tokens.
 
-use super::answer::{http_error, read_challenges};
+use super::answer::http_error;
+#[cfg(feature = "oauth")]
+use super::answer::read_challenges;
 use super::tokens::{Token, Tokens};
 use crate::error::Error;
 use crate::http_client::Body;
@@ -12,7 +14,9 @@ use crate::inbox::event::Event;
 #[cfg(feature = "oauth")]
 use crate::oauth::{Account, Credentials, Rounds, Seen};
 use crate::transport::Tracking;
-use ::http::header::{self, HeaderValue};
+#[cfg(feature = "oauth")]
+use ::http::header;
+use ::http::header::HeaderValue;
 use ::http::{Method, Response, StatusCode, Uri};
 #[cfg(feature = "oauth")]
 use std::sync::Arc;
@@ -39,6 +43,7 @@ pub(super) enum Authorization {
 }
 
 /// A request, to whoever authorizes it.
+#[cfg_attr(not(feature = "oauth"), allow(dead_code, reason = "only OAuth asks people"))]
 pub(super) struct Ask<'a> {
     pub(super) tracking: &'a Tracking,
     pub(super) inbox: &'a Inbox,
@@ -49,6 +54,7 @@ pub(super) struct Ask<'a> {
 impl Authorizer {
     /// What the request is sent with first.
     pub(super) async fn authorize(&self, ask: &Ask<'_>) -> Result<Authorization, Error> {
+        let _ = ask;
         match self {
             Self::Provider(tokens) => {
                 Ok(Authorization::Provided { token: tokens.get().await?, replaced: false })
