@@ -4,8 +4,9 @@
 //! `.ci/conformance`.
 
 use serde_json::json;
+use shared_fate_mcp::types::Elicited;
 use shared_fate_mcp::types::Json;
-use shared_fate_mcp::{CallOptions, Client, Elicited, Error, Http};
+use shared_fate_mcp::{CallOptions, Client, Error, Http};
 use std::process::ExitCode;
 use std::time::Duration;
 

@@ -68,7 +68,7 @@ impl<T: Clone + Send + 'static> SharedFuture<T> {
         self.join(false)
     }
 
-    /// The same for one who carries the future on as long as others want it, and no longer.
+    /// A waiter that carries the future on only as long as others want it; `None` when the future is over.
     pub(crate) fn helper(&self) -> Option<Waiter<T>> {
         self.join(true)
     }
@@ -98,7 +98,7 @@ impl<T: Clone + Send + 'static> Future for Waiter<T> {
                 None => return Poll::Pending,
             },
         };
-        let mut poller = Poller { shared: &self.shared, future: Some(future) };
+        let mut poller = Poller { shared: &self.shared, future: Some(future), is_put_back: false };
         let waker = Waker::from(Arc::clone(&self.shared));
         poller.poll(&mut Context::from_waker(&waker)).map(Some)
     }
@@ -144,27 +144,35 @@ impl<T> State<T> {
 struct Poller<'a, T> {
     shared: &'a Inner<T>,
     future: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
+    /// From then on it is the next one's, who may be polling it already.
+    is_put_back: bool,
 }
 
 impl<T: Clone> Poller<'_, T> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<T> {
         let polled = self.future.as_mut().expect("it is polled once").as_mut().poll(cx);
         let future = self.future.take();
-        match &polled {
-            Poll::Pending => future.into_iter().for_each(|future| self.shared.put_back(Run::Going(future))),
-            Poll::Ready(output) => {
+        let run = match (&polled, future) {
+            (Poll::Pending, Some(future)) => Run::Going(future),
+            (Poll::Pending, None) => Run::GivenUp,
+            (Poll::Ready(output), future) => {
                 // What it holds is gone before anybody sees that it is done.
                 drop(future);
-                self.shared.put_back(Run::Done(output.clone()));
+                Run::Done(output.clone())
             }
-        }
+        };
+        self.is_put_back = true;
+        self.shared.put_back(run);
         polled
     }
 }
 
 impl<T> Drop for Poller<'_, T> {
     fn drop(&mut self) {
-        // It has panicked: otherwise it is put back, or done.
+        if self.is_put_back {
+            return;
+        }
+        // It has panicked, in a poll or while it was dropped.
         if let Some(future) = self.future.take() {
             contain(|| drop(future));
         }

@@ -2,6 +2,8 @@ use super::*;
 use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver};
+use std::thread::{self, JoinHandle};
 
 /// Counts its wakes.
 #[derive(Default)]
@@ -144,4 +146,52 @@ fn a_panic_is_the_pollers_and_the_others_are_told() {
     assert_eq!(task.poll(&mut second), Poll::Ready(None));
     assert!(joint.waiter().is_none());
     drop(first);
+}
+
+#[test]
+fn who_takes_over_as_soon_as_it_is_put_back_keeps_it() {
+    /// Polls a waiter in another thread, and goes on when the future is being polled there.
+    struct Hand {
+        waiter: Mutex<Option<Waiter<u32>>>,
+        polling: Mutex<Receiver<()>>,
+        output: Mutex<Option<JoinHandle<Poll<Option<u32>>>>>,
+    }
+
+    impl Wake for Hand {
+        fn wake(self: Arc<Self>) {
+            let Some(mut waiter) = self.waiter.lock().take() else { return };
+            let poll = move || Pin::new(&mut waiter).poll(&mut Context::from_waker(Waker::noop()));
+            *self.output.lock() = Some(thread::spawn(poll));
+            self.polling.lock().recv().unwrap();
+        }
+    }
+
+    let ((polling, is_polling), (returned, has_returned)) = (mpsc::channel(), mpsc::channel::<()>());
+    let hand = Arc::new(Hand {
+        waiter: Mutex::default(),
+        polling: Mutex::new(is_polling),
+        output: Mutex::default(),
+    });
+    let (late, mut is_first) = (Arc::clone(&hand), true);
+    let (joint, mut first) = SharedFuture::start(poll_fn(move |cx| {
+        if !std::mem::take(&mut is_first) {
+            polling.send(()).unwrap();
+            has_returned.recv().unwrap();
+            return Poll::Ready(7);
+        }
+        // It is registered while the future is polled, and the wake is passed on to it after that.
+        cx.waker().wake_by_ref();
+        let mut waiter = late.waiter.lock().take().unwrap();
+        let waker = Waker::from(Arc::clone(&late));
+        assert!(Pin::new(&mut waiter).poll(&mut Context::from_waker(&waker)).is_pending());
+        *late.waiter.lock() = Some(waiter);
+        Poll::Pending
+    }));
+    *hand.waiter.lock() = joint.waiter();
+    assert!(Arc::<Task>::default().poll(&mut first).is_pending());
+    returned.send(()).unwrap();
+    let output = hand.output.lock().take().unwrap();
+    assert_eq!(output.join().unwrap(), Poll::Ready(Some(7)));
+    // It was not given up for having been put back.
+    assert_eq!(Arc::<Task>::default().poll(&mut first), Poll::Ready(Some(7)));
 }
