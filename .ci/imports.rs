@@ -20,7 +20,7 @@ use std::{env, fs};
 
 /// From the top down. Those in one line do not name one another.
 const ROOMS: &[&[&str]] = &[
-    &["client"],
+    &["client", "testing"],
     &["call"],
     &["connection"],
     &["transport"],

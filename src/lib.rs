@@ -138,6 +138,8 @@
     doc,
     doc = "\n[`design`] has the rationale: what was rejected, and the numbers that rejected it."
 )]
+// docs.rs shows which feature an item needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 #[cfg(doc)]

@@ -7,8 +7,8 @@ use serde_json::json;
 use shared_fate_mcp::oauth::{
     ClientId, Grant, IdentityProvider, OAuth, OAuthBuilder, Prompt, ProofOfPossession, SigningKey, consent_fn,
 };
-use shared_fate_mcp::types::Json;
-use shared_fate_mcp::{CallOptions, Client, Elicited, Error, Http};
+use shared_fate_mcp::types::{Elicited, Json};
+use shared_fate_mcp::{CallOptions, Client, Error, Http};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use std::io;
 use std::process::ExitCode;

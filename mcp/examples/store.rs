@@ -7,8 +7,9 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use shared_fate_mcp::testing::MockServer;
 use shared_fate_mcp::types::{CallToolResult, Content, Tool};
-use shared_fate_mcp::{Client, Error, Memory, MemoryServer, Mode};
+use shared_fate_mcp::{Client, Error};
 use std::collections::BTreeMap;
 
 /// What the host holds.
@@ -25,6 +26,13 @@ enum Record {
     Call { result: CallToolResult },
 }
 
+/// What the tool takes.
+#[derive(Deserialize)]
+struct Add {
+    a: i64,
+    b: i64,
+}
+
 /// What the tool returns for programs.
 #[derive(Debug, PartialEq, Deserialize)]
 struct Sum {
@@ -32,18 +40,9 @@ struct Sum {
 }
 
 fn main() -> Result<(), Error> {
-    let (transport, server) = Memory::pair();
-    let app = async {
-        let (client, driver) = Client::builder().mode(Mode::Legacy).connect(transport).await?;
-        driver
-            .run_until(async {
-                let records = ask(&client).await?;
-                client.close().await;
-                keep(records)
-            })
-            .await
-    };
-    async_io::block_on(futures::future::join(app, serve(server))).0
+    let server = calculator();
+    let records = async_io::block_on(Client::run(server.transport(), async |client| ask(&client).await))?;
+    keep(records)
 }
 
 async fn ask(client: &Client) -> Result<Vec<Record>, Error> {
@@ -76,31 +75,17 @@ fn keep(records: Vec<Record>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn serve(server: MemoryServer) {
-    while let Some(request) = server.receive().await {
-        let request: Value = serde_json::from_slice(&request).expect("the client writes JSON");
-        let result = match request["method"].as_str() {
-            Some("initialize") => json!({
-                "protocolVersion": "2025-11-25",
-                "capabilities": { "tools": {} },
-                "serverInfo": { "name": "calculator", "version": "1" },
-            }),
-            Some("tools/list") => json!({ "tools": [{
+/// A server that says more of its tool than this crate knows.
+fn calculator() -> MockServer {
+    MockServer::new()
+        .tool("add", json!({ "type": "object" }), |add: Add| json!({ "sum": add.a + add.b }))
+        .method("tools/list", |_: Value| {
+            json!({ "tools": [{
                 "name": "add",
                 "title": "Add numbers",
                 "inputSchema": { "type": "object" },
                 "annotations": { "readOnlyHint": true },
                 "x-of-a-later-revision": [1, null],
-            }] }),
-            Some("tools/call") => json!({
-                "content": [{ "type": "text", "text": "3" }],
-                "structuredContent": { "sum": 3 },
-            }),
-            _ => continue,
-        };
-        let reply = json!({ "jsonrpc": "2.0", "id": request["id"], "result": result });
-        if server.send(reply.to_string()).await.is_err() {
-            break;
-        }
-    }
+            }] })
+        })
 }

@@ -37,6 +37,11 @@ pub(crate) struct Caller<'a> {
 }
 
 impl Caller<'_> {
+    /// An error that says which server it is about.
+    pub(crate) fn named(self, error: Error) -> Error {
+        error.of_server(self.connection.inbox.server())
+    }
+
     /// The error of a call whose time as a whole is over.
     pub(crate) fn out_of_time(self, delivery: Delivery) -> Error {
         let after = self.options.total_limit().unwrap_or_default();
@@ -110,13 +115,14 @@ pub(crate) async fn request(
         Asked::Text(params) => params,
         Asked::Written(draft) => {
             let request = Request { method, params: Params::Written(draft), meta: &[], routing: None };
-            return exchange_once(caller, request, total).await;
+            return exchange_once(caller, request, total).await.map_err(|error| caller.named(error));
         }
     };
-    match caller.connection.stateless() {
+    let result = match caller.connection.stateless() {
         None => required_urls::with_required_urls(caller, method, params.as_deref(), total).await,
         Some(stateless) => rounds::with_rounds(caller, stateless, method, params.as_deref(), total).await,
-    }
+    };
+    result.map_err(|error| caller.named(error))
 }
 
 /// Parameters as JSON text: an object, or nothing.

@@ -33,9 +33,10 @@ use std::sync::{Arc, Weak};
 ///
 /// Made by [`Client::connect`] together with its [`Driver`], which must be polled for as long as the
 /// client is used: spawn it on any executor, or run it beside the application with
-/// [`Driver::run_until`]. When the last clone is dropped, the session is closed.
+/// [`Driver::run_until`]. Over HTTP a call carries its own exchange; over a pipe its reply comes only while the driver is
+/// polled. When the last clone is dropped, the session is closed.
 ///
-/// **Every call ends.** With its reply; with an error of its own; at once with the session's cause
+/// **Every call ends:** with its reply; with an error of its own; at once with the session's cause
 /// when the session ends; or at its deadline ([`Timeouts`](crate::Timeouts)). A failed call does not
 /// hurt others.
 ///
@@ -88,16 +89,57 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Whatever went wrong with the handshake, with the server's own words; within
-    /// [`Timeouts::handshake`](crate::Timeouts::handshake). Everything opened for it is closed
-    /// then, and a child is gone.
+    /// When the handshake fails, or takes longer than [`Timeouts::handshake`](crate::Timeouts::handshake). The error has
+    /// the server's own words. Everything that was opened for the connection is closed then, and a child is gone.
     ///
     /// **Cancel safety:** dropping the future gives the connection up; a child is killed and reaped.
     pub async fn connect(transport: impl Transport) -> Result<(Self, Driver), Error> {
         Self::builder().connect(transport).await
     }
 
-    /// A client to be configured.
+    /// Connects, runs `app` with the driver beside it in one task, closes, and resolves to `app`'s output.
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "stdio")]
+    /// # fn main() -> Result<(), shared_fate_mcp::Error> {
+    /// use shared_fate_mcp::{Client, Stdio};
+    /// use std::process::Command;
+    ///
+    /// let server = Stdio::spawn(Command::new("my-server"))?;
+    /// async_io::block_on(Client::run(server, async |client| {
+    ///     for tool in client.list_tools().await? {
+    ///         println!("{}", tool.name);
+    ///     }
+    ///     Ok(())
+    /// }))
+    /// # }
+    /// # #[cfg(not(feature = "stdio"))]
+    /// # fn main() {}
+    /// ```
+    ///
+    /// The error may be of any type that is `From<Error>`. If the compiler cannot tell which one, the closure names it:
+    /// `async |client| -> Result<_, Error> { … }`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`connect`](Self::connect): then `app` is not run. After that, those of `app` alone.
+    ///
+    /// **The session's end:** if the session fails while `app` runs, its calls fail at once with the cause, and `app` goes
+    /// on. The output is what `app` returns: as a rule the error of the first failed call, passed on with `?`. An `app` that
+    /// ignores failed calls may still succeed.
+    ///
+    /// **Ties:** as for [`Driver::run_until`]. A client that `app` has given away lives on, but its session is closed.
+    ///
+    /// **Cancel safety, drop:** dropping the future drops `app`, and gives the connection up; a child is killed and reaped.
+    /// A panic in `app` does the same, and unwinds.
+    pub async fn run<T, E: From<Error>>(
+        transport: impl Transport,
+        app: impl AsyncFnOnce(Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        Self::builder().run(transport, app).await
+    }
+
+    /// Begins to configure a client.
     pub fn builder() -> Builder {
         Builder::new()
     }
@@ -117,7 +159,7 @@ impl Client {
         *self.handle.connection.revision.get().expect("set before the client is handed out")
     }
 
-    /// The same client with these options. Those that are not set stay as they are: see [`CallOptions`].
+    /// A handle of this client with other options. Options that are not set stay as they are: see [`CallOptions`].
     ///
     /// ```no_run
     /// # async fn f(client: shared_fate_mcp::Client) -> Result<(), shared_fate_mcp::Error> {
@@ -131,7 +173,7 @@ impl Client {
         self.with_only(options.over(&self.options))
     }
 
-    /// The same client with these options and no others.
+    /// A handle of this client with these options and no others.
     fn with_only(&self, options: CallOptions) -> Self {
         Self { handle: Arc::clone(&self.handle), options: Arc::new(options) }
     }
@@ -149,9 +191,8 @@ impl Client {
     /// Ends the session and releases what it holds, in an orderly way and in bounded time.
     ///
     /// All pending calls fail with [`Cause::Closed`](shared_fate::Cause::Closed) *before* anything else is
-    /// done. Then a child gets its standard input closed, after
-    /// [`Timeouts::close`](crate::Timeouts::close) a SIGTERM, after another a SIGKILL, and is reaped; an
-    /// HTTP session is deleted.
+    /// done. Then an HTTP session is deleted. A child's standard input is closed; if the child has not exited after
+    /// [`Timeouts::close`](crate::Timeouts::close), it gets a SIGTERM, after the same time again a SIGKILL; and it is reaped.
     ///
     /// May be called more than once and concurrently: all callers and the driver wait for one shutdown.
     ///
@@ -177,26 +218,30 @@ impl Client {
 
     /// A new session with the same server: the same configuration, a new connection, a new handshake.
     ///
-    /// For when this one has ended (and it need not have). Nothing moves over: calls of the old session
-    /// fail with its cause, and nothing is repeated.
+    /// The old session may have ended, but need not have. Nothing moves over to the new one: calls of the old session fail
+    /// with its cause, and nothing is repeated.
     ///
     /// # Errors
     ///
-    /// As for [`connect`](Self::connect); and when the transport cannot be had again: one over streams
-    /// that were handed in, or in-memory.
+    /// As for [`connect`](Self::connect); and when the transport cannot be reopened: one over existing streams, or
+    /// [`Memory`](crate::Memory).
     pub async fn reconnect(&self) -> Result<(Self, Driver), Error> {
-        match self.connection().transport.renew() {
-            Some(transport) => {
-                let mut config = self.inbox().config().clone();
-                // What the server is does not change with the connection (ERA-01); if it is one without a
-                // handshake, nothing makes it another (ERA-23).
-                if self.revision().is_stateless() {
-                    config.mode = Mode::Stateless;
-                }
-                negotiation::connect_with(config, transport?, Some(ServerKind::Handshake(None))).await
-            }
-            None => Err(Error::invalid(InvalidInput::Transport)),
+        self.reconnect_over(self.renewed_transport()?).await
+    }
+
+    fn renewed_transport(&self) -> Result<Box<dyn Transport>, Error> {
+        let renewed = self.connection().transport.renew();
+        renewed.unwrap_or_else(|| Err(Error::invalid(InvalidInput::Transport)))
+    }
+
+    async fn reconnect_over(&self, transport: Box<dyn Transport>) -> Result<(Self, Driver), Error> {
+        let mut config = self.inbox().config().clone();
+        // What the server is does not change with the connection (ERA-01); if it is one without a
+        // handshake, nothing makes it another (ERA-23).
+        if self.revision().is_stateless() {
+            config.mode = Mode::Stateless;
         }
+        negotiation::connect_with(config, transport, Some(ServerKind::Handshake(None))).await
     }
 
     fn new(connection: Arc<Connection>, options: CallOptions) -> Self {
@@ -237,9 +282,9 @@ impl fmt::Debug for Client {
 
 /// A [`Client`] that keeps nothing alive: neither the session nor what the application put into it.
 ///
-/// A client keeps its handlers. A handler that keeps the client in turn makes a circle: dropping all other
-/// clients would not close the session. So give it this. It exists only when the client does, which is after
-/// its handlers were made:
+/// A client keeps its handlers. If a handler kept the client in turn, dropping all other clients would not close the
+/// session. So give the handler a weak client. There is one only after the client was made, which is after its handlers
+/// were made:
 ///
 /// ```no_run
 /// # async fn f(transport: impl shared_fate_mcp::Transport) -> Result<(), shared_fate_mcp::Error> {
@@ -269,7 +314,7 @@ pub struct WeakClient {
 }
 
 impl WeakClient {
-    /// The client; `None` when all others are gone, and with them the session.
+    /// The client; `None` when all clients are gone, and the session with them.
     pub fn upgrade(&self) -> Option<Client> {
         Some(Client { handle: self.handle.upgrade()?, options: Arc::clone(&self.options) })
     }

@@ -25,8 +25,9 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn new(config: Config, transport: Box<dyn Transport>) -> Self {
+        let server = transport.server().map(Arc::from);
         Self {
-            inbox: Inbox::new(config),
+            inbox: Inbox::new(config, server),
             transport,
             server: OnceLock::new(),
             revision: OnceLock::new(),

@@ -1,11 +1,29 @@
 //! [`Error`]: what failed, whether the server may have seen the request, and what may help.
+//!
+//! ```
+//! use shared_fate_mcp::error::{Error, ErrorKind, HttpError};
+//!
+//! /// How long to wait before the next try, if there is to be one.
+//! fn next_try(error: &Error) -> Option<std::time::Duration> {
+//!     let asked = error.http().and_then(HttpError::retry_after);
+//!     match error.kind() {
+//!         ErrorKind::Http(_) => asked,
+//!         _ => error.is_retryable().then_some(std::time::Duration::from_secs(1)),
+//!     }
+//! }
+//! ```
 
-use crate::protocol::message::RpcError;
+#[cfg(feature = "http")]
+pub use crate::http_client::{InvalidProxy, ProxyError};
+pub use crate::process::ExitStatus;
+pub use crate::protocol::message::RpcError;
+pub use crate::protocol::www_authenticate::Challenge;
 use shared_fate::{Cause, RequestFailed};
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 #[cfg(feature = "oauth")]
 mod auth;
@@ -27,16 +45,16 @@ type Source = Box<dyn StdError + Send + Sync>;
 ///
 /// [`kind`](Self::kind) says what happened, [`delivery`](Self::delivery) whether the server may have
 /// acted on the request, [`is_retryable`](Self::is_retryable) whether it is worth another try. The
-/// message is of this level only; the cause is [`source`](StdError::source). `{:#}` prints the whole
-/// chain on one line:
+/// message is of this level only, after the [server's](Self::server) name; the cause is [`source`](StdError::source). `{:#}`
+/// prints the whole chain on one line:
 ///
 /// ```text
-/// the session ended: the server process ended with exit status 7; its last words: "disk full"
+/// my-server: the session ended: the server process ended with exit status 7; its last words: "disk full"
 /// ```
 ///
-/// No error of ours contains a token, a session id, or a URL's user info or query. A server's own words are quoted, at most
-/// 1 KiB of them, with what is not seen replaced; and where an answer repeats a token, a session id, the value of a header
-/// of the application's, or of the URL's query, that is masked.
+/// No error of this crate contains a token, a session id, or a URL's user info or query. A server's own words are quoted: at
+/// most 1 KiB of them, with invisible characters replaced. If an answer repeats a token, a session id, the value of one of
+/// the application's headers, or a value of the URL's query, that is masked.
 pub struct Error {
     inner: Box<Inner>,
 }
@@ -46,6 +64,8 @@ struct Inner {
     delivery: Delivery,
     /// See [`Error::lost_stream`].
     lost: Option<Error>,
+    /// See [`Error::server`].
+    server: Option<Arc<str>>,
     /// See [`Error::result_text`].
     text: Option<Box<str>>,
 }
@@ -58,6 +78,10 @@ pub enum ErrorKind {
     InvalidInput(InvalidInput),
     /// The operating system, the network or TLS failed.
     Io(IoError),
+    /// The proxy could not be reached, refused, or made no sense. For the most part, the server has seen nothing then;
+    /// see [`Error::delivery`].
+    #[cfg(feature = "http")]
+    Proxy(ProxyError),
     /// The server answered with an HTTP status that is not a reply. The status may come with a
     /// JSON-RPC error: [`HttpError::rpc`].
     Http(HttpError),
@@ -105,21 +129,22 @@ pub enum Delivery {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, delivery: Delivery) -> Self {
-        Self { inner: Box::new(Inner { kind, delivery, lost: None, text: None }) }
+        Self { inner: Box::new(Inner { kind, delivery, lost: None, server: None, text: None }) }
     }
 
     pub(crate) fn invalid(input: InvalidInput) -> Self {
         Self::new(ErrorKind::InvalidInput(input), Delivery::NotSent)
     }
 
-    /// A failure of the way to the server, for a [`Transport`](crate::Transport) of one's own: what was being
-    /// done, the cause, and whether the server may have seen the message.
+    /// An I/O failure, for a [`Transport`](crate::Transport) of one's own: what was being done, the cause, and whether the
+    /// server may have seen the message.
     ///
-    /// From [`send`](crate::Transport::send) it fails that call, from [`run`](crate::Transport::run) the session;
-    /// there `delivery` says nothing of any call and is [`MaybeSent`](Delivery::MaybeSent) as a rule.
+    /// From [`send`](crate::Transport::send) it fails that call, from [`run`](crate::Transport::run) the session. In `run`,
+    /// `delivery` says nothing of any call: use [`MaybeSent`](Delivery::MaybeSent).
     ///
     /// ```
-    /// use shared_fate_mcp::{Delivery, Error, IoStage};
+    /// use shared_fate_mcp::error::IoStage;
+    /// use shared_fate_mcp::{Delivery, Error};
     ///
     /// let error = Error::io(IoStage::Write, "the cable is unplugged", Delivery::NotSent);
     /// assert_eq!(format!("{error:#}"), "writing to the server failed: the cable is unplugged");
@@ -163,7 +188,7 @@ impl Error {
         Self::new(ErrorKind::Protocol(ProtocolError { violation, source }), Delivery::Answered)
     }
 
-    /// The same, where something came in the place of what was to come.
+    /// A violation with the text that came in the place of the expected one.
     pub(crate) fn instead(violation: Violation, text: String) -> Self {
         match text.is_empty() {
             true => Self::protocol(violation),
@@ -183,13 +208,13 @@ impl Error {
         }
     }
 
-    /// The same failure of a call that had lost its event stream before (RES-09, LIV-05).
+    /// Adds how the call had lost its event stream before it failed (RES-09, LIV-05).
     pub(crate) fn after_losing(mut self, lost: Option<Self>) -> Self {
         self.inner.lost = lost;
         self
     }
 
-    /// The same failure to get a token, of a request that was refused with this answer for want of one.
+    /// Adds the answer by which the server refused the request for want of a token; `self` is the failure to get one.
     #[cfg(feature = "http")]
     pub(crate) fn after_refusal(mut self, answer: HttpError) -> Self {
         if let ErrorKind::Io(error) = &mut self.inner.kind {
@@ -209,10 +234,19 @@ impl Error {
 
     /// There is no session, and why.
     pub(crate) fn not_connected(cause: Cause<Self>) -> Self {
-        Self::new(ErrorKind::SessionEnded(SessionLost { cause, request: None }), Delivery::NotSent)
+        Self::new(
+            ErrorKind::SessionEnded(SessionLost { cause, request: None, was_there: false }),
+            Delivery::NotSent,
+        )
     }
 
-    /// The same failure of a call that the server had begun to answer when this step of it failed.
+    /// A session has ended, and what was going on in it.
+    pub(crate) fn lost(cause: Cause<Self>) -> Self {
+        let lost = SessionLost { cause, request: None, was_there: true };
+        Self::new(ErrorKind::SessionEnded(lost), Delivery::MaybeSent)
+    }
+
+    /// Says that the server had begun to answer the call when this step of it failed.
     pub(crate) fn of_answered(mut self) -> Self {
         if self.inner.delivery == Delivery::NotSent {
             self.inner.delivery = Delivery::Answered;
@@ -220,7 +254,15 @@ impl Error {
         self
     }
 
-    /// The same failure of a request of which not a byte was written.
+    /// Puts the limit for all steps together in the place of the limit for one step, where this is a timeout.
+    pub(crate) fn of_limit(mut self, limit: Option<Duration>) -> Self {
+        if let (ErrorKind::Timeout(error), Some(after)) = (&mut self.inner.kind, limit) {
+            error.after = after;
+        }
+        self
+    }
+
+    /// Says that not a byte of the request was written.
     pub(crate) fn not_sent(mut self) -> Self {
         self.inner.delivery = Delivery::NotSent;
         self
@@ -241,11 +283,29 @@ impl Error {
                         _ => Delivery::MaybeSent,
                     },
                 };
-                let lost = SessionLost { cause: ended.into_cause(), request };
+                let lost = SessionLost { cause: ended.into_cause(), request, was_there: true };
                 Self::new(ErrorKind::SessionEnded(lost), delivery)
             }
             (None, None) => unreachable!("a failed request has a reason"),
         }
+    }
+
+    /// The same failure of something that was asked of this server.
+    pub(crate) fn of_server(mut self, server: Option<&Arc<str>>) -> Self {
+        use ErrorKind::{Form, InvalidInput};
+        if self.inner.server.is_none() && !matches!(self.inner.kind, InvalidInput(_) | Form(_)) {
+            self.inner.server = server.cloned();
+        }
+        self
+    }
+
+    /// The server that it is about: its origin over HTTP, or the name of the program that was started for it. The message begins
+    /// with it.
+    ///
+    /// `None` where that has no name, where the error is about the caller's input alone, and for an error that
+    /// [ended a session](Self::session_cause): there those of the calls have it.
+    pub fn server(&self) -> Option<&str> {
+        self.inner.server.as_deref()
     }
 
     /// What happened.
@@ -253,13 +313,13 @@ impl Error {
         &self.inner.kind
     }
 
-    /// Whether the server may have seen the request. For an error that ended a session it says what
-    /// was known then; each call's own error says it of that call.
+    /// Whether the server may have seen the request. Ask each call's own error: the error that ended a session does not know
+    /// of single calls.
     pub fn delivery(&self) -> Delivery {
         self.inner.delivery
     }
 
-    /// Whether the same request may succeed later, on this client: the failure is of a passing kind.
+    /// Whether the same request may succeed later, on this client, because the failure may pass.
     ///
     /// It says nothing about side effects: unless [`delivery`](Self::delivery) is
     /// [`NotSent`](Delivery::NotSent), the server may have acted on the request already. Nothing is
@@ -276,6 +336,8 @@ impl Error {
             ErrorKind::Http(error) => matches!(error.status, 408 | 425 | 429 | 500 | 502 | 503 | 504),
             #[cfg(feature = "oauth")]
             ErrorKind::Auth(error) => error.is_retryable(),
+            #[cfg(feature = "http")]
+            ErrorKind::Proxy(error) => error.is_passing(),
             ErrorKind::Timeout(_) => true,
             ErrorKind::Limit(error) => error.what == "pending calls",
             _ => false,
@@ -324,9 +386,9 @@ impl Error {
         self.session_cause().is_some()
     }
 
-    /// What had become of the call's event stream before: where the deadline ran out while it was to be
-    /// resumed, this is the source, too; where resuming it failed, which is the source then, this is how
-    /// it had broken.
+    /// How the call had lost its event stream before it failed. If a deadline ran out while the stream was to be resumed,
+    /// this is the source, too. If resuming the stream failed, the source is that failure, and this is how the stream had
+    /// broken. Over a pipe there is no such stream: after a deadline this is what came meanwhile and belonged to no call.
     pub fn lost_stream(&self) -> Option<&Self> {
         self.inner.lost.as_ref()
     }
@@ -366,6 +428,13 @@ fn io_kind_of(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
     None
 }
 
+#[cfg(feature = "http")]
+impl From<InvalidProxy> for Error {
+    fn from(invalid: InvalidProxy) -> Self {
+        Self::invalid(InvalidInput::Proxy(invalid))
+    }
+}
+
 impl From<FormError> for Error {
     fn from(error: FormError) -> Self {
         Self::new(ErrorKind::Form(error), Delivery::Answered)
@@ -374,11 +443,14 @@ impl From<FormError> for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, delivery, lost, text: _ } = &*self.inner;
+        let Inner { kind, delivery, lost, server, text: _ } = &*self.inner;
         let mut debug = f.debug_struct("Error");
         debug.field("kind", kind).field("delivery", delivery);
         if let Some(lost) = lost {
             debug.field("lost", lost);
+        }
+        if let Some(server) = server {
+            debug.field("server", server);
         }
         debug.finish()
     }
@@ -386,12 +458,17 @@ impl fmt::Debug for Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(server) = self.server() {
+            write!(f, "{server}: ")?;
+        }
         match self.kind() {
             ErrorKind::InvalidInput(error) => error.fmt(f),
             ErrorKind::Io(IoError { stage, refused: None, .. }) => stage.fmt(f),
             ErrorKind::Io(IoError { stage, refused: Some(refused), .. }) => {
                 write!(f, "{refused}, and {stage}")
             }
+            #[cfg(feature = "http")]
+            ErrorKind::Proxy(error) => error.fmt(f),
             ErrorKind::Http(error) => error.fmt(f),
             #[cfg(feature = "oauth")]
             ErrorKind::Auth(error) => error.fmt(f),
@@ -429,6 +506,8 @@ impl StdError for Error {
             ErrorKind::Io(error) => Some(&*error.source),
             #[cfg(feature = "oauth")]
             ErrorKind::Auth(error) => error.source(),
+            #[cfg(feature = "http")]
+            ErrorKind::Proxy(error) => error.source(),
             ErrorKind::Protocol(error) => error.source.as_ref().map(|source| &**source as _),
             ErrorKind::Timeout(_) => self.lost_stream().map(|lost| lost as _),
             ErrorKind::SessionExpired(error) => Some(error),

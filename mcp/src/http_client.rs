@@ -1,7 +1,7 @@
 //! An HTTP/1.1 client that spawns nothing: whoever sends a request drives its connection. It knows nothing of MCP.
 //!
 //! ```text
-//! engine ──▶ pool ──▶ connection ──▶ net (a socket), tls
+//! engine ──▶ pool ──▶ connection ──▶ net (a socket), proxy, tls
 //!    └──▶ body ─────────┘    the body of an answer drives its connection, and gives it back at its end
 //! ```
 
@@ -11,6 +11,8 @@ mod engine;
 mod failure;
 mod net;
 mod pool;
+mod port;
+mod proxy;
 mod target;
 #[cfg(feature = "tls")]
 mod tls;
@@ -24,6 +26,7 @@ pub(crate) use failure::{Failure, Stage};
 pub use net::{AsyncIo, ByteStream, ConnectError, Connecting, Net};
 #[cfg(feature = "tokio")]
 pub(crate) use net::{Attempt, HEAD_START, only, race, resolve};
-pub(crate) use target::explicit_port;
+pub(crate) use port::explicit_port;
+pub use proxy::{InvalidProxy, Proxy, ProxyError};
 #[cfg(feature = "webpki-roots")]
 pub(crate) use tls::Roots;

@@ -6,6 +6,7 @@ pub(crate) mod config;
 pub(crate) mod deadline;
 pub(crate) mod event;
 pub(crate) mod handlers;
+pub(crate) mod interest;
 pub(crate) mod limits;
 pub(crate) mod outbox;
 pub(crate) mod progress;
@@ -29,12 +30,14 @@ use alarm::Alarm;
 use changes::Changes;
 use config::Config;
 use event::{Event, TASK_STATUS, of_notification};
+use interest::Interest;
 use limits::{Limits, Timeouts};
-use outbox::{Capacity, Job, Outbox};
+use outbox::{Capacity, Job, Outbox, Refused};
 use progress::Reporters;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use shared_fate::Session;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -46,6 +49,7 @@ use std::time::Duration;
 ///
 /// No method waits, and none calls the transport.
 pub struct Inbox {
+    server: Option<Arc<str>>,
     session: Session<Error>,
     config: Config,
     pending: Mutex<PendingCalls>,
@@ -54,7 +58,7 @@ pub struct Inbox {
     reporters: Reporters,
     #[cfg(feature = "http")]
     receiving: receiving::Receiving,
-    subscriptions: Mutex<HashMap<u64, Arc<Changes>>>,
+    subscriptions: Mutex<Subscriptions>,
     /// How many requests of the server's are being answered, when the last of them came, and when the last
     /// answer was made: until then nobody's silence counts, within bounds.
     serving: AtomicUsize,
@@ -64,6 +68,8 @@ pub struct Inbox {
     asking: Mutex<deadline::Asking>,
     /// Until the handshake is over, an error that names nobody can only mean its one call.
     handshaking: AtomicBool,
+    /// The last thing that was nobody's, and the number of the call that was to come next.
+    last_stray: Mutex<Option<(u64, String)>>,
     /// How often the server has said that its list of tools has changed.
     tool_changes: AtomicU64,
     /// Servers of revision 2026-07-28 send no requests, and get no answer to one.
@@ -73,12 +79,29 @@ pub struct Inbox {
     this: Weak<Self>,
 }
 
+/// To whom changes are told.
+#[derive(Default)]
+struct Subscriptions {
+    /// Whose request it answers (2026-07-28).
+    by_request: HashMap<u64, Arc<Changes>>,
+    /// Whoever wants to know of it, of servers with a handshake.
+    listeners: Vec<Arc<Listener>>,
+}
+
+/// Who wants to know of changes that are told to everybody.
+pub(crate) struct Listener {
+    pub(crate) interest: Interest,
+    pub(crate) changes: Arc<Changes>,
+}
+
 impl Inbox {
-    pub(crate) fn new(config: Config) -> Arc<Self> {
+    /// `server` is what errors call it.
+    pub(crate) fn new(config: Config, server: Option<Arc<str>>) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
+            server,
             session: Session::new(),
             pending: Mutex::new(PendingCalls::new(config.limits.pending_calls, config.limits.stray)),
-            outbox: Outbox::new(config.limits.outbox),
+            outbox: Outbox::new(config.limits.outbox, config.limits.request_bytes),
             alarm: Alarm::new(Arc::clone(&config.timer)),
             reporters: Reporters::default(),
             #[cfg(feature = "http")]
@@ -90,6 +113,7 @@ impl Inbox {
             #[cfg(feature = "oauth")]
             asking: Mutex::default(),
             handshaking: AtomicBool::new(true),
+            last_stray: Mutex::default(),
             tool_changes: AtomicU64::new(0),
             mute: AtomicBool::new(false),
             look: AtomicBool::new(false),
@@ -103,8 +127,18 @@ impl Inbox {
         &self.session
     }
 
+    /// What errors call the server.
+    pub(crate) fn server(&self) -> Option<&Arc<str>> {
+        self.server.as_ref()
+    }
+
     pub(crate) fn config(&self) -> &Config {
         &self.config
+    }
+
+    #[cfg(any(feature = "stdio", feature = "http"))]
+    pub(crate) fn reactor(&self) -> crate::runtime::Reactor {
+        self.config.reactor
     }
 
     /// The client's limits.
@@ -138,17 +172,17 @@ impl Inbox {
         self.accept_too_long(recover_response_id(prefix), prefix, limit);
     }
 
-    /// The same where it is known already which call it answers.
+    /// Takes the beginning of a message that is too long, where it is known which call the message answers.
     pub(crate) fn accept_too_long(&self, id: Option<u64>, prefix: &[u8], limit: usize) {
         let handled = self.pending.lock().handle_too_long(id, limit);
         self.finish(handled, || excerpt(prefix, 100));
     }
 
-    /// Takes what was not ended when everything ended: a message that lacks nothing but that, or none.
+    /// Takes what came after the last line end when the input ended: a message without its line end, or half of one.
     pub fn deliver_partial(&self, text: &[u8]) {
         match message::parse(text) {
             Ok(inbound) => self.accept(inbound),
-            Err(_) => self.emit(&Event::Stray { excerpt: &excerpt(text, 100) }),
+            Err(_) => self.emit(&Event::Stray { excerpt: excerpt(text, 100).into() }),
         }
     }
 
@@ -174,8 +208,7 @@ impl Inbox {
         let to_only_call = names_nobody(&message) && self.handshaking.load(Ordering::Relaxed);
         match message {
             Message::Response { id, outcome } => {
-                let error = outcome.as_ref().err().filter(|_| self.config.on_event.is_some());
-                let error = error.map(ToString::to_string);
+                let error = outcome.as_ref().err().map(ToString::to_string);
                 let handled = {
                     let mut pending = self.pending.lock();
                     let id = match pending.only_call() {
@@ -206,16 +239,29 @@ impl Inbox {
             return self.finish(Handled::Stray, what);
         }
         self.pending.lock().handle_other();
-        let (what, queued) = if request.method == "ping" {
+        let full = if request.method == "ping" {
             let body = message::encode_result(&request.id, empty_object());
-            ("queued answers", self.post_answer(Outgoing { id: None, method: None, body, routing: None }))
+            let answer = Outgoing { id: None, method: None, body, routing: None };
+            (!self.post_answer(answer)).then_some("queued answers")
         } else {
-            self.asked_at.store(self.alarm.now(), Ordering::Relaxed);
-            self.serving.fetch_add(1, Ordering::Relaxed);
-            ("queued requests of the server", self.outbox.push(Job::Serve(request)))
+            self.accept_question(request)
         };
-        if !queued {
+        if let Some(what) = full {
             self.session.fail(Error::limit(what, self.limits().outbox, Delivery::NotSent));
+        }
+    }
+
+    /// A request for the driver. Returns what there is too much of.
+    fn accept_question(&self, request: ServerRequest) -> Option<&'static str> {
+        self.asked_at.store(self.alarm.now(), Ordering::Relaxed);
+        self.serving.fetch_add(1, Ordering::Relaxed);
+        match self.outbox.push_request(request) {
+            Ok(()) => None,
+            Err(Refused::Full) => Some("queued requests of the server"),
+            Err(Refused::Busy(id)) => {
+                self.served();
+                (!self.post_answer(handlers::busy(&id))).then_some("queued answers")
+            }
         }
     }
 
@@ -253,7 +299,7 @@ impl Inbox {
         if method == TASK_STATUS {
             if let Some(Ok(task)) = params.map(serde_json::from_str::<Task>) {
                 self.note_task(&task);
-                return self.emit(&Event::Task(&task));
+                return self.emit(&Event::Task(Cow::Borrowed(&task)));
             }
         }
         if self.config.on_event.is_some() {
@@ -286,6 +332,11 @@ impl Inbox {
         }
     }
 
+    /// A reply has come as the value of `send`: what came before it and was nobody's is no flood.
+    pub(crate) fn heard(&self) {
+        self.pending.lock().handle_other();
+    }
+
     /// A share of what may have come of replies that are not whole yet.
     #[cfg(feature = "http")]
     pub(crate) fn receiving(&self) -> receiving::Share<'_> {
@@ -297,17 +348,40 @@ impl Inbox {
     }
 
     pub(crate) fn report_changes(&self, id: u64, changes: Arc<Changes>) {
-        self.subscriptions.lock().insert(id, changes);
+        self.subscriptions.lock().by_request.insert(id, changes);
     }
 
     pub(crate) fn forget_changes(&self, id: u64) {
-        let changes = self.subscriptions.lock().remove(&id);
+        let changes = self.subscriptions.lock().by_request.remove(&id);
         drop(changes);
+    }
+
+    pub(crate) fn add_listener(&self, listener: &Arc<Listener>) {
+        self.subscriptions.lock().listeners.push(Arc::clone(listener));
+    }
+
+    pub(crate) fn forget_listener(&self, listener: &Arc<Listener>) {
+        // The caller has another one, so this is not the last.
+        self.subscriptions.lock().listeners.retain(|it| !Arc::ptr_eq(it, listener));
+    }
+
+    /// Whether somebody wants to know of changes of this resource.
+    pub(crate) fn is_listening_to(&self, uri: &str) -> bool {
+        let subscriptions = self.subscriptions.lock();
+        let mut uris = subscriptions.listeners.iter().flat_map(|it| &it.interest.resource_subscriptions);
+        uris.any(|it| it == uri)
     }
 
     /// Whether it was a subscription's (SUB-04, SUB-07).
     fn accept_change(&self, method: &str, params: Option<&RawValue>) -> bool {
-        if self.subscriptions.lock().is_empty() {
+        let (listeners, by_request) = {
+            let Subscriptions { by_request, listeners } = &*self.subscriptions.lock();
+            (listeners.clone(), !by_request.is_empty())
+        };
+        for listener in listeners.iter().filter(|it| it.interest.covers(method)) {
+            listener.changes.push(method, params.map(|params| params.to_owned().into()));
+        }
+        if !by_request {
             return false;
         }
         let text = params.map_or("{}", RawValue::get);
@@ -318,7 +392,7 @@ impl Inbox {
                 id: &'a RawValue,
             }
             let Some(id) = read_object(text).and_then(|Ended { id }| own_id(id)) else { return false };
-            if !self.subscriptions.lock().contains_key(&id) {
+            if !self.subscriptions.lock().by_request.contains_key(&id) {
                 return false;
             }
             let empty = empty_object().to_owned().into();
@@ -327,7 +401,7 @@ impl Inbox {
             return true;
         }
         let Some(id) = subscription_of(text) else { return false };
-        let changes = self.subscriptions.lock().get(&id).map(Arc::clone);
+        let changes = self.subscriptions.lock().by_request.get(&id).map(Arc::clone);
         if let Some(changes) = &changes {
             changes.push(method, params.map(|params| params.to_owned().into()));
         }
@@ -364,22 +438,33 @@ impl Inbox {
             Handled::Settled(None) => {}
             // What still comes after a flood is not told.
             Handled::Late | Handled::Stray if self.session.is_ended() => {}
-            Handled::Late | Handled::Stray => {
-                if self.config.on_event.is_some() {
-                    self.emit(&Event::Stray { excerpt: &what() });
-                }
-                if matches!(handled, Handled::Stray) {
-                    self.count_stray();
-                }
+            Handled::Late => self.emit(&Event::Stray { excerpt: what().into() }),
+            Handled::Stray => {
+                let what = what();
+                self.emit(&Event::Stray { excerpt: what.as_str().into() });
+                self.count_stray(what);
             }
         }
     }
 
-    fn count_stray(&self) {
+    fn count_stray(&self, what: String) {
         let now = self.alarm.now();
-        if !self.pending.lock().count_stray(now) {
+        let (few, next) = {
+            let mut pending = self.pending.lock();
+            (pending.count_stray(now), pending.next_id())
+        };
+        if !few {
             self.session.fail(Error::protocol(Violation::Flood));
         }
+        let replaced = self.last_stray.lock().replace((next, what));
+        drop(replaced);
+    }
+
+    /// What came last since this call began and was nobody's.
+    pub(crate) fn stray_since(&self, call: u64) -> Option<Error> {
+        let stray = self.last_stray.lock();
+        let (_, what) = stray.as_ref().filter(|(next, _)| *next > call)?;
+        Some(Error::instead(Violation::Stray, what.clone()))
     }
 
     pub(crate) fn emit(&self, event: &Event<'_>) {
@@ -397,6 +482,12 @@ impl Inbox {
     /// Queues a cancellation, best effort: without room the server works for nobody.
     pub(crate) fn post_cancellation(&self, cancellation: Outgoing<'static>) {
         self.outbox.push(Job::Cancel(cancellation));
+    }
+
+    /// Queues the end of a subscription to a resource, best effort. It is not sent if somebody wants to know of the
+    /// resource again by then: of two messages of different tasks nobody knows which comes first.
+    pub(crate) fn post_unsubscription(&self, uri: String, message: Outgoing<'static>) {
+        self.outbox.push(Job::Unsubscribe { uri, message });
     }
 
     pub(crate) fn poll_job(&self, capacity: Capacity, cx: &mut Context<'_>) -> Poll<Job> {

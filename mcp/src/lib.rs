@@ -18,14 +18,16 @@
 //! - [`Client`]: the handle; [`Driver`]: the future that runs the connection;
 //! - `Stdio`, `Http`, `Sse` and [`Memory`]: transports; [`Transport`]: the contract, for others;
 //! - [`Error`]: what happened, whether the server may have seen it, and whether to try again;
-//! - [`Limits`] and [`Timeouts`]: every bound there is.
+//! - [`Limits`] and [`Timeouts`]: every bound there is;
+//! - [`testing`]: a server in memory for your tests, with faults on call.
 //!
 //! It runs on any executor and spawns nothing. The only threads are those of the default timer and
 //! sockets (`async-io`, one for the process), one small one per child process, and those that
-//! `getaddrinfo` needs. On tokio the first can be spared: `TokioTimer`, `TokioNet` and
-//! `Stdio::spawn_on_tokio`, with the feature `tokio`.
+//! `getaddrinfo` needs. On tokio the first can be spared: `Builder::on_tokio`, with the feature `tokio`.
 
 #![cfg_attr(doc, doc = "\n[`design`] has the layout and its reasons.")]
+// docs.rs shows which feature an item needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 #[cfg(doc)]
@@ -36,7 +38,7 @@ pub mod design {
 mod call;
 mod client;
 mod connection;
-mod error;
+pub mod error;
 #[cfg(feature = "http")]
 mod http_client;
 mod inbox;
@@ -44,51 +46,75 @@ mod inbox;
 pub mod oauth;
 mod process;
 mod protocol;
-mod runtime;
+pub mod runtime;
 mod sync;
-mod transport;
+pub mod testing;
+pub mod transport;
 pub mod types;
+
+/// Servers behind a URL, and what they are reached with: sockets of one's own, proxies, TLS, tokens.
+///
+/// ```
+/// use shared_fate_mcp::http::{Connecting, Http, Net};
+/// use std::time::Duration;
+///
+/// /// Every server is on this machine, whatever its name.
+/// struct Local<N>(N);
+///
+/// impl<N: Net> Net for Local<N> {
+///     fn connect<'a>(&'a self, _: &'a str, port: u16) -> Connecting<'a> {
+///         self.0.connect("127.0.0.1", port)
+///     }
+///
+///     fn sleep(&self, duration: Duration) -> shared_fate_mcp::runtime::BoxFuture<'static, ()> {
+///         self.0.sleep(duration)
+///     }
+/// }
+///
+/// fn local(net: impl Net) -> Result<Http, shared_fate_mcp::Error> {
+///     Ok(Http::new("http://server.example/mcp")?.net(Local(net)))
+/// }
+/// ```
+#[cfg(feature = "http")]
+pub mod http {
+    pub use crate::error::Challenge;
+    pub use crate::http_client::{AsyncIo, ByteStream, ConnectError, Connecting, Net, Proxy};
+    #[doc(no_inline)]
+    pub use crate::transport::http::{Http, Sse, TokenProvider};
+    /// For [`Http::tls_config`]: the version of rustls that this crate is built with. One that is not compatible with it
+    /// is a breaking change of this crate.
+    #[cfg(feature = "tls")]
+    pub use rustls;
+}
 
 pub use call::options::CallOptions;
 pub use client::builder::Builder;
 pub use client::driver::{Driver, RunUntil};
 pub use client::reconnect::{Reconnecting, ReconnectingDriver};
-pub use client::subscription::{Interest, Subscription};
+pub use client::subscription::Subscription;
 pub use client::{Client, WeakClient};
-pub use error::{
-    Delivery, Error, ErrorKind, FormError, HttpError, InvalidInput, IoError, IoStage, LimitError,
-    ProtocolError, ServerExited, SessionLost, TimeoutError, Violation,
-};
-#[cfg(feature = "http")]
-pub use http_client::{AsyncIo, ByteStream, ConnectError, Connecting, Net};
-pub use inbox::Inbox;
+#[doc(inline)]
+pub use error::{Delivery, Error, ErrorKind};
 pub use inbox::changes::Change;
 pub use inbox::config::Mode;
 pub use inbox::event::Event;
 pub use inbox::handlers::HandlerResult;
+pub use inbox::interest::Interest;
 pub use inbox::limits::{Limits, Timeouts};
 pub use inbox::server_kinds::ServerKindCache;
-pub use process::ExitStatus;
 pub use protocol::handshake::Revision;
 pub use protocol::message::RpcError;
-pub use protocol::outgoing::Outgoing;
 #[cfg(shared_fate_fuzz)]
 #[doc(hidden)]
 pub use protocol::properties;
-pub use protocol::www_authenticate::Challenge;
-pub use runtime::timer::{AsyncIoTimer, BoxFuture, Timer};
-#[cfg(all(feature = "http", feature = "tokio"))]
-pub use runtime::tokio::TokioNet;
-#[cfg(feature = "tokio")]
-pub use runtime::tokio::{TokioIo, TokioTimer};
+#[doc(inline)]
+pub use transport::Transport;
 #[cfg(feature = "http")]
 pub use transport::http::{Http, Sse, TokenProvider};
 pub use transport::memory::{Memory, MemoryServer};
 pub use transport::stdio::Stdio;
-pub use transport::{Sending, Sent, Tracking, Transport};
-pub use types::{ElicitForm, ElicitUrl, Elicited, LogMessage, Progress, Root};
 
 /// The README's examples are compiled, and run.
-#[cfg(all(doctest, feature = "stdio", feature = "http"))]
+#[cfg(all(doctest, feature = "stdio", feature = "http", feature = "tokio"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

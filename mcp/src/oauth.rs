@@ -39,8 +39,10 @@ mod event;
 mod file;
 mod flight;
 mod guard;
+mod handle;
 mod key;
 mod loopback;
+mod parts;
 mod run;
 mod store;
 
@@ -53,15 +55,14 @@ pub use crate::error::AuthError;
 pub use crate::protocol::oauth::failure::{AuthErrorKind, AuthStep, IssuerIn, OAuthAnswer};
 pub use crate::protocol::oauth::limits::OAuthLimits;
 pub use crate::protocol::oauth::stored::{Stored, StoredError};
-pub(crate) use account::{Account, Credentials, Place, Rounds, Sealed, Seen};
-pub use account::{ProtectedServer, Status};
-pub use config::{
-    ClientId, Grant, IdentityProvider, OAuth, OAuthBuilder, OAuthTimeouts, Prompt, ProofOfPossession,
-    ResourceParameter,
-};
+pub(crate) use account::{Account, Connect, Credentials, Rounds, Seen};
+pub use config::{ClientId, Grant, IdentityProvider, OAuthBuilder, ProofOfPossession, ResourceParameter};
 pub use consent::{Consent, Visit, consent_fn};
 pub use event::AuthEvent;
 pub use file::FileStore;
+pub use handle::{OAuth, ProtectedServer, Status};
+pub(crate) use handle::{Place, Sealed};
 pub use key::SigningKey;
 pub use loopback::{Loopback, LoopbackHost};
+pub use parts::{OAuthTimeouts, Prompt};
 pub use store::{MemoryStore, StoreGuard, StoreKey, Swapped, TokenStore};

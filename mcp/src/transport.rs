@@ -1,11 +1,60 @@
 //! The [`Transport`] contract, and the transports.
+//!
+//! All that an author of one needs is here. This one counts the messages of another:
+//!
+//! ```
+//! use shared_fate_mcp::transport::{BoxFuture, Inbox, Outgoing, Sending, Tracking, Transport};
+//! use shared_fate_mcp::{Error, Revision};
+//! use std::sync::atomic::{AtomicUsize, Ordering};
+//!
+//! struct Counting<T> {
+//!     inner: T,
+//!     sent: AtomicUsize,
+//! }
+//!
+//! impl<T: Transport> Transport for Counting<T> {
+//!     fn send<'a>(&'a self, message: Outgoing<'a>, tracking: &'a Tracking, inbox: &'a Inbox) -> Sending<'a> {
+//!         self.sent.fetch_add(1, Ordering::Relaxed);
+//!         self.inner.send(message, tracking, inbox)
+//!     }
+//!
+//!     fn run<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, Result<(), Error>> {
+//!         self.inner.run(inbox)
+//!     }
+//!
+//!     fn close<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, ()> {
+//!         self.inner.close(inbox)
+//!     }
+//!
+//!     fn abort(&self) {
+//!         self.inner.abort();
+//!     }
+//!
+//!     // What has a default is passed on, too: the inner one may need it.
+//!     fn is_request_response(&self) -> bool {
+//!         self.inner.is_request_response()
+//!     }
+//!
+//!     fn retract(&self, id: u64) -> bool {
+//!         self.inner.retract(id)
+//!     }
+//!
+//!     fn negotiated(&self, revision: Revision) {
+//!         self.inner.negotiated(revision);
+//!     }
+//!
+//!     fn ready<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, ()> {
+//!         self.inner.ready(inbox)
+//!     }
+//! }
+//! ```
 
 use crate::error::Error;
-use crate::inbox::Inbox;
+pub use crate::inbox::Inbox;
 use crate::protocol::handshake::Revision;
-use crate::protocol::outgoing::Outgoing;
+pub use crate::protocol::outgoing::Outgoing;
 use crate::protocol::pending_calls::Reply;
-use crate::runtime::timer::BoxFuture;
+pub use crate::runtime::BoxFuture;
 
 #[cfg(feature = "http")]
 pub(crate) mod http;
@@ -25,13 +74,14 @@ pub use tracking::Tracking;
 /// single call. Neither may spawn. What arrives goes to the [`Inbox`].
 ///
 /// - A failure of **one call** is `send`'s error.
-/// - The end of **the session** is the end of `run`: `Err` with the cause, at once, whatever else is
-///   still to be cleaned up; `Ok` for a normal end.
-/// - The errors are made by [`Error::io`].
+/// - The end of **the session** is the end of `run`: `Ok` for a normal end, `Err` with the cause for a failure. Report a
+///   failure at once, before anything is cleaned up.
+/// - Errors are made by [`Error::io`].
 /// - Every future may be dropped at any point. A dropped `send` may have sent its message, but never
 ///   half of one.
 pub trait Transport: Send + Sync + 'static {
-    /// Sends one message, and says in `tracking` how far it has come. What is known at once is [`Sending::now`].
+    /// Sends one message, and says in `tracking` how far it has come. A transport that knows the outcome at once returns
+    /// [`Sending::now`].
     fn send<'a>(&'a self, message: Outgoing<'a>, tracking: &'a Tracking, inbox: &'a Inbox) -> Sending<'a>;
 
     /// Whether every request is an exchange of its own, with its reply, as over HTTP. Then, from revision 2026-07-28
@@ -50,12 +100,12 @@ pub trait Transport: Send + Sync + 'static {
     /// for the end.
     fn run<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, Result<(), Error>>;
 
-    /// The handshake's outcome, before anything else is sent.
+    /// Tells the transport which revision was agreed, before anything else is sent.
     fn negotiated(&self, revision: Revision) {
         let _ = revision;
     }
 
-    /// Resolves when the client may be handed out: after the handshake, while `run` is polled. Bounded.
+    /// Resolves when the client may be handed out, within a bounded time. It is polled after the handshake, beside `run`.
     fn ready<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, ()> {
         let _ = inbox;
         Box::pin(std::future::ready(()))
@@ -65,19 +115,86 @@ pub trait Transport: Send + Sync + 'static {
     /// `run` has been or is about to be dropped.
     fn close<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, ()>;
 
-    /// A transport to the same server for a new session; `None` if this one cannot be had again.
+    /// A transport to the same server for a new session; `None` if this transport cannot be reopened.
     fn renew(&self) -> Option<Result<Box<dyn Transport>, Error>> {
         None
     }
 
-    /// Where the server is, if that tells servers apart: what one is (an [`ServerKindCache`](crate::ServerKindCache)
-    /// remembers it) holds for the next connection to the same place.
+    /// Identifies the server for a [`ServerKindCache`](crate::ServerKindCache), which holds for the next connection to the
+    /// same place; `None` if the server cannot be identified.
     fn origin(&self) -> Option<String> {
         None
     }
 
+    /// What the server is called in errors: a place or a program, without anything secret.
+    fn server(&self) -> Option<String> {
+        self.origin()
+    }
+
     /// Gives everything up at once. Needs no executor, may be called at any time and repeatedly.
     fn abort(&self);
+}
+
+/// A transport that is chosen while the program runs:
+///
+/// ```
+/// # #[cfg(all(feature = "http", feature = "stdio"))]
+/// # fn f() {
+/// use shared_fate_mcp::{Error, Http, Stdio, Transport};
+/// use std::process::Command;
+///
+/// fn transport(server: &str) -> Result<Box<dyn Transport>, Error> {
+///     Ok(match server.contains("://") {
+///         true => Box::new(Http::new(server)?),
+///         false => Box::new(Stdio::spawn(Command::new(server))?),
+///     })
+/// }
+/// # }
+/// ```
+impl<T: Transport + ?Sized> Transport for Box<T> {
+    fn send<'a>(&'a self, message: Outgoing<'a>, tracking: &'a Tracking, inbox: &'a Inbox) -> Sending<'a> {
+        (**self).send(message, tracking, inbox)
+    }
+
+    fn is_request_response(&self) -> bool {
+        (**self).is_request_response()
+    }
+
+    fn retract(&self, id: u64) -> bool {
+        (**self).retract(id)
+    }
+
+    fn run<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, Result<(), Error>> {
+        (**self).run(inbox)
+    }
+
+    fn negotiated(&self, revision: Revision) {
+        (**self).negotiated(revision);
+    }
+
+    fn ready<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, ()> {
+        (**self).ready(inbox)
+    }
+
+    fn close<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, ()> {
+        (**self).close(inbox)
+    }
+
+    fn renew(&self) -> Option<Result<Box<dyn Transport>, Error>> {
+        (**self).renew()
+    }
+
+    fn origin(&self) -> Option<String> {
+        (**self).origin()
+    }
+
+    fn server(&self) -> Option<String> {
+        (**self).server()
+    }
+
+    fn abort(&self) {
+        (**self).abort();
+    }
 }
 
 /// What became of a message.

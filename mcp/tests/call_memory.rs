@@ -1,57 +1,17 @@
 //! What a call allocates, and what a client that waits occupies. A process of its own, because it counts what is allocated.
 
+mod allocator;
+
 use futures::io::{AsyncRead, AsyncWrite};
+use shared_fate_mcp::runtime::{BoxFuture, Timer};
 use shared_fate_mcp::types::Content;
-use shared_fate_mcp::{BoxFuture, Builder, Client, Driver, Mode, Stdio, Timer};
+use shared_fate_mcp::{Builder, Client, Driver, Mode, Stdio};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
-
-#[allow(unsafe_code, reason = "an allocator that counts has to be an allocator")]
-mod counting {
-    use std::alloc::{GlobalAlloc, Layout, System};
-    use std::cell::Cell;
-    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-
-    struct Counting;
-
-    thread_local! {
-        static COUNT: Cell<usize> = const { Cell::new(0) };
-    }
-    static BYTES: AtomicUsize = AtomicUsize::new(0);
-
-    #[global_allocator]
-    static ALLOCATOR: Counting = Counting;
-
-    // SAFETY: everything is passed on to `System` unchanged. (`realloc` is the default: another allocation.)
-    unsafe impl GlobalAlloc for Counting {
-        unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-            let _ = COUNT.try_with(|count| count.set(count.get() + 1));
-            BYTES.fetch_add(layout.size(), Relaxed);
-            // SAFETY: our caller's promises are passed on.
-            unsafe { System.alloc(layout) }
-        }
-
-        unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-            BYTES.fetch_sub(layout.size(), Relaxed);
-            // SAFETY: our caller's promises are passed on.
-            unsafe { System.dealloc(memory, layout) }
-        }
-    }
-
-    /// How many allocations there were in this thread: the harness allocates in its own.
-    pub(crate) fn count() -> usize {
-        COUNT.get()
-    }
-
-    /// How many bytes are allocated.
-    pub(crate) fn bytes() -> usize {
-        BYTES.load(Relaxed)
-    }
-}
 
 const INITIALIZED: &str = r#"{"protocolVersion":"2025-11-25","capabilities":{}}"#;
 const ANSWER: &str =
@@ -162,11 +122,11 @@ fn a_call_allocates_four_times() {
             for _ in 0..16 {
                 call(&client, &arguments).await;
             }
-            let before = counting::count();
+            let before = allocator::count();
             for _ in 0..100 {
                 call(&client, &arguments).await;
             }
-            let allocations = counting::count() - before;
+            let allocations = allocator::count() - before;
             assert!((400..404).contains(&allocations), "100 calls: {allocations}");
         };
         driver.run_until(calls).await;
@@ -190,11 +150,11 @@ fn an_idle_client_occupies_six_kilobytes() {
         let mut clients = Vec::with_capacity(CLIENTS + 1);
         // What is there once, such as the thread's buffers.
         clients.push(used().await);
-        let before = counting::bytes();
+        let before = allocator::bytes();
         for _ in 0..CLIENTS {
             clients.push(used().await);
         }
-        let each = (counting::bytes() - before) / CLIENTS;
+        let each = (allocator::bytes() - before) / CLIENTS;
         println!("{each} bytes for each idle client");
         assert!(each <= 6000, "{each} bytes for each idle client");
     });

@@ -5,14 +5,13 @@
 mod fault;
 
 use fault::http::Server;
-use fault::lines::{normal, pair};
+use fault::lines::{gone, normal, pair};
 use fault::run::PATIENCE;
 use futures::future::join;
 use shared_fate::Cause;
-use shared_fate_mcp::{
-    CallOptions, Client, Delivery, ErrorKind, Http, IoStage, Memory, Mode, Stdio, Timeouts, TokioIo,
-    TokioNet, TokioTimer,
-};
+use shared_fate_mcp::error::IoStage;
+use shared_fate_mcp::runtime::{TokioIo, TokioNet, TokioTimer};
+use shared_fate_mcp::{CallOptions, Client, Delivery, ErrorKind, Http, Memory, Mode, Stdio, Timeouts};
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::Command;
 use std::sync::mpsc;
@@ -70,10 +69,8 @@ async fn sessions(tokio: bool) {
     });
     let http = Http::new(&format!("http://localhost:{}/mcp", server.address().port())).unwrap();
     let builder = Client::builder().mode(Mode::Legacy);
-    let (http, stdio, builder) = match tokio {
-        true => (http.net(TokioNet), Stdio::spawn_on_tokio(shell()), builder.timer(TokioTimer)),
-        false => (http, Stdio::spawn(shell()), builder),
-    };
+    let builder = if tokio { builder.on_tokio() } else { builder };
+    let stdio = Stdio::spawn(shell());
 
     let (client, driver) = builder.clone().connect(http).await.unwrap();
     let app = async {
@@ -101,10 +98,9 @@ async fn sessions(tokio: bool) {
 fn png_02_an_answer_that_the_reactor_has_not_heard_of_is_none_that_is_missed() {
     in_time(|| {
         runtime().block_on(async {
-            let mut timeouts = Timeouts::default();
-            timeouts.keep_alive = Some(Duration::from_millis(50));
-            let builder = Client::builder().mode(Mode::Legacy).timeouts(timeouts);
-            let stdio = Stdio::spawn_on_tokio(shell()).unwrap();
+            let timeouts = Timeouts::default().keep_alive(Duration::from_millis(50));
+            let builder = Client::builder().mode(Mode::Legacy).timeouts(timeouts).on_tokio();
+            let stdio = Stdio::spawn(shell()).unwrap();
             let (client, mut driver) = builder.connect(stdio).await.unwrap();
             // Each interval sends a ping, and finds the answer to the one before.
             for _ in 0..3 {
@@ -246,23 +242,26 @@ fn outside_a_runtime_http_fails_and_says_so() {
 }
 
 #[test]
-fn outside_a_runtime_no_process_is_started() {
-    let error = Stdio::spawn_on_tokio(Command::new("/no/such/server")).unwrap_err();
-    assert_eq!(error.io_kind(), Some(io::ErrorKind::Unsupported));
-    assert_eq!(error.delivery(), Delivery::NotSent);
-    assert!(!error.is_retryable());
-
-    let error = runtime().block_on(async { Stdio::spawn_on_tokio(Command::new("/no/such/server")) });
-    assert_eq!(error.unwrap_err().io_kind(), Some(io::ErrorKind::NotFound));
+fn outside_a_runtime_a_process_cannot_be_talked_to_and_is_stopped() {
+    in_time(|| {
+        let stdio = Stdio::spawn(shell()).unwrap();
+        let id: String = format!("{stdio:?}").chars().filter(char::is_ascii_digit).collect();
+        let error = pollster::block_on(Client::builder().on_tokio().connect(stdio)).map(drop).unwrap_err();
+        assert_eq!(error.io_kind(), Some(io::ErrorKind::Unsupported), "{error:#}");
+        assert_eq!(error.delivery(), Delivery::NotSent);
+        assert!(!error.is_retryable());
+        assert!(format!("{error:#}").ends_with(": there is no tokio runtime here"), "{error:#}");
+        pollster::block_on(gone(id.parse().unwrap()));
+    });
 }
 
-/// A process that is started again is so in the same way: where there is no runtime, it is an error.
+/// The pipes of a process that is started again are opened in the same way: where there is no runtime, it is an error.
 #[test]
 fn reconnecting_needs_a_runtime_too() {
     in_time(|| {
         let runtime = runtime();
-        let stdio = runtime.block_on(async { Stdio::spawn_on_tokio(shell()).unwrap() });
-        let builder = Client::builder().mode(Mode::Legacy).timer(TokioTimer);
+        let stdio = Stdio::spawn(shell()).unwrap();
+        let builder = Client::builder().mode(Mode::Legacy).on_tokio();
         let (client, driver) = runtime.block_on(builder.connect(stdio)).unwrap();
         runtime.block_on(driver.run_until(client.ping())).unwrap();
         let error = pollster::block_on(client.reconnect()).map(drop).unwrap_err();

@@ -1,6 +1,8 @@
 //! One reply costs at most eight times its text, whatever is in it: at the peak, with all copies. What would cost more fails,
 //! and the error has the text. A process of its own, because it counts what is allocated.
 
+mod allocator;
+
 use futures::io::{AsyncRead, AsyncWrite};
 use shared_fate_mcp::types::CompletionTarget;
 use shared_fate_mcp::{Client, Error, ErrorKind, Limits, Mode, Stdio};
@@ -9,50 +11,6 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
-
-#[allow(unsafe_code, reason = "an allocator that counts has to be an allocator")]
-mod counting {
-    use std::alloc::{GlobalAlloc, Layout, System};
-    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-
-    struct Counting;
-
-    static NOW: AtomicUsize = AtomicUsize::new(0);
-    static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-    #[global_allocator]
-    static ALLOCATOR: Counting = Counting;
-
-    fn add(bytes: usize) {
-        PEAK.fetch_max(NOW.fetch_add(bytes, Relaxed) + bytes, Relaxed);
-    }
-
-    // SAFETY: everything is passed on to `System` unchanged. (`realloc` is the default: both copies count.)
-    unsafe impl GlobalAlloc for Counting {
-        unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-            add(layout.size());
-            // SAFETY: our caller's promises are passed on.
-            unsafe { System.alloc(layout) }
-        }
-
-        unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-            NOW.fetch_sub(layout.size(), Relaxed);
-            // SAFETY: our caller's promises are passed on.
-            unsafe { System.dealloc(memory, layout) }
-        }
-    }
-
-    /// What is allocated now; the peak begins anew.
-    pub(crate) fn begin() -> usize {
-        let now = NOW.load(Relaxed);
-        PEAK.store(now, Relaxed);
-        now
-    }
-
-    pub(crate) fn peak() -> usize {
-        PEAK.load(Relaxed)
-    }
-}
 
 /// A server that keeps nothing of what it sends: a reply is `before`, then `item` as often as it fits into `length`,
 /// separated by commas, then `after`.
@@ -179,9 +137,9 @@ fn cost(limits: &Limits, reply: &Reply, call: impl AsyncFn(&Client) -> Result<()
         let builder = Client::builder().mode(Mode::Legacy).limits(limits.clone());
         let (client, driver) = builder.connect(Stdio::over(server, Requests(state))).await.unwrap();
         let measured = async {
-            let before = counting::begin();
+            let before = allocator::begin();
             let result = call(&client).await;
-            let times = (counting::peak() - before) as f64 / total as f64;
+            let times = (allocator::peak() - before) as f64 / total as f64;
             if let Err(error) = &result {
                 assert!(matches!(error.kind(), ErrorKind::Limit(_)), "{item}: {error:#}");
                 assert_eq!(error.result_text().map(str::len), Some(total - HEAD.len() - 2), "{item}");

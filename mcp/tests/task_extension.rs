@@ -2,81 +2,47 @@
 
 use futures::future::{Either, select};
 use serde_json::{Value, json};
-use shared_fate_mcp::types::{CallToolResult, Json};
-use shared_fate_mcp::{
-    Builder, CallOptions, Client, Elicited, Error, ErrorKind, Memory, MemoryServer, Mode, Violation,
-};
+use shared_fate_mcp::error::Violation;
+use shared_fate_mcp::testing::MockServer;
+use shared_fate_mcp::types::{CallToolResult, Elicited, Json};
+use shared_fate_mcp::{Builder, CallOptions, Client, Error, ErrorKind, Mode};
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 const TASKS: &str = "io.modelcontextprotocol/tasks";
 
 /// A server whose tool is a task; `state` says how the task stands, by how often it was asked.
-struct Server {
-    end: MemoryServer,
-    state: fn(usize) -> Value,
-    asked: AtomicUsize,
-}
-
-impl Server {
-    /// Serves until a request of the method `until` has come, and returns its parameters.
-    async fn serve(&self, until: &str) -> Value {
-        loop {
-            let message = self.end.receive().await.expect("the client is there");
-            let message: Value = serde_json::from_slice(&message).unwrap();
-            let method = message["method"].as_str().unwrap_or_default();
-            let task =
-                |status: &str| json!({"taskId": "t", "status": status, "ttlMs": null, "pollIntervalMs": 1});
-            let result = match method {
-                "server/discover" => json!({"supportedVersions": ["2026-07-28"], "capabilities": {}}),
-                "tools/call" => {
-                    let mut task = task("working");
-                    task["resultType"] = json!("task");
-                    task
-                }
-                "tasks/get" => {
-                    let state = (self.state)(self.asked.fetch_add(1, Ordering::SeqCst));
-                    let mut task = task("working");
-                    for (name, value) in state.as_object().unwrap() {
-                        task[name] = value.clone();
-                    }
-                    task
-                }
-                _ => json!({}),
-            };
-            if let Some(id) = message.get("id") {
-                let reply = json!({"jsonrpc": "2.0", "id": id, "result": result});
-                self.end.send(reply.to_string()).await.unwrap();
+fn server(state: fn(usize) -> Value) -> MockServer {
+    let asked = AtomicUsize::new(0);
+    let task = || json!({"taskId": "t", "status": "working", "ttlMs": null, "pollIntervalMs": 1});
+    MockServer::new()
+        .method("tools/call", move |_: Value| {
+            let mut task = task();
+            task["resultType"] = json!("task");
+            task
+        })
+        .method("tasks/get", move |_: Value| {
+            let mut task = task();
+            for (name, value) in state(asked.fetch_add(1, Ordering::SeqCst)).as_object().unwrap() {
+                task[name] = value.clone();
             }
-            if method == until {
-                return message["params"].clone();
-            }
-        }
-    }
-}
-
-fn pair(state: fn(usize) -> Value) -> (Memory, Server) {
-    let (transport, end) = Memory::pair();
-    (transport, Server { end, state, asked: AtomicUsize::new(0) })
+            task
+        })
+        .method("tasks/update", |_: Value| json!({}))
+        .method("tasks/cancel", |_: Value| json!({}))
 }
 
 fn offering() -> Builder {
     Client::builder().mode(Mode::Stateless).task_extension()
 }
 
-/// One call of the tool, with its server beside it.
-fn call(builder: Builder, state: fn(usize) -> Value) -> Result<CallToolResult, Error> {
-    let (transport, server) = pair(state);
+/// One call of the tool.
+fn call(builder: Builder, server: &MockServer) -> Result<CallToolResult, Error> {
     pollster::block_on(async {
-        let app = async {
-            let (client, driver) = builder.connect(transport).await?;
-            driver.run_until(client.call_tool("slow", json!({}))).await
-        };
-        match select(pin!(app), pin!(server.serve("none"))).await {
-            Either::Left((result, _)) => result,
-            Either::Right(_) => unreachable!("it serves for ever"),
-        }
+        let (client, driver) = builder.connect(server.transport()).await?;
+        driver.run_until(client.call_tool("slow", json!({}))).await
     })
 }
 
@@ -87,89 +53,77 @@ fn violation(error: &Error) -> &Violation {
 
 #[test]
 fn tsk_06_a_task_is_followed_to_its_result() {
-    let result = call(offering(), |asked| match asked {
-        0 | 1 => json!({}),
-        _ => json!({"status": "completed", "result": {"content": [{"type": "text", "text": "done"}]}}),
-    });
+    let result = call(
+        offering(),
+        &server(|asked| match asked {
+            0 | 1 => json!({}),
+            _ => json!({"status": "completed", "result": {"content": [{"type": "text", "text": "done"}]}}),
+        }),
+    );
     assert_eq!(result.unwrap().text(), "done");
 }
 
 #[test]
 fn tsk_06_what_fails_and_what_is_cancelled_is_an_error() {
-    let failed = call(offering(), |_| json!({"status": "failed", "error": {"code": -7, "message": "no"}}));
+    let failed =
+        call(offering(), &server(|_| json!({"status": "failed", "error": {"code": -7, "message": "no"}})));
     assert_eq!(failed.unwrap_err().rpc().unwrap().code(), -7);
-    let cancelled = call(offering(), |_| json!({"status": "cancelled"})).unwrap_err();
+    let cancelled = call(offering(), &server(|_| json!({"status": "cancelled"}))).unwrap_err();
     assert_eq!(violation(&cancelled), &Violation::TaskCancelled);
-    let empty = call(offering(), |_| json!({"status": "completed"})).unwrap_err();
+    let empty = call(offering(), &server(|_| json!({"status": "completed"}))).unwrap_err();
     assert_eq!(violation(&empty), &Violation::Result);
 }
 
 #[test]
 fn tsk_10_a_task_that_was_not_offered_is_no_result() {
-    let error = call(Client::builder().mode(Mode::Stateless), |_| json!({})).unwrap_err();
+    let error = call(Client::builder().mode(Mode::Stateless), &server(|_| json!({}))).unwrap_err();
     assert_eq!(violation(&error), &Violation::ResultType);
 }
 
 #[test]
 fn tsk_05_tsk_06_input_is_given_once_and_the_extension_is_declared_with_every_request() {
-    let (transport, server) = pair(|asked| match asked {
+    let server = server(|asked| match asked {
         // The server has not taken note of the answer yet when it is asked the second time.
         0 | 1 => json!({"status": "input_required", "inputRequests": {"k": {
             "method": "elicitation/create",
             "params": {"message": "?", "requestedSchema": {"properties": {"a": {"default": 1}}}}}}}),
         _ => json!({"status": "completed", "result": {}}),
     });
-    let answered = std::sync::Arc::new(AtomicUsize::new(0));
+    let answered = Arc::new(AtomicUsize::new(0));
     let times = answered.clone();
     let builder = offering().on_elicit_form(move |_| {
         times.fetch_add(1, Ordering::SeqCst);
         async { Elicited::Accept(Json::new(&json!({})).unwrap()) }
     });
-    pollster::block_on(async {
-        let app = async {
-            let (client, driver) = builder.connect(transport).await.unwrap();
-            driver.run_until(client.call_tool("slow", json!({}))).await.unwrap();
-        };
-        let serve = async {
-            let call = server.serve("tools/call").await;
-            let declared = &call["_meta"]["io.modelcontextprotocol/clientCapabilities"]["extensions"];
-            assert_eq!(declared, &json!({ TASKS: {} }));
-            let update = server.serve("tasks/update").await;
-            assert_eq!(update["taskId"], "t");
-            assert_eq!(update["inputResponses"]["k"], json!({"action": "accept", "content": {"a": 1}}));
-            server.serve("none").await;
-        };
-        match select(pin!(app), pin!(serve)).await {
-            Either::Left(((), _)) => {}
-            Either::Right(_) => unreachable!("it serves for ever"),
-        }
-    });
+    call(builder, &server).unwrap();
+    let [call] = &*server.received("tools/call") else { panic!("one call") };
+    let declared = &call.params["_meta"]["io.modelcontextprotocol/clientCapabilities"]["extensions"];
+    assert_eq!(declared, &json!({ TASKS: {} }));
+    let [update] = &*server.received("tasks/update") else { panic!("one update") };
+    assert_eq!(update.params["taskId"], "t");
+    assert_eq!(update.params["inputResponses"]["k"], json!({"action": "accept", "content": {"a": 1}}));
     assert_eq!(answered.load(Ordering::SeqCst), 1);
 }
 
 #[test]
 fn tsk_07_tsk_09_a_call_that_is_given_up_or_out_of_time_cancels_its_task() {
     for out_of_time in [false, true] {
-        let (transport, server) = pair(|_| json!({}));
+        let server = server(|_| json!({}));
         pollster::block_on(async {
-            let connect = offering().connect(transport);
-            let serve = Box::pin(server.serve("none"));
-            let Either::Left((connected, _)) = select(Box::pin(connect), serve).await else {
-                unreachable!("it serves for ever")
-            };
-            let (client, driver) = connected.unwrap();
+            let (client, driver) = offering().connect(server.transport()).await.unwrap();
             let limit = Duration::from_millis(30);
             let options = if out_of_time { CallOptions::timeout(limit) } else { CallOptions::default() };
             let client = client.with_options(options);
             let app = async {
                 let call = Box::pin(client.call_tool("slow", json!({})));
-                let asked = Box::pin(server.serve(if out_of_time { "none" } else { "tasks/get" }));
-                match select(call, asked).await {
-                    Either::Left((result, _)) => assert!(out_of_time && result.unwrap_err().is_timeout()),
-                    Either::Right((_, call)) => drop(call),
+                match out_of_time {
+                    true => assert!(call.await.unwrap_err().is_timeout()),
+                    false => match select(call, pin!(server.arrival("tasks/get"))).await {
+                        Either::Left(_) => panic!("the task never ends"),
+                        Either::Right((_, call)) => drop(call),
+                    },
                 }
-                let cancelled = server.serve("tasks/cancel").await;
-                assert_eq!(cancelled["taskId"], "t");
+                assert_eq!(server.arrival("tasks/cancel").await.params["taskId"], "t");
                 assert_eq!(client.pending_calls(), 0);
             };
             driver.run_until(app).await;

@@ -14,9 +14,7 @@ use futures::FutureExt;
 use futures::future::join_all;
 use serde_json::json;
 use server::{CHILD, HttpServer, serve_memory, serve_stdio};
-use shared_fate_mcp::{
-    CallOptions, Client, Driver, Error, Http, Memory, Mode, Stdio, Timeouts, TokioNet, TokioTimer,
-};
+use shared_fate_mcp::{CallOptions, Client, Driver, Error, Http, Memory, Mode, Stdio, Timeouts};
 use std::collections::BTreeMap;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
@@ -147,7 +145,7 @@ async fn session(
     timeouts.silence = Some(Duration::from_millis(100));
     let mut builder = Client::builder().mode(Mode::Legacy).timeouts(timeouts);
     if executor == Executor::Tokio {
-        builder = builder.timer(TokioTimer);
+        builder = builder.on_tokio();
     }
     let told = |error: Error| format!("no session: {error:#}");
     let (client, driver) = match way {
@@ -159,7 +157,6 @@ async fn session(
         }
         Way::Http => {
             let http = Http::new(&format!("http://{}/mcp", http.address)).map_err(told)?;
-            let http = if executor == Executor::Tokio { http.net(TokioNet) } else { http };
             builder.connect(http).await.map_err(told)?
         }
     };

@@ -103,6 +103,7 @@ pub(crate) async fn exchange_once(
                 if let Poll::Ready(sent) = Pin::new(send).poll(cx) {
                     sending = None;
                     if let Some(reply) = sent.inspect_err(|error| call.failed(error))?.reply {
+                        inbox.heard();
                         return Poll::Ready(call.settle(reply));
                     }
                 }
@@ -113,7 +114,7 @@ pub(crate) async fn exchange_once(
             inbox
                 .poll_deadline(call.id, &mut deadline, call.tracking.asked())
                 .map(|()| Err(timed_out(&deadline, options)))
-                .map_err(|error| error.after_losing(call.tracking.take_lost()))
+                .map_err(|error| error.after_losing(call.came_instead()))
         })
         .await
     };
@@ -124,17 +125,38 @@ pub(crate) async fn exchange_once(
 /// Asks for something whose answer nobody waits for, best effort: the driver sends it when it can, after the session's
 /// end nothing is sent.
 pub(crate) fn ask_without_waiting(connection: &Connection, request: Request<'_>) {
+    if let Some(message) = unawaited(connection, request) {
+        connection.inbox.post_cancellation(message);
+    }
+}
+
+/// Asks for no more changes of a resource, in the same way; unless somebody subscribes to it in the meantime.
+pub(crate) fn unsubscribe_without_waiting(connection: &Connection, uri: &str) {
+    #[derive(Serialize)]
+    struct ByUri<'a> {
+        uri: &'a str,
+    }
+    let params = to_raw_value(&ByUri { uri }).expect("a string");
+    let params = Params::Text(Some(&params));
+    let request = Request { method: "resources/unsubscribe", params, meta: &[], routing: None };
+    if let Some(message) = unawaited(connection, request) {
+        connection.inbox.post_unsubscription(uri.to_owned(), message);
+    }
+}
+
+/// The message of a request whose reply nobody waits for; `None` when it would not be sent.
+fn unawaited(connection: &Connection, request: Request<'_>) -> Option<Outgoing<'static>> {
     let inbox = &*connection.inbox;
     if inbox.session().is_ended() {
-        return;
+        return None;
     }
-    let Ok(id) = inbox.begin() else { return };
+    let id = inbox.begin().ok()?;
     inbox.forget(id);
     inbox.give_up();
     let meta: Vec<_> = request.meta.iter().map(|(name, value)| (*name, Cow::Borrowed(&**value))).collect();
     let Outgoing { id, method, body, routing } = request.into_message(id, &meta);
     let method = method.map(|method| Cow::Owned(method.into_owned()));
-    inbox.post_cancellation(Outgoing { id, method, body, routing });
+    Some(Outgoing { id, method, body, routing })
 }
 
 /// Sends a message that has no reply, and shares the session's fate.
@@ -156,7 +178,8 @@ pub(crate) async fn notify(caller: Caller<'_>, method: &str, params: Option<&Raw
         within_either(inbox, limit, sending).await
     };
     let result = send.try_supervised_if(inbox.session(), may_be_echo).await;
-    result.map(drop).map_err(|failed| Error::from_request(failed, tracking.is_unsent()))
+    let result = result.map(drop).map_err(|failed| Error::from_request(failed, tracking.is_unsent()));
+    result.map_err(|error| caller.named(error))
 }
 
 /// Waits, but not longer than the session lives.
@@ -169,8 +192,8 @@ pub(super) async fn pause(caller: Caller<'_>, duration: Duration) -> Result<(), 
     pause.try_supervised(inbox.session()).await.map_err(|failed| Error::from_request(failed, true))
 }
 
-/// What a connection that fails says may be the echo of its session's end. Anything else is the call's own, a
-/// deadline above all: it waits for nobody.
+/// Whether the error may be an echo of the session's end: what a connection says when it fails. Any other error is the
+/// call's own, above all a deadline, and does not wait for the session's verdict.
 fn may_be_echo(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Io(_))
 }
@@ -229,13 +252,15 @@ impl<'a> PendingCall<'a> {
     /// The message, with what the options add to its parameters.
     fn message<'r>(&self, request: Request<'r>, options: &CallOptions) -> Outgoing<'r> {
         let token = self.reports_progress.then(|| to_raw_value(&self.id).expect("a number"));
+        // Older servers know nothing of it (MOD-11).
+        let stateless = self.connection.stateless().filter(|_| !request.meta.is_empty());
+        let level = stateless.and_then(|it| options.log_level.clone().or_else(|| it.log_level()));
         let mut entries = Vec::new();
         if let Some(token) = &token {
             entries.push(("progressToken", Cow::Borrowed(&**token)));
         }
         entries.extend(request.meta.iter().map(|(name, value)| (*name, Cow::Borrowed(&**value))));
-        // Older servers know nothing of it (MOD-11).
-        if let Some(level) = options.log_level.as_ref().filter(|_| !request.meta.is_empty()) {
+        if let Some(level) = &level {
             entries.push((LOG_LEVEL, Cow::Borrowed(level.as_raw())));
         }
         entries.extend(options.meta.iter().map(|(name, value)| (&**name, Cow::Borrowed(value.as_raw()))));
@@ -245,6 +270,14 @@ impl<'a> PendingCall<'a> {
     /// Only a server that may have got the request and has not answered can be at work on it.
     fn failed(&self, error: &Error) {
         self.answered.store(error.delivery() != Delivery::MaybeSent, Ordering::Relaxed);
+    }
+
+    /// What came while the call waited in vain.
+    fn came_instead(&self) -> Option<Error> {
+        let Connection { inbox, transport, .. } = self.connection;
+        // Over HTTP each call has its own answer, and what comes elsewhere says nothing about it.
+        let stray = || (!transport.is_request_response()).then(|| inbox.stray_since(self.id)).flatten();
+        self.tracking.take_lost().or_else(stray)
     }
 
     fn settle(&self, reply: Reply) -> Result<ResultText, Error> {

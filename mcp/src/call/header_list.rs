@@ -62,7 +62,7 @@ fn sort(
         Ok(arguments) => annotated.push((name.to_owned(), arguments.into())),
         Err(why) => {
             stateless.tool_headers.forget(name);
-            connection.inbox.emit(&Event::ToolLeftOut { name, why });
+            connection.inbox.emit(&Event::ToolLeftOut { name: name.into(), why: why.into() });
             return false;
         }
     }

@@ -64,54 +64,52 @@ impl Limit {
 }
 
 impl CallOptions {
-    /// A limit for the call as a whole, and no other: silence may last as long.
+    /// A limit for the call as a whole, and no limit for silence.
     pub fn timeout(limit: Duration) -> Self {
         Self::default().silence(None).total(limit)
     }
 
-    /// How long a call goes on without news from the server (a reply, or progress). `None`: for ever.
+    /// How long a call waits without a reply or progress. `None`: for ever.
     pub fn silence(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.silence = Limit::Set(limit.into());
         self
     }
 
-    /// How long a call goes on at all: with everything that it takes, all pages of a list included. `None`: for
-    /// ever.
+    /// How long a call takes as a whole, all pages of a list included. `None`: for ever.
     pub fn total(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.total = Limit::Set(limit.into());
         self
     }
 
-    /// Asks the server for progress, and `handler` is told, in the order of arrival and at once: it must
-    /// not block. Every report puts off the end by [`silence`](Self::silence). Of a call that makes a task
-    /// it is told until the task has ended, as far as this client has heard of that; a handler that holds a
-    /// client keeps it until then, or until the session ends.
+    /// Asks the server for progress. `handler` is called at once for each report, in the order of arrival, and must not
+    /// block. Every report starts the time of [`silence`](Self::silence) anew. If the call makes a task, `handler` is kept
+    /// and called until this client learns that the task has ended, or until the session ends.
     pub fn on_progress(mut self, handler: impl Fn(&Progress) + Send + Sync + 'static) -> Self {
         self.progress = Some(Arc::new(handler));
         self
     }
 
-    /// Asks a server of revision 2026-07-28 for its log while it works on the requests:
-    /// [`Event::Log`](crate::Event::Log). Without this it sends none; older servers are told by
+    /// Asks a server of revision 2026-07-28 for its log while it works on these requests:
+    /// [`Event::Log`](crate::Event::Log). Older servers have one level for the whole session. That, for both, is set by
+    /// [`Builder::log_level`](crate::Builder::log_level) and
     /// [`Client::set_logging_level`](crate::Client::set_logging_level).
     pub fn log_level(mut self, level: impl Into<LoggingLevel>) -> Self {
         self.log_level = Some(Json::new(&level.into()).expect("a string"));
         self
     }
 
-    /// Returns also what is not a result yet, from a server of revision 2026-07-28: that it needs input
-    /// (`"resultType": "input_required"`), or, with [`Builder::task_extension`](crate::Builder::task_extension),
-    /// that it has made a task of the call (`"task"`). Otherwise this client answers by its handlers, and
-    /// follows the task.
+    /// Also returns intermediate results of a server of revision 2026-07-28: that it needs input (`"resultType":
+    /// "input_required"`), or, with [`Builder::task_extension`](crate::Builder::task_extension), that it has made a task of
+    /// the call (`"task"`). Without this option the client asks its handlers for the input, and follows the task.
     ///
-    /// For [`Client::request`](crate::Client::request), and a caller that repeats the request with
-    /// `inputResponses` and the `requestState` as it came ([`Json`] keeps it), or asks after the task, by itself.
+    /// This is for callers of [`Client::request`](crate::Client::request) that do the rest by themselves: they repeat the
+    /// request with `inputResponses` and an unchanged `requestState` ([`Json`] keeps it as it came), or follow the task.
     pub fn interim_results(mut self) -> Self {
         self.interim = true;
         self
     }
 
-    /// Adds a member to the requests' `_meta`, for instance `traceparent`. One that is there gives way.
+    /// Adds a member to the requests' `_meta`, for instance `traceparent`. It replaces a member of the same name.
     ///
     /// # Errors
     ///

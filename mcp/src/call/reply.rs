@@ -33,12 +33,13 @@ pub(crate) fn read_result_within<T: DeserializeOwned>(
     reply: ResultText,
     limit: usize,
 ) -> Result<(T, usize), Error> {
-    match decode_text(inbox, method, &mend(reply.text()), limit) {
+    let decoded = match decode_text(inbox, method, &mend(reply.text()), limit) {
         Err(error) if matches!(error.kind(), ErrorKind::Protocol(_)) => {
-            decode_text(inbox, method, checked(reply)?.get(), limit)
+            checked(reply).and_then(|reply| decode_text(inbox, method, reply.get(), limit))
         }
         decoded => decoded,
-    }
+    };
+    decoded.map_err(|error| error.of_server(inbox.server()))
 }
 
 /// The one place where a result's text becomes a value.
@@ -52,7 +53,7 @@ fn decode_text<T: DeserializeOwned>(
     match value {
         Ok(value) => {
             for what in &oddities {
-                inbox.emit(&Event::OddResult { method, what });
+                inbox.emit(&Event::OddResult { method: method.into(), what: what.into() });
             }
             Ok((value, taken))
         }

@@ -8,7 +8,6 @@ use crate::inbox::deadline::within;
 use crate::inbox::event::Event;
 use crate::inbox::handlers::{self, Serving};
 use crate::inbox::outbox::{Capacity, Job};
-use crate::protocol::message::RpcError;
 use crate::protocol::outgoing::Outgoing;
 use crate::runtime::timer::BoxFuture;
 use crate::transport::{Sent, Tracking};
@@ -23,17 +22,17 @@ use std::task::{Context, Poll};
 /// Future that runs a [`Client`](crate::Client)'s connection. Spawn it anywhere, or use
 /// [`run_until`](Self::run_until).
 ///
-/// It resolves when the session has ended and the transport is released: in an orderly way after
-/// [`Client::close`](crate::Client::close) or when the last client was dropped, at once after a
-/// failure. The cause is in [`Client::session`](crate::Client::session).
+/// It resolves when the session has ended and the transport is released. After
+/// [`Client::close`](crate::Client::close), or when the last client was dropped, it shuts the transport down in an orderly
+/// way; after a failure, at once. The cause is in [`Client::session`](crate::Client::session).
 ///
 /// **Drop:** ends the session ([`Cause::Dropped`](shared_fate::Cause::Dropped)) and gives the transport up:
 /// sockets are closed, a child's process group is killed. It needs no runtime.
 ///
 /// **Panics:** a panic in a transport is the session's cause
-/// ([`Cause::Panicked`](shared_fate::Cause::Panicked)), and unwinds nowhere. What the application hands in to be told or
-/// asked something (handlers, the event hook) is called here, too, and a panic there hurts nobody: a
-/// handler's is an error for the server, any other is reported by the panic hook and nothing more.
+/// ([`Cause::Panicked`](shared_fate::Cause::Panicked)), and unwinds nowhere. The driver also calls the application's
+/// handlers and its event hook. If a handler panics, the server gets an error; if the event hook does, only the panic hook
+/// reports it. The session goes on.
 #[must_use = "a client's calls wait until its driver is polled"]
 pub struct Driver {
     run: Option<BoxFuture<'static, ()>>,
@@ -46,8 +45,8 @@ impl Driver {
 
     /// Runs this driver until `app` is done, in one task, and resolves to `app`'s output.
     ///
-    /// The driver is dropped then, which ends the session; let `app` end with
-    /// [`Client::close`](crate::Client::close) for an orderly end. If the session ends first, `app`
+    /// When `app` is done the driver is dropped, which ends the session. For an orderly end call
+    /// [`Client::close`](crate::Client::close) at the end of `app`. If the session ends first, `app`
     /// goes on and its calls get the cause.
     pub fn run_until<A: Future>(self, app: A) -> RunUntil<Self, A> {
         RunUntil::new(self, app)
@@ -78,8 +77,8 @@ impl fmt::Debug for Driver {
 pin_project! {
     /// Future for [`Driver::run_until`] and [`ReconnectingDriver::run_until`](crate::ReconnectingDriver::run_until).
     ///
-    /// **Fairness, ties:** both are polled in every poll and take turns in going first, so neither starves the
-    /// other. An output of the application is returned in the poll that finds it.
+    /// **Fairness, ties:** the driver and the application are both polled in every poll and take turns in going first, so
+    /// neither starves the other. The application's output is returned in the poll that finds it.
     ///
     /// **Cancel safety, drop:** drops both; see [`Driver`].
     #[must_use = "futures do nothing unless polled"]
@@ -183,9 +182,10 @@ async fn pump(connection: &Arc<Connection>) -> Result<(), Error> {
             match job {
                 Job::Answer(message) => answers.send(message, cx),
                 Job::Cancel(message) => cancellations.send(message, cx),
+                Job::Unsubscribe { uri, .. } if inbox.is_listening_to(&uri) => {}
+                Job::Unsubscribe { message, .. } => cancellations.send(message, cx),
                 Job::Serve(request) if !serving.has_room(&request, inbox.limits()) => {
-                    let busy = RpcError::new(-32603, "the client is busy with other requests");
-                    post_answer(handlers::answer(&request.id, Err(busy)));
+                    post_answer(handlers::busy(&request.id));
                 }
                 Job::Serve(request) => match serving.start(&inbox.config().handlers, request) {
                     Ok(()) => serving.poll(cx, post_answer),
@@ -245,7 +245,7 @@ fn is_under_way(send: &mut BoxFuture<'_, Result<Sent, Error>>, inbox: &Inbox, cx
         Poll::Pending => true,
         Poll::Ready(Ok(_)) => false,
         Poll::Ready(Err(error)) => {
-            inbox.emit(&Event::NotDelivered(&error));
+            inbox.emit(&Event::NotDelivered(Arc::new(error)));
             false
         }
     }

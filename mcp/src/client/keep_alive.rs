@@ -1,4 +1,4 @@
-//! Pings by the clock (PNG-02), for who asks for them. They are the driver's.
+//! Pings by the clock (PNG-02), opt-in. The driver sends them.
 
 use crate::call::Caller;
 use crate::call::exchange::{Params, Request, exchange_once};

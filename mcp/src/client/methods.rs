@@ -22,6 +22,13 @@ struct Page<'a> {
     cursor: &'a str,
 }
 
+pub(super) const SET_LEVEL: &str = "logging/setLevel";
+
+#[derive(Serialize)]
+pub(super) struct Level<'a> {
+    pub(super) level: &'a LoggingLevel,
+}
+
 #[derive(Serialize)]
 pub(super) struct ByUri<'a> {
     pub(super) uri: &'a str,
@@ -63,9 +70,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Also when the server repeats a cursor, or after [`Limits::pages`](crate::Limits::pages) or
-    /// [`Limits::list`](crate::Limits::list). The limit for a [call as a whole](crate::CallOptions::total) is for
-    /// all pages together.
+    /// Also when the server repeats a cursor, or when [`Limits::pages`](crate::Limits::pages) or
+    /// [`Limits::list`](crate::Limits::list) is reached. [`CallOptions::total`](crate::CallOptions::total) limits all pages
+    /// together.
     pub async fn list_tools(&self) -> Result<Vec<Tool>, Error> {
         let mut tools = self.all::<ListToolsResult>("tools/list").await?;
         note_tools(self.connection(), &mut tools, None, None);
@@ -84,12 +91,12 @@ impl Client {
     /// A tool that fails by itself is a result with
     /// [`is_error`](CallToolResult::is_error) set, not an `Err`.
     ///
-    /// Over HTTP, a server of revision 2026-07-28 may want arguments to be repeated as headers. Which ones is in its
-    /// list of tools. The call is sent at once, with the headers that the last list asks for that this client has read
-    /// ([`list_tools`](Self::list_tools)), if any. Where the server refuses it for its headers, the client fetches the
-    /// list, and repeats the call if that says what was wrong. One `tools/list` serves all calls that wait for it. If it
-    /// fails, the refusal is the error, and for a minute no call asks for the list again, unless the server says that
-    /// it has changed, or the application lists the tools.
+    /// Over HTTP, a server of revision 2026-07-28 may want arguments to be repeated as headers; its list of tools says which
+    /// ones. The call is sent at once. It has the headers that the last list asks for, if this client has read one
+    /// ([`list_tools`](Self::list_tools)). If the server refuses the call for its headers, the client fetches the list, and
+    /// repeats the call if the list says what was wrong. One `tools/list` serves all calls that wait for it. If that fails,
+    /// the call's error is the refusal, and no call fetches the list again for a minute, unless the server says that it has
+    /// changed, or the application lists the tools.
     pub async fn call_tool(&self, name: &str, arguments: impl Serialize) -> Result<CallToolResult, Error> {
         let asked = self.caller().asked_by_name("tools/call", name, &arguments)?;
         self.read_result("tools/call", self.call("tools/call", asked).await?)
@@ -123,8 +130,9 @@ impl Client {
         self.request_as("resources/read", &ByUri { uri }).await
     }
 
-    /// Asks to be told when a resource changes:
-    /// [`Event::ResourceUpdated`](crate::Event::ResourceUpdated).
+    /// Asks a server with a handshake to tell when a resource changes:
+    /// [`Event::ResourceUpdated`](crate::Event::ResourceUpdated). For servers of all revisions there is
+    /// [`listen`](Self::listen).
     pub async fn subscribe_resource(&self, uri: &str) -> Result<(), Error> {
         self.request_unit("resources/subscribe", &ByUri { uri }).await
     }
@@ -180,7 +188,8 @@ impl Client {
         self.request_as("completion/complete", &params).await
     }
 
-    /// Which lines of its log the server is to send: [`Event::Log`](crate::Event::Log).
+    /// Which lines of its log the server is to send from now on: [`Event::Log`](crate::Event::Log). A server of revision
+    /// 2026-07-28 is asked with each request of all clones, and nothing is sent here.
     ///
     /// # Errors
     ///
@@ -190,15 +199,17 @@ impl Client {
         if let LoggingLevel::Other(_) = level {
             return Err(Error::invalid(InvalidInput::Params("this is no level of the protocol's logs")));
         }
-        #[derive(Serialize)]
-        struct Level {
-            level: LoggingLevel,
+        match self.connection().stateless() {
+            Some(stateless) => {
+                stateless.set_log_level(&level);
+                Ok(())
+            }
+            None => self.request_unit(SET_LEVEL, &Level { level: &level }).await,
         }
-        self.request_unit("logging/setLevel", &Level { level }).await
     }
 
-    /// Replaces the roots and tells the server; one of revision 2026-07-28 asks when it wants to
-    /// know.
+    /// Replaces the roots, and tells the server that they have changed. A server of revision 2026-07-28 is not told: it asks
+    /// when it needs them.
     ///
     /// # Errors
     ///
@@ -251,6 +262,10 @@ impl Client {
 
     /// PAG-01, PAG-03. One limit for all pages (TO-02).
     pub(super) async fn all<P: Paged>(&self, method: &str) -> Result<Vec<P::Item>, Error> {
+        self.all_pages::<P>(method).await.map_err(|error| self.caller().named(error))
+    }
+
+    async fn all_pages<P: Paged>(&self, method: &str) -> Result<Vec<P::Item>, Error> {
         let limits = self.limits();
         let inbox = &*self.connection().inbox;
         let budget = Budget::new(inbox, self.options().total_limit());

@@ -3,15 +3,17 @@
 
 use super::Client;
 use super::driver::{Driver, RunUntil};
-use crate::call::Caller;
+use super::methods::{Level, SET_LEVEL};
 use crate::call::exchange::{Params, Request, exchange_once, notify};
 use crate::call::options::CallOptions;
 use crate::call::reply::{checked, read_result};
+use crate::call::{Caller, NOT_AN_OBJECT, params_of};
 use crate::connection::Connection;
 use crate::connection::stateless::Stateless;
 use crate::error::{Error, ErrorKind, Violation};
 use crate::inbox::config::{Config, Mode};
-use crate::inbox::deadline::within_patiently;
+use crate::inbox::deadline::{Budget, within};
+use crate::inbox::event::Event;
 use crate::inbox::limits::Timeouts;
 use crate::inbox::server_kinds::ServerKind;
 use crate::protocol::handshake::{INITIALIZE, INITIALIZED, Revision, initialize_params};
@@ -32,6 +34,11 @@ enum Refusal {
 }
 
 impl Refusal {
+    fn is_timeout(&self) -> bool {
+        let (Self::Final(error) | Self::Exited(error) | Self::OtherKind(error)) = self;
+        error.is_timeout()
+    }
+
     fn into_error(self) -> Error {
         match self {
             Self::Final(error) | Self::Exited(error) | Self::OtherKind(error) => error,
@@ -48,6 +55,15 @@ impl From<Error> for Refusal {
 /// Connects, and connects once more where the first attempt shows that the server is of another kind. `known` is what
 /// the server was, if nothing newer is remembered.
 pub(super) async fn connect_with(
+    config: Config,
+    transport: Box<dyn Transport>,
+    known: Option<ServerKind>,
+) -> Result<(Client, Driver), Error> {
+    let server: Option<Arc<str>> = transport.server().map(Arc::from);
+    connect_unnamed(config, transport, known).await.map_err(|error| error.of_server(server.as_ref()))
+}
+
+async fn connect_unnamed(
     config: Config,
     transport: Box<dyn Transport>,
     known: Option<ServerKind>,
@@ -115,17 +131,17 @@ async fn agree_beside(
     RunUntil::new(driver, agree_in_time(connection, kind)).await
 }
 
-/// One limit for all of it (INI-11).
+/// One limit for all of it (INI-11), which each step keeps by itself: it knows whether anything was sent.
 async fn agree_in_time(
     connection: &Arc<Connection>,
     kind: Option<ServerKind>,
 ) -> Result<ServerKind, Refusal> {
     let Connection { inbox, transport, .. } = &**connection;
-    let agree = async { Ok(agree(connection, kind).await) };
-    let agreed = within_patiently(inbox, inbox.timeouts().handshake, agree).await?;
+    let agreed = agree(connection, kind, Budget::new(inbox, inbox.timeouts().handshake)).await;
     // A server may have given a session already, and would keep it (SES-08). One that does not answer in
     // time is asked nothing more.
-    if agreed.is_err() && transport.is_request_response() && !inbox.session().is_ended() {
+    let refused = agreed.as_ref().is_err_and(|refusal| !refusal.is_timeout());
+    if refused && transport.is_request_response() && !inbox.session().is_ended() {
         close(connection).await;
     }
     agreed
@@ -140,22 +156,27 @@ pub(super) async fn close(connection: &Arc<Connection>) {
     }
 }
 
-async fn agree(connection: &Arc<Connection>, kind: Option<ServerKind>) -> Result<ServerKind, Refusal> {
+async fn agree(
+    connection: &Arc<Connection>,
+    kind: Option<ServerKind>,
+    budget: Budget<'_>,
+) -> Result<ServerKind, Refusal> {
     let offer = match kind {
         Some(ServerKind::Handshake(offer)) => offer,
-        None | Some(ServerKind::Stateless) => match discover(connection, kind).await? {
+        None | Some(ServerKind::Stateless) => match discover(connection, kind, budget).await? {
             ServerKind::Stateless => return Ok(ServerKind::Stateless),
             ServerKind::Handshake(offer) => offer,
         },
     };
-    let Err(error) = initialize(connection, offer.unwrap_or(Revision::LATEST)).await else {
+    let Err(error) = initialize(connection, offer.unwrap_or(Revision::LATEST_WITH_HANDSHAKE), budget).await
+    else {
         return Ok(ServerKind::Handshake(offer));
     };
     match kind {
         Some(_) if connection.inbox.is_handshaking() && is_refusal(&error) => Err(Refusal::OtherKind(error)),
         // Slow to answer the probe, and of the new kind all the same (ERA-18).
         None if error.rpc().is_some_and(|rpc| rpc.code() == UNSUPPORTED_VERSION) => {
-            match discover(connection, kind).await? {
+            match discover(connection, kind, budget).await? {
                 ServerKind::Stateless => Ok(ServerKind::Stateless),
                 ServerKind::Handshake(_) => Err(error.into()),
             }
@@ -164,50 +185,92 @@ async fn agree(connection: &Arc<Connection>, kind: Option<ServerKind>) -> Result
     }
 }
 
-async fn initialize(connection: &Arc<Connection>, offer: Revision) -> Result<(), Error> {
+async fn initialize(connection: &Arc<Connection>, offer: Revision, budget: Budget<'_>) -> Result<(), Error> {
     let config = connection.inbox.config();
-    let patient = CallOptions::default();
-    let caller = Caller { connection, options: &patient };
+    let options = CallOptions::default().total(config.timeouts.handshake);
+    let caller = Caller { connection, options: &options };
     let capabilities = config.handlers.capabilities();
     let params = initialize_params(offer, capabilities, &config.identity);
     let request =
         Request { method: INITIALIZE, params: Params::Text(Some(&params)), meta: &[], routing: None };
-    let result = exchange_once(caller, request, None).await?;
+    let result = exchange_once(caller, request, budget.left()).await?;
     let server: InitializeResult = read_result(&connection.inbox, INITIALIZE, result)?;
     let Some(revision) = Revision::from_name(&server.protocol_version).filter(|it| !it.is_stateless()) else {
         return Err(Error::protocol(Violation::Version(server.protocol_version)));
     };
     connection.inbox.handshake_done();
     connection.transport.negotiated(revision);
-    notify(caller, INITIALIZED, None).await?;
-    settle(connection, revision, server).await;
-    Ok(())
+    let rest = CallOptions::default().total(budget.left());
+    let told = notify(Caller { connection, options: &rest }, INITIALIZED, None).await;
+    told.map_err(|error| error.of_limit(config.timeouts.handshake))?;
+    set_log_level(caller, &server, budget).await?;
+    settle(connection, revision, server, budget).await
 }
 
-async fn settle(connection: &Connection, revision: Revision, server: InitializeResult) {
+/// The level of the log that was asked for, where there is a log. Without it the session is as good as any, so a server
+/// that does not answer has half of the time that is left.
+async fn set_log_level(
+    caller: Caller<'_>,
+    server: &InitializeResult,
+    budget: Budget<'_>,
+) -> Result<(), Error> {
+    let inbox = &caller.connection.inbox;
+    let Some(level) = inbox.config().log_level.as_ref().filter(|_| server.capabilities.logging.is_some())
+    else {
+        return Ok(());
+    };
+    let params = params_of(&Level { level }, NOT_AN_OBJECT)?;
+    let params = Params::Text(params.as_deref());
+    let request = Request { method: SET_LEVEL, params, meta: &[], routing: None };
+    let limit = budget.left().map(|left| left / 2);
+    match exchange_once(caller, request, limit).await.and_then(checked) {
+        Err(error) if error.is_session_ended() => Err(error),
+        Err(error) => {
+            inbox.emit(&Event::NotDelivered(Arc::new(error)));
+            Ok(())
+        }
+        Ok(_) => Ok(()),
+    }
+}
+
+async fn settle(
+    connection: &Connection,
+    revision: Revision,
+    server: InitializeResult,
+    budget: Budget<'_>,
+) -> Result<(), Error> {
     let Connection { inbox, transport, .. } = connection;
     inbox.handshake_done();
     if revision.is_stateless() {
         transport.negotiated(revision);
         connection.stateless.get_or_init(|| Stateless::new(revision, inbox.config()));
     }
-    transport.ready(inbox).await;
+    let ready = async {
+        transport.ready(inbox).await;
+        Ok(())
+    };
+    within(inbox, budget.left(), ready).await.map_err(|error| error.of_limit(inbox.timeouts().handshake))?;
     connection.server.get_or_init(|| server);
     connection.revision.get_or_init(|| revision);
+    Ok(())
 }
 
 /// Asks the server what it is (ERA-02 to ERA-16). One without a handshake is settled with. Where one is expected and the
 /// server wants a handshake, that is an error.
-async fn discover(connection: &Arc<Connection>, kind: Option<ServerKind>) -> Result<ServerKind, Refusal> {
+async fn discover(
+    connection: &Arc<Connection>,
+    kind: Option<ServerKind>,
+    budget: Budget<'_>,
+) -> Result<ServerKind, Refusal> {
     let Connection { inbox, transport, .. } = &**connection;
     let config = inbox.config();
     // Where silence means a handshake, that must have some time left (ERA-16).
     let shakes_hands = kind.is_none() && !transport.is_request_response();
-    let share = config.timeouts.handshake.filter(|_| shakes_hands).map(|all| all / 2);
+    let share = config.timeouts.handshake.map(|all| if shakes_hands { all / 2 } else { all });
     let limit = config.timeouts.probe.into_iter().chain(share).min();
     let patient = CallOptions::default().total(limit);
     let caller = Caller { connection, options: &patient };
-    let mut revision = Revision::LATEST_STATELESS;
+    let mut revision = Revision::LATEST;
     let mut again = false;
     // Nothing else is written meanwhile, not even an answer to a ping (ERA-19).
     inbox.set_mute(true);
@@ -216,7 +279,9 @@ async fn discover(connection: &Arc<Connection>, kind: Option<ServerKind>) -> Res
         let routing = transport.is_request_response().then(|| stateless.routing(None));
         let request =
             Request { method: DISCOVER, params: Params::Text(None), meta: stateless.meta(), routing };
-        let result = exchange_once(caller, request, limit).await.and_then(checked);
+        let result = exchange_once(caller, request, limit.into_iter().chain(budget.left()).min())
+            .await
+            .and_then(checked);
         let answer = match &result {
             Ok(result) => answer_of_result(result.get()),
             Err(error) => match answer_of_failure(connection, error, revision, kind.is_none()) {
@@ -227,7 +292,7 @@ async fn discover(connection: &Arc<Connection>, kind: Option<ServerKind>) -> Res
         match answer {
             ProbeAnswer::Stateless(revision) => {
                 let server = read_server(revision, read_result(inbox, DISCOVER, result?.into())?);
-                settle(connection, revision, server).await;
+                settle(connection, revision, server, budget).await?;
                 return Ok(ServerKind::Stateless);
             }
             ProbeAnswer::Again(named) if !again => {

@@ -1,11 +1,17 @@
-//! [`Subscription`]: what has changed at a server of revision 2026-07-28 (SUB-01 to SUB-12).
+//! [`Subscription`]: what has changed at a server (SUB-01 to SUB-12).
+//!
+//! A server of revision 2026-07-28 reports in answer to a request. One with a handshake sends notifications, those of
+//! resources after a request for each; the subscription makes these requests, and takes them back at its end.
 
 use super::Client;
+use crate::call::exchange;
 use crate::call::options::CallOptions;
 use crate::call::reply::checked;
 use crate::call::{Asked, params_of};
-use crate::error::{Delivery, Error, ErrorKind, InvalidInput, TimeoutError, Violation};
-use crate::inbox::changes::{Change, Changes};
+use crate::error::{Delivery, Error, ErrorKind, TimeoutError, Violation};
+use crate::inbox::Listener;
+use crate::inbox::changes::{ACKNOWLEDGED, Change, Changes};
+use crate::inbox::interest::Interest;
 use crate::protocol::stateless::LISTEN;
 use crate::runtime::timer::BoxFuture;
 use crate::types::Json;
@@ -17,59 +23,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// What a [`Subscription`] is to report.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-#[non_exhaustive]
-pub struct Interest {
-    /// Changes of the list of tools.
-    #[serde(skip_serializing_if = "is_false")]
-    pub tools_list_changed: bool,
-    /// Changes of the list of prompts.
-    #[serde(skip_serializing_if = "is_false")]
-    pub prompts_list_changed: bool,
-    /// Changes of the list of resources.
-    #[serde(skip_serializing_if = "is_false")]
-    pub resources_list_changed: bool,
-    /// Changes of these resources, by their addresses.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub resource_subscriptions: Vec<String>,
-    /// How these tasks stand, by their ids: with [`Builder::task_extension`](crate::Builder::task_extension)
-    /// only.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub task_ids: Vec<String>,
-}
-
-impl Interest {
-    /// Whether there is nothing to report.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// What is in this one and not in `other`.
-    fn without(&self, other: &Self) -> Self {
-        let left = |ours: &[String], theirs: &[String]| {
-            ours.iter().filter(|it| !theirs.contains(it)).cloned().collect()
-        };
-        Self {
-            tools_list_changed: self.tools_list_changed && !other.tools_list_changed,
-            prompts_list_changed: self.prompts_list_changed && !other.prompts_list_changed,
-            resources_list_changed: self.resources_list_changed && !other.resources_list_changed,
-            resource_subscriptions: left(&self.resource_subscriptions, &other.resource_subscriptions),
-            task_ids: left(&self.task_ids, &other.task_ids),
-        }
-    }
-}
-
-fn is_false(value: &bool) -> bool {
-    !value
-}
-
 /// The changes at a server, as a stream.
 ///
-/// **The end:** when the server ends the subscription, the stream ends. When it is lost (the connection
-/// broke, the session ended), one `Err` with the cause comes first; a loss is never a bare end.
-/// Nothing is made up for: subscribe again and fetch anew.
+/// **The end:** when the server ends the subscription, the stream ends. When the subscription is lost (the connection
+/// broke, the session ended), one `Err` with the cause comes before the stream's end.
+/// Changes that were missed in between are not replayed: subscribe again, and fetch everything anew.
 ///
 /// ```no_run
 /// use futures::StreamExt;
@@ -94,7 +52,9 @@ fn is_false(value: &bool) -> bool {
 ///
 /// **Cancel safety:** no change is lost by dropping the future of `next`.
 ///
-/// **Drop:** ends the subscription: over HTTP by closing its stream, otherwise with a cancellation.
+/// **Drop:** ends the subscription: over HTTP by closing its stream, otherwise with a cancellation. With a server that has a
+/// handshake, what it has asked for is taken back (`resources/unsubscribe`), best effort, for those resources that no other
+/// subscription of this session has.
 #[must_use = "streams do nothing unless polled, and over HTTP nothing is read"]
 pub struct Subscription {
     interest: Interest,
@@ -105,23 +65,44 @@ pub struct Subscription {
 }
 
 impl Client {
-    /// Subscribes to changes at a server of revision 2026-07-28. Resolves when the server has
-    /// acknowledged; [`Subscription::acknowledged`] says to what it has agreed.
+    /// Subscribes to changes at the server, whatever its revision. Resolves when the server has
+    /// agreed; [`Subscription::missing`] says to what it has not.
+    ///
+    /// A server of revision 2026-07-28 is asked with one request, and says what it will report. Of an older one the lists are
+    /// reported if its capabilities say that it tells of their changes, and each resource is subscribed to by a request; of
+    /// tasks nothing. These reports are told as [`Event`](crate::Event)s, too: they belong to the whole session.
+    ///
+    /// ```no_run
+    /// # async fn f(client: shared_fate_mcp::Client) -> Result<(), shared_fate_mcp::Error> {
+    /// use futures::StreamExt;
+    /// use shared_fate_mcp::{Change, Interest};
+    ///
+    /// let mut changes = client.listen(&Interest::default().tools()).await?;
+    /// while let Some(change) = changes.next().await.transpose()? {
+    ///     if let Change::Tools = change {
+    ///         println!("{} tools now", client.list_tools().await?.len());
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///
-    /// With older servers: they report changes unasked ([`Event`](crate::Event)), and those of resources
-    /// after [`subscribe_resource`](Self::subscribe_resource).
+    /// When the server refuses, does not answer in time, or the session ends.
     ///
     /// **Cancel safety:** dropping the future ends the subscription.
     pub async fn listen(&self, interest: &Interest) -> Result<Subscription, Error> {
+        let subscription = match self.connection().stateless() {
+            Some(_) => self.listen_by_request(interest).await,
+            None => self.listen_by_notification(interest).await,
+        };
+        subscription.map_err(|error| self.caller().named(error))
+    }
+
+    async fn listen_by_request(&self, interest: &Interest) -> Result<Subscription, Error> {
         #[derive(Serialize)]
         struct Params<'a> {
             notifications: &'a Interest,
-        }
-        if self.connection().stateless().is_none() {
-            let why = "the server's protocol revision does not have it yet";
-            return Err(Error::invalid(InvalidInput::Method(why)));
         }
         let params = params_of(&Params { notifications: interest }, "unreachable")?;
         let changes = Arc::new(Changes::new(self.limits().changes, self.limits().change_bytes));
@@ -160,27 +141,67 @@ impl Client {
         .await?;
         Ok(subscription)
     }
+
+    async fn listen_by_notification(&self, interest: &Interest) -> Result<Subscription, Error> {
+        let agreed = interest.offered_by(&self.server().capabilities);
+        let changes = Arc::new(Changes::new(self.limits().changes, self.limits().change_bytes));
+        let text = Json::new(&Agreement { notifications: agreed.clone() })?;
+        changes.push(ACKNOWLEDGED, Some(text));
+        // Before the first is asked for: it may come at once.
+        let listener = Arc::new(Listener { interest: agreed, changes: Arc::clone(&changes) });
+        let listening = Listening { client: self.clone(), listener };
+        self.connection().inbox.add_listener(&listening.listener);
+        for uri in &listening.listener.interest.resource_subscriptions {
+            self.subscribe_resource(uri).await?;
+        }
+        let call = Box::pin(async move {
+            let cause = listening.client.session().ended().await;
+            Err(listening.client.caller().named(Error::lost(cause)))
+        });
+        Ok(Subscription { interest: interest.clone(), call: Some(call), changes, lost: None })
+    }
+}
+
+/// To what a server has agreed.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Agreement {
+    notifications: Interest,
+}
+
+/// The notifications of a server with a handshake, for as long as this lives.
+struct Listening {
+    client: Client,
+    listener: Arc<Listener>,
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let connection = self.client.connection();
+        connection.inbox.forget_listener(&self.listener);
+        for uri in &self.listener.interest.resource_subscriptions {
+            if !connection.inbox.is_listening_to(uri) {
+                exchange::unsubscribe_without_waiting(connection, uri);
+            }
+        }
+    }
 }
 
 impl Subscription {
-    /// What the server has agreed to report, as JSON text: the parameters of its acknowledgement.
+    /// What the server has agreed to report, as JSON text: the parameters of its acknowledgement. For a server with a
+    /// handshake they are made of its capabilities.
     pub fn acknowledged(&self) -> Json {
         self.changes.acknowledged().expect("a subscription is handed out when it is acknowledged")
     }
 
-    /// What was wished for.
+    /// What the caller asked for.
     pub fn interest(&self) -> &Interest {
         &self.interest
     }
 
-    /// What was wished for and not agreed to: of that nothing will be reported.
+    /// What the caller asked for and the server has not agreed to: it will not be reported.
     pub fn missing(&self) -> Interest {
-        #[derive(Default, Deserialize)]
-        #[serde(default)]
-        struct Acknowledgement {
-            notifications: Interest,
-        }
-        let agreed: Acknowledgement = self.acknowledged().parse().unwrap_or_default();
+        let agreed: Agreement = self.acknowledged().parse().unwrap_or_default();
         self.interest.without(&agreed.notifications)
     }
 

@@ -39,22 +39,21 @@ fn offers(capabilities: &ServerCapabilities, method: &str) -> bool {
     value.is_some()
 }
 
-/// Tasks: only with a server that declares them. Any other would not know that it is to make a task of
-/// a request, and carry it out at once: such a request fails before it is sent.
+/// Tasks need a server that declares them. With any other server a request to make a task fails before it is sent:
+/// the server would carry it out at once.
 ///
-/// A server that needs something for a task asks this client's handlers.
+/// If a server needs something for a task, it asks this client's handlers.
 impl Client {
-    /// Calls a tool as a task and returns its result, however long that takes: asks after the task as often
-    /// as the server wishes, and has the server ask for what it needs. With a server of revision
-    /// 2026-07-28, which decides for itself what becomes a task, it is
-    /// [`call_tool`](Self::call_tool).
+    /// Calls a tool as a task and returns its result, however long that takes: polls the task at the server's interval, and
+    /// lets the handlers answer what the server asks for. A server of revision 2026-07-28 decides by itself what becomes a
+    /// task, so with such a server this is [`call_tool`](Self::call_tool).
     ///
-    /// The deadline is that for a [call as a whole](CallOptions::total). `ttl` is for how long the server is
-    /// asked to keep the result.
+    /// The deadline is [`CallOptions::total`]. `ttl` is how long the server is asked to keep the result.
     ///
     /// # Errors
     ///
-    /// Also when the task was cancelled, or asking after it failed in a passing way four times in a row.
+    /// Also when the task was cancelled, or when polling it failed more often in a row than
+    /// [`Limits::task_failures`](crate::Limits::task_failures) says, in ways that may pass.
     ///
     /// **Cancel safety:** when the future is dropped, or out of time, the server is asked to cancel the task,
     /// best effort.
@@ -113,7 +112,9 @@ impl Client {
         ttl: Option<Duration>,
     ) -> Result<Task, Error> {
         if self.revision().is_stateless() || !offers(&self.server().capabilities, method) {
-            return Err(Error::invalid(InvalidInput::Method("the server does not make a task of it")));
+            return Err(Error::invalid(InvalidInput::Method(
+                "this server does not support tasks for this method",
+            )));
         }
         let params = params_of(&params, NOT_AN_OBJECT)?;
         let params = params.as_deref().map_or("{}", RawValue::get);
@@ -163,13 +164,13 @@ impl Client {
         self.noted(self.request_as("tasks/cancel", &by_id(id)).await?)
     }
 
-    /// Asks after a task, as often as the server wishes, until it has ended or needs input. Then ask for
-    /// its [result](Self::task_result): that is how a server gets to ask for the input.
+    /// Polls a task at the server's interval until it has ended or needs input. Then call
+    /// [`task_result`](Self::task_result): a server asks for the input in answer to that. After `limit` the last status is
+    /// returned, whatever it is.
     ///
     /// # Errors
     ///
-    /// After `limit` the last answer is returned, whatever its status; if there was none, it is a timeout.
-    /// When asking failed more often in a row than
+    /// A timeout when there was no status within `limit`. Also when polling failed more often in a row than
     /// [`Limits::task_failures`](crate::Limits::task_failures) says, in ways that may pass.
     pub async fn wait_task(&self, id: &str, limit: Duration) -> Result<Task, Error> {
         let mut inquiry = Settled { client: self, id, last: None };

@@ -2,6 +2,8 @@
 
 use super::last_words::{Words, last_words};
 use super::{Error, Source};
+#[cfg(feature = "http")]
+use crate::http_client::InvalidProxy;
 use crate::process::ExitStatus;
 use crate::protocol::excerpt::{excerpt, is_unseen};
 use crate::protocol::message::RpcError;
@@ -22,6 +24,13 @@ pub enum InvalidInput {
     /// A header name or value that HTTP does not allow, or a header that belongs to the transport.
     #[error("the header cannot be used: {0}")]
     Header(&'static str),
+    /// A proxy's URL, or a variable of the environment with one.
+    #[cfg(feature = "http")]
+    #[error("the proxy cannot be used: {0}")]
+    Proxy(InvalidProxy),
+    /// Certificates or keys, or options that have no effect beside a TLS configuration of one's own.
+    #[error("the TLS configuration cannot be used: {0}")]
+    Tls(&'static str),
     /// A method name, tool name or URI that cannot be sent.
     #[error("the method cannot be used: {0}")]
     Method(&'static str),
@@ -40,7 +49,7 @@ pub enum InvalidInput {
     Transport,
 }
 
-/// JSON that does not have the form of the caller's type. The source says where they part.
+/// JSON that does not have the form of the caller's type. The source says where they differ.
 #[derive(Debug, thiserror::Error)]
 #[error("the JSON does not have the form of `{expected}`")]
 pub struct FormError {
@@ -59,7 +68,7 @@ impl FormError {
     }
 }
 
-/// The same error, with a text of at most 1 KiB: serde's has the whole of a string that it did not expect.
+/// Shortens the error's text to 1 KiB: serde's has the whole of a string that it did not expect.
 pub(crate) fn bounded(error: serde_json::Error) -> serde_json::Error {
     use serde::de::Error as _;
     const LONGEST: usize = 1024;
@@ -209,7 +218,7 @@ pub struct ProtocolError {
 }
 
 impl ProtocolError {
-    /// How.
+    /// How the server broke the protocol.
     pub fn violation(&self) -> &Violation {
         &self.violation
     }
@@ -267,7 +276,7 @@ pub enum Violation {
     #[error("the server's session id cannot be used: it is too long, or has characters that are not allowed")]
     SessionId,
     /// The `endpoint` event of HTTP+SSE names no place that may be used; why.
-    #[error("the server's endpoint is not used: {0}")]
+    #[error("the server's endpoint cannot be used: {0}")]
     Endpoint(&'static str),
     /// A redirect that must not be followed; why.
     #[error("the redirect was not followed: {0}")]
@@ -282,6 +291,9 @@ pub enum Violation {
     /// (it is longer than five times [`Limits::line`](crate::Limits::line)).
     #[error("the server does not write one message on a line")]
     Framing,
+    /// What came over a pipe while a call waited in vain: no message, or a reply to a call that nobody made.
+    #[error("what the server wrote meanwhile belongs to nobody")]
+    Stray,
     /// More messages in a row that belong to nobody than [`Limits::stray`](crate::Limits::stray).
     #[error("the server floods the client with messages that belong to nobody")]
     Flood,
@@ -386,6 +398,8 @@ impl fmt::Display for ServerExited {
 pub struct SessionLost {
     pub(super) cause: Cause<Error>,
     pub(super) request: Option<Error>,
+    /// Whether there was one.
+    pub(super) was_there: bool,
 }
 
 impl SessionLost {
@@ -394,7 +408,7 @@ impl SessionLost {
         &self.cause
     }
 
-    /// What the call itself ran into, if it did.
+    /// The call's own error, if it failed by itself, too.
     pub fn request_error(&self) -> Option<&Error> {
         self.request.as_ref()
     }
@@ -403,7 +417,8 @@ impl SessionLost {
 impl fmt::Display for SessionLost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
-            Cause::Failed(_) => f.write_str("the session ended"),
+            Cause::Failed(_) if self.was_there => f.write_str("the session ended"),
+            Cause::Failed(_) => f.write_str("there is no session"),
             cause => cause.fmt(f),
         }
     }

@@ -20,6 +20,7 @@ use hyper::rt::ReadBufCursor;
 
 use super::failure::{Cause, Failure, Stage, Unsolicited, has_io_error};
 use super::net::ByteStream;
+use super::proxy::Server;
 
 /// Which connections may stand in for one another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -29,6 +30,14 @@ pub(super) struct Key {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) scope: u64,
+    pub(super) proxy: Option<Arc<Server>>,
+}
+
+impl Key {
+    /// The proxy that requests are handed to, and that sees them.
+    pub(super) fn forwarder(&self) -> Option<&Server> {
+        self.proxy.as_deref().filter(|proxy| proxy.forwards(self.tls))
+    }
 }
 
 /// An open socket, and what hyper needs for the exchange on it: 25 kB, which are there from the beginning of an

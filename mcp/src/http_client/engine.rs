@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, Uri};
+use http::{Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 
 use super::body::Body;
@@ -17,13 +17,14 @@ use super::connection::{Connection, Key};
 use super::failure::{Failure, Stage};
 use super::net::{AsyncIo, ByteStream, ConnectError, Net};
 use super::pool::{Claim, Pool};
+use super::proxy::{Proxy, Why};
 use super::target::Target;
 #[cfg(feature = "tls")]
 use super::tls::{Connector, TlsConfig};
 
 /// An HTTP/1.1 client. Clones share their idle connections.
 ///
-/// Redirects are not followed, proxies not used, and any status is a response like any other. Limiting
+/// Redirects are not followed, and any status is a response like any other, but for the 407 of a proxy. Limiting
 /// the time for the response is the caller's business, by dropping the future or the body.
 #[derive(Clone)]
 pub(crate) struct Engine {
@@ -33,7 +34,9 @@ pub(crate) struct Engine {
 #[derive(Clone)]
 pub(crate) struct EngineConfig {
     pub(crate) net: Arc<dyn Net>,
-    /// For name lookup, connecting and the TLS handshake together.
+    /// None, unless it is asked for.
+    pub(crate) proxy: Option<Proxy>,
+    /// For name lookup, connecting, the proxy and the TLS handshake together.
     pub(crate) connect_timeout: Option<Duration>,
     /// A connection that has been idle for so long is not used again.
     pub(crate) idle_timeout: Duration,
@@ -48,6 +51,7 @@ impl Default for EngineConfig {
     fn default() -> Self {
         Self {
             net: Arc::new(AsyncIo),
+            proxy: None,
             connect_timeout: Some(Duration::from_secs(10)),
             idle_timeout: Duration::from_secs(60),
             max_idle_per_host: 32,
@@ -60,6 +64,7 @@ impl Default for EngineConfig {
 
 struct Shared {
     net: Arc<dyn Net>,
+    proxy: Option<Proxy>,
     /// Nearly always that of the next request.
     last_target: Mutex<Option<Arc<Target>>>,
     connect_timeout: Option<Duration>,
@@ -75,6 +80,7 @@ impl Engine {
         Ok(Self {
             shared: Arc::new(Shared {
                 net: config.net,
+                proxy: config.proxy,
                 last_target: Mutex::default(),
                 connect_timeout: config.connect_timeout,
                 pool: Arc::new(Pool::new(config.idle_timeout, config.max_idle_per_host, config.max_opening)),
@@ -131,7 +137,8 @@ impl Engine {
     /// Whether nobody listens there: connects, and sends nothing. A connection that is reset was in the queue
     /// of one who has just gone.
     pub(crate) async fn refusal(&self, url: &Uri) -> Option<Failure> {
-        let target = self.target(url).ok()?;
+        // That the proxy is gone says nothing of the server, and through a proxy nothing can be asked that cheaply.
+        let target = self.target(url).ok().filter(|target| target.key.proxy.is_none())?;
         let failure = self.within_connect_timeout(self.shared.connect(&target.key)).await.err()?;
         let gone = [io::ErrorKind::ConnectionRefused, io::ErrorKind::ConnectionReset];
         failure.io_kind().is_some_and(|kind| gone.contains(&kind)).then_some(failure)
@@ -154,7 +161,8 @@ impl Engine {
         if let Some(target) = last().as_ref().filter(|target| target.is_of(url, scope)) {
             return Ok(Arc::clone(target));
         }
-        let target = Target::new(url, scope).map_err(|reason| Failure::unsent(Stage::BadUrl, reason))?;
+        let target = Target::new(url, scope, self.shared.proxy.as_ref())
+            .map_err(|reason| Failure::unsent(Stage::BadUrl, reason))?;
         let target = Arc::new(target);
         *last() = Some(Arc::clone(&target));
         Ok(target)
@@ -166,6 +174,12 @@ impl Engine {
         request: &mut Option<Request<Full<Bytes>>>,
     ) -> Result<Response<Body>, Failure> {
         let response = connection.exchange(request).await?;
+        // In a tunnel, it would be the server who says so.
+        if let (StatusCode::PROXY_AUTHENTICATION_REQUIRED, Some(proxy)) =
+            (response.status(), connection.key.forwarder())
+        {
+            return Err(Failure::sent(Stage::Proxy, proxy.unauthorized(Some(407))));
+        }
         let mut response = Body::new(response, connection, Arc::downgrade(&self.shared.pool));
         poll_fn(|cx| {
             response.body_mut().release_if_ended(cx);
@@ -220,10 +234,20 @@ impl Shared {
     }
 
     async fn connect(&self, key: &Key) -> Result<Box<dyn ByteStream>, Failure> {
-        self.net.connect(&key.host, key.port).await.map_err(|error| match error {
-            ConnectError::Dns(error) => Failure::unsent(Stage::Dns, error),
-            ConnectError::Connect(error) => Failure::unsent(Stage::Connect, error),
-        })
+        let Some(proxy) = &key.proxy else {
+            return self.net.connect(&key.host, key.port).await.map_err(|error| match error {
+                ConnectError::Dns(error) => Failure::unsent(Stage::Dns, error),
+                ConnectError::Connect(error) => Failure::unsent(Stage::Connect, error),
+            });
+        };
+        let stream = self.net.connect(&proxy.host, proxy.port).await;
+        let stream = stream.map_err(|error| proxy.error(Why::Unreachable(error)));
+        let stream = stream.map_err(|error| Failure::unsent(Stage::Proxy, error))?;
+        if key.forwarder().is_some() {
+            return Ok(stream);
+        }
+        let tunnel = proxy.tunnel(stream, &key.host, key.port).await;
+        tunnel.map_err(|error| Failure::unsent(Stage::Proxy, error))
     }
 }
 

@@ -28,6 +28,8 @@ pub(crate) enum Stage {
     Connect,
     /// Name lookup, connecting and the TLS handshake together took too long.
     ConnectTimeout,
+    /// The proxy could not be reached, or refused; the cause is a `ProxyError`.
+    Proxy,
     /// The TLS handshake failed, or the certificates needed for it could not be loaded.
     #[cfg(feature = "tls")]
     Tls,
@@ -85,6 +87,7 @@ impl fmt::Display for Failure {
             Stage::Dns => "the host name could not be resolved",
             Stage::Connect => "connecting failed",
             Stage::ConnectTimeout => "connecting timed out",
+            Stage::Proxy => "the proxy is of no help",
             #[cfg(feature = "tls")]
             Stage::Tls => "tls could not be set up",
             Stage::Send => "the connection ended before the request was sent",

@@ -19,6 +19,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 /// charge of the network and the clock.
 pub trait Net: Send + Sync + 'static {
     /// Opens a connection. `host` is a name or an IP address, an IPv6 address without its brackets.
+    /// Where a request goes through a proxy, it is the proxy's.
     ///
     /// There is no need to limit the time. Dropping the future gives up.
     fn connect<'a>(&'a self, host: &'a str, port: u16) -> Connecting<'a>;
@@ -43,10 +44,10 @@ pub trait Net: Send + Sync + 'static {
     /// Resolves when `duration` has passed. Dropping the future cancels the timer.
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
-    /// Where new sockets belong. An idle socket is used again only in the scope that opened it.
+    /// The scope of a socket that is opened now. An idle socket is used again only in the scope that opened it.
     ///
-    /// A socket that works only while the runtime that opened it runs needs a number for each such
-    /// runtime. Sockets that work everywhere share the scope 0.
+    /// If a socket works only while the runtime that opened it runs, each such runtime is a scope with a number of its own.
+    /// Sockets that work everywhere share the scope 0.
     fn scope(&self) -> u64 {
         0
     }

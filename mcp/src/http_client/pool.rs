@@ -75,7 +75,7 @@ impl Pool {
         poll_fn(|cx| Poll::Ready(self.take_now(key, cx))).await
     }
 
-    /// The same; if there is none, the right to open one. Waits for either.
+    /// An idle connection, or, if there is none, the right to open one. Waits for either.
     pub(super) async fn claim(&self, key: &Key) -> Claim<'_> {
         let mut place = Place { pool: self, number: None };
         poll_fn(|cx| place.poll(key, cx)).await

@@ -10,8 +10,12 @@ mod executors;
 mod failures;
 mod kit;
 mod opening;
+mod proxy;
+mod proxy_answers;
 mod reuse;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(feature = "tls")]
+mod tls_of_ones_own;
 #[cfg(feature = "tokio")]
 mod tokio;

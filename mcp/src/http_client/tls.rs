@@ -1,4 +1,4 @@
-//! TLS over any stream, by rustls. No rustls type leaves this module, except inside errors.
+//! TLS over any stream, by rustls.
 
 mod stream;
 
@@ -6,23 +6,83 @@ use std::sync::{Arc, OnceLock};
 use std::{fmt, io};
 
 use rustls::crypto::ring;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::pem::{self, PemObject as _};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, InconsistentKeys, RootCertStore};
 use rustls_platform_verifier::Verifier;
 
 use self::stream::TlsStream;
 use super::failure::{Failure, Stage};
 use super::net::ByteStream;
 
-/// Whom to trust.
-#[derive(Clone, Debug, Default)]
+/// Whom to trust, and who this is.
+#[derive(Clone, Default)]
 pub(crate) struct TlsConfig {
     pub(crate) roots: Roots,
     /// Certificates (DER) of authorities to trust besides.
     pub(crate) extra_roots: Vec<Vec<u8>>,
+    /// For servers that ask for a certificate.
+    pub(super) identity: Option<Arc<CertifiedKey>>,
+    /// The caller's own configuration, in place of all the above.
+    pub(super) own: Option<Arc<ClientConfig>>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+/// The only protocol there is.
+const ALPN: &[u8] = b"http/1.1";
+
+impl TlsConfig {
+    pub(crate) fn add_roots(&mut self, pem: &[u8]) -> Result<(), &'static str> {
+        let roots = certificates(pem)?;
+        if roots.iter().any(|root| RootCertStore::empty().add(root.clone()).is_err()) {
+            return Err("a root certificate is none");
+        }
+        self.extra_roots.extend(roots.iter().map(|root| root.to_vec()));
+        Ok(())
+    }
+
+    pub(crate) fn set_identity(&mut self, chain: &[u8], key: &[u8]) -> Result<(), &'static str> {
+        let chain = certificates(chain)?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| match error {
+            pem::Error::NoItemsFound => "there is no private key, or it is encrypted",
+            _ => "the private key is not PEM",
+        })?;
+        let identity = CertifiedKey::from_der(chain, key, &ring::default_provider());
+        self.identity = Some(Arc::new(identity.map_err(|error| match error {
+            rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+                "the private key is not that of the certificate"
+            }
+            rustls::Error::InvalidCertificate(_) => "the client's certificate is none",
+            _ => "the private key is of no kind that is known",
+        })?));
+        Ok(())
+    }
+
+    pub(crate) fn set_own(&mut self, mut config: Arc<ClientConfig>) {
+        if config.alpn_protocols != [ALPN] {
+            Arc::make_mut(&mut config).alpn_protocols = vec![ALPN.to_vec()];
+        }
+        self.own = Some(config);
+    }
+
+    /// Whether a part of it would have no effect.
+    pub(crate) fn is_contradictory(&self) -> bool {
+        let others = self.identity.is_some() || !self.extra_roots.is_empty() || self.roots != Roots::Platform;
+        self.own.is_some() && others
+    }
+}
+
+/// All that are in the text, and at least one.
+pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static str> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    match found {
+        Ok(found) if found.is_empty() => Err("there is no certificate"),
+        Ok(found) => Ok(found),
+        Err(_) => Err("a certificate is not PEM"),
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Roots {
     /// What the operating system trusts.
     #[default]
@@ -76,6 +136,9 @@ impl Handshake {
 
 /// Reads files.
 fn build(config: &TlsConfig) -> Result<Arc<ClientConfig>, rustls::Error> {
+    if let Some(own) = &config.own {
+        return Ok(Arc::clone(own));
+    }
     // Always explicit: the default provider panics if another crate has enabled a second one.
     let provider = Arc::new(ring::default_provider());
     let builder =
@@ -93,8 +156,13 @@ fn build(config: &TlsConfig) -> Result<Arc<ClientConfig>, rustls::Error> {
             builder.with_root_certificates(roots)
         }
     };
-    let mut client = builder.with_no_client_auth();
-    client.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let mut client = match &config.identity {
+        Some(identity) => {
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(identity))))
+        }
+        None => builder.with_no_client_auth(),
+    };
+    client.alpn_protocols = vec![ALPN.to_vec()];
     Ok(Arc::new(client))
 }
 

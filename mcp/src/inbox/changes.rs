@@ -7,9 +7,9 @@ use serde::Deserialize;
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
-const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
+pub(crate) const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
 
-/// Something that has changed at the server. Nothing is said twice: fetch it anew.
+/// Something that has changed at the server. The new value is not included: fetch it.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Change {

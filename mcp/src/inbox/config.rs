@@ -4,16 +4,17 @@ use super::event::Event;
 use super::handlers::Handlers;
 use super::limits::{Limits, Timeouts};
 use super::server_kinds::ServerKindCache;
+use crate::runtime::Reactor;
 use crate::runtime::timer::{AsyncIoTimer, Timer};
-use crate::types::Implementation;
+use crate::types::{Implementation, LoggingLevel};
 use std::sync::Arc;
 
 /// Which protocol revisions a client speaks with its server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Mode {
-    /// Asks the server with a request of revision 2026-07-28 (`server/discover`), and shakes hands if it
-    /// turns out to be an older one, or is remembered as one ([`ServerKindCache`]).
+    /// Asks the server with a request of revision 2026-07-28 (`server/discover`). If the server turns out to be an older
+    /// one, or is remembered as one ([`ServerKindCache`]), the client shakes hands.
     #[default]
     Auto,
     /// Shakes hands: revisions 2024-11-05 to 2025-11-25.
@@ -29,9 +30,16 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     pub(crate) timer: Arc<dyn Timer>,
+    /// For transports that were not told themselves.
+    #[cfg_attr(
+        not(any(feature = "stdio", feature = "http")),
+        allow(dead_code, reason = "others have their streams")
+    )]
+    pub(crate) reactor: Reactor,
     pub(crate) on_event: Option<EventHook>,
     pub(crate) handlers: Handlers,
     pub(crate) mode: Mode,
+    pub(crate) log_level: Option<LoggingLevel>,
     pub(crate) server_kinds: ServerKindCache,
 }
 
@@ -44,9 +52,11 @@ impl Config {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             timer: Arc::new(AsyncIoTimer),
+            reactor: Reactor::default(),
             on_event: None,
             handlers: Handlers::default(),
             mode: Mode::Auto,
+            log_level: None,
             server_kinds: ServerKindCache::new(),
         }
     }

@@ -241,7 +241,7 @@ impl<'a> Budget<'a> {
     }
 }
 
-/// `future`, or an error when `limit` is over. The timer is made only if it is needed.
+/// `future`, or an error when `limit` is over, counted from the first poll. The timer is made only if it is needed.
 pub(crate) async fn within<T>(
     inbox: &Inbox,
     limit: Option<Duration>,
@@ -289,13 +289,18 @@ pub(crate) async fn within_either<T>(
     future: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
     let mut future = pin!(future);
+    let begun = limit.map_or(0, |_| inbox.clock());
     let mut timer = None;
     poll_fn(|cx| {
         if let Poll::Ready(result) = future.as_mut().poll(cx) {
             return Poll::Ready(result);
         }
         let Some(limit) = limit else { return Poll::Pending };
-        let timer = timer.get_or_insert_with(|| inbox.sleep(limit.after));
+        // The first poll may have taken long, or this thread did not have its turn.
+        let timer = timer.get_or_insert_with(|| {
+            let past = Duration::from_millis(inbox.clock().saturating_sub(begun));
+            inbox.sleep(limit.after.saturating_sub(past))
+        });
         timer.as_mut().poll(cx).map(|()| Err(Error::new(ErrorKind::Timeout(limit), Delivery::MaybeSent)))
     })
     .await

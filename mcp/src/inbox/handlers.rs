@@ -356,6 +356,11 @@ pub(crate) fn answer(id: &RequestId, result: HandlerResult) -> Outgoing<'static>
     Outgoing { id: None, method: None, body, routing: None }
 }
 
+/// The answer to a request that finds no room.
+pub(crate) fn busy(id: &RequestId) -> Outgoing<'static> {
+    answer(id, Err(RpcError::new(-32603, "the client is busy with other requests")))
+}
+
 fn panicked() -> RpcError {
     RpcError::new(-32603, "the client's handler panicked")
 }

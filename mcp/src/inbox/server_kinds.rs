@@ -6,16 +6,15 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
-/// What was found out about servers, by their origins: whether they want a handshake. The next client
-/// does not ask a server that does ([`Mode::Auto`](crate::Mode::Auto)), and does not take one odd answer
-/// of a server that does not for another kind. Should a server turn out to be other than remembered, that
-/// is forgotten, and it is asked again.
+/// Remembers, by origin, which servers want a handshake. The next client in [`Mode::Auto`](crate::Mode::Auto) does not ask
+/// a server that wants one, and one unexpected answer does not change what is remembered of a server. When a server proves
+/// to be of another kind, the client forgets it and asks again.
 ///
 /// Clones are the same cache, and so are those of the clones of one [`Builder`](crate::Builder); give one
-/// to several builders with [`Builder::server_kinds`](crate::Builder::server_kinds). What a child process is, is
-/// remembered by its own client, for [`Client::reconnect`](crate::Client::reconnect). A server that has
-/// learnt to do without a handshake, and still takes one, is found out after [`clear`](Self::clear) only.
-/// Where one origin has servers of different kinds, they are better told apart by different caches.
+/// to several builders with [`Builder::server_kinds`](crate::Builder::server_kinds). The kind of a child process is
+/// remembered by its own client, for [`Client::reconnect`](crate::Client::reconnect). A server that is upgraded to
+/// 2026-07-28 and still accepts a handshake is noticed only after [`clear`](Self::clear). If one origin has servers of
+/// different kinds, give each kind a cache of its own.
 ///
 /// It holds at most [`Limits::server_kinds`](crate::Limits::server_kinds) origins.
 #[derive(Clone, Default)]

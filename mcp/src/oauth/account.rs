@@ -8,13 +8,13 @@
 //!    ([`carry`](Account::carry)).
 //! 3. A flight does not know its account, so with the last handle it is gone.
 
-use super::config::{OAuth, Parts};
 use super::event::AuthEvent;
 use super::flight::{Got, Outcome, Purpose, State, Tokens};
 use super::key;
+use super::parts::Parts;
 use super::run::unix_now;
 use super::store::StoreKey;
-use crate::error::{AuthError, Error};
+use crate::error::AuthError;
 use crate::http_client::EngineConfig;
 use crate::protocol::oauth::config::Why;
 use crate::protocol::oauth::demand::Demand;
@@ -34,14 +34,14 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Poll, Waker};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// How often one request is sent again for want of another token.
 const ROUNDS: u32 = 3;
 
 /// One server's tokens, and how to get others.
 pub(crate) struct Account {
-    tokens: Arc<Tokens>,
+    pub(super) tokens: Arc<Tokens>,
     /// Why nothing secret may be sent to this server.
     insecure: Option<AuthErrorKind>,
     flights: Mutex<Flights>,
@@ -100,6 +100,9 @@ pub(crate) enum Seen<'a> {
     Event(&'a AuthEvent),
 }
 
+/// How connections are opened; asked when some are needed.
+pub(crate) type Connect<'a> = &'a (dyn Fn() -> EngineConfig + Send + Sync);
+
 /// Told what happens while a request waits. Called without a lock.
 pub(crate) type Watch<'a> = &'a (dyn Fn(Seen<'_>) + Send + Sync);
 
@@ -126,7 +129,7 @@ impl Account {
     pub(crate) async fn credentials(
         &self,
         asks: bool,
-        connect: &EngineConfig,
+        connect: Connect<'_>,
         watch: Watch<'_>,
     ) -> Result<Credentials, AuthError> {
         for _ in 0..ROUNDS {
@@ -214,6 +217,11 @@ impl Account {
         }
     }
 
+    /// Nothing secret goes over the network in the clear.
+    pub(super) fn check_security(&self) -> Result<(), AuthError> {
+        self.insecure.as_ref().map_or(Ok(()), |kind| Err(self.is_insecure(kind)))
+    }
+
     fn is_insecure(&self, kind: &AuthErrorKind) -> AuthError {
         AuthError::new(Failure {
             host: Some(self.tokens.host.clone()),
@@ -236,12 +244,10 @@ impl Account {
         challenges: &[Challenge],
         rounds: &mut Rounds,
         asks: bool,
-        connect: &EngineConfig,
+        connect: Connect<'_>,
         watch: Watch<'_>,
     ) -> Result<Credentials, AuthError> {
-        if let Some(kind) = &self.insecure {
-            return Err(self.is_insecure(kind));
-        }
+        self.check_security()?;
         let wants_nonce = |challenge: &Challenge| challenge.param("error") == Some("use_dpop_nonce");
         if sent.is_bound() && !rounds.has_been_given_a_nonce && challenges.iter().any(wants_nonce) {
             rounds.has_been_given_a_nonce = true;
@@ -325,7 +331,13 @@ impl Account {
 
     /// Waits for the flight under way, or begins this one.
     /// `waits`: while a person is asked, too.
-    async fn fly(&self, purpose: Purpose, waits: bool, connect: &EngineConfig, watch: Watch<'_>) -> Outcome {
+    pub(super) async fn fly(
+        &self,
+        purpose: Purpose,
+        waits: bool,
+        connect: Connect<'_>,
+        watch: Watch<'_>,
+    ) -> Outcome {
         loop {
             let asks = matches!(&purpose, Purpose::Authorize { asks: true, .. });
             let (waiter, number, has_asked) = match self.join(asks || waits) {
@@ -333,7 +345,7 @@ impl Account {
                 // Nobody waits for a person who has not asked for that.
                 Joined::Asking => return Err(self.tokens.login_required()),
                 Joined::None => {
-                    let flight = Arc::clone(&self.tokens).fly(purpose.clone(), connect.clone());
+                    let flight = Arc::clone(&self.tokens).fly(purpose.clone(), connect());
                     self.begin(flight, asks)
                 }
             };
@@ -518,131 +530,4 @@ fn unavailable(pause: Option<Duration>) -> AuthError {
     let retry_after = pause.map(|pause| pause.as_secs().max(1));
     let kind = AuthErrorKind::Unavailable { status: None, retry_after };
     AuthError::new(Failure::new(kind, AuthStep::Refresh))
-}
-
-/// A server that OAuth can be used with: [`Http`](crate::Http), [`Sse`](crate::Sse). It cannot be implemented elsewhere.
-pub trait ProtectedServer: Sealed + Sync {}
-
-/// What a handle needs to know of a server.
-#[allow(unnameable_types, reason = "it seals the other one")]
-pub trait Sealed {
-    /// Its URL as the user wrote it, and how it is connected to.
-    #[doc(hidden)]
-    fn place(&self) -> Place<'_>;
-}
-
-/// See [`Sealed`].
-#[allow(unnameable_types, reason = "it is nobody else's")]
-pub struct Place<'a> {
-    pub(crate) url: &'a str,
-    pub(crate) connect: &'a EngineConfig,
-}
-
-impl fmt::Debug for Place<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Place").finish_non_exhaustive()
-    }
-}
-
-/// What is known of the tokens for one server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Status {
-    /// Who gave them out.
-    pub issuer: String,
-    /// What they are good for, as far as the server has said.
-    pub scopes: Vec<String>,
-    /// Whether there is an access token.
-    pub has_access: bool,
-    /// When it is over, if that is known.
-    pub expires: Option<SystemTime>,
-    /// Whether there is a refresh token.
-    pub has_refresh: bool,
-}
-
-impl Status {
-    fn of(stored: &Stored) -> Self {
-        let tokens = stored.tokens.as_ref();
-        let expires = tokens.and_then(|tokens| tokens.expires);
-        Self {
-            issuer: stored.issuer.clone(),
-            scopes: stored.granted.clone(),
-            has_access: tokens.is_some(),
-            expires: expires.and_then(|expires| UNIX_EPOCH.checked_add(Duration::from_secs(expires.0))),
-            has_refresh: tokens.is_some_and(|tokens| tokens.refresh.is_some()),
-        }
-    }
-}
-
-impl OAuth {
-    /// Signs in anew: asks a person, or, with other grants, the authorization server. No call's deadline is involved.
-    ///
-    /// Do this before connecting. A server that names the place of its metadata in its refusals only, and not where
-    /// the standard has it, has to be asked something first: connect, and call this when that fails with
-    /// [`LoginRequired`](AuthErrorKind::LoginRequired).
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Auth`](crate::ErrorKind::Auth).
-    ///
-    /// **Cancel safety:** the question stays open, and the next `login` finds it; with the last handle it is gone.
-    pub async fn login(&self, server: &impl ProtectedServer) -> Result<(), Error> {
-        let place = server.place();
-        let account = self.account(place.url);
-        if let Some(kind) = &account.insecure {
-            return Err(account.is_insecure(kind).into());
-        }
-        let (wanted, refused) = {
-            let state = account.tokens.state.lock();
-            (state.wanted.clone(), state.stored.clone())
-        };
-        let why = match wanted {
-            Some(demand) if demand.is_step_up() => Why::StepUp(demand),
-            Some(demand) => Why::Unauthorized(demand),
-            None => Why::Login,
-        };
-        let purpose = Purpose::Authorize { why, refused, asks: true, is_login: true };
-        loop {
-            let got = account.fly(purpose.clone(), true, place.connect, &|_| ()).await?;
-            // Before that there was one of another purpose.
-            if got == Got::Authorized {
-                return Ok(());
-            }
-        }
-    }
-
-    /// What is stored for this server. No network is involved.
-    ///
-    /// # Errors
-    ///
-    /// When the store fails.
-    pub async fn status(&self, server: &impl ProtectedServer) -> Result<Option<Status>, Error> {
-        let place = server.place();
-        let account = self.account(place.url);
-        if !account.tokens.state.lock().is_loaded {
-            account.fly(Purpose::Load, true, place.connect, &|_| ()).await?;
-        }
-        let stored = account.tokens.state.lock().stored.clone();
-        Ok(stored.map(|stored| Status::of(&stored)))
-    }
-
-    /// Revokes the tokens where the authorization server can (RFC 7009), and forgets them, whatever comes of that.
-    ///
-    /// # Errors
-    ///
-    /// When the store fails, or revoking does. Unless it is the store's, the tokens are gone here all the same.
-    pub async fn logout(&self, server: &impl ProtectedServer) -> Result<(), Error> {
-        let place = server.place();
-        let account = self.account(place.url);
-        loop {
-            let got = account.fly(Purpose::Logout, true, place.connect, &|_| ()).await?;
-            let is_over = {
-                let state = account.tokens.state.lock();
-                state.is_loaded && state.stored.is_none()
-            };
-            if got == Got::Gone && is_over {
-                return Ok(());
-            }
-        }
-    }
 }

@@ -1,9 +1,10 @@
-//! [`OAuth`], the handle, and [`OAuthBuilder`]: everything that can be set.
+//! [`OAuthBuilder`]: everything that can be set.
 
-use super::account::Account;
-use super::consent::{BoxError, Consent};
+use super::consent::Consent;
+use super::handle::OAuth;
 use super::key::SigningKey;
-use super::store::{MemoryStore, StoreKey, TokenStore};
+use super::parts::{OAuthTimeouts, Parts, Prompt, Subject};
+use super::store::{MemoryStore, TokenStore};
 use crate::error::{Error, InvalidInput};
 use crate::protocol::oauth::config::{
     AssertionKey, ChooseServer, Client, Config, Dpop, GrantKind, IdentityProvider as Provider, PinnedServer,
@@ -11,73 +12,14 @@ use crate::protocol::oauth::config::{
 };
 use crate::protocol::oauth::limits::OAuthLimits;
 use crate::protocol::oauth::secret::Secret;
-use crate::protocol::oauth::{place, register};
-use crate::runtime::timer::BoxFuture;
-use crate::sync::Mutex;
-use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// One identity: its tokens, and how to get them. Clones share everything.
-///
-/// Made by [`builder`](Self::builder), and given to transports with [`Http::oauth`](crate::Http::oauth). See
-/// [the module](crate::oauth) for an example.
-///
-/// **Drop:** a refresh that is under way is dropped with the last clone and the last transport that has the handle. It
-/// needs no executor.
-#[derive(Clone)]
-pub struct OAuth {
-    pub(super) parts: Arc<Parts>,
-    accounts: Arc<Mutex<HashMap<StoreKey, Arc<Account>>>>,
-}
-
-/// What flights need of a handle. It does not know the accounts, so it keeps no flight alive.
-pub(super) struct Parts {
-    pub(super) config: Arc<Config>,
-    pub(super) key: Option<SigningKey>,
-    pub(super) store: Arc<dyn TokenStore>,
-    pub(super) consent: Option<Arc<dyn Consent>>,
-    pub(super) prompt: Prompt,
-    pub(super) subject: Option<Subject>,
-    pub(super) allow_private: bool,
-    pub(super) timeouts: OAuthTimeouts,
-    profile: String,
-    /// One question at a time: whoever has put something in may ask.
-    pub(super) question: (async_channel::Sender<()>, async_channel::Receiver<()>),
-}
-
-pub(super) type Subject = Arc<dyn Fn(String) -> BoxFuture<'static, Result<String, BoxError>> + Send + Sync>;
 
 impl OAuth {
     /// A handle with nothing set: tokens in memory, and nobody who could be asked.
     pub fn builder() -> OAuthBuilder {
         OAuthBuilder::new()
-    }
-
-    /// The JSON to publish at the URL that [`client_metadata_url`](OAuthBuilder::client_metadata_url) names, with these
-    /// redirect URIs. Those to this machine have no port in it, as each login may use another (RFC 8252, 7.3):
-    /// `http://127.0.0.1/callback` for [`Loopback`](super::Loopback).
-    ///
-    /// `None` without that URL.
-    pub fn client_metadata_document(&self, redirect_uris: &[&str]) -> Option<String> {
-        register::document(&self.parts.config, redirect_uris)
-    }
-
-    /// What is known of one server. `url` is as the user wrote it.
-    pub(crate) fn account(&self, url: &str) -> Arc<Account> {
-        let key = StoreKey::new(place::canonical(url), &self.parts.profile);
-        let mut accounts = self.accounts.lock();
-        let account =
-            accounts.entry(key).or_insert_with_key(|key| Arc::new(Account::new(&self.parts, url, key)));
-        Arc::clone(account)
-    }
-}
-
-impl fmt::Debug for OAuth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OAuth").field("profile", &self.parts.profile).finish_non_exhaustive()
     }
 }
 
@@ -154,20 +96,6 @@ impl ClientId {
     }
 }
 
-/// When a person may be asked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Prompt {
-    /// By [`OAuth::login`] only. A call that would need it fails at once with
-    /// [`LoginRequired`](super::AuthErrorKind::LoginRequired).
-    #[default]
-    OnLogin,
-    /// By calls, too, while they wait. Never by what goes on behind them: pings, notifications, reconnection, the server's
-    /// own stream. After a refusal, an answer that does not come, or the second question within 10 minutes it is as with
-    /// [`OnLogin`](Self::OnLogin), until [`OAuth::login`] has succeeded.
-    OnCall,
-}
-
 /// What is sent as `resource` (RFC 8707).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -192,27 +120,6 @@ pub enum ProofOfPossession {
     IfOffered,
     /// A flow fails where it cannot.
     Required,
-}
-
-/// How long things may take.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct OAuthTimeouts {
-    /// One exchange with an authorization server, connecting included. Default 30 s.
-    pub exchange: Duration,
-    /// All exchanges of one flow, without the time in which a person is asked. Default 90 s.
-    pub flow: Duration,
-    /// A person's answer. Default 5 min.
-    pub person: Duration,
-    /// One operation of the store; a lock included. Default 35 s.
-    pub store: Duration,
-}
-
-impl Default for OAuthTimeouts {
-    fn default() -> Self {
-        let seconds = Duration::from_secs;
-        Self { exchange: seconds(30), flow: seconds(90), person: seconds(300), store: seconds(35) }
-    }
 }
 
 /// Settings for an [`OAuth`]. What gives up some safety is off by default, and named for what it gives up.
@@ -449,7 +356,7 @@ impl OAuthBuilder {
             profile,
             question: async_channel::bounded(1),
         };
-        OAuth { parts: Arc::new(parts), accounts: Arc::default() }
+        OAuth::new(parts)
     }
 }
 

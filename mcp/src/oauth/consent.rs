@@ -1,6 +1,6 @@
 //! Who can ask a person to sign in: [`Consent`], one question: [`Visit`], and a closure for both.
 
-use crate::runtime::timer::BoxFuture;
+use crate::runtime::BoxFuture;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;

@@ -6,7 +6,7 @@
 use super::consent::BoxError;
 use super::store::{StoreGuard, StoreKey, Swapped, TokenStore};
 use crate::protocol::oauth::stored::Stored;
-use crate::runtime::timer::BoxFuture;
+use crate::runtime::BoxFuture;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};

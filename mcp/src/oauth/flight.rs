@@ -4,9 +4,9 @@
 //! it gets itself by compare and swap, and takes away what the authorization server has refused for good, if it is
 //! still there. Whatever passes (the network, a server in trouble) takes nothing away.
 
-use super::config::{Parts, Prompt};
 use super::consent::BoxError;
 use super::event::AuthEvent;
+use super::parts::{Parts, Prompt};
 use super::run::{Run, foreign, in_time, unix_now};
 use super::store::{StoreGuard, StoreKey, Swapped};
 use crate::error::AuthError;
@@ -17,7 +17,7 @@ use crate::protocol::oauth::failure::{AuthErrorKind, AuthStep, Failure, Refusal}
 use crate::protocol::oauth::grant::back_off;
 use crate::protocol::oauth::secret::Secret;
 use crate::protocol::oauth::stored::Stored;
-use crate::runtime::timer::BoxFuture;
+use crate::runtime::BoxFuture;
 use crate::sync::Mutex;
 use http::HeaderValue;
 use std::collections::VecDeque;

@@ -90,16 +90,23 @@ pub(super) struct Guard {
 
 impl Guard {
     pub(super) fn new(mcp_host: &str, pinned_host: Option<&str>, allow_private: bool) -> Self {
-        let plain = |host: &str| {
-            let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-            host.to_ascii_lowercase()
-        };
         let mcp_host = plain(mcp_host);
         let class = mcp_host.parse().ok().map(Class::of);
         Self {
             allows_private: allow_private || class == Some(Class::Private),
             allows_loopback: allow_private || class == Some(Class::Loopback) || mcp_host == "localhost",
             trusted: [Some(mcp_host), pinned_host.map(plain)].into_iter().flatten().collect(),
+        }
+    }
+
+    /// Looks at a host that is an address; what a name stands for, whoever resolves it knows.
+    pub(super) fn check(&self, host: &str) -> Result<(), io::Error> {
+        let host = plain(host);
+        match host.parse().map(Class::of) {
+            Ok(class) if !self.allows(&host, class) => {
+                Err(io::Error::new(io::ErrorKind::PermissionDenied, Forbidden(class)))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -112,6 +119,12 @@ impl Guard {
             Class::Never => false,
         }
     }
+}
+
+/// In lower case, without brackets.
+fn plain(host: &str) -> String {
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    host.to_ascii_lowercase()
 }
 
 /// A [`Net`] that connects where the guard allows it.
@@ -241,6 +254,15 @@ mod tests {
         let pinned = Guard::new("mcp.example", Some("AS.example"), false);
         assert_eq!(allowed(&pinned, "as.example"), [true, true, true, false]);
         assert_eq!(allowed(&pinned, "other.example"), [true, false, false, false]);
+        for (host, allowed) in [
+            ("10.0.0.1", false),
+            ("[::ffff:10.0.0.1]", false),
+            ("169.254.169.254", false),
+            ("8.8.8.8", true),
+            ("inner.example", true),
+        ] {
+            assert_eq!(public.check(host).is_ok(), allowed, "{host}");
+        }
         let open = Guard::new("mcp.example", None, true);
         assert_eq!(allowed(&open, "as.example"), [true, true, true, false]);
     }

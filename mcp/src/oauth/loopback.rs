@@ -2,7 +2,7 @@
 
 use super::consent::{BoxError, Consent, Visit};
 use crate::protocol::oauth::redirect::belongs;
-use crate::runtime::timer::BoxFuture;
+use crate::runtime::BoxFuture;
 use async_io::{Async, Timer};
 use futures_io::{AsyncRead, AsyncWrite};
 use std::future::poll_fn;

@@ -2,7 +2,7 @@
 
 use super::consent::BoxError;
 use crate::protocol::oauth::stored::Stored;
-use crate::runtime::timer::BoxFuture;
+use crate::runtime::BoxFuture;
 use crate::sync::Mutex;
 use std::any::Any;
 use std::collections::HashMap;

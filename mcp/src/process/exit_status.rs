@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// How a process ended, as far as the system told.
+/// How a process ended, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExitStatus {
     pub(crate) code: Option<i32>,

@@ -21,11 +21,11 @@ pub enum Revision {
 }
 
 impl Revision {
-    /// The newest one that a handshake offers.
-    pub const LATEST: Self = Self::V2025_11_25;
+    /// The newest one that this client speaks.
+    pub const LATEST: Self = Self::V2026_07_28;
 
-    /// The newest one without a handshake.
-    pub const LATEST_STATELESS: Self = Self::V2026_07_28;
+    /// The newest one with a handshake: what `initialize` offers.
+    pub const LATEST_WITH_HANDSHAKE: Self = Self::V2025_11_25;
 
     const ALL: [Self; 5] =
         [Self::V2024_11_05, Self::V2025_03_26, Self::V2025_06_18, Self::V2025_11_25, Self::V2026_07_28];

@@ -53,8 +53,8 @@ pub(crate) struct ServerRequest {
 }
 
 impl ServerRequest {
-    /// How much text its parameters have.
+    /// How much text it has.
     pub(crate) fn bytes(&self) -> usize {
-        self.params.as_ref().map_or(0, |params| params.get().len())
+        self.params.as_ref().map_or(0, |params| params.get().len()) + self.method.len()
     }
 }

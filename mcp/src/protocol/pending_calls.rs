@@ -132,6 +132,11 @@ impl PendingCalls {
         self.calls.len()
     }
 
+    /// Calls that begin from now on have this id, or a greater one.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.next
+    }
+
     pub(crate) fn poll_reply(&mut self, id: u64, waker: &Waker) -> Polled {
         let Some(call) = self.calls.get_mut(&id) else { return Polled::Pending };
         if let Some(reply) = call.reply.take() {
@@ -218,7 +223,7 @@ impl PendingCalls {
         }
     }
 
-    /// A request or a known notification from the server: no reply, but not stray either.
+    /// Something that is not stray and settles no call here: a request, a notification, a reply that was handed to its call.
     pub(crate) fn handle_other(&mut self) {
         self.stray = 0;
     }

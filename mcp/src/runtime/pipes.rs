@@ -1,5 +1,6 @@
 //! The pipes of a process, without blocking.
 
+use super::Reactor;
 use super::output::{Output, Stream};
 use crate::process::Pipes;
 #[cfg(unix)]
@@ -19,15 +20,6 @@ use std::sync::Arc;
 #[cfg(unix)]
 use std::task::{Context, Poll, Wake, Waker, ready};
 
-/// What says that a pipe is ready. (On windows nothing does, and it makes no difference.)
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Reactor {
-    AsyncIo,
-    /// That of the runtime at hand; there must be one.
-    #[cfg(feature = "tokio")]
-    Tokio,
-}
-
 /// [`Pipes`] without blocking.
 pub(crate) struct AsyncPipes {
     pub(crate) stdin: Box<dyn AsyncWrite + Send + Unpin>,
@@ -36,6 +28,9 @@ pub(crate) struct AsyncPipes {
 }
 
 impl AsyncPipes {
+    /// # Errors
+    ///
+    /// When the reactor does not take them; and where there is to be a tokio runtime, and is none.
     #[cfg(unix)]
     pub(crate) fn new(pipes: Pipes, reactor: Reactor) -> io::Result<Self> {
         let Pipes { stdin, stdout, stderr } = pipes;
@@ -48,10 +43,12 @@ impl AsyncPipes {
                 stderr: Box::new(Readable::new(stderr)?),
             }),
             #[cfg(feature = "tokio")]
-            Reactor::Tokio => Ok(Self {
-                stdin: super::tokio::pipe_writer(stdin.into())?,
-                stdout: super::tokio::pipe_reader(stdout.into())?,
-                stderr: super::tokio::pipe_reader(stderr.into())?,
+            Reactor::Tokio => super::tokio::here().and_then(|_| {
+                Ok(Self {
+                    stdin: super::tokio::pipe_writer(stdin.into())?,
+                    stdout: super::tokio::pipe_reader(stdout.into())?,
+                    stderr: super::tokio::pipe_reader(stderr.into())?,
+                })
             }),
         }
     }

@@ -20,10 +20,10 @@ pub trait Timer: Send + Sync + 'static {
         Instant::now()
     }
 
-    /// Where a timer made now belongs: calls that are polled in other scopes do not rely on it.
+    /// The scope of a timer that is made now: calls that are polled in other scopes do not rely on that timer.
     ///
-    /// A timer that goes off only while the runtime that it was made in runs needs a number for each
-    /// such runtime. Timers that go off everywhere share the scope 0.
+    /// If a timer goes off only while the runtime that it was made in runs, each such runtime is a scope with a number of its
+    /// own. Timers that go off everywhere share the scope 0.
     fn scope(&self) -> u64 {
         0
     }

@@ -1,4 +1,4 @@
-//! tokio's timers and reactor in place of those of `async-io`, for who asks for them.
+//! tokio's timers and reactor in place of those of `async-io`, opt-in.
 //!
 //! Nothing here is detected: whether tokio is used is the caller's choice, and *which* runtime is
 //! that of the task that polls. Three things follow from tokio's ways:
@@ -41,7 +41,8 @@ use tokio::runtime::Handle;
 /// tokio's paused clock (`start_paused`) deadlines are on that clock.
 ///
 /// ```
-/// use shared_fate_mcp::{Client, Memory, TokioTimer};
+/// use shared_fate_mcp::runtime::TokioTimer;
+/// use shared_fate_mcp::{Client, Memory};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
@@ -81,7 +82,8 @@ impl Timer for TokioTimer {
 /// For [`Stdio::over`](crate::Stdio::over), for instance:
 ///
 /// ```
-/// use shared_fate_mcp::{Client, Stdio, TokioIo, TokioTimer};
+/// use shared_fate_mcp::runtime::{TokioIo, TokioTimer};
+/// use shared_fate_mcp::{Client, Stdio};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {

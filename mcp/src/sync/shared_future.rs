@@ -68,7 +68,7 @@ impl<T: Clone + Send + 'static> SharedFuture<T> {
         self.join(false)
     }
 
-    /// The same for one who carries the future on as long as others want it, and no longer.
+    /// A waiter that carries the future on only as long as others want it; `None` when the future is over.
     pub(crate) fn helper(&self) -> Option<Waiter<T>> {
         self.join(true)
     }

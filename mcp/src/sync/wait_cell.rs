@@ -30,7 +30,7 @@ impl<T> WaitCell<T> {
         act(&mut self.0.lock().state)
     }
 
-    /// The same, and wakes who waits.
+    /// Changes the value, and wakes the task that waits.
     pub(crate) fn change<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
         let (result, waiting) = {
             let mut cell = self.0.lock();

@@ -20,9 +20,9 @@ mod tests;
 
 use super::{Sending, Sent, Tracking, Transport};
 use crate::error::{Error, ErrorKind, HttpError};
-use crate::http_client::Net;
 #[cfg(feature = "webpki-roots")]
 use crate::http_client::Roots;
+use crate::http_client::{Net, Proxy};
 use crate::inbox::Inbox;
 use crate::inbox::deadline::within;
 use crate::protocol::handshake::{INITIALIZE, Revision};
@@ -53,13 +53,13 @@ const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-versi
 
 /// A server behind a URL.
 ///
-/// Speaks Streamable HTTP; a server that refuses it with 400, 404 or 405, or answers with the event stream of the older
-/// HTTP+SSE transport, is tried with that (switch that off with [`legacy_fallback`](Self::legacy_fallback), or use
-/// [`Sse`] right away).
+/// Speaks Streamable HTTP. If a server refuses that with 400, 404 or 405, or answers with the event stream of the older
+/// HTTP+SSE transport, the client falls back to HTTP+SSE. [`legacy_fallback`](Self::legacy_fallback) switches that off;
+/// [`Sse`] speaks the older transport right away.
 ///
-/// `https` needs the feature `tls`; certificates are verified, against the platform's roots.
-/// Redirects are followed within the same origin only, with the method kept, and a bounded number of
-/// times ([`Limits::redirects`](crate::Limits::redirects)).
+/// `https` needs the feature `tls`; certificates are verified against the platform's roots. Redirects are followed only
+/// within the same origin and without a change of method, at most
+/// [`Limits::redirects`](crate::Limits::redirects) times.
 ///
 /// ```
 /// use shared_fate_mcp::Http;

@@ -13,11 +13,11 @@ use std::io;
 ///
 /// The other end, [`MemoryServer`], is a server: it receives JSON-RPC messages as text and sends some.
 /// Everything is as over a pipe: the same messages, the same order, the same errors; the session ends
-/// when the server's end is dropped.
+/// when the server's end is dropped. For a server that answers by itself, see [`MockServer`](crate::testing::MockServer).
 ///
-/// A server that leaves unknown requests unanswered is taken for an older one only after
-/// [`Timeouts::probe`](crate::Timeouts::probe), 10 s. Answer them with an error (-32601), or connect to a
-/// server of that kind with [`Mode::Legacy`](crate::Mode::Legacy), as here:
+/// If a server leaves unknown requests unanswered, the client takes it for an older one only after
+/// [`Timeouts::probe`](crate::Timeouts::probe), 10 s. So answer unknown requests with an error (-32601), or connect with
+/// [`Mode::Legacy`](crate::Mode::Legacy), as here:
 ///
 /// ```
 /// use shared_fate_mcp::{Client, Memory, Mode};

@@ -7,9 +7,10 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// Future for [`Transport::send`](super::Transport::send): what has become of a message already, or a future that finds out.
+/// Future for [`Transport::send`](super::Transport::send): the outcome, or a future that finds it out.
 ///
-/// A transport that only hands messages over, as a queue does, knows at once, and a call costs no future of its own then.
+/// A transport that only hands messages over, as a queue does, knows the outcome at once; then a call costs no future of its
+/// own.
 #[must_use = "futures do nothing unless polled"]
 pub struct Sending<'a> {
     state: State<'a>,
@@ -22,17 +23,17 @@ enum State<'a> {
 }
 
 impl<'a> Sending<'a> {
-    /// It has been handed over; a reply, if any, comes to the inbox.
+    /// The message was handed over; a reply, if any, comes to the inbox.
     pub fn accepted() -> Self {
         Self::now(Ok(Sent::accepted()))
     }
 
-    /// What has become of it is known.
+    /// The outcome is known.
     pub fn now(sent: Result<Sent, Error>) -> Self {
         Self { state: State::Now(Some(sent)) }
     }
 
-    /// It takes a while.
+    /// The future finds the outcome out.
     pub fn later(sending: impl Future<Output = Result<Sent, Error>> + Send + 'a) -> Self {
         Self { state: State::Later(Box::pin(sending)) }
     }

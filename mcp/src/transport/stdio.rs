@@ -16,18 +16,19 @@
 mod chunk;
 mod pipes;
 mod queue;
+mod stderr;
 mod tail;
 
 use super::{Sending, Sent, Tracking, Transport};
 use crate::error::{Delivery, Error, ErrorKind, IoStage, ServerExited};
 use crate::inbox::Inbox;
-#[cfg(feature = "stdio")]
-use crate::process::Child;
 use crate::process::ExitStatus;
+#[cfg(feature = "stdio")]
+use crate::process::{self, Child};
 use crate::protocol::outgoing::Outgoing;
 use crate::runtime::output::Stream;
 #[cfg(feature = "stdio")]
-use crate::runtime::pipes::{AsyncPipes, Reactor};
+use crate::runtime::pipes::AsyncPipes;
 use crate::runtime::timer::BoxFuture;
 #[cfg(feature = "stdio")]
 use crate::sync::Mutex;
@@ -43,6 +44,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+#[cfg(feature = "stdio")]
+use stderr::StderrHook;
 
 /// How long the other signs of an end are waited for, once one of them was seen. They come together,
 /// give or take a scheduler's turn; only a server that closes its output and goes on makes us wait.
@@ -51,19 +54,23 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 /// A server behind a pair of byte streams, one JSON message a line: a child process
 /// ([`Stdio::spawn`]), or a socket, a pipe, a tunnel ([`Stdio::over`]).
 ///
-/// A child is started directly, never through a shell, as the leader of its own process group. Its
-/// standard error is drained all the time and the end of it kept for the error that reports its death
-/// ([`ServerExited`]). [`Client::close`](crate::Client::close) writes the notifications that were accepted,
-/// closes its standard input, then asks with SIGTERM, then ends the group with SIGKILL. However else the session ends, the group is
-/// killed. Nothing of it stays behind.
+/// A child is started directly, never through a shell, as the leader of its own process group. Its standard error is
+/// drained all the time, and the end of it is kept for the error that reports the child's death ([`ServerExited`]).
+/// [`Client::close`](crate::Client::close) writes the notifications that were accepted, closes the child's standard input,
+/// then sends SIGTERM, then ends the group with SIGKILL. If the session ends in any other way, the group is killed at once.
 pub struct Stdio {
     queue: Queue,
     slot: Slot,
     #[cfg(feature = "stdio")]
     child: Mutex<Option<Child>>,
+    /// A child's pipes, until it is known what reactor they are for.
+    #[cfg(feature = "stdio")]
+    unopened: Mutex<Option<process::Pipes>>,
+    #[cfg(feature = "stdio")]
+    on_stderr: Option<StderrHook>,
     /// To start it again for a new session, as often as it takes: shared with those started so.
     #[cfg(feature = "stdio")]
-    command: Option<(Arc<Mutex<Command>>, Reactor)>,
+    command: Option<Arc<Mutex<Command>>>,
 }
 
 impl Stdio {
@@ -85,35 +92,34 @@ impl Stdio {
     /// ```
     #[cfg(feature = "stdio")]
     pub fn spawn(command: Command) -> Result<Self, Error> {
-        Self::start(Arc::new(Mutex::new(command)), Reactor::AsyncIo)
+        Self::start(Arc::new(Mutex::new(command)))
     }
 
-    /// [`spawn`](Self::spawn), with the pipes on the reactor of the tokio runtime at hand: they work as long
-    /// as it runs. The small thread that waits for the child's exit is the same. On windows it is `spawn`.
+    /// Is told each line that the child writes to its standard error, while it lives and when it is stopped; also those of
+    /// children that are started again for a new session. Without this they are seen in the error that reports its death,
+    /// and nowhere else.
     ///
-    /// # Errors
-    ///
-    /// Those of `spawn`; and outside a runtime, where nothing is started: [`Error::io_kind`] is then
-    /// [`Unsupported`](io::ErrorKind::Unsupported).
-    ///
-    /// ```
+    /// ```no_run
     /// use shared_fate_mcp::Stdio;
-    /// use std::{io, process::Command};
+    /// use std::process::Command;
     ///
-    /// let error = Stdio::spawn_on_tokio(Command::new("my-server")).unwrap_err();
-    /// assert_eq!(error.io_kind(), Some(io::ErrorKind::Unsupported));
+    /// # fn main() -> Result<(), shared_fate_mcp::Error> {
+    /// let stdio = Stdio::spawn(Command::new("my-server"))?.on_stderr(|line| eprintln!("my-server: {line}"));
+    /// # Ok(()) }
     /// ```
     ///
-    /// # Panics
+    /// A line comes without its end. What is no Unicode is replaced. One of more than 8 KiB comes in parts of that length.
     ///
-    /// In a runtime without I/O (`enable_io`).
-    #[cfg(all(feature = "stdio", feature = "tokio"))]
-    pub fn spawn_on_tokio(command: Command) -> Result<Self, Error> {
-        Self::start(Arc::new(Mutex::new(command)), Reactor::Tokio)
+    /// `hook` is called from the driver, so it must not block: while it runs, the connection stands still. A panic in it
+    /// goes no further. What a server writes there is its own: it may be a secret, and it may be long.
+    #[cfg(feature = "stdio")]
+    pub fn on_stderr(mut self, hook: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.on_stderr = Some(Arc::new(hook));
+        self
     }
 
-    /// The few variables of this process's environment that a program needs as a rule: where its home, its
-    /// tools and its terminal are. A command gets all of them unless it is told otherwise:
+    /// The few variables of this process's environment that most programs need: where their home, their tools and their
+    /// terminal are. A command gets the whole environment by default; this is how it gets no more than these:
     ///
     /// ```
     /// use shared_fate_mcp::Stdio;
@@ -146,12 +152,7 @@ impl Stdio {
     }
 
     #[cfg(feature = "stdio")]
-    fn start(command: Arc<Mutex<Command>>, reactor: Reactor) -> Result<Self, Error> {
-        let failed = |error| Error::io(IoStage::Spawn, error, Delivery::NotSent);
-        #[cfg(feature = "tokio")]
-        if let Reactor::Tokio = reactor {
-            crate::runtime::tokio::here().map_err(failed)?;
-        }
+    fn start(command: Arc<Mutex<Command>>) -> Result<Self, Error> {
         let (child, pipes) = {
             let mut command = command.lock();
             Child::spawn(&mut command).map_err(|error| {
@@ -159,12 +160,29 @@ impl Stdio {
                 Error::io(IoStage::Spawn, error, Delivery::NotSent)
             })?
         };
-        let AsyncPipes { stdin, stdout, stderr } = AsyncPipes::new(pipes, reactor).map_err(failed)?;
         Ok(Self {
             child: Mutex::new(Some(child)),
-            command: Some((command, reactor)),
-            ..Self::with_pipes(Pipes::new(stdout, stdin, Some(stderr)))
+            unopened: Mutex::new(Some(pipes)),
+            command: Some(command),
+            ..Self::with_slot(Slot::empty())
         })
+    }
+
+    /// Makes the pipes of a child ready for the client's reactor, where that is not done yet.
+    fn open(&self, inbox: &Inbox) -> Result<(), Error> {
+        #[cfg(feature = "stdio")]
+        {
+            let unopened = self.unopened.lock().take();
+            if let Some(unopened) = unopened {
+                let opened = AsyncPipes::new(unopened, inbox.reactor());
+                let AsyncPipes { stdin, stdout, stderr } =
+                    opened.map_err(|error| Error::io(IoStage::Spawn, error, Delivery::NotSent))?;
+                let hook = self.on_stderr.clone();
+                self.slot.fill(Pipes::new(stdout, stdin, Some((stderr, hook))));
+            }
+        }
+        let _ = inbox;
+        Ok(())
     }
 
     /// Talks over any pair of byte streams. Those of tokio's go into a `TokioIo` each (feature
@@ -173,15 +191,21 @@ impl Stdio {
         reader: impl AsyncRead + Send + Unpin + 'static,
         writer: impl AsyncWrite + Send + Unpin + 'static,
     ) -> Self {
-        Self::with_pipes(Pipes::new(Box::new(Stream(reader)), Box::new(writer), None))
+        let slot = Slot::empty();
+        slot.fill(Pipes::new(Box::new(Stream(reader)), Box::new(writer), None));
+        Self::with_slot(slot)
     }
 
-    fn with_pipes(pipes: Pipes) -> Self {
+    fn with_slot(slot: Slot) -> Self {
         Self {
             queue: Queue::default(),
-            slot: Slot::new(pipes),
+            slot,
             #[cfg(feature = "stdio")]
             child: Mutex::default(),
+            #[cfg(feature = "stdio")]
+            unopened: Mutex::default(),
+            #[cfg(feature = "stdio")]
+            on_stderr: None,
             #[cfg(feature = "stdio")]
             command: None,
         }
@@ -234,6 +258,7 @@ impl Stdio {
             if over || !wait || grace.as_mut().poll(cx).is_ready() { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
+        pipes.end_stderr();
         let kind = match (status, end) {
             (None, End::Failed(stage, error)) => return Error::io(stage, error, Delivery::MaybeSent),
             (None, End::OfOutput) if !wait => {
@@ -290,6 +315,7 @@ impl Transport for Stdio {
 
     fn run<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
+            self.open(inbox)?;
             // Pending if somebody has the pipes: then the session is being closed.
             let taken: Option<Guard<'_>> = poll_fn(|cx| self.slot.poll_take(cx)).await;
             let Some(mut pipes) = taken else { return std::future::pending().await };
@@ -319,6 +345,10 @@ impl Transport for Stdio {
 
     fn close<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, ()> {
         Box::pin(async move {
+            // A child whose pipes cannot be opened has nothing to be told.
+            if self.open(inbox).is_err() {
+                return self.abort();
+            }
             let grace = inbox.timeouts().close;
             let mut exit = self.exit();
             let mut pipes = None;
@@ -358,7 +388,9 @@ impl Transport for Stdio {
                     break;
                 }
             }
-            drop(pipes);
+            if let Some(mut pipes) = pipes {
+                pipes.end_stderr();
+            }
             self.abort();
         })
     }
@@ -366,8 +398,17 @@ impl Transport for Stdio {
     /// Starts the command again.
     #[cfg(feature = "stdio")]
     fn renew(&self) -> Option<Result<Box<dyn Transport>, Error>> {
-        let (command, reactor) = self.command.clone()?;
-        Some(Self::start(command, reactor).map(|stdio| Box::new(stdio) as _))
+        let command = self.command.clone()?;
+        let on_stderr = self.on_stderr.clone();
+        Some(Self::start(command).map(|stdio| Box::new(Self { on_stderr, ..stdio }) as _))
+    }
+
+    /// The program's name, without its arguments: these may be secret.
+    #[cfg(feature = "stdio")]
+    fn server(&self) -> Option<String> {
+        let command = self.command.as_ref()?.lock();
+        let program = std::path::Path::new(command.get_program());
+        Some(program.file_name()?.to_string_lossy().into_owned())
     }
 
     fn abort(&self) {
@@ -377,7 +418,10 @@ impl Transport for Stdio {
         let pipes = self.slot.discard();
         drop(pipes);
         #[cfg(feature = "stdio")]
-        drop(child);
+        {
+            let unopened = self.unopened.lock().take();
+            drop((unopened, child));
+        }
     }
 }
 

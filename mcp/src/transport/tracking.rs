@@ -6,9 +6,10 @@ use crate::error::Error;
 use crate::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// How far one message has come, as its transport says. Who sent it reads it when it is given up.
+/// How far one message has come, as its transport says. The sender reads it when a call is abandoned, to decide the call's
+/// [`Delivery`](crate::Delivery).
 ///
-/// A transport that says nothing may have sent it.
+/// If the transport says nothing, the message may have been sent.
 #[derive(Debug, Default)]
 pub struct Tracking {
     unsent: AtomicBool,

@@ -47,7 +47,7 @@ impl Json {
         Ok(Self(raw))
     }
 
-    /// The JSON text: of a string with its quotes.
+    /// The JSON text. A string has its quotes.
     pub fn text(&self) -> &str {
         self.0.get()
     }

@@ -29,8 +29,8 @@ impl LogMessage {
 object! {
     /// How far a call has come.
     pub struct Progress needs progress: "progress" {
-        /// Should grow from one report to the next. One that does not is passed on, too: its message may be
-        /// news.
+        /// Should grow from one report to the next. A report in which it does not grow is passed on, too: its message may be
+        /// new.
         progress: "progress" => f64,
         /// What `progress` will be at the end, if that is known.
         total: "total" => Option<f64>,

@@ -17,7 +17,7 @@ use std::time::Duration;
 /// However long a server allows a result to be kept.
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// What a server allows to be done with its result. What it does not say is taken to be zero, and private.
+/// How long and for whom a server allows its result to be kept. By default it is zero, and private.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CacheHint {
@@ -27,10 +27,10 @@ pub struct CacheHint {
     pub public: bool,
 }
 
-/// The members of an object that this crate does not know, in their order; and those that it knows, where they have another
-/// form than the schema says: such a one is written in the place of the known one until it is [removed](Self::remove).
+/// The members of an object that this crate does not know, in their order. A member that this crate knows is here, too, if
+/// it has another form than the schema says; it is written in the place of the field until it is [removed](Self::remove).
 ///
-/// Two are equal if they have the same members, in whatever order.
+/// Two are equal if they have the same members, in any order.
 #[derive(Clone, Debug, Default)]
 pub struct Extra(Vec<(Box<str>, Json)>);
 

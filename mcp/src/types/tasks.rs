@@ -10,7 +10,7 @@ object! {
         id: "taskId" => String,
         /// How far it is.
         status: "status" => TaskStatus,
-        /// The same in words.
+        /// The status in words, for people.
         status_message: "statusMessage" => Option<String>,
         /// When it was created (ISO 8601).
         created_at: "createdAt" => Option<String>,
@@ -75,7 +75,7 @@ impl Default for TaskStatus {
 }
 
 impl TaskStatus {
-    /// Whether it will not change any more.
+    /// Whether the status is final.
     pub fn is_terminal(&self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
     }

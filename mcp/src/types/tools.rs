@@ -117,8 +117,7 @@ impl CallToolResult {
     ///
     /// # Errors
     ///
-    /// When it does not have `T`'s form. Where the tool returned nothing of the kind, it is read as `null`, so an
-    /// `Option` takes that, too.
+    /// When it does not have `T`'s form. A result without structured content is read as `null`, which an `Option` accepts.
     pub fn structured<'a, T: Deserialize<'a>>(&'a self) -> Result<T, FormError> {
         match &self.structured_content {
             Some(structured) => structured.parse(),

@@ -5,7 +5,9 @@ use crate::fault::http::{Call, Server};
 use crate::kit::{in_memory, legacy, over_a_pipe, over_http, reply};
 use crate::page::Page;
 use serde_json::{Value, json};
-use shared_fate_mcp::{BoxFuture, Client, Http, HttpError, Limits, RpcError, TokenProvider};
+use shared_fate_mcp::error::HttpError;
+use shared_fate_mcp::runtime::BoxFuture;
+use shared_fate_mcp::{Client, Http, Limits, RpcError, TokenProvider};
 
 struct OneToken;
 

@@ -11,10 +11,9 @@ use crate::page::Page;
 use futures::future::join;
 use futures::task::AtomicWaker;
 use serde_json::{Value, json};
-use shared_fate_mcp::{
-    BoxFuture, CallOptions, Error, Inbox, Limits, Memory, Outgoing, Sending, Sse, Stdio, Timeouts, Tracking,
-    Transport,
-};
+use shared_fate_mcp::runtime::BoxFuture;
+use shared_fate_mcp::transport::{Inbox, Outgoing, Sending, Tracking};
+use shared_fate_mcp::{CallOptions, Error, Limits, Memory, Sse, Stdio, Timeouts, Transport};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! A clock that stands still until the test moves it.
 
-use shared_fate_mcp::{BoxFuture, Timer};
+use shared_fate_mcp::runtime::{BoxFuture, Timer};
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::mem;

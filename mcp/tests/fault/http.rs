@@ -157,7 +157,7 @@ pub(crate) fn transport(url: &str) -> Http {
     let http = Http::new(url).unwrap();
     #[cfg(feature = "tokio")]
     if on_tokio_io() {
-        return http.net(shared_fate_mcp::TokioNet);
+        return http.net(shared_fate_mcp::runtime::TokioNet);
     }
     assert!(!on_tokio_io());
     http
@@ -347,5 +347,20 @@ impl Deaf {
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}/mcp", self.listener.local_addr().unwrap())
+    }
+}
+
+/// An address at which nobody listens, now or as long as this lives: a connection has it.
+pub(crate) struct Vacant {
+    pub(crate) address: SocketAddr,
+    _connection: [TcpStream; 2],
+}
+
+impl Vacant {
+    pub(crate) fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = TcpStream::connect(address).unwrap();
+        Self { address, _connection: [client, listener.accept().unwrap().0] }
     }
 }

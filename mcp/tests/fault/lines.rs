@@ -2,7 +2,6 @@
 
 use super::answer;
 use super::child::{self, receive};
-use super::run::on_tokio_io;
 use serde_json::Value;
 use shared_fate_mcp::Stdio;
 use smol::Async;
@@ -198,13 +197,7 @@ pub(crate) fn pair(handler: impl FnMut(&Peer, &Value) + Send + 'static) -> (Stdi
     (stdio, server)
 }
 
-/// [`Stdio::spawn`], with the pipes of this run.
 pub(crate) fn spawn(command: Command) -> Stdio {
-    #[cfg(feature = "tokio")]
-    if on_tokio_io() {
-        return Stdio::spawn_on_tokio(command).unwrap();
-    }
-    assert!(!on_tokio_io());
     Stdio::spawn(command).unwrap()
 }
 

@@ -1,15 +1,24 @@
 //! What several tests check.
 
 use crate::fault::clock::Clock;
-use shared_fate_mcp::{Builder, Client, Error, ErrorKind, Mode, Violation};
+use crate::fault::run::on_tokio_io;
+use shared_fate_mcp::error::Violation;
+use shared_fate_mcp::{Builder, Client, Error, ErrorKind, Mode};
 use std::error::Error as _;
 
 /// What must never show up in an error.
 pub(crate) const SECRETS: [&str; 4] = ["5ecre7", "t0ken", "passw0rd", "qu3ry"];
 
 /// A client whose deadlines are on `clock`.
+/// With the sockets and pipes of this run.
 pub(crate) fn on(clock: &Clock) -> Builder {
-    Client::builder().mode(Mode::Legacy).timer(clock.clone())
+    let builder = Client::builder().mode(Mode::Legacy);
+    #[cfg(feature = "tokio")]
+    if on_tokio_io() {
+        return builder.on_tokio().timer(clock.clone());
+    }
+    assert!(!on_tokio_io());
+    builder.timer(clock.clone())
 }
 
 /// The whole story on one line; on the way, what holds for every error.

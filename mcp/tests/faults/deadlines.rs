@@ -10,7 +10,8 @@ use futures::FutureExt;
 use futures::future::join;
 use futures::stream::{FuturesUnordered, StreamExt};
 use serde_json::{Value, json};
-use shared_fate_mcp::{BoxFuture, CallOptions, Client, Error, ErrorKind, Mode, Timer};
+use shared_fate_mcp::runtime::{BoxFuture, Timer};
+use shared_fate_mcp::{CallOptions, Client, Error, ErrorKind, Mode};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -195,17 +196,18 @@ fn a_thousand_deadlines_each_at_its_own_time() {
 }
 
 #[test]
-fn a_thousand_calls_one_after_another_arm_the_timer_once() {
+fn a_thousand_calls_one_after_another_arm_no_timer_of_their_own() {
     everywhere(async |run| {
         let (stdio, _server) = pair(normal);
         let clock = Clock::new();
         let (client, driver) = on(&clock).connect(stdio).await.unwrap();
         run.drive(driver, async {
+            // The handshake's timer is armed, and does for all.
             let before = clock.begun();
             for _ in 0..1000 {
                 client.ping().await.unwrap();
             }
-            assert_eq!(clock.begun() - before, 1);
+            assert_eq!(clock.begun(), before);
             client.close().await;
         })
         .await;
@@ -213,17 +215,18 @@ fn a_thousand_calls_one_after_another_arm_the_timer_once() {
 }
 
 #[test]
-fn a_thousand_calls_over_http_arm_the_timer_once() {
+fn a_thousand_calls_over_http_arm_no_timer_of_their_own() {
     in_parallel(async |run| {
         let server = http::Server::start(http::Call::normal);
         let clock = Clock::new();
         let (client, driver) = on(&clock).connect(server.transport()).await.unwrap();
         run.drive(driver, async {
+            // The handshake's timer is armed, and does for all.
             let before = clock.begun();
             for _ in 0..1000 {
                 client.ping().await.unwrap();
             }
-            assert_eq!(clock.begun() - before, 1);
+            assert_eq!(clock.begun(), before);
             assert_eq!(server.connections(), 1);
             client.close().await;
         })

@@ -8,10 +8,10 @@ use crate::fault::{answer, http, tool};
 use futures::future::join;
 use serde_json::Value;
 use shared_fate::Cause;
-use shared_fate_mcp::{
-    BoxFuture, Client, Delivery, Driver, Error, ErrorKind, Event, Inbox, IoStage, Outgoing, Sending, Sent,
-    Tracking, Transport,
-};
+use shared_fate_mcp::error::IoStage;
+use shared_fate_mcp::runtime::BoxFuture;
+use shared_fate_mcp::transport::{Inbox, Outgoing, Sending, Sent, Tracking};
+use shared_fate_mcp::{Client, Delivery, Driver, Error, ErrorKind, Event, Transport};
 use std::future::poll_fn;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

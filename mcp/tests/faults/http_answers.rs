@@ -7,7 +7,8 @@ use crate::fault::run::{everywhere, once};
 use crate::fault::{Gate, text_result};
 use futures::future::join;
 use serde_json::json;
-use shared_fate_mcp::{Delivery, Error, ErrorKind, HttpError, Violation};
+use shared_fate_mcp::error::{HttpError, Violation};
+use shared_fate_mcp::{Delivery, Error, ErrorKind};
 use std::io;
 use std::time::Duration;
 

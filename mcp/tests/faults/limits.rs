@@ -8,7 +8,8 @@ use crate::fault::run::everywhere;
 use crate::fault::{Gate, text_result, tool};
 use futures::future::{join, join_all};
 use serde_json::{Value, json};
-use shared_fate_mcp::{Builder, Client, Delivery, Driver, ErrorKind, Event, HttpError, Limits, Violation};
+use shared_fate_mcp::error::{HttpError, Violation};
+use shared_fate_mcp::{Builder, Client, Delivery, Driver, ErrorKind, Event, Limits};
 use smol::channel;
 use std::pin::pin;
 use std::sync::Barrier;
@@ -206,7 +207,7 @@ fn limits_stray() {
         let (sender, strays) = channel::unbounded();
         let builder = with(|limits| limits.stray = 5).on_event(move |event| {
             if let Event::Stray { excerpt } = event {
-                sender.try_send((*excerpt).to_owned()).unwrap();
+                sender.try_send(excerpt.to_string()).unwrap();
             }
         });
         let (client, driver) = builder.connect(stdio).await.unwrap();
@@ -244,7 +245,7 @@ fn limits_outbox_of_a_server_that_asks_and_does_not_listen() {
         });
         let (sender, heard) = channel::unbounded();
         let builder = with(|limits| limits.outbox = 50).on_event(move |event| {
-            if let Event::Notification { method: "x", .. } = event {
+            if matches!(event, Event::Notification { method, .. } if method == "x") {
                 sender.try_send(()).unwrap();
             }
         });

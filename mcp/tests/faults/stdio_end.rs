@@ -8,7 +8,8 @@ use crate::fault::run::{Run, everywhere};
 use futures::future::{join, join3};
 use serde_json::json;
 use shared_fate::Cause;
-use shared_fate_mcp::{Client, Delivery, Driver, Error, ErrorKind, ExitStatus, IoStage, ServerExited, Stdio};
+use shared_fate_mcp::error::{ExitStatus, IoStage, ServerExited};
+use shared_fate_mcp::{Client, Delivery, Driver, Error, ErrorKind, Stdio};
 use std::io;
 use std::time::Duration;
 
@@ -81,9 +82,10 @@ fn liv_11_exit_with_a_status_and_last_words() {
             assert_eq!(status(error).code(), Some(7));
             assert!(!status(error).success());
             assert!(exited(error).stderr().contains("starting\nfatal: disk full\n"));
+            let program = error.server().unwrap();
             let expected = "the session ended: the server process ended with exit status 7; \
                             its last words: \"fatal: disk full\"";
-            assert_eq!(story(error), expected);
+            assert_eq!(story(error), format!("{program}: {expected}"));
         })
         .await;
     });

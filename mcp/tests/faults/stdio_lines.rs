@@ -7,9 +7,8 @@ use crate::fault::run::{Run, everywhere};
 use crate::fault::{text_result, tool};
 use futures::future::join;
 use serde_json::{Value, json};
-use shared_fate_mcp::{
-    CallOptions, Client, Delivery, Driver, Error, ErrorKind, Event, IoStage, Limits, Stdio, Violation,
-};
+use shared_fate_mcp::error::{IoStage, Violation};
+use shared_fate_mcp::{CallOptions, Client, Delivery, Driver, Error, ErrorKind, Event, Limits, Stdio};
 use smol::channel;
 use std::io;
 use std::time::Duration;
@@ -32,7 +31,7 @@ fn strays() -> (impl Fn(&Event<'_>) + Send + Sync + 'static, channel::Receiver<S
     let (sender, receiver) = channel::unbounded();
     let hook = move |event: &Event<'_>| {
         if let Event::Stray { excerpt } = event {
-            let _ = sender.try_send((*excerpt).to_owned());
+            let _ = sender.try_send(excerpt.to_string());
         }
     };
     (hook, receiver)

@@ -84,7 +84,9 @@ fn rev_07_a_call_that_fails_within_a_handler_is_told_there() {
             .run_until(async {
                 feed.say(&json!({ "jsonrpc": "2.0", "id": "q", "method": "x" }));
                 let answer = server.arrival(|request| request.body["id"] == "q").await;
-                let message = &answer.body["error"]["message"];
+                let message = answer.body["error"]["message"].as_str().unwrap();
+                let (name, message) = message.split_once(": ").unwrap();
+                assert_eq!(name, format!("http://{}", server.address()));
                 assert_eq!(message, "the server answered with HTTP status 500");
                 client.close().await;
             })
@@ -209,7 +211,7 @@ fn era_06_era_11_era_13_era_14_odd_answers_to_the_probe() {
             });
             let connected = Client::builder().timer(Clock::new()).connect(http(&server)).await;
             let revision = connected.as_ref().ok().map(|(client, _)| client.revision());
-            assert_eq!(revision, connects.then_some(Revision::LATEST), "{status} {body}");
+            assert_eq!(revision, connects.then_some(Revision::LATEST_WITH_HANDSHAKE), "{status} {body}");
             let initialized = server.requests().iter().any(|request| request.rpc() == "initialize");
             assert_eq!(initialized, connects, "{status} {body}");
         }

@@ -3,12 +3,16 @@
 use crate::check::on;
 use crate::fault::clock::Clock;
 use crate::fault::http::{Call, Server};
+use crate::fault::lines::pair;
 use crate::fault::run::once;
+use crate::fault::tool;
 use crate::kit::http;
-use shared_fate_mcp::{
-    AsyncIo, BoxFuture, ByteStream, ConnectError, Connecting, Delivery, ErrorKind, HttpError, Net,
-    TokenProvider,
-};
+use futures::StreamExt;
+use futures::future::join;
+use shared_fate_mcp::error::HttpError;
+use shared_fate_mcp::http::{AsyncIo, ByteStream, ConnectError, Connecting, Net};
+use shared_fate_mcp::runtime::BoxFuture;
+use shared_fate_mcp::{Delivery, Error, ErrorKind, Http, Mode, Stdio, TokenProvider};
 use std::io::{self, Write};
 use std::net::TcpListener;
 use std::pin::Pin;
@@ -192,7 +196,7 @@ fn st_21_what_was_never_written_to_a_server_that_talks_first_was_not_sent() {
             talked.send_blocking(()).unwrap();
             let _ = closed.recv();
         });
-        let http = shared_fate_mcp::Http::new(&url).unwrap().net(Greeting(talks));
+        let http = Http::new(&url).unwrap().net(Greeting(talks));
         let error = on(&Clock::new()).connect(http).await.unwrap_err();
         drop(closing);
         assert!(format!("{error:#}").contains("before it was asked anything"), "{error:#}");
@@ -240,6 +244,158 @@ fn sec_02_liv_03_a_second_answer_behind_the_first_one_answers_nothing() {
                     assert_eq!(client.call_tool("evil", ()).await.unwrap().text(), "fine");
                     assert_eq!(client.call_tool("good", ()).await.unwrap().text(), "fine");
                 }
+            })
+            .await;
+    });
+}
+
+/// Connects for ever.
+struct Never;
+
+impl Net for Never {
+    fn connect<'a>(&'a self, _: &'a str, _: u16) -> Connecting<'a> {
+        Box::pin(std::future::pending())
+    }
+
+    fn sleep(&self, _: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// The error of a handshake that runs into its deadline: which limit it was, and whether anything was sent.
+fn check_late(error: &Error, delivery: Delivery) {
+    assert!(
+        matches!(error.kind(), ErrorKind::Timeout(it) if it.after() == MINUTE && it.is_total()),
+        "{error:#}"
+    );
+    assert_eq!(error.delivery(), delivery, "{error:#}");
+    assert!(error.is_retryable());
+}
+
+#[test]
+fn the_deadline_of_the_handshake_says_whether_anything_was_sent() {
+    once(async |_| {
+        // There is no connection.
+        let clock = Clock::new();
+        let http = Http::new("http://server.example/mcp").unwrap().net(Never).connect_timeout(None);
+        let builder = on(&clock).mode(Mode::Legacy);
+        let (connected, ()) = join(builder.connect(http), clock.pass(MINUTE)).await;
+        check_late(&connected.unwrap_err(), Delivery::NotSent);
+
+        // There is one, and TLS does not get further.
+        #[cfg(feature = "tls")]
+        {
+            let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+            let clock = Clock::new();
+            let url = format!("https://{}/mcp", silent.local_addr().unwrap());
+            let http = Http::new(&url).unwrap().connect_timeout(None);
+            let patience = async {
+                let connection = smol::unblock(move || silent.accept().unwrap()).await;
+                clock.pass(MINUTE).await;
+                connection
+            };
+            let (connected, _connection) = join(on(&clock).mode(Mode::Legacy).connect(http), patience).await;
+            check_late(&connected.unwrap_err(), Delivery::NotSent);
+        }
+
+        // The request has arrived.
+        let server = Server::start(Call::hold);
+        let clock = Clock::new();
+        let patience = async {
+            server.arrival(|request| request.rpc() == "initialize").await;
+            clock.pass(MINUTE).await;
+        };
+        let (connected, ()) = join(on(&clock).mode(Mode::Legacy).connect(server.transport()), patience).await;
+        check_late(&connected.unwrap_err(), Delivery::MaybeSent);
+
+        // The last step of the handshake is what does not end; the limit is that of all steps.
+        let server = Server::start(|call| match call.request.rpc() {
+            "initialize" => call.normal(),
+            _ => call.hold(),
+        });
+        let clock = Clock::new();
+        let patience = async {
+            server.arrival(|request| request.rpc() == "notifications/initialized").await;
+            clock.pass(MINUTE).await;
+        };
+        let (connected, ()) = join(on(&clock).mode(Mode::Legacy).connect(server.transport()), patience).await;
+        check_late(&connected.unwrap_err(), Delivery::MaybeSent);
+    });
+}
+
+/// A pipe that takes nothing.
+struct Full;
+
+impl futures::io::AsyncWrite for Full {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Pending
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// What a server wrote before it fell silent.
+fn silent_after(said: &'static str) -> impl futures::io::AsyncRead + Send + Unpin {
+    let said = Box::pin(futures::stream::iter([Ok(said)]).chain(futures::stream::pending()));
+    futures::stream::TryStreamExt::into_async_read(said)
+}
+
+#[test]
+fn a_deadline_over_a_pipe_quotes_what_came_instead() {
+    once(async |_| {
+        for (said, quoted) in [
+            ("usage: server --stdio\n", Some("usage: server --stdio")),
+            ("{\"jsonrpc\":\"2.0\",\"id\":77,\"result\":{}}\n", Some("a reply that nobody waits for")),
+            (
+                "{\"jsonrpc\":\"2.0\",\"id\":77,\"error\":{\"code\":1,\"message\":\"no disk\"}}\n",
+                Some("no disk"),
+            ),
+            ("{\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\"}\n", None),
+        ] {
+            let clock = Clock::new();
+            let stdio = Stdio::over(silent_after(said), Full);
+            let connecting = on(&clock).mode(Mode::Legacy).connect(stdio);
+            let (connected, ()) = join(connecting, clock.pass(MINUTE)).await;
+            let error = connected.unwrap_err();
+            check_late(&error, Delivery::MaybeSent);
+            let story = format!("{error:#}");
+            match quoted {
+                Some(quoted) => assert!(story.contains(quoted), "{story}"),
+                None => assert_eq!(story, "no reply within 60s"),
+            }
+        }
+        // What came before the call says nothing about it.
+        let clock = Clock::new();
+        let (stdio, server) = pair(|peer, message| match tool(message) {
+            "late" => peer.write("too late\n"),
+            "held" => {}
+            _ => peer.normal(message),
+        });
+        let (client, driver) = on(&clock).mode(Mode::Legacy).connect(stdio).await.unwrap();
+        driver
+            .run_until(async {
+                for (name, quoted) in [("held", false), ("late", true), ("held", false)] {
+                    let patience = async {
+                        server.arrival(|message| tool(message) == name).await;
+                        // What the server has said by then is read.
+                        client.ping().await.unwrap();
+                        clock.pass(MINUTE).await;
+                    };
+                    let (called, ()) = join(client.call_tool(name, ()), patience).await;
+                    let error = called.unwrap_err();
+                    assert!(error.is_timeout());
+                    assert_eq!(format!("{error:#}").contains("too late"), quoted, "{error:#}");
+                    assert_eq!(error.lost_stream().is_some(), quoted);
+                }
+                client.close().await;
             })
             .await;
     });

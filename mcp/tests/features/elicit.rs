@@ -7,7 +7,8 @@ use crate::fault::run::{everywhere, once};
 use crate::kit::{ask, is_answer};
 use serde_json::{Map, Value, json};
 use shared_fate_mcp::types::Json;
-use shared_fate_mcp::{Builder, Client, Driver, ElicitForm, ElicitUrl, Elicited};
+use shared_fate_mcp::types::{ElicitForm, ElicitUrl, Elicited};
+use shared_fate_mcp::{Builder, Client, Driver};
 use std::thread;
 
 async fn connect(builder: Builder) -> (Client, Driver, Server) {

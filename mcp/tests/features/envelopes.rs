@@ -8,7 +8,9 @@ use crate::fault::run::{everywhere, once};
 use crate::fault::tool;
 use crate::modern::{connect, modern};
 use serde_json::{Value, json};
-use shared_fate_mcp::{Client, ErrorKind, Mode, Root, Violation};
+use shared_fate_mcp::error::Violation;
+use shared_fate_mcp::types::Root;
+use shared_fate_mcp::{Client, ErrorKind, Mode};
 
 /// Where the id and the result go.
 fn fill(envelope: &str, id: &Value, result: &str) -> String {

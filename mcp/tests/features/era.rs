@@ -8,7 +8,8 @@ use crate::kit::{ask, http, refusal, reply, seconds};
 use crate::modern::{DISCOVER, VERSION, discovered, modern};
 use futures::future::join;
 use serde_json::{Value, json};
-use shared_fate_mcp::{Client, Driver, Error, ErrorKind, Mode, Revision, Violation};
+use shared_fate_mcp::error::Violation;
+use shared_fate_mcp::{Client, Driver, Error, ErrorKind, Mode, Revision};
 use std::sync::Mutex;
 
 async fn connect(server: &Server, clock: &Clock, mode: Mode) -> Result<(Client, Driver), Error> {
@@ -303,7 +304,7 @@ fn era_18_a_server_that_wants_no_handshake_after_all_is_asked_once_more() {
             // With the fallback to the older transport, which is none of its business.
             let connecting = on(&Clock::new()).mode(Mode::Auto).connect(http(&server));
             let (client, driver) = connecting.await.unwrap();
-            assert_eq!(client.revision(), Revision::LATEST_STATELESS, "{status}");
+            assert_eq!(client.revision(), Revision::LATEST, "{status}");
             run.drive(driver, async {
                 client.call_tool("echo", ()).await.unwrap();
                 client.close().await;

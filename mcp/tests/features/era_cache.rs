@@ -85,8 +85,8 @@ fn era_01_a_server_that_wants_a_handshake_is_not_asked_again() {
         let builder = auto();
         let clone = builder.clone().identity("another", "1");
         for server in [&one, &two] {
-            expect(run, &builder, server, &[DISCOVER, INITIALIZE], Revision::LATEST).await;
-            expect(run, &clone, server, &[INITIALIZE], Revision::LATEST).await;
+            expect(run, &builder, server, &[DISCOVER, INITIALIZE], Revision::LATEST_WITH_HANDSHAKE).await;
+            expect(run, &clone, server, &[INITIALIZE], Revision::LATEST_WITH_HANDSHAKE).await;
         }
         // Another path of the same origin: it is a property of the server.
         let elsewhere = Http::new(&format!("http://{}/elsewhere", one.address())).unwrap();
@@ -94,13 +94,33 @@ fn era_01_a_server_that_wants_a_handshake_is_not_asked_again() {
         run.drive(driver, async { client.close().await }).await;
         assert_eq!(one.requests().iter().filter(|it| it.rpc() == DISCOVER).count(), 1);
         // Nothing is shared by accident, and everything that is meant to be.
-        expect(run, &auto(), &one, &[DISCOVER, INITIALIZE], Revision::LATEST).await;
+        expect(run, &auto(), &one, &[DISCOVER, INITIALIZE], Revision::LATEST_WITH_HANDSHAKE).await;
         let cache = ServerKindCache::new();
-        expect(run, &auto().server_kinds(cache.clone()), &one, &[DISCOVER, INITIALIZE], Revision::LATEST)
-            .await;
-        expect(run, &auto().server_kinds(cache.clone()), &one, &[INITIALIZE], Revision::LATEST).await;
+        expect(
+            run,
+            &auto().server_kinds(cache.clone()),
+            &one,
+            &[DISCOVER, INITIALIZE],
+            Revision::LATEST_WITH_HANDSHAKE,
+        )
+        .await;
+        expect(
+            run,
+            &auto().server_kinds(cache.clone()),
+            &one,
+            &[INITIALIZE],
+            Revision::LATEST_WITH_HANDSHAKE,
+        )
+        .await;
         cache.clear();
-        expect(run, &auto().server_kinds(cache), &one, &[DISCOVER, INITIALIZE], Revision::LATEST).await;
+        expect(
+            run,
+            &auto().server_kinds(cache),
+            &one,
+            &[DISCOVER, INITIALIZE],
+            Revision::LATEST_WITH_HANDSHAKE,
+        )
+        .await;
     });
 }
 
@@ -121,10 +141,10 @@ fn era_01_a_new_kind_of_server_where_an_old_one_was_is_found_out() {
             CODE.store(code, Ordering::SeqCst);
             let (server, manners) = server(legacy);
             let builder = auto();
-            expect(run, &builder, &server, &[DISCOVER, INITIALIZE], Revision::LATEST).await;
+            expect(run, &builder, &server, &[DISCOVER, INITIALIZE], Revision::LATEST_WITH_HANDSHAKE).await;
             manners.change(only_modern);
-            expect(run, &builder, &server, &[INITIALIZE, DISCOVER], Revision::LATEST_STATELESS).await;
-            expect(run, &builder, &server, &[DISCOVER], Revision::LATEST_STATELESS).await;
+            expect(run, &builder, &server, &[INITIALIZE, DISCOVER], Revision::LATEST).await;
+            expect(run, &builder, &server, &[DISCOVER], Revision::LATEST).await;
         }
     });
 }
@@ -134,14 +154,14 @@ fn era_01_old_09_it_is_found_out_with_the_fallback_to_the_older_transport_too() 
     everywhere(async |run| {
         let (server, manners) = server(legacy);
         let builder = auto();
-        expect(run, &builder, &server, &[DISCOVER, INITIALIZE], Revision::LATEST).await;
+        expect(run, &builder, &server, &[DISCOVER, INITIALIZE], Revision::LATEST_WITH_HANDSHAKE).await;
         manners.change(|call| match (&*call.request.method, call.request.rpc()) {
             ("GET", _) => call.respond("405 Method Not Allowed", &[], ""),
             (_, INITIALIZE) => call.respond("404 Not Found", &[], "no such method"),
             _ => modern(call),
         });
         let (client, driver) = builder.connect(http(&server)).await.unwrap();
-        assert_eq!(client.revision(), Revision::LATEST_STATELESS);
+        assert_eq!(client.revision(), Revision::LATEST);
         run.drive(driver, async {
             client.call_tool("echo", ()).await.unwrap();
             client.close().await;
@@ -156,17 +176,18 @@ fn era_01_an_old_kind_of_server_where_a_new_one_was_is_asked_twice() {
     everywhere(async |run| {
         let (server, manners) = server(modern);
         let builder = auto();
-        expect(run, &builder, &server, &[DISCOVER], Revision::LATEST_STATELESS).await;
+        expect(run, &builder, &server, &[DISCOVER], Revision::LATEST).await;
         // One odd answer makes no other server of it.
         ODD.store(true, Ordering::SeqCst);
         manners.change(|call| match ODD.swap(false, Ordering::SeqCst) {
             true => call.respond("404 Not Found", &[], "being deployed"),
             false => dual(call),
         });
-        expect(run, &builder, &server, &[DISCOVER, DISCOVER], Revision::LATEST_STATELESS).await;
+        expect(run, &builder, &server, &[DISCOVER, DISCOVER], Revision::LATEST).await;
         manners.change(legacy);
-        expect(run, &builder, &server, &[DISCOVER, DISCOVER, INITIALIZE], Revision::LATEST).await;
-        expect(run, &builder, &server, &[INITIALIZE], Revision::LATEST).await;
+        expect(run, &builder, &server, &[DISCOVER, DISCOVER, INITIALIZE], Revision::LATEST_WITH_HANDSHAKE)
+            .await;
+        expect(run, &builder, &server, &[INITIALIZE], Revision::LATEST_WITH_HANDSHAKE).await;
     });
 }
 
@@ -189,9 +210,16 @@ fn era_01_what_was_wrong_is_forgotten_though_nothing_better_is_found_out() {
             assert_eq!(result.unwrap_err().http().unwrap().status(), 503);
             // Asked, and not taken for what it was.
             manners.change(dual);
-            expect(run, &builder, &server, &[DISCOVER], Revision::LATEST_STATELESS).await;
+            expect(run, &builder, &server, &[DISCOVER], Revision::LATEST).await;
             manners.change(legacy);
-            expect(run, &builder, &server, &[DISCOVER, DISCOVER, INITIALIZE], Revision::LATEST).await;
+            expect(
+                run,
+                &builder,
+                &server,
+                &[DISCOVER, DISCOVER, INITIALIZE],
+                Revision::LATEST_WITH_HANDSHAKE,
+            )
+            .await;
         }
     });
 }
@@ -204,8 +232,8 @@ fn era_01_13_what_says_nothing_changes_nothing() {
             *STATUS.lock().unwrap() = status;
             let refuses: Manner = |call| call.respond(*STATUS.lock().unwrap(), &[], "not now");
             for (manner, methods, revision) in [
-                (legacy as Manner, [INITIALIZE], Revision::LATEST),
-                (modern, [DISCOVER], Revision::LATEST_STATELESS),
+                (legacy as Manner, [INITIALIZE], Revision::LATEST_WITH_HANDSHAKE),
+                (modern, [DISCOVER], Revision::LATEST),
             ] {
                 // A cache for each: the second server may get the port, and so the origin, of the first.
                 let builder = auto();
@@ -251,8 +279,8 @@ fn era_01_an_offer_that_the_server_named_is_remembered() {
             _ => call.normal(),
         });
         let builder = auto();
-        expect(run, &builder, &server, &[DISCOVER, INITIALIZE], Revision::LATEST).await;
-        expect(run, &builder, &server, &[INITIALIZE], Revision::LATEST).await;
+        expect(run, &builder, &server, &[DISCOVER, INITIALIZE], Revision::LATEST_WITH_HANDSHAKE).await;
+        expect(run, &builder, &server, &[INITIALIZE], Revision::LATEST_WITH_HANDSHAKE).await;
         let requests = server.requests();
         let offers: Vec<&Value> = requests
             .iter()
@@ -269,10 +297,10 @@ fn era_01_who_does_not_ask_finds_out_nothing_and_minds_nothing() {
         let (server, _) = server(dual);
         let cache = ServerKindCache::new();
         let mode = |mode| on(&Clock::new()).mode(mode).server_kinds(cache.clone());
-        expect(run, &mode(Mode::Legacy), &server, &[INITIALIZE], Revision::LATEST).await;
-        expect(run, &mode(Mode::Auto), &server, &[DISCOVER], Revision::LATEST_STATELESS).await;
-        expect(run, &mode(Mode::Legacy), &server, &[INITIALIZE], Revision::LATEST).await;
-        expect(run, &mode(Mode::Auto), &server, &[DISCOVER], Revision::LATEST_STATELESS).await;
+        expect(run, &mode(Mode::Legacy), &server, &[INITIALIZE], Revision::LATEST_WITH_HANDSHAKE).await;
+        expect(run, &mode(Mode::Auto), &server, &[DISCOVER], Revision::LATEST).await;
+        expect(run, &mode(Mode::Legacy), &server, &[INITIALIZE], Revision::LATEST_WITH_HANDSHAKE).await;
+        expect(run, &mode(Mode::Auto), &server, &[DISCOVER], Revision::LATEST).await;
         assert_eq!(format!("{cache:?}"), "ServerKindCache { origins: 1 }");
     });
 }
@@ -298,12 +326,12 @@ fn sec_08_limits_eras_at_the_limit_and_one_past_it() {
             (1, &unknown),
         ];
         for (at, methods) in order {
-            expect(run, &builder, &servers[at], methods, Revision::LATEST).await;
+            expect(run, &builder, &servers[at], methods, Revision::LATEST_WITH_HANDSHAKE).await;
         }
         limits.server_kinds = 0;
         let builder = auto().limits(limits);
         for _ in 0..2 {
-            expect(run, &builder, &servers[0], &unknown, Revision::LATEST).await;
+            expect(run, &builder, &servers[0], &unknown, Revision::LATEST_WITH_HANDSHAKE).await;
         }
     });
 }
@@ -322,7 +350,7 @@ fn era_01_reconnecting_asks_a_server_that_refuses_what_it_took_before() {
             _ => modern(call),
         });
         let (client, driver) = client.reconnect().await.unwrap();
-        assert_eq!(client.revision(), Revision::LATEST_STATELESS);
+        assert_eq!(client.revision(), Revision::LATEST);
         run.drive(driver, async { client.close().await }).await;
     });
 }
@@ -340,7 +368,7 @@ fn era_01_17_what_a_child_is_stays_with_its_command() {
         );
         let (mut client, driver) = auto().connect(stdio).await.unwrap();
         run.drive(driver, async { client.close().await }).await;
-        for revision in [Revision::LATEST, Revision::LATEST_STATELESS] {
+        for revision in [Revision::LATEST_WITH_HANDSHAKE, Revision::LATEST] {
             let (next, driver) = client.reconnect().await.unwrap();
             assert_eq!(next.revision(), revision);
             run.drive(driver, async { next.close().await }).await;
@@ -363,14 +391,14 @@ fn era_01_old_01_the_older_transport_is_remembered_by_itself() {
         });
         let builder = auto();
         for known in [false, true] {
-            expect(run, &builder, &server, &[DISCOVER], Revision::LATEST_STATELESS).await;
+            expect(run, &builder, &server, &[DISCOVER], Revision::LATEST).await;
             let before = server.requests().len();
             feed.write("event: endpoint\ndata: messages\n\n");
             let sse = Sse::new(&format!("http://{}/sse", server.address())).unwrap();
             let (client, driver) = builder.clone().connect(sse).await.unwrap();
             run.drive(driver, async { client.close().await }).await;
             feed.write("");
-            assert_eq!(client.revision(), Revision::LATEST);
+            assert_eq!(client.revision(), Revision::LATEST_WITH_HANDSHAKE);
             let asked = server.requests()[before..].iter().filter(|it| it.rpc() == DISCOVER).count();
             assert_eq!(asked, usize::from(!known));
         }

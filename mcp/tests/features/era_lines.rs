@@ -11,7 +11,8 @@ use crate::modern::{DISCOVER, META, VERSION, discovered, modern_answer};
 use crate::script::script;
 use futures::future::join;
 use serde_json::{Value, json};
-use shared_fate_mcp::{CallOptions, Delivery, ErrorKind, Mode, Revision, Timeouts, Violation};
+use shared_fate_mcp::error::Violation;
+use shared_fate_mcp::{CallOptions, Delivery, ErrorKind, Mode, Revision, Timeouts};
 use std::pin::pin;
 
 fn modern(peer: &Peer, message: &Value) {
@@ -33,7 +34,7 @@ fn era_02_the_probe_comes_first_and_says_everything() {
     everywhere(async |run| {
         let (stdio, server) = pair(modern);
         let (client, driver) = on(&Clock::new()).mode(Mode::Auto).connect(stdio).await.unwrap();
-        assert_eq!(client.revision(), Revision::LATEST_STATELESS);
+        assert_eq!(client.revision(), Revision::LATEST);
         run.drive(driver, async {
             client.call_tool("echo", json!({ "a": 1 })).await.unwrap();
             let received = server.received();
@@ -79,7 +80,7 @@ fn era_03_liv_15_any_other_answer_means_a_handshake() {
                 peer.say(&answer);
             });
             let (client, driver) = on(&Clock::new()).mode(Mode::Auto).connect(stdio).await.unwrap();
-            assert_eq!(client.revision(), Revision::LATEST);
+            assert_eq!(client.revision(), Revision::LATEST_WITH_HANDSHAKE);
             run.drive(driver, async {
                 client.ping().await.unwrap();
                 client.close().await;
@@ -141,7 +142,7 @@ fn era_16_18_19_20_silence_means_a_handshake_and_a_late_answer_nothing() {
         })
         .await;
         let (client, driver) = connected.unwrap();
-        assert_eq!(client.revision(), Revision::LATEST);
+        assert_eq!(client.revision(), Revision::LATEST_WITH_HANDSHAKE);
         run.drive(driver, async {
             server.arrival(|it| is_answer(it, "p2")).await;
             client.ping().await.unwrap();
@@ -213,7 +214,7 @@ fn era_16_liv_27_a_silent_server_is_reached_when_the_handshake_has_no_more_time_
             })
             .await;
             let (client, driver) = connected.unwrap();
-            assert_eq!(client.revision(), Revision::LATEST);
+            assert_eq!(client.revision(), Revision::LATEST_WITH_HANDSHAKE);
             run.drive(driver, client.close()).await;
         }
         // Where there is nothing to fall back on, the probe has all the time that there is.
@@ -232,7 +233,7 @@ fn era_17_a_child_that_quits_when_asked_is_started_again_once() {
     everywhere(async |run| {
         let (stdio, notes) = script("*server/discover*) exit 3 ;;");
         let (client, driver) = on(&Clock::new()).mode(Mode::Auto).connect(stdio).await.unwrap();
-        assert_eq!(client.revision(), Revision::LATEST);
+        assert_eq!(client.revision(), Revision::LATEST_WITH_HANDSHAKE);
         run.drive(driver, async {
             client.ping().await.unwrap();
             client.close().await;

@@ -9,7 +9,8 @@ use crate::kit::{ask, is_answer, seconds, tell};
 use futures::future::{join, join_all, join3};
 use serde_json::{Value, json};
 use shared_fate::Cause;
-use shared_fate_mcp::{CallOptions, Client, Delivery, Driver, ErrorKind, InvalidInput, Memory, MemoryServer};
+use shared_fate_mcp::error::InvalidInput;
+use shared_fate_mcp::{CallOptions, Client, Delivery, Driver, ErrorKind, Memory, MemoryServer};
 
 async fn receive(server: &MemoryServer) -> Option<Value> {
     Some(serde_json::from_slice(&server.receive().await?).unwrap())

@@ -10,9 +10,9 @@ use crate::fault::{answer, text_result};
 use crate::kit::{Log, ask, http, millis, reply, seconds, tell};
 use futures::future::{join, select};
 use serde_json::{Value, json};
-use shared_fate_mcp::{
-    Builder, CallOptions, Client, Delivery, Driver, ErrorKind, InvalidInput, Mode, Root, Violation,
-};
+use shared_fate_mcp::error::{InvalidInput, Violation};
+use shared_fate_mcp::types::Root;
+use shared_fate_mcp::{Builder, CallOptions, Client, Delivery, Driver, ErrorKind, Mode};
 use std::pin::pin;
 
 pub(crate) const VERSION: &str = "2026-07-28";
@@ -123,7 +123,6 @@ fn png_03_rev_06_what_is_gone_is_not_sent() {
             let arguments = json!({});
             let results = [
                 client.request("ping", ()).await.unwrap_err(),
-                client.set_logging_level("info").await.unwrap_err(),
                 client.subscribe_resource("x:").await.unwrap_err(),
                 client.unsubscribe_resource("x:").await.unwrap_err(),
                 client.list_tasks().await.unwrap_err(),

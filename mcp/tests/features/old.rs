@@ -9,7 +9,8 @@ use crate::fault::{answer, tool};
 use crate::kit::{Feed, Log, ask, http, is_answer, seconds};
 use futures::future::{join, join3};
 use serde_json::json;
-use shared_fate_mcp::{Client, Delivery, Driver, ErrorKind, Mode, Sse, Timeouts, Violation};
+use shared_fate_mcp::error::Violation;
+use shared_fate_mcp::{Client, Delivery, Driver, ErrorKind, Mode, Sse, Timeouts};
 
 fn is_stream(request: &Request) -> bool {
     request.method == "GET"

@@ -9,7 +9,8 @@ use crate::modern::{connect, modern};
 use futures::StreamExt;
 use futures::future::join;
 use serde_json::{Value, json};
-use shared_fate_mcp::{Change, Client, ErrorKind, Interest, InvalidInput, Mode};
+use shared_fate_mcp::error::InvalidInput;
+use shared_fate_mcp::{Change, Client, ErrorKind, Interest, Mode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 

@@ -5,15 +5,15 @@ use crate::fault::Gate;
 use crate::fault::clock::Clock;
 use crate::fault::http::{SESSION, Server};
 use crate::fault::run::{everywhere, once};
-use crate::kit::{Feed, http, seconds};
+use crate::kit::{Feed, http, millis, seconds};
 use crate::modern::{META, VERSION, discovered};
 use crate::script::script;
 use futures::future::{join, join_all, select};
 use futures::stream::{FuturesUnordered, StreamExt};
 use shared_fate::Cause;
-use shared_fate_mcp::{
-    BoxFuture, Change, Client, Delivery, ErrorKind, HttpError, Interest, Mode, Reconnecting, TokenProvider,
-};
+use shared_fate_mcp::error::HttpError;
+use shared_fate_mcp::runtime::BoxFuture;
+use shared_fate_mcp::{Change, Client, Delivery, ErrorKind, Interest, Mode, Reconnecting, TokenProvider};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -151,13 +151,15 @@ fn liv_10_a_child_that_fails_to_start_is_tried_again_by_the_next() {
         let (stdio, notes) = script(
             "*'\"exit\"'*) exit 7 ;; *'\"initialize\"'*) if [ $starts = 2 ]; then exit 8; else say '\"result\":{\"protocolVersion\":\"2025-11-25\",\"capabilities\":{}}'; fi ;;",
         );
-        let (clients, driver) = Reconnecting::connect(on(&Clock::new()), stdio).await.unwrap();
+        let clock = Clock::new();
+        let (clients, driver) = Reconnecting::connect(on(&clock), stdio).await.unwrap();
         driver
             .run_until(async {
                 let old = clients.client().await.unwrap();
                 old.call_tool("exit", ()).await.unwrap_err();
                 let error = clients.client().await.unwrap_err();
                 assert!(story(&error).contains("exit status 8"), "{error:#}");
+                clock.advance(millis(100));
                 clients.client().await.unwrap().ping().await.unwrap();
                 clients.client().await.unwrap().close().await;
             })
@@ -211,7 +213,8 @@ fn ses_06_liv_09_many_callers_make_one_session() {
 fn liv_10_when_it_fails_all_get_the_same_cause_and_the_next_tries_again() {
     everywhere(async |_| {
         let (server, sessions, gate, failures) = forgetful();
-        let (clients, driver) = connect(&server).await;
+        let clock = Clock::new();
+        let (clients, driver) = Reconnecting::connect(on(&clock), http(&server)).await.unwrap();
         driver
             .run_until(async {
                 lose(&clients, &sessions).await;
@@ -235,6 +238,7 @@ fn liv_10_when_it_fails_all_get_the_same_cause_and_the_next_tries_again() {
                     .collect();
                 stories.dedup();
                 assert_eq!((stories.len(), initializations(&server)), (1, 2));
+                clock.advance(millis(100));
                 clients.client().await.unwrap().ping().await.unwrap();
                 clients.client().await.unwrap().close().await;
             })
@@ -360,6 +364,7 @@ fn liv_10_a_reconnection_that_hangs_is_bounded() {
                     assert!(inner.is_timeout(), "{error:#}");
                 }
                 gate.open();
+                clock.advance(millis(100));
                 clients.client().await.unwrap().ping().await.unwrap();
                 clients.client().await.unwrap().close().await;
             })

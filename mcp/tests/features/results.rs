@@ -6,8 +6,9 @@ use crate::fault::lines::{Peer, normal, pair};
 use crate::fault::run::everywhere;
 use crate::kit::{Log, reply};
 use serde_json::{Value, json};
+use shared_fate_mcp::error::Violation;
 use shared_fate_mcp::types::Content;
-use shared_fate_mcp::{Builder, Client, Driver, Limits, Violation};
+use shared_fate_mcp::{Builder, Client, Driver, Limits};
 
 /// A client of a server that answers `method` with these results, one after the other.
 async fn connect(builder: Builder, method: &'static str, mut results: Vec<Value>) -> (Client, Driver) {

@@ -8,7 +8,8 @@ use crate::fault::text_result;
 use crate::kit::{Log, connect, http, millis, reply, seconds, tell};
 use futures::future::{join, join3};
 use serde_json::json;
-use shared_fate_mcp::{CallOptions, Delivery, Error, ErrorKind, Limits, Violation};
+use shared_fate_mcp::error::Violation;
+use shared_fate_mcp::{CallOptions, Delivery, Error, ErrorKind, Limits};
 use std::error::Error as _;
 use std::io;
 use std::pin::pin;
@@ -289,7 +290,9 @@ fn res_09_liv_28_a_deadline_during_the_wait_fires_and_nothing_is_resumed() {
             assert_eq!(error.delivery(), Delivery::MaybeSent);
             assert_eq!(*violation(error.lost_stream().unwrap()), Violation::StreamEnded);
             assert!(error.source().unwrap().is::<Error>());
-            assert_eq!(story(&error), "no reply within 5s: the event stream ended before the reply");
+            let server_name = format!("http://{}", server.address());
+            let expected = "no reply within 5s: the event stream ended before the reply";
+            assert_eq!(story(&error), format!("{server_name}: {expected}"));
             server.arrival(|request| request.rpc() == "notifications/cancelled").await;
             clock.advance(seconds(100_000));
             client.ping().await.unwrap();
@@ -380,7 +383,7 @@ fn res_09_a_deadline_tells_how_resuming_goes_as_long_as_it_goes_on() {
             let error = result.unwrap_err();
             assert!(error.is_timeout(), "{error:#}");
             tells_both(error.lost_stream().unwrap(), "restarting");
-            assert!(story(&error).starts_with("no reply within 10s: the event stream ended"));
+            assert!(story(&error).contains(": no reply within 10s: the event stream ended"));
 
             let (result, ()) = join(hasty.call_tool("broken", ()), async {
                 clock.pass(millis(RETRY)).await;

@@ -9,10 +9,10 @@ use crate::kit::{Flag, millis, reply, seconds};
 use crate::modern::{connect, modern};
 use futures::future::join;
 use serde_json::{Value, json};
+use shared_fate_mcp::error::Violation;
+use shared_fate_mcp::types::{ElicitForm, Elicited, Root};
 use shared_fate_mcp::types::{Extra, Json};
-use shared_fate_mcp::{
-    Builder, CallOptions, Delivery, ElicitForm, Elicited, ErrorKind, Limits, Root, RpcError, Violation,
-};
+use shared_fate_mcp::{Builder, CallOptions, Delivery, ErrorKind, Limits, RpcError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -10,7 +10,8 @@ use crate::kit::{Feed, Log, ask, connect, http, is_answer, millis, reply, second
 use futures::future::{join, join3};
 use serde_json::json;
 use shared_fate_mcp::types::Json;
-use shared_fate_mcp::{ElicitForm, Elicited, Limits, Timeouts};
+use shared_fate_mcp::types::{ElicitForm, Elicited};
+use shared_fate_mcp::{Limits, Timeouts};
 use std::pin::pin;
 use std::time::Duration;
 

@@ -3,8 +3,8 @@
 use crate::check::{cause, on, story, violation};
 use crate::fault::clock::Clock;
 use crate::fault::http;
-use crate::fault::lines::{Peer, Server, normal, pair};
-use crate::fault::run::{everywhere, once};
+use crate::fault::lines::{Peer, Server, pair};
+use crate::fault::run::everywhere;
 use crate::fault::tool;
 use crate::kit::{Feed, Log, refusal, reply, seconds, tell};
 use crate::modern::{META, connect, modern, modern_answer};
@@ -13,10 +13,10 @@ use futures::future::join;
 use futures::stream::FusedStream;
 use serde_json::{Value, json};
 use shared_fate::Cause;
+use shared_fate_mcp::error::Violation;
 use shared_fate_mcp::types::TaskStatus;
 use shared_fate_mcp::{
-    CallOptions, Change, Client, Delivery, Driver, ErrorKind, Interest, InvalidInput, Limits, Mode,
-    Subscription, Violation,
+    CallOptions, Change, Client, Delivery, Driver, ErrorKind, Interest, Limits, Mode, Subscription,
 };
 
 const LISTEN: &str = "subscriptions/listen";
@@ -454,21 +454,5 @@ fn sub_06_over_http_dropping_it_closes_the_stream_and_posts_nothing() {
         })
         .await;
         assert!(server.requests().iter().all(|it| it.body.get("id").is_some()));
-    });
-}
-
-#[test]
-fn sub_01_older_servers_have_none() {
-    once(async |run| {
-        let (stdio, server) = pair(normal);
-        let (client, driver) = on(&Clock::new()).connect(stdio).await.unwrap();
-        run.drive(driver, async {
-            let error = client.listen(&interest()).await.unwrap_err();
-            assert!(matches!(error.kind(), ErrorKind::InvalidInput(InvalidInput::Method(_))));
-            client.ping().await.unwrap();
-            assert_eq!(server.received().len(), 3);
-            client.close().await;
-        })
-        .await;
     });
 }

@@ -11,11 +11,10 @@ use crate::modern::modern_answer;
 use crate::tasks::{connect, task};
 use futures::future::join;
 use serde_json::{Value, json};
+use shared_fate_mcp::error::Violation;
+use shared_fate_mcp::types::{ElicitForm, ElicitUrl, Elicited};
 use shared_fate_mcp::types::{Json, Task, TaskStatus};
-use shared_fate_mcp::{
-    Builder, CallOptions, Client, Driver, ElicitForm, ElicitUrl, Elicited, ErrorKind, Event, Limits, Mode,
-    Violation,
-};
+use shared_fate_mcp::{Builder, CallOptions, Client, Driver, ErrorKind, Event, Limits, Mode};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
@@ -443,7 +442,7 @@ fn tsk_03_how_a_task_stands_is_an_event() {
         let log = Log::default();
         let other = log.clone();
         let builder = on(&Clock::new()).on_event(move |event: &Event<'_>| match event {
-            Event::Task(task) => heard.lock().unwrap().push((*task).clone()),
+            Event::Task(task) => heard.lock().unwrap().push(task.clone().into_owned()),
             event => other.push(format!("{event:?}")),
         });
         let (client, driver, server) = reporting(builder).await;

@@ -9,8 +9,9 @@ use crate::fault::{text_result, tool};
 use crate::kit::{ask, is_answer, millis, reply, seconds, tell};
 use futures::future::join;
 use serde_json::{Value, json};
+use shared_fate_mcp::error::InvalidInput;
 use shared_fate_mcp::types::TaskStatus;
-use shared_fate_mcp::{Client, Delivery, Driver, ErrorKind, InvalidInput, Limits};
+use shared_fate_mcp::{Client, Delivery, Driver, ErrorKind, Limits};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -8,10 +8,9 @@ use crate::kit::{http, millis, reply, seconds};
 use crate::modern::modern;
 use futures::future::{join, join_all};
 use serde_json::json;
-use shared_fate_mcp::{
-    BoxFuture, CallOptions, Delivery, Error, ErrorKind, Http, HttpError, InvalidInput, IoStage, Mode, Sse,
-    TokenProvider, Violation,
-};
+use shared_fate_mcp::error::{HttpError, InvalidInput, IoStage, Violation};
+use shared_fate_mcp::runtime::BoxFuture;
+use shared_fate_mcp::{CallOptions, Delivery, Error, ErrorKind, Http, Mode, Sse, TokenProvider};
 use std::sync::{Arc, Barrier, Mutex};
 
 const CHALLENGE: &str = "WWW-Authenticate: Bearer error=\"invalid_token\", scope=\"a b\"";
@@ -113,6 +112,7 @@ fn ht_18_sec_07_what_belongs_to_the_transport_is_not_the_callers_to_set() {
         "mcp-param-",
         "Host",
         "Content-Length",
+        "Proxy-Authorization",
         "Transfer-Encoding",
     ] {
         let error = Http::new("http://localhost/mcp").unwrap().header(name, "x").unwrap_err();

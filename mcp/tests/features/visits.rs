@@ -9,9 +9,8 @@ use crate::kit::{Log, reply, seconds, tell};
 use futures::future::join;
 use serde_json::{Value, json};
 use shared_fate_mcp::types::Json;
-use shared_fate_mcp::{
-    Builder, CallOptions, Client, Delivery, Driver, ElicitForm, ElicitUrl, Elicited, Error, ErrorKind, Limits,
-};
+use shared_fate_mcp::types::{ElicitForm, ElicitUrl, Elicited};
+use shared_fate_mcp::{Builder, CallOptions, Client, Delivery, Driver, Error, ErrorKind, Limits};
 
 fn page(name: &str) -> Value {
     json!({ "mode": "url", "message": name, "url": format!("https://x/{name}"), "elicitationId": name })

@@ -82,7 +82,7 @@ fn m_10_io_01_with_and_without_additions_a_message_is_the_same() {
         );
 
         // Nothing is added, but a request may have to be repeated; or nothing is added at all.
-        let visits = Client::builder().on_elicit_url(|_| async { shared_fate_mcp::Elicited::Decline });
+        let visits = Client::builder().on_elicit_url(|_| async { shared_fate_mcp::types::Elicited::Decline });
         assert_eq!(received(visits, CallOptions::default()).await, plain);
         for options in [
             CallOptions::timeout(Duration::from_secs(9)),

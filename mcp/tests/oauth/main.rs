@@ -2,7 +2,7 @@
 //! tokens when things go wrong at the worst moment.
 //!
 //! Tests are named after the rules of OAuth (`oa_…`) in the checklist. Nothing sleeps.
-#![cfg(all(unix, feature = "oauth"))]
+#![cfg(all(unix, feature = "stdio", feature = "oauth"))]
 
 #[allow(dead_code, reason = "each test binary uses a part of it")]
 #[path = "../faults/check.rs"]

@@ -3,8 +3,9 @@
 use crate::fault::run::{everywhere, once};
 use crate::kit::{Both, auth, call, needs_login, with_client};
 use serde_json::json;
+use shared_fate_mcp::error::InvalidInput;
 use shared_fate_mcp::oauth::{AuthErrorKind, AuthEvent, OAuth, Prompt};
-use shared_fate_mcp::{Client, Delivery, ErrorKind, Event, Http, InvalidInput, Mode};
+use shared_fate_mcp::{Client, Delivery, ErrorKind, Event, Http, Mode};
 use std::sync::{Arc, Mutex};
 
 #[test]
@@ -45,7 +46,7 @@ fn oa_02_a_call_signs_in_when_it_may() {
             .mode(Mode::Legacy)
             .on_event(move |event| {
                 if let Event::Auth(event) = event {
-                    seen.lock().unwrap().push((*event).clone());
+                    seen.lock().unwrap().push(event.clone().into_owned());
                 }
             })
             .connect(both.http(&oauth))

@@ -3,10 +3,11 @@
 use crate::check::story;
 use crate::fault::run::{everywhere, once};
 use crate::kit::{Both, auth, call, needs_login, with_client};
+use shared_fate_mcp::Client;
 use shared_fate_mcp::oauth::{
     AuthErrorKind, FileStore, MemoryStore, OAuthTimeouts, StoreGuard, StoreKey, Stored, Swapped, TokenStore,
 };
-use shared_fate_mcp::{BoxFuture, Client};
+use shared_fate_mcp::runtime::BoxFuture;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

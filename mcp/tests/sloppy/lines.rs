@@ -5,7 +5,8 @@ use crate::fault::run::once;
 use crate::fault::{answer, tool};
 use crate::{Expect, client};
 use serde_json::{Value, json};
-use shared_fate_mcp::{Limits, Stdio, Violation};
+use shared_fate_mcp::error::Violation;
+use shared_fate_mcp::{Limits, Stdio};
 use std::pin::pin;
 use std::process::Command;
 

@@ -4,8 +4,9 @@ use crate::client;
 use crate::fault::lines::{normal, pair};
 use crate::fault::run::once;
 use serde_json::{Value, json};
+use shared_fate_mcp::Error;
+use shared_fate_mcp::error::Violation;
 use shared_fate_mcp::types::Tool;
-use shared_fate_mcp::{Error, Violation};
 use shared_fate_mcp::{Memory, Mode};
 
 /// The tools of a server that answers `tools/list` so, by the cursor that it is asked for.

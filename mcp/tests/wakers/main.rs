@@ -5,7 +5,8 @@ mod waker;
 
 use futures::future::join;
 use serde_json::{Value, json};
-use shared_fate_mcp::{BoxFuture, Client, Driver, Error, Memory, MemoryServer, Mode};
+use shared_fate_mcp::runtime::BoxFuture;
+use shared_fate_mcp::{Client, Driver, Error, Memory, MemoryServer, Mode};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Waker};

@@ -6,7 +6,7 @@ use rmcp::service::{RoleClient, RunningService, ServiceExt as _};
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
 use rmcp::transport::{StreamableHttpClientTransport, TokioChildProcess};
 use serde_json::{Map, Value};
-use shared_fate_mcp::{Driver, Http, Mode, Stdio, TokioNet, TokioTimer};
+use shared_fate_mcp::{Driver, Http, Mode, Stdio};
 use std::env;
 use std::sync::{Arc, LazyLock};
 use tokio_util::compat::{TokioAsyncReadCompatExt as _, TokioAsyncWriteCompatExt as _};
@@ -91,21 +91,15 @@ pub(crate) async fn ours(way: Way, on_tokio: bool) -> shared_fate_mcp::Client {
 pub(crate) async fn connect(way: Way, on_tokio: bool) -> (shared_fate_mcp::Client, Driver) {
     let mut builder = shared_fate_mcp::Client::builder().mode(Mode::Legacy);
     if on_tokio {
-        builder = builder.timer(TokioTimer);
+        builder = builder.on_tokio();
     }
     let connected = match way {
         Way::Memory => {
             let (reader, writer) = tokio::io::split(duplex());
             builder.connect(Stdio::over(reader.compat(), writer.compat_write())).await
         }
-        Way::Stdio => {
-            let spawn = if on_tokio { Stdio::spawn_on_tokio } else { Stdio::spawn };
-            builder.connect(spawn(server_command()).expect("a server")).await
-        }
-        Way::Http(port) => {
-            let http = Http::new(&url(port)).expect("a URL");
-            builder.connect(if on_tokio { http.net(TokioNet) } else { http }).await
-        }
+        Way::Stdio => builder.connect(Stdio::spawn(server_command()).expect("a server")).await,
+        Way::Http(port) => builder.connect(Http::new(&url(port)).expect("a URL")).await,
     };
     connected.expect("a handshake")
 }

@@ -2,7 +2,9 @@
 
 use crate::server::left_out;
 use crate::wire::{INITIALIZED, reply};
-use shared_fate_mcp::{BoxFuture, Builder, Client, Error, Inbox, Mode, Outgoing, Sending, Tracking, Transport};
+use shared_fate_mcp::runtime::BoxFuture;
+use shared_fate_mcp::transport::{Inbox, Outgoing, Sending, Tracking};
+use shared_fate_mcp::{Builder, Client, Error, Mode, Transport};
 use std::future::{pending, poll_fn, ready};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -44,12 +46,7 @@ impl Fed {
 }
 
 impl Transport for Fed {
-    fn send<'a>(
-        &'a self,
-        message: Outgoing<'a>,
-        _: &'a Tracking,
-        inbox: &'a Inbox,
-    ) -> Sending<'a> {
+    fn send<'a>(&'a self, message: Outgoing<'a>, _: &'a Tracking, inbox: &'a Inbox) -> Sending<'a> {
         if let Some(id) = message.id() {
             let handshake = message.method() == Some("initialize");
             match self.result.or(handshake.then_some(INITIALIZED)) {

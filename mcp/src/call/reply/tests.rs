@@ -19,7 +19,7 @@ struct Part {
 }
 
 fn decoded<T: DeserializeOwned>(reply: ResultText) -> Result<T, Error> {
-    read_result(&Inbox::new(Config::new()), "x", reply)
+    read_result(&Inbox::new(Config::new(), None), "x", reply)
 }
 
 #[test]

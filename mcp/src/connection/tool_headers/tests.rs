@@ -83,7 +83,7 @@ fn par_09_a_tool_that_has_no_annotations_any_more_is_forgotten() {
 
 #[test]
 fn par_09_who_would_wait_for_longer_tries_again() {
-    let (headers, inbox) = (ToolHeaders::default(), Inbox::new(Config::new()));
+    let (headers, inbox) = (ToolHeaders::default(), Inbox::new(Config::new(), None));
     let begins = |patience: Option<u64>| {
         let patience = patience.map(Duration::from_millis);
         headers.fetch(&inbox, patience, pending()).is_some()

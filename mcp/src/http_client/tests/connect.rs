@@ -14,8 +14,8 @@ use futures::future::join;
 use super::super::engine::{Engine, EngineConfig};
 use super::super::failure::Stage;
 use super::super::net::{AsyncIo, ConnectError, Connecting, Net, alternate_families, race};
-use super::kit::{self, Server, call, engine, engine_on, post, run};
-use crate::BoxFuture;
+use super::kit::{self, Server, Vacant, call, engine, engine_on, post, run};
+use crate::runtime::BoxFuture;
 
 fn echoes(url: &str) {
     assert_eq!(run(call(&engine(), post(url, "{}"))).unwrap(), b"{}", "{url}");
@@ -50,8 +50,9 @@ fn a_name_without_an_address_is_a_failure_of_its_own() {
 
 #[test]
 fn the_error_of_the_last_address_is_kept() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let failure = run(call(&engine(), post(&format!("http://localhost:{port}/"), "{}"))).unwrap_err();
+    let vacant = Vacant::new();
+    let failure = run(call(&engine(), post(&format!("http://localhost:{}/", vacant.address.port()), "{}")))
+        .unwrap_err();
     assert_eq!((failure.stage, failure.sent), (Stage::Connect, false));
     assert_eq!(failure.io_kind(), Some(ErrorKind::ConnectionRefused));
 }

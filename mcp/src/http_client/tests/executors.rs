@@ -1,13 +1,12 @@
 //! One scenario on every executor: the engine must not care.
 
 use std::future::Future;
-use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
 use super::super::engine::{Engine, EngineConfig};
 use super::super::failure::Stage;
 use super::super::net::{AsyncIo, Net};
-use super::kit::{Event, Happened, Server, call, engine, event, patiently, post};
+use super::kit::{Event, Happened, Server, Vacant, call, engine, event, patiently, post};
 
 const STREAM: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n";
 
@@ -50,8 +49,8 @@ async fn scenario(net: Arc<dyn Net>) {
 }
 
 async fn refused(engine: &Engine) {
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let failure = call(engine, post(&format!("http://{address}/"), "{}")).await.unwrap_err();
+    let vacant = Vacant::new();
+    let failure = call(engine, post(&format!("http://{}/", vacant.address), "{}")).await.unwrap_err();
     assert_eq!(failure.stage, Stage::Connect);
 }
 
@@ -100,7 +99,7 @@ fn tokio_without_io_and_time() {
 #[cfg(feature = "tokio")]
 #[test]
 fn tokio_with_its_own_sockets() {
-    use crate::TokioNet;
+    use crate::runtime::TokioNet;
     let test = || patiently(scenario(Arc::new(TokioNet)));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(test());

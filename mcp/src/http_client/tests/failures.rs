@@ -2,7 +2,6 @@
 
 use std::error::Error as _;
 use std::io::ErrorKind;
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -10,7 +9,7 @@ use bytes::Bytes;
 use http::Request;
 
 use super::super::failure::{Failure, Stage};
-use super::kit::{Peer, Server, call, engine, event, post, run};
+use super::kit::{Peer, Server, Vacant, call, engine, event, post, run};
 
 /// The failure of one request to a server that follows a script.
 fn failure(script: impl Fn(Peer) + Send + Sync + 'static) -> Failure {
@@ -49,8 +48,8 @@ fn a_request_the_peer_may_have_seen_is_not_repeated() {
 
 #[test]
 fn refused() {
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let url = format!("http://{address}/?secret");
+    let vacant = Vacant::new();
+    let url = format!("http://{}/?secret", vacant.address);
     let failure = run(call(&engine(), post(&url, "{}"))).unwrap_err();
     assert_eq!((failure.stage, failure.sent), (Stage::Connect, false));
     assert_eq!(failure.io_kind(), Some(ErrorKind::ConnectionRefused));

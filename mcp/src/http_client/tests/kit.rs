@@ -318,3 +318,18 @@ pub(super) fn scripted(script: Script, written: Sender<String>) -> Box<dyn ByteS
         },
     })
 }
+
+/// An address at which nobody listens, now or as long as this lives: a connection has it.
+pub(super) struct Vacant {
+    pub(super) address: SocketAddr,
+    _connection: [TcpStream; 2],
+}
+
+impl Vacant {
+    pub(super) fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = TcpStream::connect(address).unwrap();
+        Self { address, _connection: [client, listener.accept().unwrap().0] }
+    }
+}

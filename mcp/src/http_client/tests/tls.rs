@@ -12,7 +12,10 @@ use bytes::Bytes;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::crypto::ring;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::{CertificateError, ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{
+    CertificateError, RootCertStore, ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion,
+};
 
 use super::super::connection::READS_PER_POLL;
 use super::super::engine::{Engine, EngineConfig};
@@ -23,16 +26,26 @@ use super::kit::{Fake, Peer, Scripted, Server, call, engine, event, post, run};
 
 /// An authority that nobody knows, and a server with its certificate for `localhost`.
 pub(super) struct Authority {
-    root: Vec<u8>,
-    server: Arc<ServerConfig>,
+    pub(super) root: Vec<u8>,
+    issuer: Issuer<'static, KeyPair>,
+    pub(super) server: Arc<ServerConfig>,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::speaking(rustls::ALL_VERSIONS)
     }
 
     pub(super) fn speaking(versions: &[&'static SupportedProtocolVersion]) -> Self {
+        Self::build(versions, false)
+    }
+
+    /// Its server wants a certificate of its clients, from the same authority.
+    pub(super) fn mutual(versions: &[&'static SupportedProtocolVersion]) -> Self {
+        Self::build(versions, true)
+    }
+
+    fn build(versions: &[&'static SupportedProtocolVersion], mutual: bool) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -43,20 +56,35 @@ impl Authority {
         let issuer = Issuer::new(params, key);
 
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let params = CertificateParams::new(["localhost", "server.example"].map(str::to_owned)).unwrap();
         let certificate = params.signed_by(&key, &issuer).unwrap().der().clone();
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let mut server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_protocol_versions(versions)
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate], key)
-            .unwrap();
+        let provider = Arc::new(ring::default_provider());
+        let server = ServerConfig::builder_with_provider(provider.clone());
+        let server = server.with_protocol_versions(versions).unwrap();
+        let server = match mutual {
+            false => server.with_no_client_auth(),
+            true => {
+                let mut roots = RootCertStore::empty();
+                roots.add(root.clone().into()).unwrap();
+                let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                server.with_client_cert_verifier(clients.build().unwrap())
+            }
+        };
+        let mut server = server.with_single_cert(vec![certificate], key).unwrap();
         server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Self { root, server: Arc::new(server) }
+        Self { root, issuer, server: Arc::new(server) }
     }
 
-    fn start(
+    /// A client's certificate and its key, as PEM.
+    pub(super) fn client(&self) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(["client".to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        (pem("CERTIFICATE", certificate.der()), pem("PRIVATE KEY", &key.serialize_der()))
+    }
+
+    pub(super) fn start(
         &self,
         script: impl Fn(Peer<StreamOwned<ServerConnection, TcpStream>>) + Send + Sync + 'static,
     ) -> Server {
@@ -81,11 +109,16 @@ impl Authority {
     }
 }
 
+pub(super) fn pem(label: &str, der: &[u8]) -> String {
+    let text = super::super::proxy::base64(der);
+    format!("A comment\n-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
+}
+
 pub(super) fn url(server: &Server) -> String {
     format!("https://localhost:{}/", server.address.port())
 }
 
-fn rustls_error(failure: &Failure) -> &rustls::Error {
+pub(super) fn rustls_error(failure: &Failure) -> &rustls::Error {
     let errors = iter::successors(failure.source(), |&error| error.source());
     errors.filter_map(|error| error.downcast_ref()).next().expect("no rustls error")
 }
@@ -290,7 +323,7 @@ fn compiled_in_roots_replace_the_platforms_and_take_extra_ones() {
                 peer.respond(request.body);
             }
         });
-        let tls = TlsConfig { roots: Roots::WebPki, extra_roots };
+        let tls = TlsConfig { roots: Roots::WebPki, extra_roots, ..TlsConfig::default() };
         let engine = Engine::new(EngineConfig { tls, ..EngineConfig::default() }).unwrap();
         let result = run(call(&engine, post(&url(&server), "{}")));
         assert_eq!(result.is_ok(), trusted);

@@ -11,8 +11,8 @@ use tokio::runtime::{Builder, Runtime};
 use super::super::failure::Stage;
 use super::super::net::{ConnectError, Connecting, Net};
 use super::kit::{Server, call, engine_on, event, patiently, post, run};
-use crate::BoxFuture;
-use crate::TokioNet;
+use crate::runtime::BoxFuture;
+use crate::runtime::TokioNet;
 
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()

@@ -68,7 +68,7 @@ struct Model {
 impl Model {
     fn new() -> Self {
         let clock = Hand::new();
-        let inbox = Inbox::new(Config { timer: Arc::new(clock.clone()), ..Config::new() });
+        let inbox = Inbox::new(Config { timer: Arc::new(clock.clone()), ..Config::new() }, None);
         let woken = Arc::default();
         Self { clock, inbox, tasks: Vec::new(), woken, polls: 0, jump: (0, 0), is_slow: false }
     }

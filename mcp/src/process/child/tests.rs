@@ -13,7 +13,8 @@ use futures::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use rustix::process::{Pid, WaitOptions, waitpid};
 
 use super::*;
-use crate::runtime::pipes::{AsyncPipes, Reactor};
+use crate::runtime::Reactor;
+use crate::runtime::pipes::AsyncPipes;
 
 /// Far beyond anything that should happen: a test that would hang fails instead.
 const HUNG: Duration = Duration::from_secs(60);

@@ -41,7 +41,7 @@ pub(crate) fn mend(text: &str) -> Cow<'_, str> {
     Cow::Owned(mended)
 }
 
-/// The same of a value.
+/// A value without halves of surrogates: see [`mend`].
 pub(crate) fn mended(raw: &RawValue) -> Cow<'_, RawValue> {
     match mend(raw.get()) {
         Cow::Borrowed(_) => Cow::Borrowed(raw),

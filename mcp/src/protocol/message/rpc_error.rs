@@ -41,7 +41,7 @@ impl RpcError {
         self.data.as_deref().map(RawValue::get)
     }
 
-    /// The same with another text and other data.
+    /// This error with another text and other data.
     #[cfg(feature = "http")]
     pub(crate) fn rewritten(
         self,

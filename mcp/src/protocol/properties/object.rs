@@ -21,7 +21,7 @@ pub fn object(input: &[u8]) {
     let Ok(other) = RawValue::from_string(other.to_owned()) else { return };
     let error = RpcError::read(&other);
     if let ProbeAnswer::Stateless(revision) | ProbeAnswer::Again(revision) =
-        answer_of_error(&error, Revision::LATEST_STATELESS)
+        answer_of_error(&error, Revision::LATEST)
     {
         assert!(revision.is_stateless());
     }

@@ -35,10 +35,7 @@ fn era_08_era_09_a_refused_version_is_tried_again() {
 fn era_10_only_legacy_versions_mean_a_handshake() {
     let legacy = ProbeAnswer::Handshake(Some(Revision::V2025_06_18));
     assert_eq!(answer_of_result(r#"{"supportedVersions":["2025-06-18","2024-11-05"]}"#), legacy);
-    assert_eq!(
-        answer_of_error(&error(-32022, r#"{"supported":["2025-06-18"]}"#), Revision::LATEST_STATELESS),
-        legacy
-    );
+    assert_eq!(answer_of_error(&error(-32022, r#"{"supported":["2025-06-18"]}"#), Revision::LATEST), legacy);
 }
 
 #[test]
@@ -57,7 +54,7 @@ fn era_12_era_15_error_codes() {
         (-32020, ProbeAnswer::Refused),
         (-32021, ProbeAnswer::Refused),
     ] {
-        assert_eq!(answer_of_error(&error(code, "null"), Revision::LATEST_STATELESS), era, "{code}");
+        assert_eq!(answer_of_error(&error(code, "null"), Revision::LATEST), era, "{code}");
     }
 }
 

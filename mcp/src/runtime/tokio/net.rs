@@ -17,7 +17,8 @@ use tokio::net::{TcpStream, lookup_host};
 /// With [`TokioTimer`] no thread of `async-io` is started:
 ///
 /// ```no_run
-/// use shared_fate_mcp::{Client, Error, Http, TokioNet, TokioTimer};
+/// use shared_fate_mcp::runtime::{TokioNet, TokioTimer};
+/// use shared_fate_mcp::{Client, Error, Http};
 ///
 /// #[tokio::main(flavor = "current_thread")]
 /// async fn main() -> Result<(), Error> {

@@ -192,5 +192,6 @@ fn who_takes_over_as_soon_as_it_is_put_back_keeps_it() {
     returned.send(()).unwrap();
     let output = hand.output.lock().take().unwrap();
     assert_eq!(output.join().unwrap(), Poll::Ready(Some(7)));
+    // It was not given up for having been put back.
     assert_eq!(Arc::<Task>::default().poll(&mut first), Poll::Ready(Some(7)));
 }

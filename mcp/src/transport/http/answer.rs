@@ -5,7 +5,7 @@ use super::url;
 use crate::error::{
     Delivery, Error, ErrorKind, HttpError, InvalidInput, IoStage, TimeoutError, Violation, excerpt,
 };
-use crate::http_client::{Body, EngineConfig, Failure, Stage};
+use crate::http_client::{Body, EngineConfig, Failure, ProxyError, Stage};
 use crate::inbox::Inbox;
 use crate::inbox::receiving::Share;
 use crate::protocol::bytes::append;
@@ -182,6 +182,7 @@ pub(super) fn failed(failure: Failure, config: &EngineConfig) -> Error {
             let after = config.connect_timeout.unwrap_or_default();
             return Error::new(ErrorKind::Timeout(TimeoutError { after, total: true }), delivery);
         }
+        Stage::Proxy => return proxy_failed(failure, delivery),
         _ if failure.is_parse() => {
             let error = Error::protocol_with(Violation::NotHttp, failure);
             // It may have talked before it was asked.
@@ -195,6 +196,13 @@ pub(super) fn failed(failure: Failure, config: &EngineConfig) -> Error {
         Stage::Body => IoStage::Body,
     };
     broken(stage, failure, delivery)
+}
+
+fn proxy_failed(failure: Failure, delivery: Delivery) -> Error {
+    match failure.into_cause().downcast::<ProxyError>() {
+        Ok(error) => Error::new(ErrorKind::Proxy(*error), delivery),
+        Err(other) => Error::io(IoStage::Connect, other, delivery),
+    }
 }
 
 /// The kind of I/O error is found here, where the failure can be read.

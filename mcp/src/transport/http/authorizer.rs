@@ -6,20 +6,18 @@ use super::answer::read_challenges;
 use super::tokens::{Token, Tokens};
 use crate::error::Error;
 use crate::http_client::Body;
-#[cfg(feature = "oauth")]
-use crate::http_client::EngineConfig;
 use crate::inbox::Inbox;
 #[cfg(feature = "oauth")]
 use crate::inbox::event::Event;
 #[cfg(feature = "oauth")]
-use crate::oauth::{Account, Credentials, Rounds, Seen};
+use crate::oauth::{Account, Connect, Credentials, Rounds, Seen};
 use crate::transport::Tracking;
 #[cfg(feature = "oauth")]
 use ::http::header;
 use ::http::header::HeaderValue;
 use ::http::{Method, Response, StatusCode, Uri};
 #[cfg(feature = "oauth")]
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 /// Who has the tokens. Clones are the same.
 #[derive(Clone)]
@@ -48,7 +46,7 @@ pub(super) struct Ask<'a> {
     pub(super) tracking: &'a Tracking,
     pub(super) inbox: &'a Inbox,
     #[cfg(feature = "oauth")]
-    pub(super) connect: &'a EngineConfig,
+    pub(super) connect: Connect<'a>,
 }
 
 impl Authorizer {
@@ -171,7 +169,7 @@ impl Ask<'_> {
         let waiting = Waiting { tracking: self.tracking, inbox: self.inbox };
         move |seen| match seen {
             Seen::Asking(asking) => waiting.asking(asking),
-            Seen::Event(event) => waiting.inbox.emit(&Event::Auth(event)),
+            Seen::Event(event) => waiting.inbox.emit(&Event::Auth(Cow::Borrowed(event))),
         }
     }
 }

@@ -5,13 +5,14 @@ use super::authorizer::{Ask, Authorization, Authorizer};
 use super::secrets::Secrets;
 use super::url;
 use crate::error::{Delivery, Error, InvalidInput};
-use crate::http_client::{Body, Engine, EngineConfig};
+use crate::http_client::{Body, Engine, EngineConfig, Proxy};
 use crate::inbox::Inbox;
-use crate::inbox::limits::Limits;
 #[cfg(feature = "oauth")]
 use crate::inbox::{deadline::within, event::Event};
 #[cfg(feature = "oauth")]
 use crate::oauth::Seen;
+#[cfg(feature = "tokio")]
+use crate::runtime::Reactor;
 use crate::transport::Tracking;
 use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ::http::{Method, Request, Response, StatusCode, Uri};
@@ -22,7 +23,7 @@ use std::sync::OnceLock;
 use std::{future::poll_fn, pin::pin, task::Poll};
 
 /// What belongs to the transport (HT-18), and to HTTP itself.
-const RESERVED: [&str; 12] = [
+const RESERVED: [&str; 13] = [
     "accept",
     "accept-encoding",
     "connection",
@@ -34,6 +35,7 @@ const RESERVED: [&str; 12] = [
     "mcp-name",
     "mcp-protocol-version",
     "mcp-session-id",
+    "proxy-authorization",
     "transfer-encoding",
 ];
 
@@ -47,6 +49,8 @@ pub(super) struct Endpoint {
     /// What goes with each request, whatever it is.
     pub(super) headers: HeaderMap,
     pub(super) config: EngineConfig,
+    /// Whether the caller has said where sockets come from.
+    pub(super) has_net: bool,
     pub(super) authorizer: Option<Authorizer>,
     /// Whether it is there for a second session: nobody is asked to let that begin.
     #[cfg(feature = "oauth")]
@@ -64,6 +68,7 @@ impl Endpoint {
             url: url::parse(url)?,
             headers: HeaderMap::from_iter([plain]),
             config: EngineConfig::default(),
+            has_net: false,
             authorizer: None,
             #[cfg(feature = "oauth")]
             is_renewed: false,
@@ -108,16 +113,33 @@ impl Endpoint {
         format!("{}://{}:{port}", scheme.unwrap_or_default(), host.unwrap_or_default())
     }
 
-    fn engine(&self, limits: &Limits) -> Result<&Engine, Error> {
+    fn engine(&self, inbox: &Inbox) -> Result<&Engine, Error> {
         if let Some(engine) = self.engine.get() {
             return Ok(engine);
         }
-        let config = EngineConfig { max_idle_per_host: limits.idle_connections, ..self.config.clone() };
+        #[cfg(feature = "tls")]
+        if self.config.tls.is_contradictory() {
+            let why = "options about certificates have no effect beside a configuration of one's own";
+            return Err(Error::invalid(InvalidInput::Tls(why)));
+        }
+        let config = self.connecting(inbox);
         let engine = Engine::new(config).map_err(|failure| failed(failure, &self.config))?;
         Ok(self.engine.get_or_init(|| engine))
     }
 
-    /// The same endpoint, with connections of its own.
+    /// How connections are opened for this client.
+    fn connecting(&self, inbox: &Inbox) -> EngineConfig {
+        let mut config = self.config.clone();
+        config.max_idle_per_host = inbox.limits().idle_connections;
+        match inbox.reactor() {
+            #[cfg(feature = "tokio")]
+            Reactor::Tokio if !self.has_net => config.net = std::sync::Arc::new(crate::runtime::TokioNet),
+            _ => {}
+        }
+        config
+    }
+
+    /// A copy of this endpoint, with connections of its own.
     pub(super) fn renewed(&self) -> Self {
         Self {
             engine: OnceLock::new(),
@@ -136,12 +158,22 @@ impl Endpoint {
 
     /// What a request to `url` carries that no text may show.
     pub(super) fn secrets(&self, headers: &HeaderMap, url: &Uri) -> Secrets {
-        Secrets::of(self.authorizer.as_ref().and_then(Authorizer::latest).as_ref(), headers, url)
+        self.secrets_with(self.authorizer.as_ref().and_then(Authorizer::latest).as_ref(), headers, url)
+    }
+
+    fn secrets_with<'a>(
+        &self,
+        credentials: impl IntoIterator<Item = &'a HeaderValue>,
+        headers: &'a HeaderMap,
+        url: &Uri,
+    ) -> Secrets {
+        let proxy = self.config.proxy.iter().flat_map(Proxy::secrets);
+        Secrets::of(credentials, headers, url, proxy)
     }
 
     /// The error of a server that is not there any more.
     pub(super) async fn refusal(&self, inbox: &Inbox) -> Option<Error> {
-        let failure = self.engine(inbox.limits()).ok()?.refusal(&self.url).await?;
+        let failure = self.engine(inbox).ok()?.refusal(&self.url).await?;
         Some(failed(failure, &self.config))
     }
 
@@ -155,7 +187,7 @@ impl Endpoint {
         #[cfg(feature = "oauth")]
         if let Some(Authorizer::OAuth(account)) = &self.authorizer {
             let watch = |seen: Seen<'_>| match seen {
-                Seen::Event(event) => inbox.emit(&Event::Auth(event)),
+                Seen::Event(event) => inbox.emit(&Event::Auth(std::borrow::Cow::Borrowed(event))),
                 Seen::Asking(_) => {}
             };
             let (mut work, mut carrying) = (pin!(work), pin!(account.carry(&watch)));
@@ -205,13 +237,13 @@ impl Endpoint {
         inbox: &Inbox,
     ) -> Result<Response<Body>, Error> {
         let limits = inbox.limits();
-        let engine = self.engine(limits)?;
+        let engine = self.engine(inbox)?;
         tracking.waiting();
         let ask = Ask {
             tracking,
             inbox,
             #[cfg(feature = "oauth")]
-            connect: &self.config,
+            connect: &|| self.connecting(inbox),
         };
         let mut authorization = match &self.authorizer {
             Some(authorizer) => Some(authorizer.authorize(&ask).await?),
@@ -246,7 +278,7 @@ impl Endpoint {
                     authorizer.answered(authorization, uri, &response);
                 }
                 if !response.status().is_success() {
-                    let secrets = Secrets::of(token_value.into_iter().chain(&proof), headers, uri);
+                    let secrets = self.secrets_with(token_value.into_iter().chain(&proof), headers, uri);
                     response.extensions_mut().insert(secrets);
                 }
                 if !matches!(
@@ -343,14 +375,21 @@ macro_rules! endpoint_options {
             self
         }
 
-        /// Where sockets come from. Default: [`AsyncIo`](crate::AsyncIo), which works on every executor.
-        /// Of tokio's: `TokioNet`, with the feature `tokio`.
+        /// Where sockets come from. Default: [`AsyncIo`](crate::http::AsyncIo), which works on every executor; or
+        /// tokio's, where the client is to run [on tokio](crate::Builder) (`Builder::on_tokio`).
         pub fn net(mut self, net: impl Net) -> Self {
             self.endpoint.config.net = Arc::new(net);
+            self.endpoint.has_net = true;
             self
         }
 
-        /// How long connecting may take, TLS included. Default 10 s; `None` for no limit of its own.
+        /// Sends requests through a proxy. Default: none, whatever the environment says.
+        pub fn proxy(mut self, proxy: Proxy) -> Self {
+            self.endpoint.config.proxy = Some(proxy);
+            self
+        }
+
+        /// How long connecting may take, proxy and TLS included. Default 10 s; `None` for no limit of its own.
         pub fn connect_timeout(mut self, limit: Option<Duration>) -> Self {
             self.endpoint.config.connect_timeout = limit;
             self
@@ -360,6 +399,69 @@ macro_rules! endpoint_options {
         #[cfg(feature = "tls")]
         pub fn root_certificate(mut self, der: impl Into<Vec<u8>>) -> Self {
             self.endpoint.config.tls.extra_roots.push(der.into());
+            self
+        }
+
+        /// Trusts these root certificates too: all that the text has (PEM).
+        ///
+        /// # Errors
+        ///
+        /// When it has none, or is no PEM.
+        #[cfg(feature = "tls")]
+        pub fn root_certificates_pem(mut self, pem: impl AsRef<[u8]>) -> Result<Self, Error> {
+            let read = self.endpoint.config.tls.add_roots(pem.as_ref());
+            read.map_err(|why| Error::invalid(crate::error::InvalidInput::Tls(why)))?;
+            Ok(self)
+        }
+
+        /// Shows this certificate to a server that asks for one (mutual TLS). Both texts are PEM, and may be the same:
+        /// a chain that begins with the client's own certificate, and its private key, which is not encrypted.
+        ///
+        /// ```no_run
+        /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+        /// let http = shared_fate_mcp::Http::new("https://server.example/mcp")?
+        ///     .client_certificate(std::fs::read("client.crt")?, std::fs::read("client.key")?)?;
+        /// # Ok(()) }
+        /// ```
+        ///
+        /// # Errors
+        ///
+        /// When one of them is not there, the key is of a kind that is not known or is not the certificate's.
+        #[cfg(feature = "tls")]
+        pub fn client_certificate(
+            mut self,
+            chain: impl AsRef<[u8]>,
+            key: impl AsRef<[u8]>,
+        ) -> Result<Self, Error> {
+            let read = self.endpoint.config.tls.set_identity(chain.as_ref(), key.as_ref());
+            read.map_err(|why| Error::invalid(crate::error::InvalidInput::Tls(why)))?;
+            Ok(self)
+        }
+
+        /// Uses this TLS configuration, which says all of trust, certificates and versions. Its type is that of
+        /// [`rustls`](crate::http::rustls), as this crate names it.
+        ///
+        /// Only its ALPN protocols are replaced: this client speaks HTTP/1.1. The verifier of the configuration is
+        /// given the name in the server's URL, through a proxy too; one that does not look at it is the caller's own.
+        ///
+        /// ```no_run
+        /// use shared_fate_mcp::http::{Http, rustls};
+        ///
+        /// # fn connect(roots: rustls::RootCertStore) -> Result<(), Box<dyn std::error::Error>> {
+        /// let provider = rustls::crypto::ring::default_provider();
+        /// let config = rustls::ClientConfig::builder_with_provider(provider.into())
+        ///     .with_protocol_versions(&[&rustls::version::TLS13])?
+        ///     .with_root_certificates(roots)
+        ///     .with_no_client_auth();
+        /// let http = Http::new("https://server.example/mcp")?.tls_config(config);
+        /// # Ok(()) }
+        /// ```
+        ///
+        /// Beside the other options about certificates, which would have no effect, it is an error of the first request:
+        /// [`InvalidInput::Tls`](crate::error::InvalidInput::Tls).
+        #[cfg(feature = "tls")]
+        pub fn tls_config(mut self, config: impl Into<Arc<rustls::ClientConfig>>) -> Self {
+            self.endpoint.config.tls.set_own(config.into());
             self
         }
 

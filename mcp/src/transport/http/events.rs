@@ -14,6 +14,7 @@ use crate::protocol::message::{self, Inbound, Message};
 use crate::runtime::timer::millis;
 use ::http::{HeaderValue, Response};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) const EVENT_STREAM: &str = "text/event-stream";
@@ -175,7 +176,7 @@ impl Http {
                 Err(error) if !error.is_retryable() => {
                     let no_stream = [400, 404, 405, 406, 409, 501];
                     if has_been_open || error.http().is_none_or(|http| !no_stream.contains(&http.status())) {
-                        inbox.emit(&Notice::StreamLost(&error));
+                        inbox.emit(&Notice::StreamLost(Arc::new(error)));
                     }
                     return;
                 }
@@ -187,7 +188,7 @@ impl Http {
             rounds += 1;
             if rounds > inbox.limits().resumptions {
                 let error = lost.unwrap_or_else(|| Error::protocol(Violation::StreamEnded));
-                inbox.emit(&Notice::StreamLost(&error));
+                inbox.emit(&Notice::StreamLost(Arc::new(error)));
                 return;
             }
             silent += 1;

@@ -247,7 +247,8 @@ impl Http {
                     Ok(events) => break events,
                     Err(error) => {
                         // Where nobody listens any more, whoever was to answer is gone, and what it knew.
-                        let refused = error.io_kind() == Some(io::ErrorKind::ConnectionRefused);
+                        let refused = error.io_kind() == Some(io::ErrorKind::ConnectionRefused)
+                            && !matches!(error.kind(), ErrorKind::Proxy(_));
                         let over = refused || !error.is_retryable();
                         tracking.not_resumed(error);
                         if over {

@@ -6,7 +6,7 @@ use ::http::header::{HeaderMap, HeaderValue};
 use serde_json::Value;
 use std::borrow::Cow;
 
-/// The values of the headers that are sensitive, and of the URL's query. An extension of an answer that is an error.
+/// The values of the headers that are sensitive, and of the URL's query, and a proxy's credentials. An extension of an answer that is an error.
 #[derive(Clone, Default)]
 pub(super) struct Secrets(Vec<Vec<u8>>);
 
@@ -14,13 +14,14 @@ pub(super) struct Secrets(Vec<Vec<u8>>);
 const SHORTEST: usize = 4;
 
 impl Secrets {
-    /// `credentials` are what is sent beside the headers.
+    /// `credentials` are what is sent beside the headers; `others` are no headers.
     pub(super) fn of<'a>(
         credentials: impl IntoIterator<Item = &'a HeaderValue>,
         headers: &'a HeaderMap,
         url: &Uri,
+        others: impl Iterator<Item = Vec<u8>>,
     ) -> Self {
-        let mut known = Vec::new();
+        let mut known: Vec<_> = others.collect();
         for value in headers.values().filter(|value| value.is_sensitive()).chain(credentials) {
             let value = value.as_bytes();
             known.push(value.to_vec());
@@ -149,7 +150,8 @@ mod tests {
         value.set_sensitive(true);
         headers.insert("x-api-key", value);
         headers.insert("accept", "application/json".parse().unwrap());
-        Secrets::of(Some(&token.parse().unwrap()), &headers, &format!("http://a/b?{query}").parse().unwrap())
+        let url = format!("http://a/b?{query}").parse().unwrap();
+        Secrets::of(Some(&token.parse().unwrap()), &headers, &url, std::iter::empty())
     }
 
     fn masked(token: &str, key: &str, text: &str) -> String {

@@ -13,9 +13,9 @@ use super::secrets::Secrets;
 use super::tokens::{TokenProvider, Tokens};
 use super::{PROTOCOL_VERSION, url};
 use crate::error::{Delivery, Error, ErrorKind, HttpError, Violation};
-use crate::http_client::Net;
 #[cfg(feature = "webpki-roots")]
 use crate::http_client::Roots;
+use crate::http_client::{Net, Proxy};
 use crate::inbox::Inbox;
 use crate::inbox::deadline::within_patiently;
 use crate::inbox::limits::Timeouts;

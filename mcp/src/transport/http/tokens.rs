@@ -13,9 +13,9 @@ use std::sync::Arc;
 
 /// Where access tokens come from. See [`Http::token_provider`](crate::Http::token_provider).
 pub trait TokenProvider: Send + Sync + 'static {
-    /// The token for the next request. `refused` is the server's answer (401) if it has just refused
-    /// one: then it takes a new one. Of several requests that are refused at the same time one asks, and
-    /// the others get what it gets; should it be given up before that, another asks.
+    /// The token for the next request. `refused` is the server's answer (401) if the server has just refused a token: then
+    /// return a new one. If several requests are refused at the same time, only one of them asks, and all get the token
+    /// that it gets; if that request is given up, another asks.
     fn token<'a>(
         &'a self,
         refused: Option<&'a HttpError>,

@@ -2,6 +2,7 @@
 
 use super::chunk::{CHUNK, with_chunk};
 use super::queue::Queue;
+use super::stderr::{Stderr, StderrHook};
 use super::tail::Tail;
 use crate::error::{Error, IoStage, Violation, excerpt};
 use crate::inbox::Inbox;
@@ -37,8 +38,8 @@ pub(super) struct Pipes {
     unwritten: Vec<u8>,
     written: usize,
     flushed: bool,
-    /// The end of its standard error, and of those lines of its output that are no messages.
-    errors: Tail,
+    errors: Stderr,
+    /// The end of those lines of its output that are no messages.
     printed: Printed,
 }
 
@@ -67,8 +68,9 @@ impl Pipes {
     pub(super) fn new(
         reader: Box<dyn Output>,
         writer: Box<dyn AsyncWrite + Send + Unpin>,
-        stderr: Option<Box<dyn Output>>,
+        stderr: Option<(Box<dyn Output>, Option<StderrHook>)>,
     ) -> Self {
+        let (stderr, hook) = stderr.unzip();
         let Limits { line, stderr_tail, .. } = Limits::default();
         Self {
             reader,
@@ -80,7 +82,7 @@ impl Pipes {
             unwritten: Vec::new(),
             written: 0,
             flushed: true,
-            errors: Tail::new(stderr_tail),
+            errors: Stderr::new(stderr_tail, hook.flatten()),
             printed: Printed { tail: Tail::new(PRINTED), has_spoken: false },
         }
     }
@@ -89,7 +91,7 @@ impl Pipes {
     pub(super) fn set_limits(&mut self, limits: &Limits) {
         self.lines = LineDecoder::new(limits.line);
         self.line_limit = limits.line;
-        self.errors = Tail::new(limits.stderr_tail);
+        self.errors.keep(limits.stderr_tail);
     }
 
     /// Writes what is queued. `Ok` means that there is nothing to do until the task is woken.
@@ -240,17 +242,22 @@ impl Pipes {
         });
     }
 
+    /// What is left of a last line is told.
+    pub(super) fn end_stderr(&mut self) {
+        self.errors.end();
+    }
+
     pub(super) fn stderr_tail(&self) -> String {
-        self.errors.text()
+        self.errors.tail()
     }
 
     pub(super) fn stdout_tail(&self) -> String {
         self.printed.tail.text()
     }
 
-    /// Reads everything and throws it away.
+    /// Reads everything, and throws the output away.
     pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>) {
-        let Self { reader, stderr, output_ended, .. } = self;
+        let Self { reader, stderr, output_ended, errors, .. } = self;
         with_chunk(|chunk| {
             for _ in 0..TURN {
                 let mut idle = true;
@@ -262,8 +269,9 @@ impl Pipes {
                 }
                 if let Some(open) = stderr {
                     if let Poll::Ready(read) = Pin::new(open).poll_read(cx, chunk) {
-                        if !matches!(read, Ok(1..)) {
-                            *stderr = None;
+                        match read {
+                            Ok(read @ 1..) => errors.push(&chunk[..read]),
+                            _ => *stderr = None,
                         }
                         idle = false;
                     }
@@ -311,8 +319,13 @@ struct State {
 }
 
 impl Slot {
-    pub(super) fn new(pipes: Pipes) -> Self {
-        Self { state: WaitCell::new(State { pipes: Some(Box::new(pipes)), discarded: false }) }
+    pub(super) fn empty() -> Self {
+        Self { state: WaitCell::new(State { pipes: None, discarded: false }) }
+    }
+
+    /// The pipes are there.
+    pub(super) fn fill(&self, pipes: Pipes) {
+        self.put_back(Box::new(pipes));
     }
 
     /// The pipes, when nobody else has them; they come back when the guard is dropped. `None` once

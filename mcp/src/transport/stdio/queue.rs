@@ -66,8 +66,8 @@ impl Queue {
         self.take(|state| state.fill(buffer, enough, true));
     }
 
-    /// The same at the end of the session. Of its requests nobody waits for the replies: they are not written
-    /// any more, and can still be taken back. When nothing else is left, nothing more is taken.
+    /// Appends lines at the end of the session. Nobody waits for the replies to requests then: requests are not written any
+    /// more, and can still be taken back. When nothing but requests is left, the queue takes nothing more.
     pub(super) fn fill_last(&self, buffer: &mut Vec<u8>, enough: usize) {
         self.take(|state| {
             let room = state.fill(buffer, enough, false);

@@ -1,6 +1,6 @@
 //! A clock that goes when it is told to.
 
-use shared_fate_mcp::{BoxFuture, Timer};
+use shared_fate_mcp::runtime::{BoxFuture, Timer};
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};

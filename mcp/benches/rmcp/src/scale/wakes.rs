@@ -4,7 +4,7 @@ use super::tasks::Tasks;
 use crate::client::ARGUMENTS;
 use crate::fed::{Fed, Ids};
 use crate::wire::{RESULT, reply};
-use shared_fate_mcp::Inbox;
+use shared_fate_mcp::transport::Inbox;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 

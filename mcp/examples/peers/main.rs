@@ -9,15 +9,19 @@
 //! (`Limits::resumptions` is 0). The exit status is 0 only if all
 //! servers came up and no claim failed.
 
+mod page;
+
 use futures::future::{Either, join, select};
+use page::{Row, page};
 use serde_json::{Value, json};
 use shared_fate_mcp::types::{CallToolResult, CompletionTarget, CreateMessageResult, Json, TaskStatus};
+use shared_fate_mcp::types::{Elicited, Root};
 use shared_fate_mcp::{
-    Builder, CallOptions, Change, Client, Driver, Elicited, Error, ErrorKind, Event, Http, Interest, Limits,
-    Mode, Root, Sse, Stdio, Timeouts,
+    Builder, CallOptions, Change, Client, Driver, Error, ErrorKind, Event, Http, Interest, Limits, Mode, Sse,
+    Stdio, Timeouts,
 };
 use std::collections::BTreeMap;
-use std::fmt::{Display, Write as _};
+use std::fmt::Display;
 use std::net::TcpListener;
 use std::pin::pin;
 use std::process::{self, Child, Command, ExitCode};
@@ -85,11 +89,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let list = fs::read_to_string(list).expect("the list of servers");
-    let mut table = String::from(
-        "| server | transport | mode | revision | done | the server has no | killed in mid-call: error after | the error | \
-         a later call |\n|---|---|---|---|---|---|---|---|---|\n",
-    );
-    let (mut failures, mut methods) = (String::new(), BTreeMap::<&str, usize>::new());
+    let (mut rows, mut failures, mut methods) = (Vec::new(), Vec::new(), BTreeMap::new());
     for line in list.lines() {
         let peer = parse(line);
         for (mode, resume) in &peer.modes {
@@ -99,35 +99,27 @@ fn main() -> ExitCode {
             let mut report = Report::default();
             let row = pollster::block_on(run(&peer, *mode, *resume, &mut report));
             for what in &report.done {
-                *methods.entry(what).or_default() += 1;
+                *methods.entry((*what).to_owned()).or_default() += 1;
             }
             if report.failed.is_empty() && row.is_none() {
                 report.failed.push("nothing was reported".to_owned());
             }
-            for failed in &report.failed {
-                writeln!(failures, "- {title}: {}", failed.replace('\n', " ")).unwrap();
-            }
-            let Row { revision, ms, error, later } = row.unwrap_or_default();
-            let (name, version, transport) = (&peer.name, &peer.version, &peer.transport);
-            let (done, all) = (report.done.len(), report.done.len() + report.failed.len());
-            let absent = report.absent.join(", ");
-            let (error, later) = (error.replace('|', "\\|"), later.replace('|', "\\|"));
-            writeln!(
-                table,
-                "| {name} {version} | {transport} | {shown} | {revision} | {done}/{all} | {absent} | {ms} | {error} | \
-                 {later} |",
-            )
-            .unwrap();
+            let failed = report.failed.iter().map(|failed| format!("{title}: {}", failed.replace('\n', " ")));
+            failures.extend(failed);
+            rows.push(Row {
+                server: format!("{} {}", peer.name, peer.version),
+                transport: peer.transport.clone(),
+                mode: shown,
+                done: report.done.len(),
+                all: report.done.len() + report.failed.len(),
+                absent: report.absent.join(", "),
+                ..row.unwrap_or_default()
+            });
         }
     }
-    table += "\nWhat was done, and with how many of these rows:\n\n";
-    for (what, count) in methods {
-        writeln!(table, "- {what}: {count}").unwrap();
-    }
-    table += "\nWhat failed:\n\n";
-    table += if failures.is_empty() { "- nothing\n" } else { &failures };
-    println!("{table}");
-    fs::write(markdown, table).expect("the table");
+    let page = page(&rows, &methods, &failures);
+    println!("{page}");
+    fs::write(markdown, page).expect("the page");
     ExitCode::from(u8::from(!failures.is_empty()))
 }
 
@@ -148,14 +140,6 @@ fn parse(line: &str) -> Peer {
         path: path.to_owned(),
         command: command.split('\t').map(str::to_owned).collect(),
     }
-}
-
-#[derive(Default)]
-struct Row {
-    revision: String,
-    ms: String,
-    error: String,
-    later: String,
 }
 
 async fn run(peer: &Peer, mode: Mode, resume: bool, report: &mut Report) -> Option<Row> {
@@ -513,10 +497,10 @@ async fn kill(client: &Client, server: &Server, peer: &Peer, report: &mut Report
     client.close().await;
     report.claim("nothing is pending", client.pending_calls() == 0, client.pending_calls());
     Some(Row {
-        revision: String::new(),
         ms: format!("{:.1} ms", elapsed.as_secs_f64() * 1000.0),
         error: format!("{error:#} ({:?})", error.delivery()),
         later,
+        ..Row::default()
     })
 }
 

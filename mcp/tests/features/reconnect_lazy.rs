@@ -1,0 +1,289 @@
+//! A `Reconnecting` that begins without a session, pauses between its attempts, and is closed for good.
+
+use crate::check::on;
+use crate::fault::clock::Clock;
+use crate::fault::http::Server;
+use crate::fault::run::{everywhere, once};
+use crate::kit::{millis, seconds};
+use crate::script::script;
+use futures::future::{join, join_all};
+use shared_fate::Cause;
+use shared_fate_mcp::error::InvalidInput;
+use shared_fate_mcp::{Builder, Delivery, Error, ErrorKind, Http, Memory, Reconnecting, Stdio, Timeouts};
+use std::pin::pin;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// A server whose first so many handshakes fail; and how many there were.
+fn failing(failures: usize) -> (Server, Arc<AtomicUsize>) {
+    let (begun, count) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&count);
+    let server = Server::start(move |call| match call.request.rpc() {
+        "initialize" => {
+            counted.fetch_add(1, Ordering::SeqCst);
+            match begun.fetch_add(1, Ordering::SeqCst) < failures {
+                true => call.respond("503 Service Unavailable", &[], "busy"),
+                false => call.normal(),
+            }
+        }
+        _ => call.normal(),
+    });
+    (server, count)
+}
+
+fn lazy(builder: Builder, server: &Server) -> (Reconnecting, shared_fate_mcp::ReconnectingDriver) {
+    let url = server.url();
+    Reconnecting::new(builder, move || Http::new(&url))
+}
+
+fn is_closed(error: &Error) -> bool {
+    matches!(error.session_cause(), Some(Cause::Closed)) && error.delivery() == Delivery::NotSent
+}
+
+#[test]
+fn it_begins_without_a_session_and_the_first_call_connects() {
+    everywhere(async |_| {
+        let (server, handshakes) = failing(0);
+        let (clients, driver) = lazy(on(&Clock::new()), &server);
+        let mut driver = pin!(driver);
+        assert!(clients.current().is_none());
+        assert!(futures::poll!(&mut driver).is_pending());
+        assert_eq!(handshakes.load(Ordering::SeqCst), 0);
+        let app = async {
+            // All calls share the one session.
+            for result in join_all((0..9).map(|_| clients.call_tool("echo", ()))).await {
+                assert_eq!(result.unwrap().text(), "fine");
+            }
+            assert_eq!(handshakes.load(Ordering::SeqCst), 1);
+            assert!(!clients.current().unwrap().session().is_ended());
+            clients.close().await;
+        };
+        join(driver, app).await;
+        assert!(clients.current().unwrap().session().is_ended());
+        server.deserted().await;
+    });
+}
+
+#[test]
+fn a_server_that_is_down_at_first_is_an_error_of_the_call_alone() {
+    everywhere(async |_| {
+        let clock = Clock::new();
+        let (failing, calls) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (stdio, _) = script("*'\"tools/call\"'*) say '\"result\":{\"content\":[]}' ;;");
+        let stdio = std::sync::Mutex::new(Some(stdio));
+        let (opened, fails) = (Arc::clone(&calls), Arc::clone(&failing));
+        let (clients, driver) = Reconnecting::new(on(&clock), move || {
+            opened.fetch_add(1, Ordering::SeqCst);
+            match fails.load(Ordering::SeqCst) {
+                0 => Stdio::spawn(Command::new("/no/such/server")),
+                _ => Ok(stdio.lock().unwrap().take().unwrap()),
+            }
+        });
+        let app = async {
+            let error = clients.call_tool("echo", ()).await.unwrap_err();
+            assert_eq!(error.io_kind(), Some(std::io::ErrorKind::NotFound), "{error:#}");
+            assert_eq!(error.delivery(), Delivery::NotSent);
+            let story = format!("{error:#}");
+            assert!(story.starts_with("there is no session: the server could not be started: "), "{story}");
+            assert!(clients.current().is_none());
+            failing.store(1, Ordering::SeqCst);
+            clock.advance(millis(100));
+            clients.call_tool("echo", ()).await.unwrap();
+            assert_eq!(calls.load(Ordering::SeqCst), 2);
+            clients.close().await;
+        };
+        driver.run_until(app).await;
+    });
+}
+
+/// The pauses double, end at the longest, and are short again after a success.
+#[test]
+fn between_attempts_there_is_a_pause() {
+    once(async |_| {
+        let (server, handshakes) = failing(5);
+        let clock = Clock::new();
+        let timeouts = Timeouts::default().pause(seconds(1)).longest_pause(seconds(3));
+        let (clients, driver) = lazy(on(&clock).timeouts(timeouts), &server);
+        let app = async {
+            clients.client().await.unwrap_err();
+            let mut made = 1;
+            for pause in [1, 2, 3, 3].map(seconds) {
+                let mut attempt = pin!(clients.client());
+                assert!(futures::poll!(&mut attempt).is_pending());
+                clock.advance(pause - millis(1));
+                assert!(futures::poll!(&mut attempt).is_pending());
+                assert_eq!(handshakes.load(Ordering::SeqCst), made);
+                clock.advance(millis(1));
+                attempt.await.unwrap_err();
+                made += 1;
+                assert_eq!(handshakes.load(Ordering::SeqCst), made);
+            }
+            // Given up, it is not forgotten.
+            assert!(futures::poll!(pin!(clients.client())).is_pending());
+            assert!(futures::poll!(pin!(clients.client())).is_pending());
+            assert_eq!(handshakes.load(Ordering::SeqCst), made);
+            // The time may pass before anybody asks.
+            clock.advance(seconds(3));
+            clients.client().await.unwrap().ping().await.unwrap();
+            clients.close().await;
+        };
+        driver.run_until(app).await;
+    });
+}
+
+#[test]
+fn a_success_makes_the_next_pause_short_again() {
+    once(async |_| {
+        let (dies, starts) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (when, started) = (Arc::clone(&dies), Arc::clone(&starts));
+        let server = Server::start(move |call| match call.request.rpc() {
+            "initialize" => match started.fetch_add(1, Ordering::SeqCst) {
+                0 | 1 | 3 => call.respond("503 Service Unavailable", &[], "busy"),
+                _ => call.json(&["Mcp-Session-Id: one"], &call.answer()),
+            },
+            "ping" if when.load(Ordering::SeqCst) > 0 => call.respond("404 Not Found", &[], ""),
+            _ => call.normal(),
+        });
+        let clock = Clock::new();
+        let (clients, driver) = lazy(on(&clock), &server);
+        let app = async {
+            clients.client().await.unwrap_err();
+            clock.advance(millis(100));
+            clients.client().await.unwrap_err();
+            clock.advance(millis(200));
+            let client = clients.client().await.unwrap();
+            dies.store(1, Ordering::SeqCst);
+            client.ping().await.unwrap_err();
+            assert!(client.session().is_ended());
+            clients.client().await.unwrap_err();
+            assert_eq!(starts.load(Ordering::SeqCst), 4);
+            clock.advance(millis(100));
+            clients.client().await.unwrap();
+            clients.close().await;
+        };
+        driver.run_until(app).await;
+    });
+}
+
+#[test]
+fn a_server_that_is_gone_is_not_started_again_to_be_closed() {
+    everywhere(async |_| {
+        let (stdio, notes) = script("*'\"exit\"'*) exit 7 ;;");
+        let (clients, driver) = Reconnecting::connect(on(&Clock::new()), stdio).await.unwrap();
+        let app = async {
+            clients.call_tool("exit", ()).await.unwrap_err();
+            clients.close().await;
+            let error = clients.client().await.map(drop).unwrap_err();
+            assert!(is_closed(&error), "{error:#}");
+            // It can still be asked how it ended.
+            assert!(matches!(clients.current().unwrap().session().cause(), Some(Cause::Failed(_))));
+        };
+        join(driver, app).await;
+        assert_eq!(notes.processes().len(), 1);
+    });
+}
+
+#[test]
+fn closed_before_the_first_session_it_makes_none() {
+    everywhere(async |_| {
+        let (server, handshakes) = failing(0);
+        let (clients, driver) = lazy(on(&Clock::new()), &server);
+        join(driver, clients.close()).await;
+        let error = clients.call_tool("echo", ()).await.unwrap_err();
+        assert!(is_closed(&error), "{error:#}");
+        assert_eq!(handshakes.load(Ordering::SeqCst), 0);
+        // Without a driver there is nothing to connect for.
+        let (clients, driver) = lazy(on(&Clock::new()), &server);
+        drop(driver);
+        let error = clients.client().await.map(drop).unwrap_err();
+        assert!(matches!(error.session_cause(), Some(Cause::Dropped)), "{error:#}");
+        assert_eq!(handshakes.load(Ordering::SeqCst), 0);
+    });
+}
+
+/// The handshake is never answered; nor does anybody wait for the pause.
+#[test]
+fn to_close_is_to_give_up_an_attempt_under_way() {
+    once(async |_| {
+        let server = Server::start(|call| call.hold());
+        let (clients, driver) = lazy(on(&Clock::new()), &server);
+        let app = async {
+            let attempts = join_all((0..3).map(|_| clients.client()));
+            let closing = async {
+                server.arrival(|it| it.rpc() == "initialize").await;
+                clients.close().await;
+            };
+            let (results, ()) = join(attempts, closing).await;
+            for result in results {
+                assert!(is_closed(&result.map(drop).unwrap_err()));
+            }
+        };
+        join(driver, app).await;
+        server.deserted().await;
+        let (server, _) = failing(1);
+        let (clients, driver) = lazy(on(&Clock::new()), &server);
+        let app = async {
+            clients.client().await.unwrap_err();
+            let mut attempt = pin!(clients.client());
+            assert!(futures::poll!(&mut attempt).is_pending());
+            clients.close().await;
+            assert!(is_closed(&attempt.await.map(drop).unwrap_err()));
+        };
+        join(driver, app).await;
+    });
+}
+
+#[test]
+fn what_is_made_of_streams_cannot_be_had_again() {
+    once(async |_| {
+        let (memory, server) = Memory::pair();
+        let serve = async {
+            while let Some(message) = server.receive().await {
+                let message = serde_json::from_slice(&message).unwrap();
+                if let Some(answer) = crate::fault::answer(&message) {
+                    server.send(answer.to_string()).await.unwrap();
+                }
+                if message["method"] == "ping" {
+                    break;
+                }
+            }
+            drop(server);
+        };
+        let app = async {
+            let (clients, driver) = Reconnecting::connect(on(&Clock::new()), memory).await.unwrap();
+            let app = async {
+                let client = clients.client().await.unwrap();
+                client.ping().await.unwrap();
+                client.session().ended().await;
+                let error = clients.client().await.map(drop).unwrap_err();
+                let cause = error.session_cause().and_then(Cause::error).unwrap();
+                assert!(
+                    matches!(cause.kind(), ErrorKind::InvalidInput(InvalidInput::Transport)),
+                    "{error:#}"
+                );
+            };
+            driver.run_until(app).await;
+        };
+        join(serve, app).await;
+    });
+}
+
+/// No pause is so long that it does not fit into a time.
+#[test]
+fn the_longest_of_all_pauses_is_one() {
+    once(async |_| {
+        let (server, _) = failing(1);
+        let timeouts = Timeouts::default().pause(Duration::MAX).longest_pause(Duration::MAX);
+        let clock = Clock::new();
+        let (clients, driver) = lazy(on(&clock).timeouts(timeouts), &server);
+        let app = async {
+            clients.client().await.unwrap_err();
+            clock.advance(seconds(1_000_000));
+            assert!(futures::poll!(pin!(clients.client())).is_pending());
+            clients.close().await;
+        };
+        driver.run_until(app).await;
+    });
+}
