@@ -215,10 +215,9 @@ impl Tokens {
         let state = self.state.lock();
         let (most, time) = QUESTIONS;
         let recent = state.questions.iter().filter(|at| at.elapsed() < time).count();
-        self.parts.consent.is_some()
-            && self.parts.prompt == Prompt::OnCall
-            && !state.is_silenced
-            && recent < most
+        // Who waits for an answer that is waited for already causes no question.
+        let has_room = state.is_asking || recent < most;
+        self.parts.consent.is_some() && self.parts.prompt == Prompt::OnCall && !state.is_silenced && has_room
     }
 
     pub(super) fn needs_person(&self) -> bool {

@@ -31,14 +31,15 @@ fn slow_person() -> (impl Consent, Receiver<String>, Sender<String>) {
 
 #[test]
 fn oa_97_while_a_person_is_asked_no_clock_runs_but_theirs() {
-    everywhere(async |run| {
+    // In one task: where a driver in another thread asks, the call learns of it a moment later.
+    once(async |run| {
         let both = Both::start();
         let clock = Clock::new();
         let (consent, asked, answer) = slow_person();
         let oauth = OAuth::builder().consent(consent).prompt(Prompt::OnCall).build();
         let hours = Duration::from_secs(4 * 3600);
         let builder = Client::builder().mode(Mode::Legacy).timer(clock.clone());
-        // The handshake first; and then two calls.
+        // The handshake first; and then a call.
         let person = async {
             let url = asked.recv().await.unwrap();
             clock.advance(hours);
@@ -53,11 +54,33 @@ fn oa_97_while_a_person_is_asked_no_clock_runs_but_theirs() {
                 clock.advance(hours);
                 answer.send(agree(&url, &both.books)).await.unwrap();
             };
-            let calls = join(call(client), call(client));
-            let ((first, second), ()) = join(calls, person).await;
-            first.unwrap();
-            second.unwrap();
+            let (result, ()) = join(call(client), person).await;
+            result.unwrap();
             assert_eq!(both.books().asked, 2);
+        })
+        .await;
+    });
+}
+
+#[test]
+fn oa_93_calls_that_need_a_person_at_the_same_time_wait_for_one_answer() {
+    everywhere(async |run| {
+        let both = Both::start();
+        let (consent, asked, answer) = slow_person();
+        let oauth = OAuth::builder().consent(consent).prompt(Prompt::OnCall).build();
+        oauth_signed(&oauth, &both, &asked, &answer).await;
+        let connected = Client::builder().mode(Mode::Legacy).connect(both.http(&oauth)).await.unwrap();
+        with_client(run, connected, async |client| {
+            both.books().revoke();
+            let person = async {
+                let url = asked.recv().await.unwrap();
+                let redirected = agree(&url, &both.books);
+                answer.send(redirected).await.unwrap();
+            };
+            let calls = futures::future::join_all((0..20).map(|_| call(client)));
+            let (results, ()) = join(calls, person).await;
+            results.into_iter().for_each(Result::unwrap);
+            assert_eq!((both.books().asked, asked.len()), (2, 0));
         })
         .await;
     });
