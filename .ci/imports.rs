@@ -25,6 +25,7 @@ const ROOMS: &[&[&str]] = &[
     &["connection"],
     &["transport"],
     &["inbox"],
+    &["oauth"],
     &["types"],
     &["error"],
     &["runtime"],

@@ -4,11 +4,20 @@
 //! `.ci/conformance`.
 
 use serde_json::json;
-use shared_fate_mcp::types::Elicited;
-use shared_fate_mcp::types::Json;
+use shared_fate_mcp::oauth::{
+    ClientId, Grant, IdentityProvider, OAuth, OAuthBuilder, Prompt, ProofOfPossession, SigningKey, consent_fn,
+};
+use shared_fate_mcp::types::{Elicited, Json};
 use shared_fate_mcp::{CallOptions, Client, Error, Http};
+use smol::io::{AsyncReadExt, AsyncWriteExt};
+use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
+
+/// What the suite expects a client to have published.
+const METADATA_URL: &str = "https://conformance-test.local/client-metadata.json";
+/// Nobody listens there: the answer is read from the redirect itself.
+const REDIRECT_URI: &str = "http://localhost:3000/callback";
 
 fn main() -> ExitCode {
     let url = std::env::args().next_back().unwrap_or_default();
@@ -27,7 +36,7 @@ async fn run(url: &str, scenario: &str) -> Result<(), Error> {
         .identity("shared-fate-conformance", env!("CARGO_PKG_VERSION"))
         // An empty form: the defaults of the form's schema are the client's to fill in.
         .on_elicit_form(|_| async { Elicited::Accept(Json::new(&json!({})).expect("JSON")) })
-        .connect(Http::new(url)?)
+        .connect(Http::new(url)?.oauth(&oauth(scenario)?))
         .await?;
     // A mock that never answers must not hold the suite up.
     let client = client.with_options(CallOptions::timeout(Duration::from_secs(20)));
@@ -88,12 +97,78 @@ async fn act(client: &Client, scenario: &str) -> Result<(), Error> {
                 client.call_tool(tool, json!({})).await?;
             }
         }
+        scenario if scenario.starts_with("auth/") => {
+            for tool in &tools {
+                client.call_tool(&tool.name, json!({})).await?;
+            }
+        }
         // Something after the handshake, and one thing more.
         _ => {
             client.ping().await?;
         }
     }
     Ok(())
+}
+
+/// How the scenario wants to be signed in to, if it does.
+fn oauth(scenario: &str) -> Result<OAuth, Error> {
+    let context = context();
+    let text = |name: &str| context[name].as_str().map(str::to_owned);
+    let builder = OAuth::builder()
+        .client_name("shared-fate-conformance")
+        .client_metadata_url(METADATA_URL)?
+        .consent(consent_fn(REDIRECT_URI, |url| async move { Ok(agree(&url).await?) }))
+        .prompt(Prompt::OnCall);
+    let builder = match text("client_id").map(ClientId::new) {
+        Some(mut client) => {
+            if let Some(secret) = text("client_secret") {
+                client = client.secret(secret);
+            }
+            if let Some(pem) = text("private_key_pem") {
+                client = client.key(SigningKey::from_pem(&pem)?);
+            }
+            builder.client(client)
+        }
+        None => builder,
+    };
+    let subject = |builder: OAuthBuilder, name: &str| {
+        let token = text(name).unwrap_or_default();
+        builder.subject(move |_| {
+            let token = token.clone();
+            async move { Ok(token) }
+        })
+    };
+    let builder = match scenario {
+        "auth/client-credentials-basic" | "auth/client-credentials-jwt" => {
+            builder.grant(Grant::ClientCredentials)
+        }
+        "auth/enterprise-managed-authorization" => {
+            let [endpoint, client] =
+                ["idp_token_endpoint", "idp_client_id"].map(|name| text(name).unwrap_or_default());
+            let provider = IdentityProvider::new(endpoint, client);
+            subject(builder.grant(Grant::IdentityAssertion(provider)), "idp_id_token")
+        }
+        "auth/wif-jwt-bearer" => subject(builder.grant(Grant::JwtBearer), "valid_jwt"),
+        "auth/dpop" | "auth/dpop-nonce" => builder.proof_of_possession(ProofOfPossession::IfOffered),
+        "auth/2025-03-26-oauth-endpoint-fallback" => builder.guess_endpoints(),
+        _ => builder,
+    };
+    Ok(builder.build())
+}
+
+/// Plays the person: visits the page, which agrees at once, and takes the redirect that would lead back.
+async fn agree(url: &str) -> io::Result<String> {
+    let odd = || io::Error::from(io::ErrorKind::InvalidData);
+    let rest = url.strip_prefix("http://").ok_or_else(odd)?;
+    let (authority, target) = rest.split_at(rest.find(['/', '?']).ok_or_else(odd)?);
+    let mut socket = smol::net::TcpStream::connect(authority).await?;
+    let request = format!("GET {target} HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await?;
+    let fields = answer.lines().filter_map(|line| line.split_once(':'));
+    let mut locations = fields.filter(|(name, _)| name.eq_ignore_ascii_case("location"));
+    Ok(locations.next().ok_or_else(odd)?.1.trim().to_owned())
 }
 
 /// What the suite has to say to a scenario, as JSON.

@@ -25,10 +25,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "oauth")]
+mod auth;
 mod details;
 mod last_words;
 
 pub(crate) use crate::protocol::excerpt::excerpt;
+#[cfg(feature = "oauth")]
+pub use auth::AuthError;
 pub(crate) use details::bounded;
 pub use details::{
     FormError, HttpError, InvalidInput, IoError, IoStage, LimitError, ProtocolError, ServerExited,
@@ -81,6 +85,9 @@ pub enum ErrorKind {
     /// The server answered with an HTTP status that is not a reply. The status may come with a
     /// JSON-RPC error: [`HttpError::rpc`].
     Http(HttpError),
+    /// There is no access token that the server takes.
+    #[cfg(feature = "oauth")]
+    Auth(AuthError),
     /// The server answered with a JSON-RPC error.
     Rpc(RpcError),
     /// The server broke the protocol.
@@ -327,6 +334,8 @@ impl Error {
                     && !matches!(self.io_kind(), Some(InvalidData | InvalidInput | Unsupported))
             }
             ErrorKind::Http(error) => matches!(error.status, 408 | 425 | 429 | 500 | 502 | 503 | 504),
+            #[cfg(feature = "oauth")]
+            ErrorKind::Auth(error) => error.is_retryable(),
             #[cfg(feature = "http")]
             ErrorKind::Proxy(error) => error.is_passing(),
             ErrorKind::Timeout(_) => true,
@@ -342,6 +351,8 @@ impl Error {
                 Some(error)
             }
             ErrorKind::Io(error) => error.refused.as_ref(),
+            #[cfg(feature = "oauth")]
+            ErrorKind::Auth(error) => error.refused(),
             // A stream that was lost, and could not be resumed because of this answer.
             ErrorKind::Protocol(error) => error.source.as_ref()?.downcast_ref::<Self>()?.http(),
             _ => self.session_cause()?.error()?.http(),
@@ -459,6 +470,8 @@ impl fmt::Display for Error {
             #[cfg(feature = "http")]
             ErrorKind::Proxy(error) => error.fmt(f),
             ErrorKind::Http(error) => error.fmt(f),
+            #[cfg(feature = "oauth")]
+            ErrorKind::Auth(error) => error.fmt(f),
             ErrorKind::Rpc(error) => write!(f, "the server answered with an error: {error}"),
             ErrorKind::Protocol(error) => match self.lost_stream() {
                 None => error.violation.fmt(f),
@@ -491,6 +504,8 @@ impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self.kind() {
             ErrorKind::Io(error) => Some(&*error.source),
+            #[cfg(feature = "oauth")]
+            ErrorKind::Auth(error) => error.source(),
             #[cfg(feature = "http")]
             ErrorKind::Proxy(error) => error.source(),
             ErrorKind::Protocol(error) => error.source.as_ref().map(|source| &**source as _),

@@ -25,7 +25,7 @@ pub(crate) use engine::{Engine, EngineConfig};
 pub(crate) use failure::{Failure, Stage};
 pub use net::{AsyncIo, ByteStream, ConnectError, Connecting, Net};
 #[cfg(feature = "tokio")]
-pub(crate) use net::{Attempt, HEAD_START, race, resolve};
+pub(crate) use net::{Attempt, HEAD_START, only, race, resolve};
 pub(crate) use port::explicit_port;
 pub use proxy::{InvalidProxy, Proxy, ProxyError};
 #[cfg(feature = "webpki-roots")]

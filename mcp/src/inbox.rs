@@ -65,6 +65,8 @@ pub struct Inbox {
     serving: AtomicUsize,
     asked_at: AtomicU64,
     served_at: AtomicU64,
+    #[cfg(feature = "oauth")]
+    asking: Mutex<deadline::Asking>,
     /// Until the handshake is over, an error that names nobody can only mean its one call.
     handshaking: AtomicBool,
     /// The last thing that was nobody's, and the number of the call that was to come next.
@@ -109,6 +111,8 @@ impl Inbox {
             serving: AtomicUsize::new(0),
             asked_at: AtomicU64::new(0),
             served_at: AtomicU64::new(0),
+            #[cfg(feature = "oauth")]
+            asking: Mutex::default(),
             handshaking: AtomicBool::new(true),
             last_stray: Mutex::default(),
             tool_changes: AtomicU64::new(0),

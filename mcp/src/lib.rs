@@ -42,6 +42,8 @@ pub mod error;
 #[cfg(feature = "http")]
 mod http_client;
 mod inbox;
+#[cfg(feature = "oauth")]
+pub mod oauth;
 mod process;
 mod protocol;
 pub mod runtime;

@@ -11,9 +11,12 @@ pub(crate) mod json;
 pub(crate) mod lines;
 pub(crate) mod message;
 pub(crate) mod meta;
+#[cfg(feature = "oauth")]
+pub(crate) mod oauth;
 pub(crate) mod outgoing;
 pub(crate) mod pending_calls;
 #[cfg(any(test, shared_fate_fuzz))]
 pub mod properties;
 pub(crate) mod stateless;
+#[cfg_attr(not(feature = "http"), allow(dead_code, reason = "only HTTP has them"))]
 pub(crate) mod www_authenticate;

@@ -98,6 +98,8 @@ pub(crate) async fn exchange_once(
             Err(error) => return Err(error),
         };
         let mut deadline = Deadline::new(inbox, options.silence_limit(), total);
+        // OA-99: nobody is asked for the sake of a ping.
+        call.tracking.allow_asking(request.method != "ping");
         let message = match &inbox.config().on_call {
             None => call.message(request, options, &[]),
             Some(hook) => {
@@ -120,7 +122,7 @@ pub(crate) async fn exchange_once(
                 return Poll::Ready(call.settle(reply));
             }
             inbox
-                .poll_deadline(call.id, &mut deadline)
+                .poll_deadline(call.id, &mut deadline, call.tracking.asked())
                 .map(|()| Err(timed_out(&deadline, options)))
                 .map_err(|error| error.after_losing(call.came_instead()))
         })

@@ -7,7 +7,7 @@ use crate::http_client::InvalidProxy;
 use crate::process::ExitStatus;
 use crate::protocol::excerpt::{excerpt, is_unseen};
 use crate::protocol::message::RpcError;
-use crate::protocol::www_authenticate::{Challenge, challenges};
+use crate::protocol::www_authenticate::Challenge;
 use shared_fate::Cause;
 use std::error::Error as StdError;
 use std::fmt;
@@ -40,6 +40,10 @@ pub enum InvalidInput {
     /// An extension's key or settings.
     #[error("the extension cannot be used: {0}")]
     Extension(&'static str),
+    /// A setting of OAuth's.
+    #[cfg(feature = "oauth")]
+    #[error("the OAuth setting cannot be used: {0}")]
+    OAuth(&'static str),
     /// A transport that cannot be reopened: it was made from streams that exist, or in memory.
     #[error("this transport cannot be reopened (it was made from existing streams)")]
     Transport,
@@ -138,6 +142,8 @@ pub struct HttpError {
     pub(crate) status: u16,
     pub(crate) retry_after: Option<Duration>,
     pub(crate) www_authenticate: Vec<String>,
+    /// Read before the headers were cut.
+    pub(crate) challenges: Vec<Challenge>,
     pub(crate) location: Option<String>,
     pub(crate) body: String,
     pub(crate) rpc: Option<RpcError>,
@@ -154,14 +160,15 @@ impl HttpError {
         self.retry_after
     }
 
-    /// The `WWW-Authenticate` headers, as sent.
+    /// The `WWW-Authenticate` headers, as sent: of each at most [`Self::EXCERPT`] bytes.
     pub fn www_authenticate(&self) -> &[String] {
         &self.www_authenticate
     }
 
-    /// The challenges in them: what the server wants before it answers (401, or 403 for more scope).
-    pub fn challenges(&self) -> Vec<Challenge> {
-        self.www_authenticate.iter().flat_map(|header| challenges(header)).collect()
+    /// The challenges in them: what the server wants before it answers (401, or 403 for more scope). They are read
+    /// from the whole of each header, as far as [`Self::CHALLENGES`].
+    pub fn challenges(&self) -> &[Challenge] {
+        &self.challenges
     }
 
     /// Where a redirect leads that was not followed (301, 302, 303: that would make a GET of the POST).
@@ -182,6 +189,9 @@ impl HttpError {
 
     /// The longest body excerpt kept, in bytes.
     pub const EXCERPT: usize = 1024;
+
+    /// How much of all `WWW-Authenticate` headers together is read, in bytes.
+    pub const CHALLENGES: usize = 16 * 1024;
 }
 
 impl fmt::Display for HttpError {

@@ -24,6 +24,23 @@ pub trait Net: Send + Sync + 'static {
     /// There is no need to limit the time. Dropping the future gives up.
     fn connect<'a>(&'a self, host: &'a str, port: u16) -> Connecting<'a>;
 
+    /// The same, but only to addresses that are `allowed`: all others are as if the host did not have them. If none
+    /// is left, that is [`PermissionDenied`](io::ErrorKind::PermissionDenied).
+    ///
+    /// It is for hosts that a server has named, not the user: those of the authorization servers of OAuth. Unless it is
+    /// implemented, a `host` that is an address is checked, and what a name stands for is not.
+    fn connect_to<'a>(
+        &'a self,
+        host: &'a str,
+        port: u16,
+        allowed: &'a (dyn Fn(IpAddr) -> bool + Sync),
+    ) -> Connecting<'a> {
+        match host.parse() {
+            Ok(address) if !allowed(address) => Box::pin(async { Err(not_allowed()) }),
+            _ => self.connect(host, port),
+        }
+    }
+
     /// Resolves when `duration` has passed. Dropping the future cancels the timer.
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -82,11 +99,21 @@ pub struct AsyncIo;
 
 impl Net for AsyncIo {
     fn connect<'a>(&'a self, host: &'a str, port: u16) -> Connecting<'a> {
+        self.connect_to(host, port, &|_| true)
+    }
+
+    fn connect_to<'a>(
+        &'a self,
+        host: &'a str,
+        port: u16,
+        allowed: &'a (dyn Fn(IpAddr) -> bool + Sync),
+    ) -> Connecting<'a> {
         Box::pin(async move {
             // getaddrinfo cannot be cancelled: if the caller gives up, its thread is left behind until it
             // returns.
             let lookup = |host: String| blocking::unblock(move || (host, port).to_socket_addrs());
             let addresses = resolve(host, port, lookup).await.map_err(ConnectError::Dns)?;
+            let addresses = only(allowed, addresses)?;
             let connect =
                 |address| Box::pin(Async::<TcpStream>::connect(address)) as Attempt<Async<TcpStream>>;
             let socket = race(addresses, HEAD_START, |time| self.sleep(time), connect);
@@ -123,6 +150,20 @@ where
         return Err(io::Error::new(io::ErrorKind::NotFound, "the host name has no address"));
     }
     Ok(addresses)
+}
+
+/// Those that are allowed, never none.
+pub(crate) fn only(
+    allowed: &(dyn Fn(IpAddr) -> bool + Sync),
+    mut addresses: Vec<SocketAddr>,
+) -> Result<Vec<SocketAddr>, ConnectError> {
+    addresses.retain(|address| allowed(address.ip()));
+    if addresses.is_empty() { Err(not_allowed()) } else { Ok(addresses) }
+}
+
+fn not_allowed() -> ConnectError {
+    let error = io::Error::new(io::ErrorKind::PermissionDenied, "no address of the host is allowed");
+    ConnectError::Connect(error)
 }
 
 /// IPv6, IPv4, IPv6, …, starting with the family the resolver prefers: a family that does not work

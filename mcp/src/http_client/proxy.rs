@@ -166,6 +166,12 @@ impl Proxy {
         server.as_ref().filter(|_| !is_loopback(host) && !self.bypass.has(host, port))
     }
 
+    /// Where the proxies are.
+    #[cfg(feature = "oauth")]
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = String> {
+        [&self.for_http, &self.for_https].into_iter().flatten().map(|server| server.host.clone())
+    }
+
     /// What no text may show, in each form in which it is sent.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = Vec<u8>> {
         let servers = [&self.for_http, &self.for_https].into_iter().flatten();

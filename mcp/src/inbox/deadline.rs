@@ -21,8 +21,18 @@ const LONGEST_ANSWER: Duration = Duration::from_secs(600);
 impl Inbox {
     /// Looks whether a call's time is up; if not, sees to it that it is polled in time. To be called
     /// after [`poll_reply`](Self::poll_reply) has registered the waker.
-    pub(crate) fn poll_deadline(&self, id: u64, deadline: &mut Deadline) -> Poll<()> {
+    ///
+    /// `asked` is how long the call has waited for a person who was asked to sign in, in milliseconds, and whether it does:
+    /// that time is the person's. The call is polled when they have answered.
+    pub(crate) fn poll_deadline(&self, id: u64, deadline: &mut Deadline, asked: (u64, bool)) -> Poll<()> {
         let rung = self.alarm.rung();
+        if deadline.pauses(asked, rung) {
+            if deadline.seen != rung {
+                deadline.seen = rung;
+                self.see_to_all(id, NO_DEADLINE, self.alarm.now());
+            }
+            return Poll::Pending;
+        }
         if deadline.seen != rung {
             let now = self.alarm.now();
             if let Some(silence) = deadline.silence {
@@ -40,6 +50,37 @@ impl Inbox {
             self.alarm.arm(deadline.at(), |bell| self.ring(bell));
         }
         Poll::Pending
+    }
+
+    /// One call more, or less, waits for a person.
+    #[cfg(feature = "oauth")]
+    pub(crate) fn asking(&self, one_more: bool) {
+        let now = self.clock();
+        let mut asking = self.asking.lock();
+        if one_more {
+            if asking.calls == 0 {
+                asking.since = now;
+            }
+            asking.calls += 1;
+        } else {
+            asking.calls -= 1;
+            if asking.calls == 0 {
+                asking.total = asking.total.saturating_add(now.saturating_sub(asking.since));
+            }
+        }
+    }
+
+    /// How long calls have waited for a person, in milliseconds, and whether one does.
+    fn asked(&self) -> (u64, bool) {
+        #[cfg(feature = "oauth")]
+        {
+            let now = self.clock();
+            let asking = self.asking.lock();
+            let present = if asking.calls > 0 { now.saturating_sub(asking.since) } else { 0 };
+            (asking.total.saturating_add(present), asking.calls > 0)
+        }
+        #[cfg(not(feature = "oauth"))]
+        (0, false)
     }
 
     /// After the alarm: a call that has looked at the clock, and is `due` then, sees to all that sleep.
@@ -84,6 +125,17 @@ impl Inbox {
     }
 }
 
+/// Calls that wait for a person who was asked to sign in.
+#[cfg(feature = "oauth")]
+#[derive(Debug, Default)]
+pub(super) struct Asking {
+    calls: usize,
+    /// When the first of them began to wait, if there is one.
+    since: u64,
+    /// How long there were some before that, in milliseconds.
+    total: u64,
+}
+
 /// When a call gives up, on the alarm's clock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline {
@@ -91,6 +143,9 @@ pub(crate) struct Deadline {
     silent_at: u64,
     total_at: u64,
     seen: u64,
+    /// How long a person was asked until now, in milliseconds, and whether one is.
+    asked: u64,
+    asking: bool,
 }
 
 impl Deadline {
@@ -98,11 +153,33 @@ impl Deadline {
         let now = if silence.is_some() || total.is_some() { inbox.clock() } else { 0 };
         let at =
             |limit: Option<Duration>| limit.map_or(NO_DEADLINE, |limit| now.saturating_add(millis(limit)));
-        Self { silence, silent_at: at(silence), total_at: at(total), seen: inbox.alarm.rung() }
+        Self {
+            silence,
+            silent_at: at(silence),
+            total_at: at(total),
+            seen: inbox.alarm.rung(),
+            asked: 0,
+            asking: false,
+        }
     }
 
     pub(crate) fn at(&self) -> u64 {
         self.silent_at.min(self.total_at)
+    }
+
+    /// Puts the limits off by the time that a person was asked. Whether one is.
+    fn pauses(&mut self, (asked, asking): (u64, bool), rung: u64) -> bool {
+        let later = asked.saturating_sub(std::mem::replace(&mut self.asked, asked));
+        for limit in [&mut self.silent_at, &mut self.total_at] {
+            if *limit != NO_DEADLINE {
+                *limit = limit.saturating_add(later);
+            }
+        }
+        if std::mem::replace(&mut self.asking, asking) && !asking {
+            // The clock is to be looked at.
+            self.seen = rung.wrapping_sub(1);
+        }
+        asking
     }
 
     /// Whether it was the limit for the whole call that ran out.
@@ -143,16 +220,20 @@ fn wake_all(wakers: Vec<Waker>) {
 pub(crate) struct Budget<'a> {
     inbox: &'a Inbox,
     end: Option<u64>,
+    /// How long calls had waited for a person before.
+    asked: u64,
 }
 
 impl<'a> Budget<'a> {
     pub(crate) fn new(inbox: &'a Inbox, total: Option<Duration>) -> Self {
-        Self { inbox, end: total.map(|total| inbox.clock().saturating_add(millis(total))) }
+        let end = total.map(|total| inbox.clock().saturating_add(millis(total)));
+        Self { inbox, end, asked: inbox.asked().0 }
     }
 
-    /// `None`: for ever.
+    /// `None`: for ever. The time in which a person was asked to sign in does not count.
     pub(crate) fn left(self) -> Option<Duration> {
-        self.end.map(|end| Duration::from_millis(end.saturating_sub(self.inbox.clock())))
+        let end = self.end?.saturating_add(self.inbox.asked().0.saturating_sub(self.asked));
+        Some(Duration::from_millis(end.saturating_sub(self.inbox.clock())))
     }
 
     pub(crate) fn is_spent(self) -> bool {
@@ -167,6 +248,38 @@ pub(crate) async fn within<T>(
     future: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
     within_either(inbox, limit.map(|after| TimeoutError { after, total: true }), future).await
+}
+
+/// [`within`], but the time does not count in which a call waits for a person who was asked to sign in. `future` is polled
+/// when they have answered.
+pub(crate) async fn within_patiently<T>(
+    inbox: &Inbox,
+    limit: Option<Duration>,
+    future: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let mut future = pin!(future);
+    let (budget, mut timer) = (Budget::new(inbox, limit), None);
+    poll_fn(|cx| {
+        if let Poll::Ready(result) = future.as_mut().poll(cx) {
+            return Poll::Ready(result);
+        }
+        let Some(after) = limit else { return Poll::Pending };
+        loop {
+            if timer.is_none() && inbox.asked().1 {
+                return Poll::Pending;
+            }
+            let sleep = timer.get_or_insert_with(|| inbox.sleep(budget.left().unwrap_or_default()));
+            if sleep.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            timer = None;
+            if budget.is_spent() && !inbox.asked().1 {
+                let error = TimeoutError { after, total: true };
+                return Poll::Ready(Err(Error::new(ErrorKind::Timeout(error), Delivery::MaybeSent)));
+            }
+        }
+    })
+    .await
 }
 
 /// [`within`], where the error says which limit it was.

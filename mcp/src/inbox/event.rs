@@ -73,6 +73,10 @@ pub enum Event<'a> {
     },
     /// The server's own event stream is lost for good; calls go on.
     StreamLost(Arc<Error>),
+    /// Something has happened to the tokens of a server. Of several clients that have one handle, one is told: one that
+    /// waits for it, or whose driver carries it on.
+    #[cfg(feature = "oauth")]
+    Auth(Cow<'a, crate::oauth::AuthEvent>),
     /// A message that nobody waited for (a cancellation, an answer) could not be delivered.
     NotDelivered(Arc<Error>),
 }
@@ -98,6 +102,8 @@ impl Event<'_> {
             Self::OddResult { method, what } => Event::OddResult { method: text(method), what: text(what) },
             Self::Stray { excerpt } => Event::Stray { excerpt: text(excerpt) },
             Self::StreamLost(error) => Event::StreamLost(error),
+            #[cfg(feature = "oauth")]
+            Self::Auth(event) => Event::Auth(Cow::Owned(event.into_owned())),
             Self::NotDelivered(error) => Event::NotDelivered(error),
         }
     }

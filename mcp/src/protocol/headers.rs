@@ -34,7 +34,8 @@ pub(crate) fn header_value(value: &str) -> Cow<'_, str> {
     }
 }
 
-fn base64(bytes: &[u8]) -> String {
+/// With the standard alphabet, and padded (RFC 4648, 4).
+pub(crate) fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for group in bytes.chunks(3) {

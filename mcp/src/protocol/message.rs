@@ -101,6 +101,19 @@ pub(crate) fn parse(text: &[u8]) -> Result<Inbound, Malformed> {
     or_run_on(json, read)
 }
 
+/// The error in the body of an HTTP error. One that answers nobody has to be an object: what OAuth calls an `error` is a
+/// word (RFC 6750, 3; RFC 6749, 5.2).
+#[cfg(feature = "http")]
+pub(crate) fn error_in(body: &[u8]) -> Option<RpcError> {
+    let Ok(Inbound::One(Message::Response { id, outcome: Err(error) })) = parse(body) else { return None };
+    if id == ResponseId::Absent {
+        let json = std::str::from_utf8(body.strip_prefix(BOM).unwrap_or(body)).ok()?;
+        let [error] = members(json, ["error"]).ok()?;
+        error.filter(|error| error.get().starts_with('{'))?;
+    }
+    Some(error)
+}
+
 /// What was read, or, where the text is not one JSON value, the messages that are in it.
 fn or_run_on(json: &str, read: Result<Inbound, Malformed>) -> Result<Inbound, Malformed> {
     match read {

@@ -13,6 +13,8 @@ mod exchange;
 mod headers;
 mod lines;
 mod message;
+#[cfg(feature = "oauth")]
+mod oauth;
 mod object;
 #[cfg(test)]
 mod tests;
@@ -24,6 +26,8 @@ pub use exchange::exchange;
 pub use headers::headers;
 pub use lines::lines;
 pub use message::message;
+#[cfg(feature = "oauth")]
+pub use oauth::oauth;
 pub use object::object;
 
 use super::bytes::BOM;

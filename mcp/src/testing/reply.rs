@@ -129,6 +129,7 @@ impl Reply {
             status,
             retry_after: None,
             www_authenticate: Vec::new(),
+            challenges: Vec::new(),
             location: None,
             body: excerpt(body.as_bytes(), HttpError::EXCERPT),
             rpc: None,

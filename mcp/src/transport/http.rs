@@ -6,6 +6,7 @@
 //! session's id; an answer of 404 to a POST that carried it ends the session for all.
 
 mod answer;
+mod authorizer;
 mod endpoint;
 mod events;
 mod post;
@@ -31,6 +32,7 @@ use crate::runtime::timer::BoxFuture;
 use crate::sync::Mutex;
 use ::http::Method;
 use ::http::header::{HeaderMap, HeaderName, HeaderValue};
+use authorizer::Authorizer;
 use bytes::Bytes;
 use endpoint::{Endpoint, endpoint_options};
 use shared_fate::Session;
@@ -170,6 +172,16 @@ impl Http {
     }
 }
 
+#[cfg(feature = "oauth")]
+impl crate::oauth::ProtectedServer for Http {}
+
+#[cfg(feature = "oauth")]
+impl crate::oauth::Sealed for Http {
+    fn place(&self) -> crate::oauth::Place<'_> {
+        self.endpoint.place()
+    }
+}
+
 impl Transport for Http {
     fn send<'a>(&'a self, message: Outgoing<'a>, tracking: &'a Tracking, inbox: &'a Inbox) -> Sending<'a> {
         match self.legacy.get() {
@@ -186,7 +198,7 @@ impl Transport for Http {
     }
 
     fn run<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(async move {
+        let run = async move {
             self.settled.ended().await;
             if let Some((sse, refused)) = self.legacy.get() {
                 return sse.run(inbox).await.map_err(|error| match sse.is_open() {
@@ -200,7 +212,8 @@ impl Transport for Http {
             }
             // Without the server's own stream the session goes on all the same.
             std::future::pending().await
-        })
+        };
+        Box::pin(self.endpoint.with_tokens(inbox, run))
     }
 
     fn negotiated(&self, revision: Revision) {
@@ -238,6 +251,7 @@ impl Transport for Http {
                     self.endpoint.request(Method::DELETE, url, &headers, Bytes::new(), &tracking, inbox);
                 let _: Result<_, Error> = within(inbox, Some(inbox.timeouts().close), delete).await;
             }
+            self.endpoint.settle_tokens(inbox).await;
             self.abort();
         })
     }

@@ -15,6 +15,12 @@ pub struct Tracking {
     unsent: AtomicBool,
     #[cfg(feature = "http")]
     lost: Mutex<Option<Lost>>,
+    /// Whether a person may be asked for the sake of this message.
+    #[cfg(feature = "oauth")]
+    asks: AtomicBool,
+    /// How long it has waited for a person, in milliseconds, and since when it does, on the inbox's clock.
+    #[cfg(feature = "oauth")]
+    asked: Mutex<(u64, Option<u64>)>,
 }
 
 /// What became of a call's event stream.
@@ -40,6 +46,39 @@ impl Tracking {
 
     pub(crate) fn is_unsent(&self) -> bool {
         self.unsent.load(Ordering::Relaxed)
+    }
+
+    /// Whether whoever sent it waits for the answer and may be asked to sign in.
+    pub(crate) fn allow_asking(&self, allow: bool) {
+        #[cfg(feature = "oauth")]
+        self.asks.store(allow, Ordering::Relaxed);
+        let _ = allow;
+    }
+
+    #[cfg(feature = "oauth")]
+    pub(crate) fn may_ask(&self) -> bool {
+        self.asks.load(Ordering::Relaxed)
+    }
+
+    /// Whether it waits for a person at this time. Returns whether that is news.
+    #[cfg(feature = "oauth")]
+    pub(crate) fn asking(&self, asking: bool, now: u64) -> bool {
+        let mut asked = self.asked.lock();
+        match (asked.1, asking) {
+            (None, true) => asked.1 = Some(now),
+            (Some(since), false) => *asked = (asked.0.saturating_add(now.saturating_sub(since)), None),
+            _ => return false,
+        }
+        true
+    }
+
+    /// How long it has waited for a person until now, in milliseconds, without the present wait; and whether it does.
+    pub(crate) fn asked(&self) -> (u64, bool) {
+        #[cfg(feature = "oauth")]
+        let asked = *self.asked.lock();
+        #[cfg(not(feature = "oauth"))]
+        let asked = (0, None::<u64>);
+        (asked.0, asked.1.is_some())
     }
 
     /// The event stream that the reply was to come on has ended, and is to be resumed.

@@ -44,8 +44,10 @@ pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) target: String,
     headers: Vec<(String, String)>,
-    /// Its body; null if it has none.
+    /// Its body; null if it has none, or it is no JSON.
     pub(crate) body: Value,
+    /// The same as text. A last character that has not been read is taken for a brace.
+    pub(crate) text: String,
 }
 
 impl Request {
@@ -208,8 +210,9 @@ fn read_request(reader: &mut BufReader<TcpStream>, connection: usize) -> Option<
     if unread {
         reader.read_exact(&mut body[..length - 1]).ok()?;
     }
+    let text = String::from_utf8_lossy(&body).into_owned();
     let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    Some((Request { connection, method, target, headers, body }, unread))
+    Some((Request { connection, method, target, headers, body, text }, unread))
 }
 
 /// A request that waits for its answer. Unless it is answered properly, its connection is closed.
@@ -221,6 +224,17 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    /// The whole body as text, whatever it is.
+    pub(crate) fn text(&mut self) -> String {
+        if std::mem::take(&mut self.unread) {
+            let mut last = [0];
+            let _ = self.stream.read_exact(&mut last);
+            self.request.text.pop();
+            self.request.text.push(char::from(last[0]));
+        }
+        self.request.text.clone()
+    }
+
     /// What a well-behaved server answers.
     pub(crate) fn normal(&mut self) {
         match answer(&self.request.body) {

@@ -199,6 +199,17 @@ faults! {
             assert_eq!(http(error).www_authenticate(), challenges);
             assert!(!error.is_retryable());
         };
+    oa_00_a_401_with_a_long_challenge_and_a_body_of_oauths:
+        |call| {
+            let scope = "files:read ".repeat(200);
+            let challenge = format!("WWW-Authenticate: Bearer scope=\"{scope}\", resource_metadata=\"https://a.example/m\"");
+            call.respond("401 Unauthorized", &[&challenge], r#"{"error":"invalid_token","error_description":"gone"}"#);
+        } => |error| {
+            let challenges = http(error).challenges();
+            assert_eq!(challenges[0].param("resource_metadata"), Some("https://a.example/m"));
+            assert!(http(error).www_authenticate()[0].len() <= 1024 && error.rpc().is_none());
+            assert!(story(error).contains("401") && !story(error).contains("code 0"));
+        };
     liv_02_400_with_an_error_of_ours:
         |call| {
             let error = json!({ "code": -32602, "message": "bad n", "data": [1] });

@@ -2,7 +2,7 @@
 
 use std::future::{Future, pending, ready};
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
@@ -13,8 +13,8 @@ use futures::future::join;
 
 use super::super::engine::{Engine, EngineConfig};
 use super::super::failure::Stage;
-use super::super::net::{ConnectError, Connecting, Net, alternate_families, race};
-use super::kit::{Server, Vacant, call, engine, engine_on, post, run};
+use super::super::net::{AsyncIo, ConnectError, Connecting, Net, alternate_families, race};
+use super::kit::{self, Server, Vacant, call, engine, engine_on, post, run};
 use crate::runtime::BoxFuture;
 
 fn echoes(url: &str) {
@@ -181,4 +181,30 @@ fn a_nets_own_errors_keep_their_kind() {
     assert_eq!((failure.stage, failure.io_kind()), (Stage::Dns, Some(ErrorKind::NotFound)));
     let failure = run(call(&engine, post("http://HOST:/", "{}"))).unwrap_err();
     assert_eq!((failure.stage, failure.io_kind()), (Stage::Connect, Some(ErrorKind::HostUnreachable)));
+}
+
+#[test]
+fn only_allowed_addresses_are_connected_to() {
+    let server = Server::echo();
+    let port = server.address.port();
+    let refusal = |net: &dyn Net, host: &str, allowed: &(dyn Fn(IpAddr) -> bool + Sync)| match run(
+        net.connect_to(host, port, allowed)
+    ) {
+        Ok(_) => None,
+        Err(ConnectError::Connect(error)) => Some(error.kind()),
+        Err(ConnectError::Dns(error)) => panic!("{error}"),
+    };
+    for host in ["127.0.0.1", "localhost"] {
+        assert_eq!(refusal(&AsyncIo, host, &|address| address.is_ipv4()), None);
+        let refused = refusal(&AsyncIo, host, &|address| !address.is_loopback());
+        assert_eq!(
+            (refused, server.connections()),
+            (Some(ErrorKind::PermissionDenied), usize::from(host != "127.0.0.1") + 1)
+        );
+    }
+    // A net of somebody else's, which does not look at addresses.
+    let other = kit::Scripted::new(|_| kit::scripted(Vec::new(), mpsc::channel().0));
+    assert_eq!(refusal(&other, "10.0.0.1", &|_| false), Some(ErrorKind::PermissionDenied));
+    assert_eq!(refusal(&other, "10.0.0.1", &|_| true), None);
+    assert_eq!(refusal(&other, "localhost", &|_| false), None);
 }

@@ -116,7 +116,7 @@ impl Model {
         task.woken = false;
         let mut cx = Context::from_waker(&task.waker);
         let replied = self.inbox.poll_reply(task.id, task.deadline.at(), &mut cx).is_ready();
-        if !replied && self.inbox.poll_deadline(task.id, &mut task.deadline).is_pending() {
+        if !replied && self.inbox.poll_deadline(task.id, &mut task.deadline, (0, false)).is_pending() {
             return;
         }
         task.over = true;

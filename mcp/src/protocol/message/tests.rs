@@ -442,3 +442,21 @@ proptest! {
         prop_assert_eq!((error.code(), error.message()), (code, &*message));
     }
 }
+
+#[cfg(feature = "http")]
+#[test]
+fn oa_00_an_error_of_oauth_is_no_error_of_json_rpc() {
+    let oauth = br#"{"error":"invalid_token","error_description":"The access token expired"}"#;
+    assert_eq!(error_in(oauth), None);
+    assert_eq!(error_in(br#"{"error":["invalid_token"]}"#), None);
+    for (error, code) in [
+        (&br#"{"error":{"code":-32000,"message":"no"}}"#[..], -32000),
+        (br#"{"jsonrpc":"2.0","id":null,"error":{"code":1}}"#, 1),
+        // It answers somebody, however badly.
+        (br#"{"id":7,"error":"no"}"#, 0),
+    ] {
+        assert_eq!(error_in(error).map(|error| error.code()), Some(code));
+    }
+    assert_eq!(error_in(br#"{"result":{}}"#), None);
+    assert_eq!(error_in(b"<html>"), None);
+}

@@ -2,10 +2,13 @@
 
 use super::direct::Direct;
 use super::{TokioTimer, here, scope};
-use crate::http_client::{Attempt, ByteStream, ConnectError, Connecting, HEAD_START, Net, race, resolve};
+use crate::http_client::{
+    Attempt, ByteStream, ConnectError, Connecting, HEAD_START, Net, only, race, resolve,
+};
 use crate::runtime::timer::{BoxFuture, Timer};
 use socket2::SockRef;
 use std::io::Read;
+use std::net::IpAddr;
 use std::time::Duration;
 use tokio::net::{TcpStream, lookup_host};
 
@@ -44,10 +47,20 @@ pub struct TokioNet;
 
 impl Net for TokioNet {
     fn connect<'a>(&'a self, host: &'a str, port: u16) -> Connecting<'a> {
+        self.connect_to(host, port, &|_| true)
+    }
+
+    fn connect_to<'a>(
+        &'a self,
+        host: &'a str,
+        port: u16,
+        allowed: &'a (dyn Fn(IpAddr) -> bool + Sync),
+    ) -> Connecting<'a> {
         Box::pin(async move {
             here().map_err(ConnectError::Connect)?;
             let addresses =
                 resolve(host, port, |host| lookup_host((host, port))).await.map_err(ConnectError::Dns)?;
+            let addresses = only(allowed, addresses)?;
             let connect = |address| {
                 // The future may have moved to where there is no runtime.
                 let attempt = async move {

@@ -9,9 +9,10 @@ use crate::http_client::{Body, EngineConfig, Failure, ProxyError, Stage};
 use crate::inbox::Inbox;
 use crate::inbox::receiving::Share;
 use crate::protocol::bytes::append;
-use crate::protocol::message::{self, Inbound, Message, RpcError};
+use crate::protocol::message;
+use crate::protocol::www_authenticate::{Challenge, challenges};
 use ::http::Response;
-use ::http::header::{self, HeaderMap};
+use ::http::header::{self, HeaderMap, HeaderValue};
 use std::future::poll_fn;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
@@ -26,18 +27,16 @@ pub(super) async fn http_error(response: Response<Body>, inbox: &Inbox) -> HttpE
         Err(_) => Vec::new(),
     };
     // Read first and masked then: a secret may be written with escapes.
-    let rpc = match message::parse(&text) {
-        Ok(Inbound::One(Message::Response { outcome: Err(error), .. })) => Some(secrets.mask_error(error)),
-        _ => None::<RpcError>,
-    };
+    let rpc = message::error_in(&text).map(|error| secrets.mask_error(error));
     let text = secrets.mask_body(&text);
-    let challenges = head.headers.get_all(header::WWW_AUTHENTICATE).iter();
+    let challenges = || head.headers.get_all(header::WWW_AUTHENTICATE).iter();
     HttpError {
         status: head.status.as_u16(),
         retry_after: retry_after(&head.headers),
-        www_authenticate: challenges
+        www_authenticate: challenges()
             .map(|value| excerpt(&secrets.mask(value.as_bytes()), HttpError::EXCERPT))
             .collect(),
+        challenges: read_challenges(challenges().map(HeaderValue::as_bytes), |text| secrets.mask(text)),
         location: head
             .status
             .is_redirection()
@@ -47,6 +46,21 @@ pub(super) async fn http_error(response: Response<Body>, inbox: &Inbox) -> HttpE
         body: excerpt(&text, HttpError::EXCERPT),
         rpc,
     }
+}
+
+/// The challenges of all these headers, which are put through `mask` before they are read.
+pub(super) fn read_challenges<'a, I: Iterator<Item = &'a [u8]>>(
+    headers: I,
+    mask: impl Fn(&[u8]) -> Vec<u8>,
+) -> Vec<Challenge> {
+    let mut room = HttpError::CHALLENGES;
+    let mut found = Vec::new();
+    for header in headers {
+        let header = &header[..header.len().min(room)];
+        room -= header.len();
+        found.extend(challenges(&String::from_utf8_lossy(&mask(header))));
+    }
+    found
 }
 
 /// There is no room for more of a reply beside the others.
@@ -206,6 +220,24 @@ fn broken(stage: IoStage, failure: Failure, delivery: Delivery) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn oa_00_challenges_are_read_as_far_as_promised() {
+        let header = |length: usize| format!("Bearer x=\"{}\"", "y".repeat(length - "Bearer x=\"\"".len()));
+        let last = b", Basic z=1";
+        for (length, expected) in [(HttpError::CHALLENGES - last.len(), 2), (HttpError::CHALLENGES, 1)] {
+            let long = [header(length).as_bytes(), last].concat();
+            let found = read_challenges([&long[..]].into_iter(), |text| text.to_vec());
+            assert_eq!((found.len(), found[0].scheme()), (expected, "Bearer"), "{length}");
+            assert_eq!(found[0].param("x").map(str::len), Some(length - "Bearer x=\"\"".len()));
+        }
+        let room = "x".repeat(HttpError::CHALLENGES - 3);
+        for (last, expected) in [("Two", Some("Two")), ("Three", Some("Thr"))] {
+            let headers = [room.as_bytes(), last.as_bytes(), b"More"];
+            let found = read_challenges(headers.into_iter(), |text| text.to_vec());
+            assert_eq!((found.len(), found.get(1).map(Challenge::scheme)), (2, expected));
+        }
+    }
 
     #[test]
     fn st_18_dates_are_read() {

@@ -1,12 +1,16 @@
 //! An endpoint: where requests go and what goes with each of them.
 
-use super::answer::{failed, http_error};
+use super::answer::failed;
+use super::authorizer::{Ask, Authorization, Authorizer};
 use super::secrets::Secrets;
-use super::tokens::Tokens;
 use super::url;
 use crate::error::{Delivery, Error, InvalidInput};
 use crate::http_client::{Body, Engine, EngineConfig, Proxy};
 use crate::inbox::Inbox;
+#[cfg(feature = "oauth")]
+use crate::inbox::{deadline::within, event::Event};
+#[cfg(feature = "oauth")]
+use crate::oauth::Seen;
 #[cfg(feature = "tokio")]
 use crate::runtime::Reactor;
 use crate::transport::Tracking;
@@ -15,6 +19,8 @@ use ::http::{Method, Request, Response, StatusCode, Uri};
 use bytes::Bytes;
 use std::fmt;
 use std::sync::OnceLock;
+#[cfg(feature = "oauth")]
+use std::{future::poll_fn, pin::pin, task::Poll};
 
 /// What belongs to the transport (HT-18), and to HTTP itself.
 const RESERVED: [&str; 13] = [
@@ -58,12 +64,18 @@ pub(super) fn add_headers(headers: &mut HeaderMap, added: &[(String, String)]) -
 #[derive(Clone)]
 pub(super) struct Endpoint {
     pub(super) url: Uri,
+    /// The same as it was given: a URL that was read and printed may have a slash more.
+    #[cfg(feature = "oauth")]
+    pub(super) text: String,
     /// What goes with each request, whatever it is.
     pub(super) headers: HeaderMap,
     pub(super) config: EngineConfig,
     /// Whether the caller has said where sockets come from.
     pub(super) has_net: bool,
-    pub(super) tokens: Option<Tokens>,
+    pub(super) authorizer: Option<Authorizer>,
+    /// Whether it is there for a second session: nobody is asked to let that begin.
+    #[cfg(feature = "oauth")]
+    pub(super) is_renewed: bool,
     engine: OnceLock<Engine>,
 }
 
@@ -72,11 +84,15 @@ impl Endpoint {
         // A compressed answer would have to be undone, and an event stream could not be read as it comes.
         let plain = (header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         Ok(Self {
+            #[cfg(feature = "oauth")]
+            text: url.to_owned(),
             url: url::parse(url)?,
             headers: HeaderMap::from_iter([plain]),
             config: EngineConfig::default(),
             has_net: false,
-            tokens: None,
+            authorizer: None,
+            #[cfg(feature = "oauth")]
+            is_renewed: false,
             engine: OnceLock::new(),
         })
     }
@@ -89,6 +105,7 @@ impl Endpoint {
 
     pub(super) fn bearer(&mut self, token: &str) -> Result<(), Error> {
         self.headers.remove(header::AUTHORIZATION);
+        self.authorizer = None;
         self.header(header::AUTHORIZATION.as_str(), &format!("Bearer {token}"))
     }
 
@@ -119,6 +136,13 @@ impl Endpoint {
             let why = "options about certificates have no effect beside a configuration of one's own";
             return Err(Error::invalid(InvalidInput::Tls(why)));
         }
+        let config = self.connecting(inbox);
+        let engine = Engine::new(config).map_err(|failure| failed(failure, &self.config))?;
+        Ok(self.engine.get_or_init(|| engine))
+    }
+
+    /// How connections are opened for this client.
+    fn connecting(&self, inbox: &Inbox) -> EngineConfig {
         let mut config = self.config.clone();
         config.max_idle_per_host = inbox.limits().idle_connections;
         match inbox.reactor() {
@@ -126,13 +150,17 @@ impl Endpoint {
             Reactor::Tokio if !self.has_net => config.net = std::sync::Arc::new(crate::runtime::TokioNet),
             _ => {}
         }
-        let engine = Engine::new(config).map_err(|failure| failed(failure, &self.config))?;
-        Ok(self.engine.get_or_init(|| engine))
+        config
     }
 
     /// A copy of this endpoint, with connections of its own.
     pub(super) fn renewed(&self) -> Self {
-        Self { engine: OnceLock::new(), ..self.clone() }
+        Self {
+            engine: OnceLock::new(),
+            #[cfg(feature = "oauth")]
+            is_renewed: true,
+            ..self.clone()
+        }
     }
 
     /// Closes idle connections, and from now on each as soon as it is no longer used.
@@ -144,18 +172,69 @@ impl Endpoint {
 
     /// What a request to `url` carries that no text may show.
     pub(super) fn secrets(&self, headers: &HeaderMap, url: &Uri) -> Secrets {
-        self.secrets_with(self.tokens.as_ref().and_then(Tokens::latest).as_ref(), headers, url)
+        self.secrets_with(self.authorizer.as_ref().and_then(Authorizer::latest).as_ref(), headers, url)
     }
 
-    fn secrets_with(&self, token: Option<&HeaderValue>, headers: &HeaderMap, url: &Uri) -> Secrets {
+    fn secrets_with<'a>(
+        &self,
+        credentials: impl IntoIterator<Item = &'a HeaderValue>,
+        headers: &'a HeaderMap,
+        url: &Uri,
+    ) -> Secrets {
         let proxy = self.config.proxy.iter().flat_map(Proxy::secrets);
-        Secrets::of(token, headers, url, proxy)
+        Secrets::of(credentials, headers, url, proxy)
     }
 
     /// The error of a server that is not there any more.
     pub(super) async fn refusal(&self, inbox: &Inbox) -> Option<Error> {
         let failure = self.engine(inbox).ok()?.refusal(&self.url).await?;
         Some(failed(failure, &self.config))
+    }
+
+    #[cfg(feature = "oauth")]
+    pub(super) fn place(&self) -> crate::oauth::Place<'_> {
+        crate::oauth::Place { url: &self.text, connect: &self.config }
+    }
+
+    /// `work`, and beside it what becomes of tokens while nobody waits for them.
+    pub(super) async fn with_tokens<T>(&self, inbox: &Inbox, work: impl Future<Output = T>) -> T {
+        #[cfg(feature = "oauth")]
+        if let Some(Authorizer::OAuth(account)) = &self.authorizer {
+            let watch = |seen: Seen<'_>| match seen {
+                Seen::Event(event) => inbox.emit(&Event::Auth(std::borrow::Cow::Borrowed(event))),
+                Seen::Asking(_) => {}
+            };
+            let (mut work, mut carrying) = (pin!(work), pin!(account.carry(&watch)));
+            return poll_fn(|cx| match work.as_mut().poll(cx) {
+                Poll::Pending => carrying.as_mut().poll(cx).map(|never| match never {}),
+                ready => ready,
+            })
+            .await;
+        }
+        let _ = inbox;
+        work.await
+    }
+
+    /// At the end: a refresh that is under way is not left half done, if it ends soon.
+    pub(super) async fn settle_tokens(&self, inbox: &Inbox) {
+        #[cfg(feature = "oauth")]
+        if let Some(Authorizer::OAuth(account)) = &self.authorizer {
+            let settled = async {
+                account.settle().await;
+                Ok(())
+            };
+            let _: Result<(), Error> = within(inbox, Some(inbox.timeouts().close), settled).await;
+        }
+        let _ = inbox;
+    }
+
+    /// For a session that begins anew by itself nobody is asked (OA-99).
+    pub(super) fn begins(&self, tracking: &Tracking) {
+        #[cfg(feature = "oauth")]
+        if self.is_renewed {
+            tracking.allow_asking(false);
+        }
+        let _ = tracking;
     }
 
     /// One request and the head of its answer, whatever the status; redirects within the origin are
@@ -174,11 +253,16 @@ impl Endpoint {
         let limits = inbox.limits();
         let engine = self.engine(inbox)?;
         tracking.waiting();
-        let mut token = match &self.tokens {
-            Some(tokens) => Some(tokens.get().await?),
+        let ask = Ask {
+            tracking,
+            inbox,
+            #[cfg(feature = "oauth")]
+            connect: &|| self.connecting(inbox),
+        };
+        let mut authorization = match &self.authorizer {
+            Some(authorizer) => Some(authorizer.authorize(&ask).await?),
             None => None,
         };
-        let mut replaced = false;
         // Whatever comes of a redirect or a new token: the server has seen the request.
         let mut answered = false;
         loop {
@@ -191,16 +275,24 @@ impl Endpoint {
                     true => tracking.begun(),
                     false => tracking.waiting(),
                 };
-                let token_value = token.as_ref().map(|token| &token.value);
-                let request = build(&method, uri, headers, token_value, &body);
+                let token_value = authorization.as_ref().and_then(Authorization::header);
+                let held = self.authorizer.as_ref().zip(authorization.as_ref());
+                let proof = match held {
+                    Some((authorizer, authorization)) => authorizer.prove(authorization, &method, uri)?,
+                    None => None,
+                };
+                let request = build(&method, uri, headers, [token_value, proof.as_ref()], &body);
                 let response = engine.send_noting(request, begun).await;
                 let mut response = response.map_err(|failure| {
                     let error = failed(failure, &self.config);
                     if answered { error.of_answered() } else { error }
                 })?;
                 answered = true;
+                if let Some((authorizer, authorization)) = held {
+                    authorizer.answered(authorization, uri, &response);
+                }
                 if !response.status().is_success() {
-                    let secrets = self.secrets_with(token_value, headers, uri);
+                    let secrets = self.secrets_with(token_value.into_iter().chain(&proof), headers, uri);
                     response.extensions_mut().insert(secrets);
                 }
                 if !matches!(
@@ -215,16 +307,11 @@ impl Endpoint {
                 }
                 redirected = Some(url::redirected(uri, response.headers())?);
             };
-            match (&self.tokens, &mut token) {
-                (Some(tokens), Some(token)) if response.status() == StatusCode::UNAUTHORIZED && !replaced => {
-                    let answer = http_error(response, inbox).await;
-                    *token = match tokens.replace(token, &answer).await {
-                        Ok(token) => token,
-                        Err(error) => return Err(error.of_answered().after_refusal(answer)),
-                    };
-                    replaced = true;
-                }
-                _ => return Ok(response),
+            let (Some(authorizer), Some(authorization)) = (&self.authorizer, &mut authorization) else {
+                return Ok(response);
+            };
+            if let Some(response) = authorizer.renew(authorization, response, &ask).await? {
+                return Ok(response);
             }
         }
     }
@@ -234,7 +321,7 @@ fn build(
     method: &Method,
     uri: &Uri,
     headers: &HeaderMap,
-    token: Option<&HeaderValue>,
+    [token, proof]: [Option<&HeaderValue>; 2],
     body: &Bytes,
 ) -> Request<Bytes> {
     let mut request = Request::new(body.clone());
@@ -246,6 +333,9 @@ fn build(
     }
     if let Some(token) = token {
         request.headers_mut().insert(header::AUTHORIZATION, token.clone());
+    }
+    if let Some(proof) = proof {
+        request.headers_mut().insert(HeaderName::from_static("dpop"), proof.clone());
     }
     request
 }
@@ -285,7 +375,17 @@ macro_rules! endpoint_options {
         /// more for that request, or for all that were refused at the same time. The request is repeated
         /// then: a server that refuses a token has not acted.
         pub fn token_provider(mut self, tokens: impl TokenProvider) -> Self {
-            self.endpoint.tokens = Some(Tokens::new(tokens));
+            self.endpoint.authorizer = Some(Authorizer::Provider(Tokens::new(tokens)));
+            self
+        }
+
+        /// Signs in with this handle, and keeps signed in: see [`oauth`](crate::oauth). It takes the place of
+        /// [`bearer`](Self::bearer) and [`token_provider`](Self::token_provider), and they its.
+        #[cfg(feature = "oauth")]
+        pub fn oauth(mut self, oauth: &crate::oauth::OAuth) -> Self {
+            self.endpoint.headers.remove(::http::header::AUTHORIZATION);
+            let account = oauth.account(&self.endpoint.text);
+            self.endpoint.authorizer = Some(Authorizer::OAuth(account));
             self
         }
 

@@ -55,6 +55,9 @@ impl Http {
         // From 2026-07-28 on a broken stream loses its request (RES-12).
         let resumable = message.routing.is_none();
         let in_session = headers.contains_key(SESSION_ID);
+        if first {
+            self.endpoint.begins(tracking);
+        }
         let (url, body) = (&self.endpoint.url, Bytes::from(message.body));
         let response = self.endpoint.request(Method::POST, url, &headers, body, tracking, inbox).await?;
         if !response.status().is_success() {
@@ -367,6 +370,7 @@ fn older_transport(event: &Event) -> Error {
         status: 200,
         retry_after: None,
         www_authenticate: Vec::new(),
+        challenges: Vec::new(),
         location: None,
         body,
         rpc: None,

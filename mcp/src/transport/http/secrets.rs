@@ -14,14 +14,15 @@ pub(super) struct Secrets(Vec<Vec<u8>>);
 const SHORTEST: usize = 4;
 
 impl Secrets {
-    pub(super) fn of(
-        token: Option<&HeaderValue>,
-        headers: &HeaderMap,
+    /// `credentials` are what is sent beside the headers; `others` are no headers.
+    pub(super) fn of<'a>(
+        credentials: impl IntoIterator<Item = &'a HeaderValue>,
+        headers: &'a HeaderMap,
         url: &Uri,
         others: impl Iterator<Item = Vec<u8>>,
     ) -> Self {
         let mut known: Vec<_> = others.collect();
-        for value in headers.values().filter(|value| value.is_sensitive()).chain(token) {
+        for value in headers.values().filter(|value| value.is_sensitive()).chain(credentials) {
             let value = value.as_bytes();
             known.push(value.to_vec());
             // Without a scheme: that is no secret, and may be written otherwise.

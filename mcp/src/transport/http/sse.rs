@@ -6,6 +6,7 @@
 //! come on the stream.
 
 use super::answer::http_error;
+use super::authorizer::Authorizer;
 use super::endpoint::{Endpoint, add_headers, endpoint_options};
 use super::events::{EVENT_STREAM, Events, deliver, is_message};
 use super::secrets::Secrets;
@@ -16,9 +17,9 @@ use crate::error::{Delivery, Error, ErrorKind, HttpError, Violation};
 use crate::http_client::Roots;
 use crate::http_client::{Net, Proxy};
 use crate::inbox::Inbox;
-use crate::inbox::deadline::within;
+use crate::inbox::deadline::within_patiently;
 use crate::inbox::limits::Timeouts;
-use crate::protocol::handshake::Revision;
+use crate::protocol::handshake::{INITIALIZE, Revision};
 use crate::protocol::outgoing::Outgoing;
 use crate::runtime::timer::BoxFuture;
 use crate::transport::{Sending, Sent, Tracking, Transport};
@@ -76,6 +77,9 @@ impl Sse {
         // Should the stream fail first, the session ends, and this call with it.
         self.open.ended().await;
         let target = self.target.get().expect("set before it is called open");
+        if message.method() == Some(INITIALIZE) {
+            self.endpoint.begins(tracking);
+        }
         let mut headers = self.endpoint.headers.clone();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         // INI-09: a server may well speak a newer revision than the one that this transport comes from.
@@ -97,7 +101,7 @@ impl Sse {
         let Timeouts { endpoint, handshake, .. } = *inbox.timeouts();
         // The handshake must not run out first: it could not say what it was that did not come.
         let limit = endpoint.into_iter().chain(handshake.map(|handshake| handshake / 2)).min();
-        let mut events = match within(inbox, limit, begin).await {
+        let mut events = match within_patiently(inbox, limit, begin).await {
             Ok(begun) => begun?,
             Err(late) => {
                 return Err(Error::protocol_with(Violation::Endpoint("it did not come in time"), late));
@@ -118,6 +122,9 @@ impl Sse {
         let mut headers = self.endpoint.headers.clone();
         headers.insert(header::ACCEPT, HeaderValue::from_static(EVENT_STREAM));
         let (stream, tracking) = (&self.endpoint.url, Tracking::default());
+        // Without it there is no session.
+        tracking.allow_asking(true);
+        self.endpoint.begins(&tracking);
         let response =
             self.endpoint.request(Method::GET, stream, &headers, Bytes::new(), &tracking, inbox).await?;
         if !response.status().is_success() {
@@ -144,13 +151,23 @@ fn http(error: HttpError) -> Error {
     Error::new(ErrorKind::Http(error), Delivery::Answered)
 }
 
+#[cfg(feature = "oauth")]
+impl crate::oauth::ProtectedServer for Sse {}
+
+#[cfg(feature = "oauth")]
+impl crate::oauth::Sealed for Sse {
+    fn place(&self) -> crate::oauth::Place<'_> {
+        self.endpoint.place()
+    }
+}
+
 impl Transport for Sse {
     fn send<'a>(&'a self, message: Outgoing<'a>, tracking: &'a Tracking, inbox: &'a Inbox) -> Sending<'a> {
         Sending::later(self.post(message, tracking, inbox))
     }
 
     fn run<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(self.listen(inbox))
+        Box::pin(self.endpoint.with_tokens(inbox, self.listen(inbox)))
     }
 
     fn negotiated(&self, revision: Revision) {
@@ -158,8 +175,11 @@ impl Transport for Sse {
     }
 
     /// The stream is closed with `run`; there is nothing else to end.
-    fn close<'a>(&'a self, _: &'a Inbox) -> BoxFuture<'a, ()> {
-        Box::pin(async move { self.abort() })
+    fn close<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            self.endpoint.settle_tokens(inbox).await;
+            self.abort();
+        })
     }
 
     /// Beside a server of the newer transport.

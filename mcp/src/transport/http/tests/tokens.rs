@@ -67,6 +67,7 @@ fn refusal() -> HttpError {
         status: 401,
         retry_after: None,
         www_authenticate: Vec::new(),
+        challenges: Vec::new(),
         location: None,
         body: String::new(),
         rpc: None,

@@ -1,0 +1,179 @@
+//! What is in the folder, who may see it, and who gets in whose way.
+
+use super::*;
+use crate::oauth::{StoreKey, Swapped, TokenStore};
+use crate::protocol::oauth::stored::{AuthMethod, Registration, RegistrationKind, Stored};
+use std::sync::atomic::AtomicUsize;
+use std::thread;
+
+fn folder() -> PathBuf {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let count = COUNT.fetch_add(1, Ordering::SeqCst);
+    std::env::temp_dir().join(format!("shared-fate-files-{}-{count}", process::id()))
+}
+
+fn stored(issuer: &str) -> Stored {
+    Stored {
+        issuer: issuer.to_owned(),
+        token_endpoint: "https://as.example/token".to_owned(),
+        revocation_endpoint: None,
+        resource: None,
+        registration: Registration {
+            kind: RegistrationKind::Configured,
+            id: "id".to_owned(),
+            secret: None,
+            secret_expires: None,
+            method: AuthMethod::None,
+            redirect_uri: None,
+        },
+        tokens: None,
+        requested: Vec::new(),
+        granted: Vec::new(),
+        proof_key: None,
+        uncertain: false,
+        others: Default::default(),
+    }
+}
+
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    pollster::block_on(future)
+}
+
+fn is_done(swapped: Result<Swapped, BoxError>) -> bool {
+    matches!(swapped.unwrap(), Swapped::Done)
+}
+
+#[test]
+fn oa_73_an_entry_is_kept_if_the_one_before_it_is_there() {
+    let folder = folder();
+    let store = FileStore::new(&folder).unwrap();
+    let key = StoreKey::new("https://mcp.example/mcp", "");
+    let (one, two) = (stored("https://one.example"), stored("https://two.example"));
+    assert_eq!(wait(store.load(&key)).unwrap(), None);
+    assert!(is_done(wait(store.swap(&key, None, None))));
+    assert!(is_done(wait(store.swap(&key, None, Some(&one)))));
+    assert!(
+        matches!(wait(store.swap(&key, None, Some(&two))).unwrap(), Swapped::Other(Some(found)) if found == one)
+    );
+    assert!(is_done(wait(store.swap(&key, Some(&one), Some(&two)))));
+    assert_eq!(wait(store.load(&key)).unwrap(), Some(two.clone()));
+    assert_eq!(wait(store.load(&StoreKey::new("https://mcp.example/mcp", "other"))).unwrap(), None);
+    assert!(is_done(wait(store.swap(&key, Some(&two), None))));
+    assert_eq!(wait(store.load(&key)).unwrap(), None);
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn oa_73_nobody_else_can_read_the_files() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = folder();
+    let store = FileStore::new(&folder).unwrap();
+    let key = StoreKey::new("https://mcp.example/mcp", "");
+    assert!(is_done(wait(store.swap(&key, None, Some(&stored("https://one.example"))))));
+    drop(wait(store.lock(&key)).unwrap());
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&folder), 0o700);
+    let files: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(files.len(), 2, "an entry and its lock, and nothing left over: {files:?}");
+    for file in files {
+        assert_eq!(mode(&file), 0o600, "{file:?}");
+    }
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o770)).unwrap();
+    let refused = FileStore::new(&folder).unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn oa_73_an_entry_has_so_many_bytes_and_no_more() {
+    let folder = folder();
+    let store = FileStore::new(&folder).unwrap();
+    let key = StoreKey::new("https://mcp.example/mcp", "");
+    let of_length = |length: usize| {
+        let mut entry = stored("");
+        entry.issuer = "x".repeat(length - entry.to_text().len());
+        assert_eq!(entry.to_text().len(), length);
+        entry
+    };
+    let longest = of_length(FileStore::LONGEST);
+    assert!(is_done(wait(store.swap(&key, None, Some(&longest)))));
+    let text = fs::read_to_string(store.path(&key, "json")).unwrap();
+    assert_eq!(text.len(), FileStore::LONGEST);
+    let longer = of_length(FileStore::LONGEST + 1);
+    wait(store.swap(&key, Some(&longest), Some(&longer))).unwrap_err();
+    fs::write(store.path(&key, "json"), longer.to_text()).unwrap();
+    assert!(wait(store.load(&key)).unwrap_err().to_string().contains("262144"));
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn oa_73_a_damaged_entry_is_an_error_and_stays() {
+    let folder = folder();
+    let store = FileStore::new(&folder).unwrap();
+    let key = StoreKey::new("https://mcp.example/mcp", "");
+    let path = store.path(&key, "json");
+    for text in [&b"{}"[..], b"", b"\xff", b"[1]"] {
+        fs::write(&path, text).unwrap();
+        wait(store.load(&key)).unwrap_err();
+        wait(store.swap(&key, None, None)).unwrap_err();
+        assert_eq!(fs::read(&path).unwrap(), text);
+    }
+    fs::remove_dir_all(folder).unwrap();
+}
+
+/// Each of several threads takes the lock so many times; never are two in it.
+fn excludes<G>(lock: impl Fn() -> G + Send + Sync) {
+    let inside = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..25 {
+                    let guard = lock();
+                    assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                    thread::yield_now();
+                    inside.fetch_sub(1, Ordering::SeqCst);
+                    drop(guard);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn oa_73_one_at_a_time_has_the_lock() {
+    let folder = folder();
+    let key = StoreKey::new("https://mcp.example/mcp", "");
+    excludes(|| wait(FileStore::new(&folder).unwrap().lock(&key)).unwrap());
+    // The other kind, which other systems have.
+    let path = folder.join("created.lock");
+    excludes(|| by_creating::lock(&path).unwrap());
+    assert!(!path.exists());
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn oa_73_a_lock_that_was_left_behind_is_taken_after_a_minute() {
+    use std::time::SystemTime;
+    let folder = folder();
+    make_private(&folder).unwrap();
+    let path = folder.join("created.lock");
+    let stale = by_creating::lock(&path).unwrap();
+    let file = File::options().write(true).open(&path).unwrap();
+    file.set_modified(SystemTime::now() - by_creating::STALE * 2).unwrap();
+    let taken = by_creating::lock(&path).unwrap();
+    drop(stale);
+    assert!(path.exists(), "who was too late takes nobody's lock away");
+    drop(taken);
+    assert!(!path.exists());
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn oa_73_a_key_has_a_name_that_stays() {
+    let key = StoreKey::new("https://mcp.example/mcp", "work");
+    assert_eq!(key.as_str(), "work https://mcp.example/mcp");
+    assert_eq!(key.file_name().len(), 64);
+    assert_eq!(key.file_name(), StoreKey::new("https://mcp.example/mcp", "work").file_name());
+    assert_ne!(key.file_name(), StoreKey::new("https://mcp.example/mcp", "").file_name());
+}

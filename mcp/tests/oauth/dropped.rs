@@ -1,0 +1,155 @@
+//! Callers that go in the middle of a refresh: the refresh token lives.
+
+use crate::fault::Gate;
+use crate::fault::run::{in_parallel, once};
+use crate::kit::{Both, Then, call, with_client};
+use futures::future::{Either, join, select};
+use shared_fate_mcp::Client;
+use shared_fate_mcp::oauth::{FileStore, OAuth};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::mpsc::{self, Sender};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+struct Woken(Mutex<Sender<()>>);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        let _ = self.0.lock().unwrap().send(());
+    }
+}
+
+/// Polls a future so many times, each but the first after a wake. Whether it was done then.
+fn poll_times<T>(future: impl Future<Output = T>, times: usize) -> Option<T> {
+    let (sender, woken) = mpsc::channel();
+    let waker = Waker::from(Arc::new(Woken(Mutex::new(sender))));
+    let mut future = pin!(future);
+    for time in 0..times {
+        if time > 0 {
+            woken.recv_timeout(Duration::from_secs(30)).expect("it is woken");
+            while woken.try_recv().is_ok() {}
+        }
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return Some(output);
+        }
+    }
+    None
+}
+
+/// For each number of polls: a call whose token is over is dropped after that, and the next one must find its way.
+async fn drop_at_every_point(both: &Both, client: &Client) -> usize {
+    for times in 1.. {
+        both.books().expire();
+        let before = both.books().refreshes;
+        let done = poll_times(call(client), times);
+        if let Some(result) = done {
+            result.unwrap();
+            return times;
+        }
+        call(client).await.unwrap();
+        let refreshes = both.books().refreshes - before;
+        assert!(refreshes <= 1, "{refreshes} refreshes after {times} polls");
+        assert!(!both.books().is_revoked, "after {times} polls");
+    }
+    unreachable!("it is done some time")
+}
+
+#[test]
+fn oa_74_a_caller_dropped_anywhere_in_a_refresh_costs_no_token() {
+    // With a driver that carries on what is left, and with one that is not polled: then the next call does.
+    in_parallel(async |run| {
+        let both = Both::start();
+        let folder = crate::store::tempfile();
+        let oauth = both.builder().store(FileStore::new(&folder).unwrap()).build();
+        let connected = both.signed_in(&oauth).await;
+        let points =
+            with_client(run, connected, async |client| drop_at_every_point(&both, client).await).await;
+        assert!(points > 3, "{points}");
+        assert_eq!(both.seen(|it| (it.asked, it.is_revoked)), (1, false));
+        std::fs::remove_dir_all(&folder).unwrap();
+    });
+}
+
+#[test]
+fn oa_74_a_login_dropped_anywhere_costs_nothing_but_the_login() {
+    once(async |_| {
+        let both = Both::start();
+        let oauth = both.builder().build();
+        let http = both.http(&oauth);
+        for times in 1.. {
+            if poll_times(oauth.login(&http), times).is_some_and(|done| done.is_ok()) {
+                break;
+            }
+            oauth.login(&http).await.unwrap();
+        }
+        assert!(both.status(&oauth).await.unwrap().has_access);
+    });
+}
+
+#[test]
+fn oa_74_when_nobody_waits_a_driver_carries_the_refresh_on() {
+    in_parallel(async |run| {
+        let both = Both::start();
+        let oauth: OAuth = both.builder().build();
+        let connected = both.signed_in(&oauth).await;
+        with_client(run, connected, async |client| {
+            let gate = Gate::default();
+            both.books().expire();
+            both.books().then = Then::Hold(gate.clone());
+            let arrived = both.server.arrival(|request| request.text.contains("grant_type=refresh_token"));
+            {
+                let refreshing = pin!(call(client));
+                match select(refreshing, pin!(arrived)).await {
+                    Either::Left(_) => panic!("it is held"),
+                    Either::Right(_) => {}
+                }
+            }
+            gate.open();
+            // Nothing but the driver polls it; and its end shows in what is stored.
+            loop {
+                let status = both.status(&oauth).await.unwrap();
+                assert!(status.has_refresh);
+                both.books().then = Then::Answer;
+                if both.books().refreshes == 1 {
+                    break;
+                }
+            }
+            call(client).await.unwrap();
+            assert_eq!(both.seen(|it| (it.refreshes, it.is_revoked)), (1, false));
+        })
+        .await;
+    });
+}
+
+#[test]
+fn oa_74_closing_waits_for_the_refresh_under_way() {
+    in_parallel(async |run| {
+        let both = Both::start();
+        let oauth = both.builder().build();
+        let (client, driver) = both.signed_in(&oauth).await;
+        run.drive(driver, async {
+            let gate = Gate::default();
+            both.books().expire();
+            both.books().then = Then::Hold(gate.clone());
+            let arrived = both.server.arrival(|request| request.text.contains("grant_type=refresh_token"));
+            let closing = async {
+                arrived.await;
+                join(client.close(), async { gate.open() }).await;
+            };
+            let (result, ()) = join(call(&client), closing).await;
+            assert!(result.is_ok() || result.is_err_and(|error| error.is_session_ended()));
+        })
+        .await;
+        both.books().then = Then::Answer;
+        // The new token was taken in, and is good.
+        let (client, driver) = Client::connect(both.http(&oauth)).await.unwrap();
+        run.drive(driver, async {
+            call(&client).await.unwrap();
+            client.close().await;
+        })
+        .await;
+        assert_eq!(both.seen(|it| (it.refreshes, it.is_revoked, it.asked)), (1, false, 1));
+    });
+}

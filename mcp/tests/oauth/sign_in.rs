@@ -1,0 +1,174 @@
+//! The way in: a login, a call that causes one, more scopes, out again.
+
+use crate::fault::run::{everywhere, once};
+use crate::kit::{Both, auth, call, needs_login, with_client};
+use serde_json::json;
+use shared_fate_mcp::error::InvalidInput;
+use shared_fate_mcp::oauth::{AuthErrorKind, AuthEvent, OAuth, Prompt};
+use shared_fate_mcp::{Client, Delivery, ErrorKind, Event, Http, Mode};
+use std::sync::{Arc, Mutex};
+
+#[test]
+fn oa_01_after_a_login_every_request_has_the_token() {
+    everywhere(async |run| {
+        let both = Both::start();
+        let oauth = both.builder().build();
+        assert_eq!(both.status(&oauth).await, None);
+        let http = both.server.transport().header("x-api-key", "k3y").unwrap().oauth(&oauth);
+        oauth.login(&http).await.unwrap();
+        let status = both.status(&oauth).await.unwrap();
+        assert!(status.has_access && status.has_refresh && status.expires.is_none());
+        let connected = Client::connect(http).await.unwrap();
+        with_client(run, connected, async |client| call(client).await.unwrap()).await;
+        let requests = both.server.requests();
+        let sent = requests.iter().filter(|request| request.target == "/mcp");
+        let methods: Vec<_> = sent.clone().map(|request| &*request.method).collect();
+        assert!(methods.contains(&"GET") && methods.contains(&"DELETE") && methods.contains(&"POST"));
+        for request in sent {
+            let token = request.header("authorization").unwrap();
+            assert!(token.starts_with("Bearer 5ecret-access-"));
+            assert_eq!(request.header("x-api-key"), Some("k3y"));
+        }
+        assert!(requests.iter().all(|request| !request.target.contains("5ecret-access")));
+        let books = both.books();
+        assert_eq!((books.codes_exchanged, books.registrations, books.refused), (1, 1, 0));
+    });
+}
+
+#[test]
+fn oa_02_a_call_signs_in_when_it_may() {
+    everywhere(async |run| {
+        let both = Both::start();
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&events);
+        let oauth = both.builder().prompt(Prompt::OnCall).build();
+        let connected = Client::builder()
+            .mode(Mode::Legacy)
+            .on_event(move |event| {
+                if let Event::Auth(event) = event {
+                    seen.lock().unwrap().push(event.clone().into_owned());
+                }
+            })
+            .connect(both.http(&oauth))
+            .await
+            .unwrap();
+        with_client(run, connected, async |client| call(client).await.unwrap()).await;
+        assert_eq!(both.books().asked, 1);
+        let events = events.lock().unwrap();
+        match &events[..] {
+            [AuthEvent::Asking { host, .. }, AuthEvent::Granted { issuer, scopes, .. }] => {
+                assert_eq!((&**host, &scopes[..]), ("127.0.0.1", &["basic".to_owned()][..]));
+                assert!(issuer.ends_with(&both.server.address().to_string()));
+            }
+            events => panic!("{events:?}"),
+        }
+    });
+}
+
+#[test]
+fn oa_40_without_leave_to_ask_a_login_is_required_at_once() {
+    everywhere(async |run| {
+        let both = Both::start();
+        for oauth in [both.builder().build(), OAuth::builder().build()] {
+            let error = Client::connect(both.http(&oauth)).await.unwrap_err();
+            assert!(needs_login(&error) && !error.is_retryable(), "{error:#}");
+            assert_eq!((error.delivery(), error.http().unwrap().status()), (Delivery::Answered, 401));
+        }
+        assert_eq!(both.books().asked, 0);
+        assert!(both.server.requests().iter().all(|request| request.target == "/mcp"), "no document is read");
+        // What the server wanted is asked for at the next login.
+        let oauth = both.builder().build();
+        let http = both.http(&oauth);
+        drop(Client::connect(http).await.unwrap_err());
+        let connected = both.signed_in(&oauth).await;
+        with_client(run, connected, async |client| call(client).await.unwrap()).await;
+        assert_eq!(both.status(&oauth).await.unwrap().scopes, ["basic"]);
+    });
+}
+
+#[test]
+fn oa_52_54_more_scopes_are_asked_for_once_and_with_those_there_are() {
+    once(async |run| {
+        let both = Both::start();
+        let oauth = both.builder().prompt(Prompt::OnCall).build();
+        let connected = Client::connect(both.http(&oauth)).await.unwrap();
+        with_client(run, connected, async |client| {
+            call(client).await.unwrap();
+            client.call_tool("admin", json!({})).await.unwrap();
+            client.call_tool("admin", json!({})).await.unwrap();
+        })
+        .await;
+        assert_eq!(both.status(&oauth).await.unwrap().scopes, ["basic", "admin"]);
+        let books = both.books();
+        assert_eq!((books.asked, books.codes_exchanged, books.refreshes), (2, 2, 0));
+    });
+}
+
+#[test]
+fn oa_05_nothing_secret_goes_in_the_clear() {
+    once(async |_| {
+        let both = Both::start();
+        let oauth = both.builder().build();
+        let http = Http::new("http://mcp.example/mcp").unwrap().oauth(&oauth);
+        let error = oauth.login(&http).await.unwrap_err();
+        assert!(matches!(auth(&error).kind(), AuthErrorKind::Insecure { .. }), "{error:#}");
+        assert_eq!(error.delivery(), Delivery::NotSent);
+    });
+}
+
+#[test]
+fn oa_41_settings_that_cannot_be_used_are_refused_at_once() {
+    let refused = |error: shared_fate_mcp::Error| {
+        assert!(matches!(error.kind(), ErrorKind::InvalidInput(InvalidInput::OAuth(_))), "{error:#}");
+    };
+    for url in ["http://a.example/client.json", "https://a.example", "https://a.example/", "client.json"] {
+        refused(OAuth::builder().client_metadata_url(url).unwrap_err());
+    }
+    for name in ["state", "redirect_uri", "resource", "code_challenge", ""] {
+        refused(OAuth::builder().authorize_parameter(name, "x").unwrap_err());
+    }
+    let builder = OAuth::builder().client_metadata_url("https://a.example/client.json").unwrap();
+    let oauth = builder.authorize_parameter("access_type", "offline").unwrap().build();
+    let document = oauth.client_metadata_document(&["http://127.0.0.1/callback"]).unwrap();
+    let document: serde_json::Value = serde_json::from_str(&document).unwrap();
+    assert_eq!(document["client_id"], "https://a.example/client.json");
+    assert_eq!(document["redirect_uris"], json!(["http://127.0.0.1/callback"]));
+    assert_eq!(OAuth::builder().build().client_metadata_document(&[]), None);
+}
+
+#[test]
+fn oa_07_after_a_logout_there_is_nothing_left() {
+    once(async |_| {
+        let both = Both::start();
+        let oauth = both.builder().build();
+        let http = both.http(&oauth);
+        oauth.login(&http).await.unwrap();
+        oauth.logout(&http).await.unwrap();
+        assert_eq!(both.status(&oauth).await, None);
+        let revocations = both.books().revocations;
+        assert!(revocations > 0);
+        oauth.logout(&http).await.unwrap();
+        assert_eq!(both.books().revocations, revocations, "there is nothing to revoke");
+        let error = Client::connect(http).await.unwrap_err();
+        assert!(needs_login(&error));
+    });
+}
+
+#[test]
+fn oa_99_what_goes_on_behind_calls_never_asks() {
+    once(async |run| {
+        let both = Both::start();
+        let oauth = both.builder().prompt(Prompt::OnCall).build();
+        let connected = Client::builder().mode(Mode::Legacy).connect(both.http(&oauth)).await.unwrap();
+        with_client(run, connected, async |client| {
+            assert_eq!(both.books().asked, 1);
+            both.books().revoke();
+            assert!(needs_login(&client.ping().await.unwrap_err()), "a ping");
+            assert!(needs_login(&client.notify("notifications/x", ()).await.unwrap_err()), "a notification");
+            assert_eq!(both.books().asked, 1);
+            call(client).await.unwrap();
+            assert_eq!(both.books().asked, 2);
+        })
+        .await;
+    });
+}
