@@ -4,7 +4,7 @@
 //!
 //! Tests are named after the rows of the checklist. Deadlines run on a clock that stands still unless
 //! the test moves it.
-#![cfg(all(unix, feature = "stdio", feature = "http"))]
+#![cfg(all(any(unix, windows), feature = "stdio", feature = "http"))]
 
 #[path = "../faults/check.rs"]
 mod check;
@@ -44,6 +44,7 @@ mod results;
 mod resume;
 mod rounds;
 mod run;
+#[cfg(unix)]
 mod script;
 mod seen;
 mod stream;
