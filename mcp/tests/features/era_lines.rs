@@ -8,7 +8,6 @@ use crate::fault::run::{everywhere, once};
 use crate::fault::tool;
 use crate::kit::{Log, ask, is_answer, refusal, reply, seconds, tell};
 use crate::modern::{DISCOVER, META, VERSION, discovered, modern_answer};
-#[cfg(unix)]
 use crate::script::script;
 use futures::future::join;
 use serde_json::{Value, json};

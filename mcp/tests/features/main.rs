@@ -5,6 +5,10 @@
 //! Tests are named after the rows of the checklist. Deadlines run on a clock that stands still unless
 //! the test moves it.
 #![cfg(all(any(unix, windows), feature = "stdio", feature = "http"))]
+#![cfg_attr(
+    windows,
+    allow(dead_code, unused_imports, reason = "some tests start a shell, which windows has not")
+)]
 
 #[path = "../faults/check.rs"]
 mod check;
@@ -44,7 +48,6 @@ mod results;
 mod resume;
 mod rounds;
 mod run;
-#[cfg(unix)]
 mod script;
 mod seen;
 mod stream;

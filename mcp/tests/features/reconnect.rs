@@ -7,7 +7,6 @@ use crate::fault::http::{SESSION, Server};
 use crate::fault::run::{everywhere, once};
 use crate::kit::{Feed, http, millis, seconds};
 use crate::modern::{META, VERSION, discovered};
-#[cfg(unix)]
 use crate::script::script;
 use futures::future::{join, join_all, select};
 use futures::stream::{FuturesUnordered, StreamExt};

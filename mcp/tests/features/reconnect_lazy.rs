@@ -5,7 +5,6 @@ use crate::fault::clock::Clock;
 use crate::fault::http::Server;
 use crate::fault::run::{everywhere, once};
 use crate::kit::{millis, seconds};
-#[cfg(unix)]
 use crate::script::script;
 use futures::future::{join, join_all};
 use shared_fate::Cause;

@@ -8,7 +8,6 @@ use crate::fault::run::{everywhere, once};
 use crate::fault::tool;
 use crate::kit::{refusal, seconds, tell};
 use crate::modern::modern;
-#[cfg(unix)]
 use crate::script::script;
 use futures::future::join;
 use serde_json::{Value, json};

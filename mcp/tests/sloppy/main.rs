@@ -3,6 +3,10 @@
 //!
 //! Nothing here turns a clock: a row that would have to wait for a deadline runs into the watchdog.
 #![cfg(all(any(unix, windows), feature = "stdio", feature = "http"))]
+#![cfg_attr(
+    windows,
+    allow(dead_code, unused_imports, reason = "some tests start a shell, which windows has not")
+)]
 
 #[path = "../fault/mod.rs"]
 mod fault;
