@@ -18,6 +18,7 @@ pub(crate) mod options;
 pub(crate) mod reply;
 mod required_urls;
 mod rounds;
+mod watch;
 
 use crate::connection::Connection;
 use crate::error::{Delivery, Error, ErrorKind, InvalidInput, TimeoutError};
@@ -91,7 +92,8 @@ impl Caller<'_> {
     fn asks_once(self) -> bool {
         let Caller { connection, options } = self;
         let visits_urls = connection.inbox.config().handlers.visits_urls();
-        connection.stateless().is_none() && !visits_urls && exchange::adds_nothing(options)
+        let is_watched = connection.inbox.config().on_call.is_some();
+        connection.stateless().is_none() && !visits_urls && !is_watched && exchange::adds_nothing(options)
     }
 }
 

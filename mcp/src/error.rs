@@ -78,8 +78,8 @@ pub enum ErrorKind {
     InvalidInput(InvalidInput),
     /// The operating system, the network or TLS failed.
     Io(IoError),
-    /// The proxy could not be reached, refused, or made no sense. For the most part, the server has seen nothing then;
-    /// see [`Error::delivery`].
+    /// The proxy could not be reached, refused, or made no sense. Mostly, the server has seen nothing then:
+    /// [`Error::delivery`] says so.
     #[cfg(feature = "http")]
     Proxy(ProxyError),
     /// The server answered with an HTTP status that is not a reply. The status may come with a
@@ -290,7 +290,7 @@ impl Error {
         }
     }
 
-    /// The same failure of something that was asked of this server.
+    /// Names the server in the error, unless the error has one already or is about the caller's input alone.
     pub(crate) fn of_server(mut self, server: Option<&Arc<str>>) -> Self {
         use ErrorKind::{Form, InvalidInput};
         if self.inner.server.is_none() && !matches!(self.inner.kind, InvalidInput(_) | Form(_)) {
@@ -299,11 +299,11 @@ impl Error {
         self
     }
 
-    /// The server that it is about: its origin over HTTP, or the name of the program that was started for it. The message begins
-    /// with it.
+    /// The server that the error is about: its origin over HTTP, or the name of the program that was started for it. The
+    /// message begins with it.
     ///
-    /// `None` where that has no name, where the error is about the caller's input alone, and for an error that
-    /// [ended a session](Self::session_cause): there those of the calls have it.
+    /// `None` if the server has no name, if the error is about the caller's input alone, and for an error that
+    /// [ended a session](Self::session_cause): there the errors of the calls name the server.
     pub fn server(&self) -> Option<&str> {
         self.inner.server.as_deref()
     }

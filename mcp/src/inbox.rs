@@ -1,6 +1,7 @@
 //! [`Inbox`]: where a transport puts what it receives, and what calls and transports share.
 
 pub(crate) mod alarm;
+pub(crate) mod call_hook;
 pub(crate) mod changes;
 pub(crate) mod config;
 pub(crate) mod deadline;
@@ -241,7 +242,7 @@ impl Inbox {
         self.pending.lock().handle_other();
         let full = if request.method == "ping" {
             let body = message::encode_result(&request.id, empty_object());
-            let answer = Outgoing { id: None, method: None, body, routing: None };
+            let answer = Outgoing::unasked(None, body);
             (!self.post_answer(answer)).then_some("queued answers")
         } else {
             self.accept_question(request)

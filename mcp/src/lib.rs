@@ -95,6 +95,7 @@ pub use client::subscription::Subscription;
 pub use client::{Client, WeakClient};
 #[doc(inline)]
 pub use error::{Delivery, Error, ErrorKind};
+pub use inbox::call_hook::{CallEnd, CallStart};
 pub use inbox::changes::Change;
 pub use inbox::config::Mode;
 pub use inbox::event::Event;
@@ -118,3 +119,8 @@ pub use transport::stdio::Stdio;
 #[cfg(all(doctest, feature = "stdio", feature = "http", feature = "tokio"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// So is the page for those who come from elsewhere.
+#[cfg(all(doctest, feature = "stdio"))]
+#[doc = include_str!("../docs/coming-from.md")]
+struct ComingFrom;

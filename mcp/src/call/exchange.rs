@@ -14,8 +14,10 @@
 use super::Caller;
 use super::options::CallOptions;
 use super::reply::failure;
+use super::watch::Watch;
 use crate::connection::Connection;
 use crate::error::{Delivery, Error, ErrorKind, InvalidInput, TimeoutError};
+use crate::inbox::call_hook::CallStart;
 use crate::inbox::deadline::{Deadline, within_either};
 use crate::protocol::message::{self, Draft, ResultText};
 use crate::protocol::meta::with_meta;
@@ -23,6 +25,7 @@ use crate::protocol::outgoing::{Outgoing, Routing};
 use crate::protocol::pending_calls::Reply;
 use crate::protocol::stateless::LOG_LEVEL;
 use crate::transport::Tracking;
+use crate::types::Json;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use shared_fate::SupervisedExt;
@@ -69,7 +72,7 @@ impl<'a> Request<'a> {
             Params::Text(params) if meta.is_empty() => message::encode_request(id, method, params),
             Params::Text(params) => message::encode_request(id, method, Some(&with_meta(params, meta))),
         };
-        Outgoing { id: Some(id), method: Some(Cow::Borrowed(method)), body, routing }
+        Outgoing { id: Some(id), method: Some(Cow::Borrowed(method)), body, routing, headers: Vec::new() }
     }
 }
 
@@ -85,6 +88,7 @@ pub(crate) async fn exchange_once(
     let Caller { connection, options } = caller;
     let inbox = &*connection.inbox;
     let retracted = AtomicBool::new(false);
+    let mut watch = Watch::new(inbox, &retracted);
     let exchange = async {
         // CAN-02, ERA-19; and from 2026-07-28 on an exchange is cancelled by its end.
         let by_drop = !request.meta.is_empty() && connection.transport.is_request_response();
@@ -96,7 +100,13 @@ pub(crate) async fn exchange_once(
         let mut deadline = Deadline::new(inbox, options.silence_limit(), total);
         // OA-99: nobody is asked for the sake of a ping.
         call.tracking.allow_asking(request.method != "ping");
-        let message = call.message(request, options);
+        let message = match &inbox.config().on_call {
+            None => call.message(request, options, &[]),
+            Some(hook) => {
+                let CallStart { meta, headers, .. } = watch.begin(hook, request.method, call.id);
+                Outgoing { headers, ..call.message(request, options, &meta) }
+            }
+        };
         let mut sending = Some(connection.transport.send(message, &call.tracking, inbox));
         poll_fn(|cx| {
             if let Some(send) = &mut sending {
@@ -119,7 +129,9 @@ pub(crate) async fn exchange_once(
         .await
     };
     let result = exchange.try_supervised_if(inbox.session(), may_be_echo).await;
-    result.map_err(|failed| Error::from_request(failed, retracted.load(Ordering::Relaxed)))
+    let result = result.map_err(|failed| Error::from_request(failed, retracted.load(Ordering::Relaxed)));
+    watch.end(&result);
+    result
 }
 
 /// Asks for something whose answer nobody waits for, best effort: the driver sends it when it can, after the session's
@@ -154,9 +166,9 @@ fn unawaited(connection: &Connection, request: Request<'_>) -> Option<Outgoing<'
     inbox.forget(id);
     inbox.give_up();
     let meta: Vec<_> = request.meta.iter().map(|(name, value)| (*name, Cow::Borrowed(&**value))).collect();
-    let Outgoing { id, method, body, routing } = request.into_message(id, &meta);
+    let Outgoing { id, method, body, routing, headers } = request.into_message(id, &meta);
     let method = method.map(|method| Cow::Owned(method.into_owned()));
-    Some(Outgoing { id, method, body, routing })
+    Some(Outgoing { id, method, body, routing, headers })
 }
 
 /// Sends a message that has no reply, and shares the session's fate.
@@ -165,7 +177,7 @@ pub(crate) async fn notify(caller: Caller<'_>, method: &str, params: Option<&Raw
     let Caller { connection, options } = caller;
     let inbox = &*connection.inbox;
     let body = message::encode_notification(method, params);
-    let message = Outgoing { id: None, method: Some(method.into()), body, routing: None };
+    let message = Outgoing::unasked(Some(method.into()), body);
     let limit = match (options.silence_limit(), options.total_limit()) {
         (Some(after), total) if total.is_none_or(|total| after < total) => {
             Some(TimeoutError { after, total: false })
@@ -249,8 +261,13 @@ impl<'a> PendingCall<'a> {
         })
     }
 
-    /// The message, with what the options add to its parameters.
-    fn message<'r>(&self, request: Request<'r>, options: &CallOptions) -> Outgoing<'r> {
+    /// The message, with what the options, and whoever watches the call, add to its parameters.
+    fn message<'r>(
+        &self,
+        request: Request<'r>,
+        options: &CallOptions,
+        watcher: &[(String, Json)],
+    ) -> Outgoing<'r> {
         let token = self.reports_progress.then(|| to_raw_value(&self.id).expect("a number"));
         // Older servers know nothing of it (MOD-11).
         let stateless = self.connection.stateless().filter(|_| !request.meta.is_empty());
@@ -263,6 +280,7 @@ impl<'a> PendingCall<'a> {
         if let Some(level) = &level {
             entries.push((LOG_LEVEL, Cow::Borrowed(level.as_raw())));
         }
+        entries.extend(watcher.iter().map(|(name, value)| (&**name, Cow::Borrowed(value.as_raw()))));
         entries.extend(options.meta.iter().map(|(name, value)| (&**name, Cow::Borrowed(value.as_raw()))));
         request.into_message(self.id, &entries)
     }
@@ -321,7 +339,7 @@ fn cancellation(id: u64) -> Outgoing<'static> {
     }
     let params = to_raw_value(&Cancelled { id }).expect("a number");
     let body = message::encode_notification(METHOD, Some(&params));
-    Outgoing { id: None, method: Some(METHOD.into()), body, routing: None }
+    Outgoing::unasked(Some(METHOD.into()), body)
 }
 
 fn check_method(method: &str) -> Result<(), Error> {

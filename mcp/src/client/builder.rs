@@ -3,6 +3,7 @@
 use super::driver::Driver;
 use super::{Client, negotiation};
 use crate::error::Error;
+use crate::inbox::call_hook::{CallEnd, CallStart};
 use crate::inbox::config::{Config, Mode};
 use crate::inbox::event::Event;
 use crate::inbox::handlers::HandlerResult;
@@ -157,6 +158,38 @@ impl Builder {
     /// call it, so it must not block. Panics in it are caught.
     pub fn on_event(mut self, on_event: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
         self.config.on_event = Some(Arc::new(on_event));
+        self
+    }
+
+    /// Is told when a request begins, and may add to it: members of its `_meta`, and headers. What it returns is told how the
+    /// request has ended. So a span may be begun here and ended there, and its context travel with the request:
+    ///
+    /// ```
+    /// use shared_fate_mcp::{CallEnd, CallStart, Client};
+    ///
+    /// let builder = Client::builder().on_call(|call: &mut CallStart<'_>| {
+    ///     let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"; // of a new span
+    ///     call.meta("traceparent", traceparent).expect("a string");
+    ///     call.header("traceparent", traceparent);
+    ///     let what = format!("{} {}", call.method(), call.id());
+    ///     move |end: &CallEnd<'_>| match end.error() {
+    ///         Some(error) => eprintln!("{what}: {error:#} ({:?}) after {:?}", end.delivery(), end.elapsed()),
+    ///         None => eprintln!("{what}: {:?}", end.elapsed()),
+    ///     }
+    /// });
+    /// ```
+    ///
+    /// A request is a message with an id of its own: a list of three pages is three, a call that the server answers with a
+    /// question is two. The requests that this client makes by itself belong to them: `initialize`, `server/discover`, pings.
+    /// Notifications do not, nor what nobody waits for (that a task is cancelled whose caller has gone).
+    ///
+    /// It is called in the task of the caller, where a call has its span, so it must not block. Every beginning has one end:
+    /// dropped, the call ends with the drop. A panic in either goes no further. Without this, nothing is paid for it.
+    pub fn on_call<E>(mut self, hook: impl Fn(&mut CallStart<'_>) -> E + Send + Sync + 'static) -> Self
+    where
+        E: FnOnce(&CallEnd<'_>) + Send + 'static,
+    {
+        self.config.on_call = Some(Arc::new(move |start| Box::new(hook(start))));
         self
     }
 

@@ -31,30 +31,36 @@ pub use self::error::{InvalidProxy, ProxyError};
 /// # Ok(()) }
 /// ```
 ///
-/// No proxy is used unless it is asked for. [`from_env`](Self::from_env) asks for those of the environment.
+/// A client uses no proxy unless it is given one. [`from_env`](Self::from_env) reads those of the environment.
 ///
 /// | URL of the proxy | requests to `http` | requests to `https` |
 /// |---|---|---|
 /// | `http://host:port` | are handed to the proxy, which sees and forwards them | through a tunnel (`CONNECT`) |
 /// | `socks5://host:port` or `socks5h://host:port` | through a tunnel (RFC 1928) | through a tunnel |
 ///
-/// The port is 80 or 1080 where none is given. A user name and a password are given in the URL, with `%40` for an `@`
-/// and so on (RFC 3986, 2.1). They are sent to the proxy and to nobody else: in `Proxy-Authorization: Basic`, or as
-/// RFC 1929 has it. They are in no error and no `Debug`. A proxy that is reached over TLS itself (`https://`) is not
+/// The default port is 80 for `http` and 1080 for SOCKS5. The URL may contain a user name and a password, with `%40` for an
+/// `@` and so on (RFC 3986, 2.1). The client sends these credentials to the proxy only: as `Proxy-Authorization: Basic`, or
+/// as RFC 1929 says. No error and no `Debug` shows them. A proxy that is reached over TLS itself (`https://`) is not
 /// supported.
 ///
-/// The server's name is resolved by the proxy, and never here. TLS is with the server, and its certificate has to be
-/// the server's. Whatever the proxy and the lists say, this machine is reached without one: `localhost`, names that end
-/// in `.localhost`, and the addresses that are loopback or unspecified.
+/// The proxy resolves the server's name. TLS is with the server: the client verifies the server's certificate, through
+/// any proxy. The client reaches its own machine without a proxy, whatever the lists say: `localhost`, names that end in
+/// `.localhost`, and addresses that are loopback or unspecified.
 ///
-/// Where a request that is handed to the proxy carries credentials, it has a connection of its own: some proxies pass
-/// on to the server, as it is, what follows on the same one.
+/// A request that is handed to the proxy with credentials has a connection of its own: some proxies relay what follows on
+/// the same connection to the server as it is.
 ///
-/// A proxy that cannot be reached, refuses or makes no sense is an error of its own:
-/// [`ErrorKind::Proxy`](crate::ErrorKind::Proxy). Only where a request is handed to the proxy, its answers cannot be told
-/// from the server's, save 407. The time for a proxy counts as time to connect
-/// ([`Http::connect_timeout`](crate::http::Http::connect_timeout)). It may send 16 KiB before its tunnel is open, and not a byte
-/// behind its answer.
+/// # Errors
+///
+/// If the proxy cannot be reached, refuses or makes no sense, the call fails with
+/// [`ErrorKind::Proxy`](crate::ErrorKind::Proxy). Of a request that is handed to the proxy, the client cannot tell the
+/// proxy's answers from the server's; only 407 is always the proxy's.
+///
+/// # Limits
+///
+/// The time for the proxy's handshake counts as time to connect
+/// ([`Http::connect_timeout`](crate::http::Http::connect_timeout)). Before a tunnel is open, the proxy may send 16 KiB. A
+/// proxy that sends anything behind its answer to `CONNECT` is an error.
 #[derive(Clone, Debug)]
 pub struct Proxy {
     for_http: Option<Arc<Server>>,
@@ -63,7 +69,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// One proxy for all requests. A URL without a scheme is one of `http`.
+    /// One proxy for all requests. A URL without a scheme means `http`.
     ///
     /// # Errors
     ///
@@ -75,31 +81,44 @@ impl Proxy {
         Ok(Self { for_http: Some(server.clone()), for_https: Some(server), bypass: Bypass::default() })
     }
 
-    /// The proxies of the environment, as they are now; possibly none.
+    /// The proxies of the environment, as they are now. There may be none.
     ///
-    /// `http_proxy` is for requests to `http`, `https_proxy` for those to `https`, `all_proxy` for both where the first
-    /// is not set, and `no_proxy` is a list as for [`no_proxy`](Self::no_proxy). The names in upper case are looked at
-    /// where those in lower case are not set. An empty value is none.
+    /// `http_proxy` is for requests to `http`, and `https_proxy` for requests to `https`. Where one of them is not set,
+    /// `all_proxy` stands for it. `no_proxy` is a list as for [`no_proxy`](Self::no_proxy). Each name may also be in upper
+    /// case; lower case is looked at first. An empty value counts as not set.
     ///
-    /// Where `REQUEST_METHOD` is set, this is a CGI program, and whoever sends a request with a header `Proxy` sets
-    /// `HTTP_PROXY`. It is ignored then (<https://httpoxy.org>). On Windows, where the two names are one, so is
-    /// `http_proxy`.
+    /// In a CGI program, `HTTP_PROXY` is ignored: anybody can set it, by a request with a header `Proxy`
+    /// (<https://httpoxy.org>). A CGI program has the variable `REQUEST_METHOD`. On Windows, where the two names are one,
+    /// `http_proxy` is ignored too.
+    ///
+    /// ```no_run
+    /// use shared_fate_mcp::http::{Http, Proxy};
+    ///
+    /// # fn main() -> Result<(), shared_fate_mcp::Error> {
+    /// let http = Http::new("https://server.example/mcp")?.proxy(Proxy::from_env()?);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///
-    /// When a variable that counts is not Unicode, or its value is no URL for [`new`](Self::new). It is never ignored:
-    /// requests would go where they should not.
+    /// When a variable that counts is not Unicode, or its value is no URL for [`new`](Self::new). Such a variable is not
+    /// ignored, because requests would go where they should not.
     pub fn from_env() -> Result<Self, InvalidProxy> {
         Self::from_variables(|name| env::var_os(name))
     }
 
-    /// Servers that are reached without a proxy, besides those that were named before.
+    /// Adds servers that the client reaches without a proxy.
     ///
-    /// The entries are separated by commas or white space: a domain (`example.com`, with all names that end in
-    /// `.example.com`; `.example.com` and `*.example.com` are the same), an address, a network (`10.0.0.0/8`,
-    /// `fd00::/8`), or `*` for all. All but networks can have a port (`example.com:8443`, `[::1]:80`), and are for that
-    /// one alone then. Addresses and networks are those that are written in the server's URL: no name is looked up for
-    /// them. An entry that is none of these is a name that no server has.
+    /// Commas or white space separate the entries. An entry is one of these:
+    ///
+    /// - a domain, for its own name and all names below it: `example.com`, or `.example.com`, or `*.example.com`;
+    /// - an address: `10.0.0.1`, `fd00::1`;
+    /// - a network: `10.0.0.0/8`, `fd00::/8`;
+    /// - `*`, for all servers.
+    ///
+    /// All but networks can have a port, and are for that port only then: `example.com:8443`, `[::1]:80`. Addresses and
+    /// networks are compared with the address in the server's URL; the client looks up no name for that. An entry of any
+    /// other form matches no server.
     pub fn no_proxy(mut self, list: &str) -> Self {
         self.bypass.add(list);
         self

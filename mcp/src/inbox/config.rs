@@ -1,5 +1,6 @@
 //! [`Config`]: what a client is made with.
 
+use super::call_hook::CallHook;
 use super::event::Event;
 use super::handlers::Handlers;
 use super::limits::{Limits, Timeouts};
@@ -37,6 +38,7 @@ pub(crate) struct Config {
     )]
     pub(crate) reactor: Reactor,
     pub(crate) on_event: Option<EventHook>,
+    pub(crate) on_call: Option<CallHook>,
     pub(crate) handlers: Handlers,
     pub(crate) mode: Mode,
     pub(crate) log_level: Option<LoggingLevel>,
@@ -54,6 +56,7 @@ impl Config {
             timer: Arc::new(AsyncIoTimer),
             reactor: Reactor::default(),
             on_event: None,
+            on_call: None,
             handlers: Handlers::default(),
             mode: Mode::Auto,
             log_level: None,

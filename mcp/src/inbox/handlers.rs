@@ -353,7 +353,7 @@ pub(crate) fn answer(id: &RequestId, result: HandlerResult) -> Outgoing<'static>
         Ok(result) => message::encode_result(id, result.as_raw()),
         Err(error) => message::encode_error(id, &error),
     };
-    Outgoing { id: None, method: None, body, routing: None }
+    Outgoing::unasked(None, body)
 }
 
 /// The answer to a request that finds no room.

@@ -14,6 +14,9 @@ pub struct Outgoing<'a> {
     /// What a request of revision 2026-07-28 says in headers, over a transport that has some.
     #[cfg_attr(not(feature = "http"), allow(dead_code, reason = "pipes have no headers"))]
     pub(crate) routing: Option<Routing>,
+    /// What the application adds, over a transport that has headers.
+    #[cfg_attr(not(feature = "http"), allow(dead_code, reason = "pipes have no headers"))]
+    pub(crate) headers: Vec<(String, String)>,
 }
 
 /// What a request is about, for whoever routes it without reading it.
@@ -27,7 +30,12 @@ pub(crate) struct Routing {
     pub(crate) arguments: Vec<(String, String)>,
 }
 
-impl Outgoing<'_> {
+impl<'a> Outgoing<'a> {
+    /// A message that has no reply.
+    pub(crate) fn unasked(method: Option<Cow<'a, str>>, body: Vec<u8>) -> Self {
+        Self { id: None, method, body, routing: None, headers: Vec::new() }
+    }
+
     /// A request's id; `None` for a notification or an answer.
     pub fn id(&self) -> Option<u64> {
         self.id

@@ -9,8 +9,9 @@ const HEAD: &str = "\
 
 What the caller of a failed call, or of `connect`, sees.
 
-Before the kind, four questions:
+Before the kind, five questions:
 
+- `server()`: which server is it about? The message begins with it.
 - `is_session_ended()`: is a new session needed? `Client::reconnect` makes one, and `Reconnecting` does so by itself.
 - `is_retryable()`: may the same request succeed later, on this client?
 - `delivery()`: may the server have acted on the request? A request that changes something is safe to repeat only after
@@ -27,6 +28,11 @@ const KINDS: [[&str; 3]; 15] = [
         "The operating system, the network or TLS failed; `stage()` says while doing what.",
         "Try again if `is_retryable()`. After `Spawn`, `Resolve` and `Connect` check the command or the URL, after `Tls` \
          the certificates, after `Credentials` the token provider.",
+    ],
+    [
+        "Proxy",
+        "The proxy could not be reached, refused, or was not understood.",
+        "Check the proxy's address and credentials. Try again if `is_retryable()`.",
     ],
     [
         "Http",

@@ -14,6 +14,7 @@ mod fault;
 mod blocked;
 mod both_revisions;
 mod bounds;
+mod call_hook;
 mod calls;
 mod causes;
 mod corners;

@@ -36,7 +36,10 @@ fn errors_over_http_name_the_origin_and_the_step() {
                 call.json(&[], &refusal);
             }
             "odd" => {
-                call.json(&[], &format!(r#"{{"jsonrpc":"2.0","id":{},"result":7}}"#, call.request.body["id"]))
+                call.json(
+                    &[],
+                    &format!(r#"{{"jsonrpc":"2.0","id":{},"result":7}}"#, call.request.body["id"]),
+                );
             }
             "held" => call.hold(),
             _ => call.normal(),

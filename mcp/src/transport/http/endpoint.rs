@@ -39,6 +39,27 @@ const RESERVED: [&str; 13] = [
     "transfer-encoding",
 ];
 
+/// A header of the application's.
+fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Error> {
+    let invalid = |why| Error::invalid(InvalidInput::Header(why));
+    let name: HeaderName = name.parse().map_err(|_| invalid("its name is not allowed in HTTP"))?;
+    if RESERVED.contains(&name.as_str()) || name.as_str().starts_with("mcp-param-") {
+        return Err(invalid("it belongs to the transport"));
+    }
+    let mut value = HeaderValue::from_str(value).map_err(|_| invalid("its value is not allowed in HTTP"))?;
+    value.set_sensitive(true);
+    Ok((name, value))
+}
+
+/// What the application adds to one request. Of two of the same name the latter counts.
+pub(super) fn add_headers(headers: &mut HeaderMap, added: &[(String, String)]) -> Result<(), Error> {
+    for (name, value) in added {
+        let (name, value) = header(name, value)?;
+        headers.insert(name, value);
+    }
+    Ok(())
+}
+
 /// A URL with everything that goes with each request to its server.
 #[derive(Clone)]
 pub(super) struct Endpoint {
@@ -77,14 +98,7 @@ impl Endpoint {
     }
 
     pub(super) fn header(&mut self, name: &str, value: &str) -> Result<(), Error> {
-        let invalid = |why| Error::invalid(InvalidInput::Header(why));
-        let name: HeaderName = name.parse().map_err(|_| invalid("its name is not allowed in HTTP"))?;
-        if RESERVED.contains(&name.as_str()) || name.as_str().starts_with("mcp-param-") {
-            return Err(invalid("it belongs to the transport"));
-        }
-        let mut value =
-            HeaderValue::from_str(value).map_err(|_| invalid("its value is not allowed in HTTP"))?;
-        value.set_sensitive(true);
+        let (name, value) = header(name, value)?;
         self.headers.append(name, value);
         Ok(())
     }

@@ -4,6 +4,7 @@ use super::answer::{
     BODY_PATIENCE, check_encoding, content_length, http_error, is_events, is_json, is_like_json, media_type,
     read, read_some, unexpected,
 };
+use super::endpoint::add_headers;
 use super::events::{Cursor, EVENT_STREAM, Events, deliver, is_message};
 use super::secrets::Secrets;
 use super::{Http, LAST_EVENT_ID, METHOD, NAME, PROTOCOL_VERSION, SESSION_ID};
@@ -28,6 +29,14 @@ use std::sync::Arc;
 /// A longer one would not fit into a header of common servers.
 const LONGEST_SESSION_ID: usize = 4096;
 
+/// The headers of one request, with what the application adds to it.
+fn with_headers(mut headers: Arc<HeaderMap>, added: &[(String, String)]) -> Result<Arc<HeaderMap>, Error> {
+    if !added.is_empty() {
+        add_headers(Arc::make_mut(&mut headers), added)?;
+    }
+    Ok(headers)
+}
+
 impl Http {
     pub(super) async fn post(
         &self,
@@ -42,6 +51,7 @@ impl Http {
             None if fresh => Arc::new(self.endpoint.post_headers()),
             None => self.session_post_headers(),
         };
+        let headers = with_headers(headers, &message.headers)?;
         // From 2026-07-28 on a broken stream loses its request (RES-12).
         let resumable = message.routing.is_none();
         let in_session = headers.contains_key(SESSION_ID);
