@@ -222,11 +222,12 @@ impl Account {
         self.insecure.as_ref().map_or(Ok(()), |kind| Err(self.is_insecure(kind)))
     }
 
+    fn authority(&self) -> Option<String> {
+        place::Place::of(&self.tokens.url).map(|place| place.authority().to_owned())
+    }
+
     fn is_insecure(&self, kind: &AuthErrorKind) -> AuthError {
-        AuthError::new(Failure {
-            host: Some(self.tokens.host.clone()),
-            ..Failure::new(kind.clone(), AuthStep::Request)
-        })
+        AuthError::new(Failure { host: self.authority(), ..Failure::new(kind.clone(), AuthStep::Request) })
     }
 
     /// Whether an answer with this status and these challenges asks for another token, and not for something else.
@@ -318,10 +319,7 @@ impl Account {
             (stored.issuer.clone(), stored.resource.clone().unwrap_or_default())
         });
         let kind = AuthErrorKind::TokenRejected { resource, issuer };
-        AuthError::new(Failure {
-            host: Some(self.tokens.host.clone()),
-            ..Failure::new(kind, AuthStep::Request)
-        })
+        AuthError::new(Failure { host: self.authority(), ..Failure::new(kind, AuthStep::Request) })
     }
 
     /// The token as it is sent, which no text may show.

@@ -70,10 +70,10 @@ impl Class {
 
     pub(super) fn as_str(self) -> &'static str {
         match self {
-            Self::Public => "a public address",
-            Self::Loopback => "an address of this machine",
-            Self::Private => "an address of a private network",
-            Self::Never => "an address that no server has",
+            Self::Public => "a public one",
+            Self::Loopback => "one of this machine",
+            Self::Private => "one of a private network",
+            Self::Never => "one that no server has",
         }
     }
 }
@@ -174,7 +174,7 @@ pub(super) struct Forbidden(pub(super) Class);
 
 impl fmt::Display for Forbidden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the host has {}", self.0.as_str())
+        f.write_str("no address of the host is allowed")
     }
 }
 

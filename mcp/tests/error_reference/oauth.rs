@@ -111,7 +111,7 @@ fn person(back: &'static str) -> OAuthBuilder {
     OAuth::builder().consent(consent).prompt(Prompt::OnCall)
 }
 
-const AGREES: &str = "code=code&state=$STATE";
+const AGREES: &str = "code=c0de-1&state=$STATE";
 
 fn set(at: &'static str, member: &'static str, value: Value) -> impl Fn(&str, &mut Value) -> Option<u16> {
     move |path, document| {

@@ -21,7 +21,7 @@ Before the kind, five questions:
 ";
 
 /// Each kind: what happened, and what to do.
-const KINDS: [[&str; 3]; 15] = [
+const KINDS: [[&str; 3]; 16] = [
     ["InvalidInput", "The caller's input cannot be used. Nothing was sent.", "Mend the program."],
     [
         "Io",

@@ -139,7 +139,7 @@ fn oa_64_a_person_who_never_answers_is_asked_no_more() {
         let oauth = OAuth::builder().consent(consent).prompt(Prompt::OnCall).timeouts(timeouts).build();
         let error = Client::connect(both.http(&oauth)).await.unwrap_err();
         assert!(matches!(auth(&error).kind(), AuthErrorKind::TimedOut { .. }), "{}", story(&error));
-        assert_eq!(auth(&error).host(), Some("127.0.0.1"));
+        assert_eq!(auth(&error).host(), Some(&*both.server.address().to_string()));
         let error = Client::connect(both.http(&oauth)).await.unwrap_err();
         assert!(needs_login(&error), "{}", story(&error));
         assert_eq!(asked.len(), 1);

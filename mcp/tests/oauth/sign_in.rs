@@ -57,7 +57,10 @@ fn oa_02_a_call_signs_in_when_it_may() {
         let events = events.lock().unwrap();
         match &events[..] {
             [AuthEvent::Asking { host, .. }, AuthEvent::Granted { issuer, scopes, .. }] => {
-                assert_eq!((&**host, &scopes[..]), ("127.0.0.1", &["basic".to_owned()][..]));
+                assert_eq!(
+                    (host, &scopes[..]),
+                    (&both.server.address().to_string(), &["basic".to_owned()][..])
+                );
                 assert!(issuer.ends_with(&both.server.address().to_string()));
             }
             events => panic!("{events:?}"),
