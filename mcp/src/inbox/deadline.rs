@@ -252,6 +252,7 @@ pub(crate) async fn within<T>(
 
 /// [`within`], but the time does not count in which a call waits for a person who was asked to sign in. `future` is polled
 /// when they have answered.
+#[cfg(feature = "http")]
 pub(crate) async fn within_patiently<T>(
     inbox: &Inbox,
     limit: Option<Duration>,
