@@ -61,8 +61,7 @@ struct Flying {
     number: u64,
     /// Whether it may have a person asked.
     asks: bool,
-    /// When it has stood still for too long: whoever carried it on has not.
-    stale: Instant,
+    began: Instant,
     shared: SharedFuture<Outcome>,
     /// Never polled.
     _kept: Waiter<Outcome>,
@@ -370,11 +369,15 @@ impl Account {
     }
 
     fn join(&self, waits: bool) -> Joined {
-        let is_asking = self.tokens.state.lock().is_asking;
+        let (is_asking, answered) = {
+            let state = self.tokens.state.lock();
+            (state.is_asking, state.answered)
+        };
+        let now = Instant::now();
         let (joined, stale) = {
             let mut flights = self.flights.lock();
             match &flights.present {
-                Some(flying) if !is_asking && Instant::now() >= flying.stale => {
+                Some(flying) if !is_asking && now >= self.stale(flying.began, answered) => {
                     (Joined::None, flights.present.take())
                 }
                 Some(flying) if is_asking && flying.asks && !waits => (Joined::Asking, None),
@@ -389,14 +392,21 @@ impl Account {
         joined
     }
 
+    /// When a flight has stood still for too long, other than for a person: whoever carried it on has not.
+    fn stale(&self, began: Instant, answered: Option<Instant>) -> Instant {
+        let timeouts = &self.tokens.parts.timeouts;
+        let longest = timeouts.flow.saturating_add(timeouts.store.saturating_mul(4));
+        // Without a limit that a clock has, it is not given up for long.
+        let year = Duration::from_secs(365 * 24 * 3600);
+        answered.map_or(began, |answered| answered.max(began)) + longest.min(year)
+    }
+
     /// Of two who begin at the same time the second waits for the first one's.
     fn begin(
         &self,
         flight: impl Future<Output = Outcome> + Send + 'static,
         asks: bool,
     ) -> (Waiter<Outcome>, u64, bool) {
-        let timeouts = &self.tokens.parts.timeouts;
-        let longest = timeouts.flow + timeouts.store * 4;
         let (shared, kept) = SharedFuture::start(flight);
         let (begun, idle, left_over) = {
             let mut flights = self.flights.lock();
@@ -407,8 +417,8 @@ impl Account {
                     let waiter = shared.waiter().expect("nobody has polled it");
                     flights.count += 1;
                     let number = flights.count;
-                    let stale = Instant::now() + longest;
-                    let old = flights.present.replace(Flying { number, asks, stale, shared, _kept: kept });
+                    let began = Instant::now();
+                    let old = flights.present.replace(Flying { number, asks, began, shared, _kept: kept });
                     ((waiter, number, asks), std::mem::take(&mut flights.idle), (old, None))
                 }
             }
@@ -529,3 +539,6 @@ fn unavailable(pause: Option<Duration>) -> AuthError {
     let kind = AuthErrorKind::Unavailable { status: None, retry_after };
     AuthError::new(Failure::new(kind, AuthStep::Refresh))
 }
+
+#[cfg(test)]
+mod tests;

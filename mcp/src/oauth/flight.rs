@@ -60,6 +60,8 @@ pub(super) struct State {
     not_before: Option<Instant>,
     /// Whether a person is asked just now.
     pub(super) is_asking: bool,
+    /// When the last of them has answered.
+    pub(super) answered: Option<Instant>,
     /// When calls have made a person be asked; and whether they may not any more.
     questions: VecDeque<Instant>,
     is_silenced: bool,
@@ -131,7 +133,7 @@ impl State {
         self.stored = stored;
     }
 
-    fn tell(&mut self, event: AuthEvent) -> Option<AuthEvent> {
+    pub(super) fn tell(&mut self, event: AuthEvent) -> Option<AuthEvent> {
         self.events.push_back(event);
         if self.events.len() > EVENTS { self.events.pop_front() } else { None }
     }
@@ -460,6 +462,9 @@ impl Flight<'_> {
         let asking = |host: Option<&str>| {
             let mut state = self.tokens.state.lock();
             state.is_asking = host.is_some();
+            if !state.is_asking {
+                state.answered = Some(Instant::now());
+            }
             let mut lost = None;
             if let Some(host) = host.filter(|host| !host.is_empty()) {
                 if by_call {
