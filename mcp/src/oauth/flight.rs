@@ -56,7 +56,7 @@ pub(super) struct State {
     pub(super) nonces: Nonces,
     /// How many refreshes have failed in a row, how many of them were refused, and when the next may be tried.
     failures: u32,
-    refusals: u32,
+    pub(super) refusals: u32,
     not_before: Option<Instant>,
     /// Whether a person is asked just now.
     pub(super) is_asking: bool,
@@ -92,7 +92,7 @@ impl State {
     }
 
     /// Whether the refresh token was refused so often, for reasons nobody knows, that it is given up.
-    fn is_worn_out(&self, limit: u32) -> bool {
+    pub(super) fn is_worn_out(&self, limit: u32) -> bool {
         self.refusals >= limit
     }
 
@@ -298,7 +298,6 @@ impl Flight<'_> {
         let is_worn_out = {
             let mut state = self.tokens.state.lock();
             state.refusals += u32::from(failure.refusal == Some(Refusal::Other));
-            state.failed(&failure);
             state.is_worn_out(limit)
         };
         let left = match failure.refusal {
@@ -306,6 +305,7 @@ impl Flight<'_> {
             Some(Refusal::ClientForgotten) => None,
             Some(Refusal::Other) if is_worn_out => Some(old.without_tokens()),
             _ => {
+                self.tokens.state.lock().failed(&failure);
                 if failure.uncertain {
                     let uncertain = Stored { uncertain: true, ..old };
                     let _ = self.swap(found.as_ref(), Some(&uncertain)).await;
@@ -315,7 +315,8 @@ impl Flight<'_> {
                 return Err(failure);
             }
         };
-        match self.swap(found.as_ref(), left.as_ref()).await? {
+        let swapped = self.swap(found.as_ref(), left.as_ref()).await;
+        match swapped.inspect_err(|failure| self.tokens.state.lock().failed(failure))? {
             // Another process was quicker.
             Swapped::Other(Some(theirs)) if theirs.tokens.is_some() => Ok(self.adopt(theirs)),
             Swapped::Other(theirs) => {

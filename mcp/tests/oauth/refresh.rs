@@ -152,7 +152,7 @@ fn oa_77_a_grant_that_is_gone_needs_a_login() {
 }
 
 #[test]
-fn oa_77_an_odd_refusal_is_tried_three_times() {
+fn oa_77_an_odd_refusal_takes_nothing_away() {
     once(async |run| {
         let store = Arc::new(MemoryStore::new());
         let both = Both::start();

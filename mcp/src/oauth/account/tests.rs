@@ -187,3 +187,14 @@ fn oa_68_of_events_that_nobody_takes_the_oldest_are_lost() {
     assert_eq!(events.len(), 64);
     assert!(matches!(&events[0], AuthEvent::Refreshed { issuer } if issuer == "1"));
 }
+
+#[test]
+fn oa_77_what_is_refused_for_no_known_reason_is_tried_three_times() {
+    let (_store, _oauth, account) = account();
+    let limit = account.tokens.parts.config.limits.refreshes;
+    for (refusals, is_worn_out) in [(0, false), (limit - 1, false), (limit, true)] {
+        let mut state = account.tokens.state.lock();
+        state.refusals = refusals;
+        assert_eq!((state.is_worn_out(limit), limit), (is_worn_out, 3), "{refusals}");
+    }
+}
