@@ -136,7 +136,7 @@ impl Account {
                 let state = self.tokens.state.lock();
                 let (is_expired, pause) = (state.is_expired(), state.pause());
                 match &state.stored {
-                    None if !state.is_loaded => Purpose::Load,
+                    None if !state.is_loaded => Purpose::Load(None),
                     Some(stored) if state.is_due() && state.can_refresh() && pause.is_none() => {
                         Purpose::Refresh(Arc::clone(stored))
                     }
@@ -259,8 +259,9 @@ impl Account {
         }
         let demand = Demand::of(challenges, &self.tokens.parts.config.limits);
         let is_step_up = challenges.iter().any(is_step_up);
+        let mut has_looked = false;
         // A flight of another purpose may come first, and a definitive refusal of a refresh does.
-        for _ in 0..=ROUNDS {
+        for _ in 0..=ROUNDS + 1 {
             let refused = {
                 let state = self.tokens.state.lock();
                 if state.generation != sent.generation && state.authorization.is_some() {
@@ -288,16 +289,19 @@ impl Account {
                     if pause.is_some() && !self.tokens.needs_person() {
                         return Err(unavailable(pause));
                     }
-                    if self.tokens.needs_person() && !asks {
-                        let old = self.tokens.state.lock().wanted.replace(demand);
-                        drop(old);
-                        return Err(self.tokens.login_required());
+                    match self.tokens.needs_person() && !asks {
+                        false => authorization(&demand, is_step_up, refused, asks),
+                        // Somebody may have signed in elsewhere.
+                        true if !has_looked => {
+                            has_looked = true;
+                            Purpose::Load(refused)
+                        }
+                        true => {
+                            let old = self.tokens.state.lock().wanted.replace(demand);
+                            drop(old);
+                            return Err(self.tokens.login_required());
+                        }
                     }
-                    let why = match is_step_up {
-                        true => Why::StepUp(demand.clone()),
-                        false => Why::Unauthorized(demand.clone()),
-                    };
-                    Purpose::Authorize { why, refused, asks, is_login: false }
                 }
             };
             let waits = asks && self.tokens.may_ask();
@@ -527,6 +531,14 @@ impl fmt::Debug for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Account").field("key", &self.tokens.key.as_str()).finish_non_exhaustive()
     }
+}
+
+fn authorization(demand: &Demand, is_step_up: bool, refused: Option<Arc<Stored>>, asks: bool) -> Purpose {
+    let why = match is_step_up {
+        true => Why::StepUp(demand.clone()),
+        false => Why::Unauthorized(demand.clone()),
+    };
+    Purpose::Authorize { why, refused, asks, is_login: false }
 }
 
 fn is_step_up(challenge: &Challenge) -> bool {

@@ -142,8 +142,8 @@ impl State {
 /// What a flight is for.
 #[derive(Clone, Debug)]
 pub(super) enum Purpose {
-    /// The store is read for the first time.
-    Load,
+    /// The store is read: for the first time, or because these tokens are of no use and another process may have others.
+    Load(Option<Arc<Stored>>),
     /// These tokens are over.
     Refresh(Arc<Stored>),
     /// A new authorization.
@@ -177,7 +177,7 @@ impl Tokens {
     pub(super) async fn fly(self: Arc<Self>, purpose: Purpose, connect: EngineConfig) -> Outcome {
         let flight = Flight { tokens: &self, connect };
         let result = match purpose {
-            Purpose::Load => flight.load_first().await,
+            Purpose::Load(refused) => flight.look(refused).await,
             Purpose::Refresh(refused) => flight.refresh(refused).await,
             Purpose::Authorize { why, refused, asks, is_login } => {
                 flight.authorize(why, refused, asks, is_login).await
@@ -238,9 +238,17 @@ struct Flight<'a> {
 }
 
 impl Flight<'_> {
-    async fn load_first(&self) -> Result<Got, Failure> {
+    async fn look(&self, refused: Option<Arc<Stored>>) -> Result<Got, Failure> {
         let found = self.load().await?;
-        Ok(self.tokens.install(found, false))
+        let (is_loaded, unsaved) = {
+            let state = self.tokens.state.lock();
+            (state.is_loaded, state.unsaved)
+        };
+        match found {
+            found if !is_loaded => Ok(self.tokens.install(found, false)),
+            Some(found) if !unsaved && self.is_news(&found, refused.as_deref()) => Ok(self.adopt(found)),
+            _ => Ok(Got::Changed),
+        }
     }
 
     async fn refresh(&self, refused: Arc<Stored>) -> Result<Got, Failure> {
@@ -254,7 +262,7 @@ impl Flight<'_> {
             // Whoever has it may have got something.
             Err(failure) => {
                 return match self.load().await? {
-                    Some(found) if self.is_news(&found, &refused) => Ok(self.adopt(found)),
+                    Some(found) if self.is_news(&found, Some(&refused)) => Ok(self.adopt(found)),
                     _ => Err(failure),
                 };
             }
@@ -267,7 +275,7 @@ impl Flight<'_> {
                 self.tokens.install(None, false);
                 return Ok(Got::Gone);
             }
-            Some(found) if self.is_news(found, &refused) => return Ok(self.adopt(found.clone())),
+            Some(found) if self.is_news(found, Some(&refused)) => return Ok(self.adopt(found.clone())),
             Some(found) if found.tokens.is_none() => {
                 self.tokens.install(Some(found.clone()), false);
                 return Ok(Got::Gone);
@@ -338,16 +346,14 @@ impl Flight<'_> {
         is_login: bool,
     ) -> Result<Got, Failure> {
         let found = self.load().await?;
-        if let (Some(found), false) = (&found, is_login) {
-            let is_news = match &refused {
-                Some(refused) => self.is_news(found, refused),
-                None => found.tokens.is_some(),
-            };
-            if is_news {
+        let unsaved = self.tokens.state.lock().unsaved;
+        match &found {
+            Some(found) if !is_login && !unsaved && self.is_news(found, refused.as_deref()) => {
                 return Ok(self.adopt(found.clone()));
             }
+            _ => {}
         }
-        let stored = match self.tokens.state.lock().unsaved {
+        let stored = match unsaved {
             true => refused.map(|refused| (*refused).clone()),
             false => found,
         };
@@ -443,8 +449,8 @@ impl Flight<'_> {
     }
 
     /// Whether these are tokens that somebody else has got since.
-    fn is_news(&self, found: &Stored, refused: &Stored) -> bool {
-        match (&found.tokens, &refused.tokens) {
+    fn is_news(&self, found: &Stored, refused: Option<&Stored>) -> bool {
+        match (&found.tokens, refused.and_then(|refused| refused.tokens.as_ref())) {
             (Some(found), Some(refused)) => {
                 found.access != refused.access && found.obtained >= refused.obtained
             }

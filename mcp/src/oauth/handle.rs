@@ -96,7 +96,7 @@ impl OAuth {
         let place = server.place();
         let account = self.account(place.url);
         if !account.tokens.state.lock().is_loaded {
-            account.fly(Purpose::Load, true, &|| place.connect.clone(), &|_| ()).await?;
+            account.fly(Purpose::Load(None), true, &|| place.connect.clone(), &|_| ()).await?;
         }
         let stored = account.tokens.state.lock().stored.clone();
         Ok(stored.map(|stored| Status::of(&stored)))
