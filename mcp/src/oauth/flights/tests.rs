@@ -1,7 +1,9 @@
 //! One flight for all, by hand: who begins, who joins, who carries on, and when one is given up.
 
+use super::super::account::{Account, Credentials};
 use super::*;
-use crate::oauth::{MemoryStore, OAuth, StoreGuard, Swapped, TokenStore};
+use crate::error::AuthError;
+use crate::oauth::{MemoryStore, OAuth, StoreGuard, StoreKey, Stored, Swapped, TokenStore};
 use crate::runtime::BoxFuture;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Wake};
@@ -112,7 +114,7 @@ fn oa_72_who_comes_while_one_is_under_way_waits_for_that() {
     assert!(matches!(other.poll(&mut second), Poll::Ready(Ok(found)) if found.authorization.is_none()));
     assert!(matches!(one.poll(&mut first), Poll::Ready(Ok(_))));
     assert_eq!(store.loads.load(Ordering::SeqCst), 1);
-    assert!(account.flights.lock().present.is_none());
+    assert!(account.flights.table.lock().present.is_none());
 }
 
 #[test]
@@ -131,9 +133,9 @@ fn oa_74_what_all_have_left_a_driver_carries_on() {
     store.open();
     assert_eq!(driver.wakes(), 1);
     assert!(driver.poll(&mut carrying).is_pending());
-    assert!(account.tokens.state.lock().is_loaded && account.flights.lock().present.is_none());
+    assert!(account.tokens.state.lock().is_loaded && account.flights.table.lock().present.is_none());
     drop(carrying);
-    assert!(!driver.is_registered() && account.flights.lock().idle.is_empty());
+    assert!(!driver.is_registered() && account.flights.table.lock().idle.is_empty());
 }
 
 #[test]
@@ -169,10 +171,10 @@ fn oa_74_one_that_stands_still_is_given_up_but_not_for_a_person() {
     let timeouts = &account.tokens.parts.timeouts;
     let longest = timeouts.flow + timeouts.store * 4;
     let began = Instant::now();
-    assert_eq!(account.stale(began, None), began + longest);
+    assert_eq!(account.flights.stale(began, None), began + longest);
     let answered = began + timeouts.person;
-    assert_eq!(account.stale(began, Some(answered)), answered + longest);
-    assert_eq!(account.stale(answered, Some(began)), answered + longest, "an answer of before");
+    assert_eq!(account.flights.stale(began, Some(answered)), answered + longest);
+    assert_eq!(account.flights.stale(answered, Some(began)), answered + longest, "an answer of before");
 }
 
 #[test]
