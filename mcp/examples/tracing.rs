@@ -4,8 +4,8 @@
 //! cargo run -p shared-fate-mcp --example tracing
 //! ```
 //!
-//! With OpenTelemetry the two ids come from its span context in place of [`Trace`]: `span.span_context().trace_id()` and
-//! `span_id()`, whose `{:032x}` and `{:016x}` are what stands here. The crate needs neither.
+//! With OpenTelemetry the ids come from its span context in place of [`Trace`]: see `examples/opentelemetry`. The crate needs
+//! neither.
 
 use serde_json::{Value, json};
 use shared_fate_mcp::{CallEnd, CallStart, Client, Error, Memory, MemoryServer, Mode};

@@ -188,8 +188,8 @@ async fn pump(connection: &Arc<Connection>) -> Result<(), Error> {
                     post_answer(handlers::busy(&request.id));
                 }
                 Job::Serve(request) => match serving.start(&inbox.config().handlers, request) {
-                    Ok(()) => serving.poll(cx, post_answer),
-                    Err(answer) => post_answer(answer),
+                    None => serving.poll(cx, post_answer),
+                    Some(answer) => post_answer(answer),
                 },
                 Job::Forget(id) => (0..serving.cancel(&id)).for_each(|_| inbox.served()),
             }

@@ -311,19 +311,15 @@ impl Serving {
             && (is_alone || bytes.saturating_add(request.bytes()) <= limits.request_bytes)
     }
 
-    /// Starts a handler; `Err` is the answer where there is none.
-    pub(crate) fn start(
-        &mut self,
-        handlers: &Handlers,
-        request: ServerRequest,
-    ) -> Result<(), Outgoing<'static>> {
+    /// Starts a handler. Where there is none, this is the answer.
+    pub(crate) fn start(&mut self, handlers: &Handlers, request: ServerRequest) -> Option<Outgoing<'static>> {
         let bytes = request.bytes();
         let ServerRequest { id, method, params } = request;
         match handlers.answer(&method, params.map(Json::from)) {
-            None => Err(answer(&id, Err(RpcError::new(-32601, "method not found")))),
+            None => Some(answer(&id, Err(RpcError::new(-32601, "method not found")))),
             Some(answer) => {
                 self.running.push(Running { id, bytes, answer });
-                Ok(())
+                None
             }
         }
     }

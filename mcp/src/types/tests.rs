@@ -1,3 +1,5 @@
+//! Unit tests of `types`.
+
 use super::*;
 use crate::protocol::message::RpcError;
 use serde::{Deserialize, Serialize};

@@ -1,3 +1,5 @@
+//! Unit tests of `call::reply`.
+
 use super::*;
 use crate::inbox::config::Config;
 use crate::protocol::message::{Inbound, Message, parse};

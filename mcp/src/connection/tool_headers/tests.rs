@@ -1,3 +1,5 @@
+//! Unit tests of `connection::tool_headers`.
+
 use super::*;
 use crate::inbox::config::Config;
 use crate::protocol::headers::header_arguments;

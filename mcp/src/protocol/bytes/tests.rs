@@ -1,3 +1,5 @@
+//! Unit tests of `protocol::bytes`.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! Unit tests of `protocol::elicitation`.
+
 use super::*;
 
 fn filled(schema: &str, content: &str) -> Option<String> {

@@ -1,3 +1,5 @@
+//! Unit tests of `protocol::event_stream`.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Unit tests of `protocol::handshake`.
+
 use super::*;
 
 #[test]

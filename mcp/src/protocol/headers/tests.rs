@@ -1,3 +1,5 @@
+//! Unit tests of `protocol::headers`.
+
 use super::*;
 
 fn header_arguments(schema: &str) -> Result<Vec<HeaderArgument>, &'static str> {

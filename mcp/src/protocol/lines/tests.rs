@@ -1,3 +1,5 @@
+//! Unit tests of `protocol::lines`.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Unit tests of `protocol::message`.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Unit tests of `protocol::pending_calls`.
+
 use super::super::message::MalformedReason;
 use super::*;
 use serde_json::value::RawValue;

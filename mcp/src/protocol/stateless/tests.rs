@@ -1,3 +1,5 @@
+//! Unit tests of `protocol::stateless`.
+
 use super::*;
 
 fn error(code: i64, data: &str) -> RpcError {

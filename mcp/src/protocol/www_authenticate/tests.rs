@@ -1,3 +1,5 @@
+//! Unit tests of `protocol::www_authenticate`.
+
 use super::*;
 use proptest::prelude::*;
 

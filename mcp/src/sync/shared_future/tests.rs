@@ -1,3 +1,5 @@
+//! Unit tests of `sync::shared_future`.
+
 use super::*;
 use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};

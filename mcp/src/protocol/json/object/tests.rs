@@ -1,3 +1,5 @@
+//! Unit tests of `protocol::json::object`.
+
 use super::*;
 
 fn raw(json: &str) -> Box<RawValue> {

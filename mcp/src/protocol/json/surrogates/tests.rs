@@ -1,3 +1,5 @@
+//! Unit tests of `protocol::json::surrogates`.
+
 use super::*;
 use proptest::prelude::*;
 use serde::de::IgnoredAny;

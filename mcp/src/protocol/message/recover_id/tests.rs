@@ -1,3 +1,5 @@
+//! Unit tests of `protocol::message::recover_id`.
+
 use proptest::prelude::*;
 
 use super::*;

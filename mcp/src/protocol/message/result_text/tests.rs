@@ -1,3 +1,5 @@
+//! Unit tests of `protocol::message::result_text`.
+
 use super::super::{Inbound, parse, parse_by_scan};
 use super::*;
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Unit tests of `protocol::message::run_on`.
+
 use crate::protocol::message::{Inbound, Message, ResponseId, parse};
 
 const ONE: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"a":"}{"}}"#;

@@ -1,3 +1,5 @@
+//! Unit tests of `protocol::oauth::base64`.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! Unit tests of `protocol::oauth::demand`.
+
 use super::*;
 use crate::protocol::www_authenticate::challenges;
 

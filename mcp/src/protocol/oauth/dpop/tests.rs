@@ -1,3 +1,5 @@
+//! Unit tests of `protocol::oauth::dpop`.
+
 use super::*;
 use crate::protocol::oauth::secret::Secret;
 use serde_json::Value;

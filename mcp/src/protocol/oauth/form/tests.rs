@@ -1,3 +1,5 @@
+//! Unit tests of `protocol::oauth::form`.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! Unit tests of `protocol::oauth::grant`.
+
 use super::*;
 use crate::protocol::oauth::stored::RegistrationKind;
 use serde_json::json;

@@ -1,3 +1,5 @@
+//! Unit tests of `protocol::oauth::jwt`.
+
 use super::*;
 use crate::protocol::oauth::config::Algorithm;
 

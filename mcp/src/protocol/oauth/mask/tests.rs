@@ -1,3 +1,5 @@
+//! Unit tests of `protocol::oauth::mask`.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! Unit tests of `protocol::oauth::metadata`.
+
 use super::*;
 use serde_json::json;
 

@@ -1,3 +1,5 @@
+//! Unit tests of `protocol::oauth::place`.
+
 use super::*;
 
 #[test]

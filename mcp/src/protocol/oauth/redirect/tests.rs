@@ -1,3 +1,5 @@
+//! Unit tests of `protocol::oauth::redirect`.
+
 use super::*;
 
 const ISSUER: &str = "https://as.example";

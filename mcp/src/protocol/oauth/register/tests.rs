@@ -1,3 +1,5 @@
+//! Unit tests of `protocol::oauth::register`.
+
 use super::*;
 use AuthMethod::{Basic, None as Nothing, Post, PrivateKeyJwt};
 

@@ -1,3 +1,5 @@
+//! Unit tests of `protocol::oauth::scope`.
+
 use super::*;
 
 fn words(text: &str) -> Vec<String> {

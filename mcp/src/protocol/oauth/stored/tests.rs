@@ -1,3 +1,5 @@
+//! Unit tests of `protocol::oauth::stored`.
+
 use super::*;
 
 fn full() -> Stored {

@@ -140,6 +140,10 @@ fn oa_16_what_may_pass_is_remembered_while_others_are_asked() {
     assert!(failure.is_transient());
     assert_eq!(failure.source.unwrap().to_string(), "connection refused");
     assert_eq!(world.asked().last().unwrap(), &get(OPENID));
+    // Nor is what another document has wrong the whole truth meanwhile.
+    let foreign = metadata(&json!({ "issuer": "https://evil.example" }));
+    let mut world = World::good().on(METADATA, foreign).on(OPENID, status(503));
+    assert!(world.run(Why::Login).unwrap_err().is_transient());
     let forbidden = Unreachable { forbidden: Some("a private one"), ..down() };
     let kind = World::good().unreachable(METADATA, forbidden).fails(Why::Login);
     assert_eq!(kind, AuthErrorKind::Forbidden { what: "a private one" });

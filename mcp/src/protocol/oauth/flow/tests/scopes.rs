@@ -60,6 +60,9 @@ fn oa_52_a_step_up_asks_for_all_of_it() {
         Some("asked given new"),
         "what is configured is for the first time"
     );
+    let mut world = World::good().knowing(stored());
+    world.run(Why::Login).unwrap();
+    assert_eq!(world.visited("scope"), None, "a new login starts from scratch");
     let mut foreign = stored();
     foreign.issuer = "https://old.example".to_owned();
     let mut world = World::good().on(PRM, listed).knowing(foreign);
