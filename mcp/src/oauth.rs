@@ -38,6 +38,7 @@ mod consent;
 mod event;
 mod file;
 mod flight;
+mod flights;
 mod guard;
 mod handle;
 mod key;
@@ -45,6 +46,7 @@ mod loopback;
 mod parts;
 mod run;
 mod store;
+mod tokens;
 
 #[cfg(doc)]
 pub mod guide {
@@ -55,11 +57,12 @@ pub use crate::error::AuthError;
 pub use crate::protocol::oauth::failure::{AuthErrorKind, AuthStep, IssuerIn, OAuthAnswer};
 pub use crate::protocol::oauth::limits::OAuthLimits;
 pub use crate::protocol::oauth::stored::{Stored, StoredError};
-pub(crate) use account::{Account, Connect, Credentials, Rounds, Seen};
+pub(crate) use account::{Account, Credentials, Rounds};
 pub use config::{ClientId, Grant, IdentityProvider, OAuthBuilder, ProofOfPossession, ResourceParameter};
 pub use consent::{Consent, Visit, consent_fn};
 pub use event::AuthEvent;
 pub use file::FileStore;
+pub(crate) use flights::{Connect, Seen};
 pub use handle::{OAuth, ProtectedServer, Status};
 pub(crate) use handle::{Place, Sealed};
 pub use key::SigningKey;

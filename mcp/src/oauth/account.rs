@@ -1,21 +1,13 @@
-//! [`Account`]: one server's tokens as requests see them, and the flight that all who need other ones wait for.
-//!
-//! Invariants:
-//!
-//! 1. There is one flight at a time. The account keeps a part of it and never polls that, so it outlives whoever waits: a
-//!    refresh token that has been used is not lost with the answer to it.
-//! 2. Whoever waits polls it. When nobody does, the drivers of the clients that have the handle do
-//!    ([`carry`](Account::carry)).
-//! 3. A flight does not know its account, so with the last handle it is gone.
+//! [`Account`]: one server's tokens as requests see them.
 
-use super::event::AuthEvent;
-use super::flight::{Got, Outcome, Purpose, State, Tokens};
+use super::flight::{Got, Purpose};
+use super::flights::{Connect, Flights, Watch};
 use super::key;
 use super::parts::Parts;
 use super::run::unix_now;
 use super::store::StoreKey;
+use super::tokens::{State, Tokens};
 use crate::error::AuthError;
-use crate::http_client::EngineConfig;
 use crate::protocol::oauth::config::Why;
 use crate::protocol::oauth::demand::Demand;
 use crate::protocol::oauth::dpop::Proof;
@@ -25,16 +17,11 @@ use crate::protocol::oauth::place;
 use crate::protocol::oauth::stored::{Scheme, Stored};
 use crate::protocol::www_authenticate::Challenge;
 use crate::sync::Mutex;
-use crate::sync::contain;
-use crate::sync::shared_future::{SharedFuture, Waiter};
 use http::{HeaderValue, Uri};
 use std::convert::Infallible;
 use std::fmt;
-use std::future::poll_fn;
-use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How often one request is sent again for want of another token.
 const ROUNDS: u32 = 3;
@@ -44,28 +31,7 @@ pub(crate) struct Account {
     pub(super) tokens: Arc<Tokens>,
     /// Why nothing secret may be sent to this server.
     insecure: Option<AuthErrorKind>,
-    flights: Mutex<Flights>,
-}
-
-#[derive(Default)]
-struct Flights {
-    present: Option<Flying>,
-    /// How many there have been.
-    count: u64,
-    /// Drivers that wait for one.
-    idle: Vec<(u64, Waker)>,
-    drivers: u64,
-}
-
-struct Flying {
-    number: u64,
-    /// Whether it may have a person asked.
-    asks: bool,
-    /// When it has stood still for too long: whoever carried it on has not.
-    stale: Instant,
-    shared: SharedFuture<Outcome>,
-    /// Never polled.
-    _kept: Waiter<Outcome>,
+    pub(super) flights: Flights,
 }
 
 /// What goes with a request.
@@ -93,19 +59,6 @@ pub(crate) struct Rounds {
     has_authorized: bool,
 }
 
-/// What is told to whoever waits.
-pub(crate) enum Seen<'a> {
-    /// Whether a person is asked just now.
-    Asking(bool),
-    Event(&'a AuthEvent),
-}
-
-/// How connections are opened; asked when some are needed.
-pub(crate) type Connect<'a> = &'a (dyn Fn() -> EngineConfig + Send + Sync);
-
-/// Told what happens while a request waits. Called without a lock.
-pub(crate) type Watch<'a> = &'a (dyn Fn(Seen<'_>) + Send + Sync);
-
 impl Account {
     pub(super) fn new(parts: &Arc<Parts>, url: &str, key: &StoreKey) -> Self {
         let uri: Option<Uri> = url.parse().ok();
@@ -119,7 +72,8 @@ impl Account {
             key: key.clone(),
             state: Mutex::new(State::default()),
         };
-        Self { tokens: Arc::new(tokens), insecure, flights: Mutex::default() }
+        let tokens = Arc::new(tokens);
+        Self { flights: Flights::new(Arc::clone(&tokens)), tokens, insecure }
     }
 
     /// What the next request is sent with: nothing, if there is no token. In most cases that is known at once. `asks` says
@@ -137,7 +91,7 @@ impl Account {
                 let state = self.tokens.state.lock();
                 let (is_expired, pause) = (state.is_expired(), state.pause());
                 match &state.stored {
-                    None if !state.is_loaded => Purpose::Load,
+                    None if !state.is_loaded => Purpose::Load(None),
                     Some(stored) if state.is_due() && state.can_refresh() && pause.is_none() => {
                         Purpose::Refresh(Arc::clone(stored))
                     }
@@ -152,7 +106,7 @@ impl Account {
             };
             let is_early = matches!(&purpose, Purpose::Refresh(_));
             let waits = asks && self.tokens.may_ask();
-            match self.fly(purpose, waits, connect, watch).await {
+            match self.flights.fly(purpose, waits, connect, watch).await {
                 Ok(_) => {}
                 Err(error) if is_early => {
                     // It is good still.
@@ -222,11 +176,12 @@ impl Account {
         self.insecure.as_ref().map_or(Ok(()), |kind| Err(self.is_insecure(kind)))
     }
 
+    fn authority(&self) -> Option<String> {
+        place::Place::of(&self.tokens.url).map(|place| place.authority().to_owned())
+    }
+
     fn is_insecure(&self, kind: &AuthErrorKind) -> AuthError {
-        AuthError::new(Failure {
-            host: Some(self.tokens.host.clone()),
-            ..Failure::new(kind.clone(), AuthStep::Request)
-        })
+        AuthError::new(Failure { host: self.authority(), ..Failure::new(kind.clone(), AuthStep::Request) })
     }
 
     /// Whether an answer with this status and these challenges asks for another token, and not for something else.
@@ -259,8 +214,9 @@ impl Account {
         }
         let demand = Demand::of(challenges, &self.tokens.parts.config.limits);
         let is_step_up = challenges.iter().any(is_step_up);
+        let mut has_looked = false;
         // A flight of another purpose may come first, and a definitive refusal of a refresh does.
-        for _ in 0..=ROUNDS {
+        for _ in 0..=ROUNDS + 1 {
             let refused = {
                 let state = self.tokens.state.lock();
                 if state.generation != sent.generation && state.authorization.is_some() {
@@ -288,21 +244,24 @@ impl Account {
                     if pause.is_some() && !self.tokens.needs_person() {
                         return Err(unavailable(pause));
                     }
-                    if self.tokens.needs_person() && !asks {
-                        let old = self.tokens.state.lock().wanted.replace(demand);
-                        drop(old);
-                        return Err(self.tokens.login_required());
+                    match self.tokens.needs_person() && !asks {
+                        false => authorization(&demand, is_step_up, refused, asks),
+                        // Somebody may have signed in elsewhere.
+                        true if !has_looked => {
+                            has_looked = true;
+                            Purpose::Load(refused)
+                        }
+                        true => {
+                            let old = self.tokens.state.lock().wanted.replace(demand);
+                            drop(old);
+                            return Err(self.tokens.login_required());
+                        }
                     }
-                    let why = match is_step_up {
-                        true => Why::StepUp(demand.clone()),
-                        false => Why::Unauthorized(demand.clone()),
-                    };
-                    Purpose::Authorize { why, refused, asks, is_login: false }
                 }
             };
             let waits = asks && self.tokens.may_ask();
             let is_refresh = matches!(&purpose, Purpose::Refresh(_));
-            let got = self.fly(purpose, waits, connect, watch).await?;
+            let got = self.flights.fly(purpose, waits, connect, watch).await?;
             // A flight that was joined may have been about tokens before these.
             rounds.has_refreshed |= is_refresh && self.tokens.state.lock().generation != sent.generation;
             rounds.has_authorized |= got == Got::Authorized;
@@ -318,200 +277,22 @@ impl Account {
             (stored.issuer.clone(), stored.resource.clone().unwrap_or_default())
         });
         let kind = AuthErrorKind::TokenRejected { resource, issuer };
-        AuthError::new(Failure {
-            host: Some(self.tokens.host.clone()),
-            ..Failure::new(kind, AuthStep::Request)
-        })
+        AuthError::new(Failure { host: self.authority(), ..Failure::new(kind, AuthStep::Request) })
+    }
+
+    /// Carries flights on that nobody waits for, as long as it is polled. Never resolves.
+    pub(crate) async fn carry(&self, watch: Watch<'_>) -> Infallible {
+        self.flights.carry(watch).await
+    }
+
+    /// Waits for the flight under way, if it does not wait for a person.
+    pub(crate) async fn settle(&self) {
+        self.flights.settle().await;
     }
 
     /// The token as it is sent, which no text may show.
     pub(crate) fn latest(&self) -> Option<HeaderValue> {
         self.tokens.state.lock().authorization.clone()
-    }
-
-    /// Waits for the flight under way, or begins this one.
-    /// `waits`: while a person is asked, too.
-    pub(super) async fn fly(
-        &self,
-        purpose: Purpose,
-        waits: bool,
-        connect: Connect<'_>,
-        watch: Watch<'_>,
-    ) -> Outcome {
-        loop {
-            let asks = matches!(&purpose, Purpose::Authorize { asks: true, .. });
-            let (waiter, number, has_asked) = match self.join(asks || waits) {
-                Joined::Flight(waiter, number, has_asked) => (waiter, number, has_asked),
-                // Nobody waits for a person who has not asked for that.
-                Joined::Asking => return Err(self.tokens.login_required()),
-                Joined::None => {
-                    let flight = Arc::clone(&self.tokens).fly(purpose.clone(), connect());
-                    self.begin(flight, asks)
-                }
-            };
-            let mut waiter = pin!(waiter);
-            let outcome = poll_fn(|cx| {
-                let polled = waiter.as_mut().poll(cx);
-                let is_asking = polled.is_pending() && self.tokens.state.lock().is_asking;
-                watch(Seen::Asking(is_asking));
-                for event in self.tokens.take_events() {
-                    watch(Seen::Event(&event));
-                }
-                polled
-            })
-            .await;
-            self.clear(number);
-            match outcome {
-                // It was given up by somebody who has found that it stood still.
-                None => {}
-                // That one could not ask.
-                Some(Err(_)) if asks && !has_asked => {}
-                Some(outcome) => return outcome,
-            }
-        }
-    }
-
-    fn join(&self, waits: bool) -> Joined {
-        let is_asking = self.tokens.state.lock().is_asking;
-        let (joined, stale) = {
-            let mut flights = self.flights.lock();
-            match &flights.present {
-                Some(flying) if !is_asking && Instant::now() >= flying.stale => {
-                    (Joined::None, flights.present.take())
-                }
-                Some(flying) if is_asking && flying.asks && !waits => (Joined::Asking, None),
-                Some(flying) => match flying.shared.waiter() {
-                    Some(waiter) => (Joined::Flight(waiter, flying.number, flying.asks), None),
-                    None => (Joined::None, flights.present.take()),
-                },
-                None => (Joined::None, None),
-            }
-        };
-        drop(stale);
-        joined
-    }
-
-    /// Of two who begin at the same time the second waits for the first one's.
-    fn begin(
-        &self,
-        flight: impl Future<Output = Outcome> + Send + 'static,
-        asks: bool,
-    ) -> (Waiter<Outcome>, u64, bool) {
-        let timeouts = &self.tokens.parts.timeouts;
-        let longest = timeouts.flow + timeouts.store * 4;
-        let (shared, kept) = SharedFuture::start(flight);
-        let (begun, idle, left_over) = {
-            let mut flights = self.flights.lock();
-            let present = flights.present.as_ref();
-            match present.and_then(|flying| Some((flying.shared.waiter()?, flying.number, flying.asks))) {
-                Some(present) => (present, Vec::new(), (None, Some(kept))),
-                None => {
-                    let waiter = shared.waiter().expect("nobody has polled it");
-                    flights.count += 1;
-                    let number = flights.count;
-                    let stale = Instant::now() + longest;
-                    let old = flights.present.replace(Flying { number, asks, stale, shared, _kept: kept });
-                    ((waiter, number, asks), std::mem::take(&mut flights.idle), (old, None))
-                }
-            }
-        };
-        drop(left_over);
-        for (_, waker) in idle {
-            contain(|| waker.wake());
-        }
-        begun
-    }
-
-    /// It is over.
-    fn clear(&self, number: u64) {
-        let over = {
-            let mut flights = self.flights.lock();
-            match &flights.present {
-                Some(flying) if flying.number == number => flights.present.take(),
-                _ => None,
-            }
-        };
-        drop(over);
-    }
-
-    /// Carries flights on that nobody waits for, as long as it is polled. Never resolves.
-    ///
-    /// **Drop:** takes its waker away.
-    pub(crate) async fn carry(&self, watch: Watch<'_>) -> Infallible {
-        let number = {
-            let mut flights = self.flights.lock();
-            flights.drivers += 1;
-            flights.drivers
-        };
-        let _leaving = Leaving { account: self, number };
-        let mut helper: Option<(Waiter<Outcome>, u64)> = None;
-        poll_fn(|cx| {
-            loop {
-                if let Some((waiter, flight)) = &mut helper {
-                    let polled = Pin::new(waiter).poll(cx);
-                    for event in self.tokens.take_events() {
-                        watch(Seen::Event(&event));
-                    }
-                    if polled.is_pending() {
-                        return Poll::Pending;
-                    }
-                    let flight = *flight;
-                    helper = None;
-                    self.clear(flight);
-                }
-                let waker = cx.waker().clone();
-                let left_over = {
-                    let mut flights = self.flights.lock();
-                    let present = flights.present.as_ref();
-                    helper = present.and_then(|flying| Some((flying.shared.helper()?, flying.number)));
-                    match flights.idle.iter_mut().find(|(it, _)| *it == number) {
-                        Some((_, registered)) => Some(std::mem::replace(registered, waker)),
-                        None => {
-                            flights.idle.push((number, waker));
-                            None
-                        }
-                    }
-                };
-                drop(left_over);
-                if helper.is_none() {
-                    return Poll::Pending;
-                }
-            }
-        })
-        .await
-    }
-
-    /// Waits for the flight under way, if it does not wait for a person.
-    pub(crate) async fn settle(&self) {
-        let is_asking = self.tokens.state.lock().is_asking;
-        let helper = self.flights.lock().present.as_ref().and_then(|flying| flying.shared.helper());
-        if let (Some(helper), false) = (helper, is_asking) {
-            helper.await;
-        }
-    }
-}
-
-enum Joined {
-    /// Its number, and whether it may have a person asked.
-    Flight(Waiter<Outcome>, u64, bool),
-    /// A person is asked.
-    Asking,
-    None,
-}
-
-struct Leaving<'a> {
-    account: &'a Account,
-    number: u64,
-}
-
-impl Drop for Leaving<'_> {
-    fn drop(&mut self) {
-        let registered = {
-            let mut flights = self.account.flights.lock();
-            let index = flights.idle.iter().position(|(it, _)| *it == self.number);
-            index.map(|index| flights.idle.swap_remove(index))
-        };
-        drop(registered);
     }
 }
 
@@ -519,6 +300,14 @@ impl fmt::Debug for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Account").field("key", &self.tokens.key.as_str()).finish_non_exhaustive()
     }
+}
+
+fn authorization(demand: &Demand, is_step_up: bool, refused: Option<Arc<Stored>>, asks: bool) -> Purpose {
+    let why = match is_step_up {
+        true => Why::StepUp(demand.clone()),
+        false => Why::Unauthorized(demand.clone()),
+    };
+    Purpose::Authorize { why, refused, asks, is_login: false }
 }
 
 fn is_step_up(challenge: &Challenge) -> bool {

@@ -12,6 +12,7 @@ use crate::protocol::oauth::config::{
 };
 use crate::protocol::oauth::limits::OAuthLimits;
 use crate::protocol::oauth::secret::Secret;
+use crate::sync::contain;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
@@ -277,12 +278,17 @@ impl OAuthBuilder {
     }
 
     /// Picks one of several issuers that a server lists. Default: the one that is known already, else the first that can be
-    /// used.
+    /// used. A panic in it chooses none.
     pub fn choose_server(
         mut self,
         choose: impl Fn(&[String]) -> Option<usize> + Send + Sync + 'static,
     ) -> Self {
-        self.config.choose_server = Some(ChooseServer(Arc::new(choose)));
+        let contained = move |issuers: &[String]| {
+            let mut chosen = None;
+            contain(|| chosen = choose(issuers));
+            chosen
+        };
+        self.config.choose_server = Some(ChooseServer(Arc::new(contained)));
         self
     }
 

@@ -9,7 +9,7 @@ pub enum AuthEvent {
     /// A person is asked now; until they answer, the clocks of the calls that wait for it stand still.
     #[non_exhaustive]
     Asking {
-        /// The authorization server's host.
+        /// The authorization server's host and port.
         host: String,
     },
     /// A new authorization was granted.

@@ -6,142 +6,23 @@
 
 use super::consent::BoxError;
 use super::event::AuthEvent;
-use super::parts::{Parts, Prompt};
-use super::run::{Run, foreign, in_time, unix_now};
-use super::store::{StoreGuard, StoreKey, Swapped};
+use super::run::{Run, foreign, in_time};
+use super::store::{StoreGuard, Swapped};
+use super::tokens::{Tokens, access};
 use crate::error::AuthError;
 use crate::http_client::EngineConfig;
-use crate::protocol::oauth::config::{GrantKind, Known, Nonces, Why};
-use crate::protocol::oauth::demand::Demand;
+use crate::protocol::oauth::config::{Known, Why};
 use crate::protocol::oauth::failure::{AuthErrorKind, AuthStep, Failure, Refusal};
-use crate::protocol::oauth::grant::back_off;
-use crate::protocol::oauth::secret::Secret;
 use crate::protocol::oauth::stored::Stored;
 use crate::runtime::BoxFuture;
-use crate::sync::Mutex;
-use http::HeaderValue;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-/// Of these there may be so many until somebody takes them; the oldest are lost.
-const EVENTS: usize = 64;
-
-/// How many questions to a person calls may cause in how much time.
-const QUESTIONS: (usize, Duration) = (2, Duration::from_secs(600));
-
-/// What is known of one server's tokens in this process. It knows no flight, so a flight may own it.
-pub(super) struct Tokens {
-    pub(super) parts: Arc<Parts>,
-    /// The server's URL, as the user wrote it, and its host.
-    pub(super) url: String,
-    pub(super) host: String,
-    pub(super) key: StoreKey,
-    pub(super) state: Mutex<State>,
-}
-
-#[derive(Default)]
-pub(super) struct State {
-    pub(super) is_loaded: bool,
-    /// How often the tokens have changed.
-    pub(super) generation: u64,
-    pub(super) stored: Option<Arc<Stored>>,
-    /// The tokens are newer than those in the store, which failed.
-    unsaved: bool,
-    /// The access token as it is sent.
-    pub(super) authorization: Option<HeaderValue>,
-    /// When it is over, by the monotonic clock, and when it is time for the next.
-    expires: Option<Instant>,
-    due: Option<Instant>,
-    pub(super) nonces: Nonces,
-    /// How many refreshes have failed in a row, how many of them were refused, and when the next may be tried.
-    failures: u32,
-    refusals: u32,
-    not_before: Option<Instant>,
-    /// Whether a person is asked just now.
-    pub(super) is_asking: bool,
-    /// When calls have made a person be asked; and whether they may not any more.
-    questions: VecDeque<Instant>,
-    is_silenced: bool,
-    /// What the server wanted when nobody could be asked: the next login asks for that.
-    pub(super) wanted: Option<Demand>,
-    events: VecDeque<AuthEvent>,
-}
-
-impl State {
-    pub(super) fn is_expired(&self) -> bool {
-        self.expires.is_some_and(|at| Instant::now() >= at)
-            || self.stored.as_ref().is_some_and(|stored| stored.is_expired(unix_now()))
-    }
-
-    pub(super) fn is_due(&self) -> bool {
-        self.due.is_some_and(|at| Instant::now() >= at)
-            || self.stored.as_ref().is_some_and(|stored| stored.is_due(unix_now()))
-    }
-
-    pub(super) fn can_refresh(&self) -> bool {
-        let tokens = self.stored.as_ref().and_then(|stored| stored.tokens.as_ref());
-        tokens.is_some_and(|tokens| tokens.refresh.is_some())
-    }
-
-    /// How long no refresh may be tried yet.
-    pub(super) fn pause(&self) -> Option<Duration> {
-        self.not_before?.checked_duration_since(Instant::now())
-    }
-
-    /// Whether the refresh token was refused so often, for reasons nobody knows, that it is given up.
-    fn is_worn_out(&self, limit: u32) -> bool {
-        self.refusals >= limit
-    }
-
-    /// The token endpoint is left alone for a while.
-    fn failed(&mut self, failure: &Failure) {
-        self.failures = self.failures.saturating_add(1);
-        let retry_after = match failure.kind {
-            AuthErrorKind::Unavailable { retry_after, .. } => retry_after,
-            _ => None,
-        };
-        let pause = Duration::from_secs(back_off(self.failures, retry_after));
-        self.not_before = Instant::now().checked_add(pause);
-    }
-
-    fn install(&mut self, stored: Option<Arc<Stored>>) {
-        self.is_loaded = true;
-        // A token that comes again is no other one.
-        if access(self.stored.as_deref()) != access(stored.as_deref()) {
-            self.generation += 1;
-        }
-        (self.failures, self.refusals, self.not_before) = (0, 0, None);
-        self.authorization = stored.as_ref().and_then(|stored| {
-            let mut value = HeaderValue::from_str(stored.authorization()?.expose()).ok()?;
-            value.set_sensitive(true);
-            Some(value)
-        });
-        let tokens = stored.as_ref().and_then(|stored| stored.tokens.as_ref());
-        let left = tokens.and_then(|tokens| {
-            let expires = tokens.expires?;
-            let seconds = |from: u64| Duration::from_secs(expires.0.saturating_sub(from));
-            Some((seconds(unix_now().0), seconds(tokens.obtained.0)))
-        });
-        self.expires = left.and_then(|(left, _)| Instant::now().checked_add(left));
-        self.due = left.and_then(|(left, life)| {
-            let ahead = Duration::from_secs(30).min(life / 4);
-            Instant::now().checked_add(left.saturating_sub(ahead))
-        });
-        self.stored = stored;
-    }
-
-    fn tell(&mut self, event: AuthEvent) -> Option<AuthEvent> {
-        self.events.push_back(event);
-        if self.events.len() > EVENTS { self.events.pop_front() } else { None }
-    }
-}
 
 /// What a flight is for.
 #[derive(Clone, Debug)]
 pub(super) enum Purpose {
-    /// The store is read for the first time.
-    Load,
+    /// The store is read: for the first time, or because these tokens are of no use and another process may have others.
+    Load(Option<Arc<Stored>>),
     /// These tokens are over.
     Refresh(Arc<Stored>),
     /// A new authorization.
@@ -170,64 +51,22 @@ pub(super) enum Got {
 
 pub(super) type Outcome = Result<Got, AuthError>;
 
-impl Tokens {
-    /// Does it all; whoever waits polls it.
-    pub(super) async fn fly(self: Arc<Self>, purpose: Purpose, connect: EngineConfig) -> Outcome {
-        let flight = Flight { tokens: &self, connect };
-        let result = match purpose {
-            Purpose::Load => flight.load_first().await,
-            Purpose::Refresh(refused) => flight.refresh(refused).await,
-            Purpose::Authorize { why, refused, asks, is_login } => {
-                flight.authorize(why, refused, asks, is_login).await
-            }
-            Purpose::Logout => flight.logout().await,
-        };
-        result.map_err(|failure| {
-            let error = AuthError::new(failure);
-            self.tell(AuthEvent::Failed(error.clone()));
-            error
-        })
-    }
-
-    fn tell(&self, event: AuthEvent) {
-        let lost = self.state.lock().tell(event);
-        drop(lost);
-    }
-
-    pub(super) fn take_events(&self) -> VecDeque<AuthEvent> {
-        std::mem::take(&mut self.state.lock().events)
-    }
-
-    fn install(&self, stored: Option<Stored>, unsaved: bool) -> Got {
-        let old = {
-            let mut state = self.state.lock();
-            let old = state.stored.clone();
-            state.install(stored.map(Arc::new));
-            state.unsaved = unsaved;
-            old
-        };
-        drop(old);
-        Got::Changed
-    }
-
-    /// Whether a call may have a person asked now.
-    pub(super) fn may_ask(&self) -> bool {
-        let state = self.state.lock();
-        let (most, time) = QUESTIONS;
-        let recent = state.questions.iter().filter(|at| at.elapsed() < time).count();
-        // Who waits for an answer that is waited for already causes no question.
-        let has_room = state.is_asking || recent < most;
-        self.parts.consent.is_some() && self.parts.prompt == Prompt::OnCall && !state.is_silenced && has_room
-    }
-
-    pub(super) fn needs_person(&self) -> bool {
-        matches!(self.parts.config.grant, GrantKind::AuthorizationCode)
-    }
-
-    pub(super) fn login_required(&self) -> AuthError {
-        let issuer = self.state.lock().stored.as_ref().map(|stored| stored.issuer.clone());
-        AuthError::new(Failure::new(AuthErrorKind::LoginRequired { issuer }, AuthStep::Consent))
-    }
+/// Does it all; whoever waits polls it.
+pub(super) async fn fly(tokens: Arc<Tokens>, purpose: Purpose, connect: EngineConfig) -> Outcome {
+    let flight = Flight { tokens: &tokens, connect };
+    let result = match purpose {
+        Purpose::Load(refused) => flight.look(refused).await,
+        Purpose::Refresh(refused) => flight.refresh(refused).await,
+        Purpose::Authorize { why, refused, asks, is_login } => {
+            flight.authorize(why, refused, asks, is_login).await
+        }
+        Purpose::Logout => flight.logout().await,
+    };
+    result.map_err(|failure| {
+        let error = AuthError::new(failure);
+        tokens.tell(AuthEvent::Failed(error.clone()));
+        error
+    })
 }
 
 struct Flight<'a> {
@@ -236,9 +75,17 @@ struct Flight<'a> {
 }
 
 impl Flight<'_> {
-    async fn load_first(&self) -> Result<Got, Failure> {
+    async fn look(&self, refused: Option<Arc<Stored>>) -> Result<Got, Failure> {
         let found = self.load().await?;
-        Ok(self.tokens.install(found, false))
+        let (is_loaded, unsaved) = {
+            let state = self.tokens.state.lock();
+            (state.is_loaded, state.unsaved)
+        };
+        match found {
+            found if !is_loaded => Ok(self.install(found, false)),
+            Some(found) if !unsaved && self.is_news(&found, refused.as_deref()) => Ok(self.adopt(found)),
+            _ => Ok(Got::Changed),
+        }
     }
 
     async fn refresh(&self, refused: Arc<Stored>) -> Result<Got, Failure> {
@@ -252,7 +99,7 @@ impl Flight<'_> {
             // Whoever has it may have got something.
             Err(failure) => {
                 return match self.load().await? {
-                    Some(found) if self.is_news(&found, &refused) => Ok(self.adopt(found)),
+                    Some(found) if self.is_news(&found, Some(&refused)) => Ok(self.adopt(found)),
                     _ => Err(failure),
                 };
             }
@@ -262,12 +109,12 @@ impl Flight<'_> {
         let old = match &found {
             _ if unsaved => (*refused).clone(),
             None => {
-                self.tokens.install(None, false);
+                self.install(None, false);
                 return Ok(Got::Gone);
             }
-            Some(found) if self.is_news(found, &refused) => return Ok(self.adopt(found.clone())),
+            Some(found) if self.is_news(found, Some(&refused)) => return Ok(self.adopt(found.clone())),
             Some(found) if found.tokens.is_none() => {
-                self.tokens.install(Some(found.clone()), false);
+                self.install(Some(found.clone()), false);
                 return Ok(Got::Gone);
             }
             Some(found) => found.clone(),
@@ -296,7 +143,6 @@ impl Flight<'_> {
         let is_worn_out = {
             let mut state = self.tokens.state.lock();
             state.refusals += u32::from(failure.refusal == Some(Refusal::Other));
-            state.failed(&failure);
             state.is_worn_out(limit)
         };
         let left = match failure.refusal {
@@ -304,6 +150,7 @@ impl Flight<'_> {
             Some(Refusal::ClientForgotten) => None,
             Some(Refusal::Other) if is_worn_out => Some(old.without_tokens()),
             _ => {
+                self.tokens.state.lock().failed(&failure);
                 if failure.uncertain {
                     let uncertain = Stored { uncertain: true, ..old };
                     let _ = self.swap(found.as_ref(), Some(&uncertain)).await;
@@ -313,15 +160,16 @@ impl Flight<'_> {
                 return Err(failure);
             }
         };
-        match self.swap(found.as_ref(), left.as_ref()).await? {
+        let swapped = self.swap(found.as_ref(), left.as_ref()).await;
+        match swapped.inspect_err(|failure| self.tokens.state.lock().failed(failure))? {
             // Another process was quicker.
             Swapped::Other(Some(theirs)) if theirs.tokens.is_some() => Ok(self.adopt(theirs)),
             Swapped::Other(theirs) => {
-                self.tokens.install(theirs, false);
+                self.install(theirs, false);
                 Ok(Got::Gone)
             }
             Swapped::Done => {
-                self.tokens.install(left, false);
+                self.install(left, false);
                 Ok(Got::Gone)
             }
         }
@@ -335,16 +183,14 @@ impl Flight<'_> {
         is_login: bool,
     ) -> Result<Got, Failure> {
         let found = self.load().await?;
-        if let (Some(found), false) = (&found, is_login) {
-            let is_news = match &refused {
-                Some(refused) => self.is_news(found, refused),
-                None => found.tokens.is_some(),
-            };
-            if is_news {
+        let unsaved = self.tokens.state.lock().unsaved;
+        match &found {
+            Some(found) if !is_login && !unsaved && self.is_news(found, refused.as_deref()) => {
                 return Ok(self.adopt(found.clone()));
             }
+            _ => {}
         }
-        let stored = match self.tokens.state.lock().unsaved {
+        let stored = match unsaved {
             true => refused.map(|refused| (*refused).clone()),
             false => found,
         };
@@ -398,7 +244,7 @@ impl Flight<'_> {
                 Err(failure) => found = Err(failure),
             }
         }
-        self.tokens.install(None, false);
+        self.install(None, false);
         guard?;
         found?;
         revoked.map(|()| Got::Gone)
@@ -407,7 +253,7 @@ impl Flight<'_> {
     /// Saves what replaces `old`. If somebody else was quicker, theirs counts.
     async fn save(&self, old: Option<Stored>, new: Stored) -> Result<Got, Failure> {
         match self.swap(old.as_ref(), Some(&new)).await {
-            Ok(Swapped::Done) => Ok(self.tokens.install(Some(new), false)),
+            Ok(Swapped::Done) => Ok(self.install(Some(new), false)),
             Ok(Swapped::Other(Some(theirs))) if theirs.tokens.is_some() => Ok(self.adopt(theirs)),
             Ok(Swapped::Other(theirs)) => self.save_over(theirs, new).await,
             Err(failure) => Err(self.not_saved(new, failure)),
@@ -418,7 +264,7 @@ impl Flight<'_> {
         // Under the lock only a store without one comes round twice.
         for _ in 0..3 {
             match self.swap(found.as_ref(), Some(&new)).await {
-                Ok(Swapped::Done) => return Ok(self.tokens.install(Some(new), false)),
+                Ok(Swapped::Done) => return Ok(self.install(Some(new), false)),
                 Ok(Swapped::Other(other)) => found = other,
                 Err(failure) => return Err(self.not_saved(new, failure)),
             }
@@ -429,19 +275,24 @@ impl Flight<'_> {
 
     /// Tokens that the store does not take are kept here.
     fn not_saved(&self, new: Stored, failure: Failure) -> Failure {
-        self.tokens.install(Some(new), true);
+        self.install(Some(new), true);
         failure
     }
 
+    fn install(&self, stored: Option<Stored>, unsaved: bool) -> Got {
+        self.tokens.install(stored, unsaved);
+        Got::Changed
+    }
+
     fn adopt(&self, found: Stored) -> Got {
-        let got = self.tokens.install(Some(found), false);
+        let got = self.install(Some(found), false);
         self.tokens.tell(AuthEvent::Adopted);
         got
     }
 
     /// Whether these are tokens that somebody else has got since.
-    fn is_news(&self, found: &Stored, refused: &Stored) -> bool {
-        match (&found.tokens, &refused.tokens) {
+    fn is_news(&self, found: &Stored, refused: Option<&Stored>) -> bool {
+        match (&found.tokens, refused.and_then(|refused| refused.tokens.as_ref())) {
             (Some(found), Some(refused)) => {
                 found.access != refused.access && found.obtained >= refused.obtained
             }
@@ -457,22 +308,7 @@ impl Flight<'_> {
 
     async fn run(&self, why: Why, known: Known, by_call: bool) -> Result<Stored, Failure> {
         let Tokens { parts, url, host, .. } = self.tokens;
-        let asking = |host: Option<&str>| {
-            let mut state = self.tokens.state.lock();
-            state.is_asking = host.is_some();
-            let mut lost = None;
-            if let Some(host) = host.filter(|host| !host.is_empty()) {
-                if by_call {
-                    state.questions.push_back(Instant::now());
-                    if state.questions.len() > QUESTIONS.0 {
-                        state.questions.pop_front();
-                    }
-                }
-                lost = state.tell(AuthEvent::Asking { host: host.to_owned() });
-            }
-            drop(state);
-            drop(lost);
-        };
+        let asking = |host: Option<&str>| self.tokens.asking(host, by_call);
         let run = Run { parts, url, host, connect: self.connect.clone(), asking: &asking };
         let (stored, nonces) = run.flow(why, known).await?;
         let old = std::mem::replace(&mut self.tokens.state.lock().nonces, nonces);
@@ -517,8 +353,4 @@ impl Flight<'_> {
 
 fn store_failed(error: BoxError) -> Failure {
     Failure { source: Some(Arc::from(error)), ..Failure::new(AuthErrorKind::Store, AuthStep::Store) }
-}
-
-fn access(stored: Option<&Stored>) -> Option<&Secret> {
-    stored?.tokens.as_ref().map(|tokens| &tokens.access)
 }

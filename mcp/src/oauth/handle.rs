@@ -79,7 +79,7 @@ impl OAuth {
         };
         let purpose = Purpose::Authorize { why, refused, asks: true, is_login: true };
         loop {
-            let got = account.fly(purpose.clone(), true, &|| place.connect.clone(), &|_| ()).await?;
+            let got = account.flights.fly(purpose.clone(), true, &|| place.connect.clone(), &|_| ()).await?;
             // Before that there was one of another purpose.
             if got == Got::Authorized {
                 return Ok(());
@@ -96,7 +96,7 @@ impl OAuth {
         let place = server.place();
         let account = self.account(place.url);
         if !account.tokens.state.lock().is_loaded {
-            account.fly(Purpose::Load, true, &|| place.connect.clone(), &|_| ()).await?;
+            account.flights.fly(Purpose::Load(None), true, &|| place.connect.clone(), &|_| ()).await?;
         }
         let stored = account.tokens.state.lock().stored.clone();
         Ok(stored.map(|stored| Status::of(&stored)))
@@ -111,7 +111,7 @@ impl OAuth {
         let place = server.place();
         let account = self.account(place.url);
         loop {
-            let got = account.fly(Purpose::Logout, true, &|| place.connect.clone(), &|_| ()).await?;
+            let got = account.flights.fly(Purpose::Logout, true, &|| place.connect.clone(), &|_| ()).await?;
             let is_over = {
                 let state = account.tokens.state.lock();
                 state.is_loaded && state.stored.is_none()

@@ -29,13 +29,13 @@ pub(super) type Subject = Arc<dyn Fn(String) -> BoxFuture<'static, Result<String
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Prompt {
-    /// By [`OAuth::login`] only. A call that would need it fails at once with
+    /// By [`OAuth::login`](super::OAuth::login) only. A call that would need it fails at once with
     /// [`LoginRequired`](super::AuthErrorKind::LoginRequired).
     #[default]
     OnLogin,
     /// By calls, too, while they wait. Never by what goes on behind them: pings, notifications, reconnection, the server's
     /// own stream. After a refusal, an answer that does not come, or the second question within 10 minutes it is as with
-    /// [`OnLogin`](Self::OnLogin), until [`OAuth::login`] has succeeded.
+    /// [`OnLogin`](Self::OnLogin), until [`OAuth::login`](super::OAuth::login) has succeeded.
     OnCall,
 }
 

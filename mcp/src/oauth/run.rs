@@ -9,6 +9,7 @@ use crate::protocol::excerpt::excerpt;
 use crate::protocol::oauth::config::{Known, Nonces, Resource, UnixTime, Why};
 use crate::protocol::oauth::failure::{AuthErrorKind, AuthStep, Failure};
 use crate::protocol::oauth::flow::Flow;
+use crate::protocol::oauth::place::Place;
 use crate::protocol::oauth::secret::{Entropy, Secret};
 use crate::protocol::oauth::step::{Answer, Fetch, Sign, SignWith, Step, Unreachable};
 use crate::protocol::oauth::stored::Stored;
@@ -93,14 +94,14 @@ impl Run<'_> {
                     flow.redirected(Secret::new(redirected?));
                 }
                 Step::Subject { issuer } => {
+                    let failed = |error| Failure { step: AuthStep::Assertion, ..consent_failed(error) };
                     let Some(subject) = &self.parts.subject else {
-                        let why = "nobody yields an assertion: set `subject`";
-                        return Err(consent_failed(why.into()));
+                        return Err(failed("nobody yields an assertion: set `subject`".into()));
                     };
                     let limit = self.parts.timeouts.exchange;
                     let token = self.in_time(limit, foreign(|| subject(issuer))).await;
                     let token = token.unwrap_or_else(|| Err("it took too long".into()));
-                    flow.subject(Secret::new(token.map_err(consent_failed)?));
+                    flow.subject(Secret::new(token.map_err(failed)?));
                 }
                 Step::Done(stored) => return Ok((*stored, flow.nonces().clone())),
                 Step::Failed(failure) => return Err(failure),
@@ -165,10 +166,9 @@ impl Run<'_> {
     }
 
     async fn visit(&self, visit: Box<dyn Visit>, url: &str) -> Result<String, Failure> {
-        let uri: Option<Uri> = url.parse().ok();
-        let host = match uri.as_ref().map(|uri| (uri.scheme_str(), uri.host())) {
-            Some((Some("https" | "http"), Some(host))) => host.to_owned(),
-            _ => return Err(consent_failed("the URL to visit is not an http one".into())),
+        // Nothing else is handed to whoever opens it.
+        let Some(host) = Place::of(url).map(|place| place.authority().to_owned()) else {
+            return Err(consent_failed("the URL to visit is not an http one".into()));
         };
         (self.asking)(Some(&host));
         let _over = Over(self.asking);

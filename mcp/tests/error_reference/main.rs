@@ -1,6 +1,6 @@
 //! `docs/errors.md`: every failure is provoked, and what the caller sees is compared with the page, word for
 //! word. With `ERROR_REFERENCE=write` the page is written anew.
-#![cfg(all(target_os = "linux", feature = "stdio", feature = "http", feature = "tls", feature = "tokio"))]
+#![cfg(all(target_os = "linux", feature = "stdio", feature = "http", feature = "oauth", feature = "tokio"))]
 
 #[path = "../fault/mod.rs"]
 mod fault;
@@ -8,6 +8,7 @@ mod fault;
 mod answers;
 mod connect;
 mod kit;
+mod oauth;
 mod page;
 mod session;
 
@@ -27,6 +28,7 @@ fn the_error_reference_is_what_callers_see() {
         session::deadlines(&mut page).await;
         session::handshakes(&mut page).await;
         session::ends(&mut page).await;
+        oauth::signing(&mut page).await;
         let page = page.text();
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/errors.md");
         if env::var("ERROR_REFERENCE").is_ok_and(|it| it == "write") {

@@ -21,7 +21,7 @@ Before the kind, five questions:
 ";
 
 /// Each kind: what happened, and what to do.
-const KINDS: [[&str; 3]; 15] = [
+const KINDS: [[&str; 3]; 16] = [
     ["InvalidInput", "The caller's input cannot be used. Nothing was sent.", "Mend the program."],
     [
         "Io",
@@ -39,6 +39,11 @@ const KINDS: [[&str; 3]; 15] = [
         "The server answered with an HTTP status that is no reply; `status()` and the beginning of the body are in it.",
         "401 and 403: get a token, as `challenges()` say. 429 and 503: wait for `retry_after()`. Other 5xx: try again if \
          `is_retryable()`. Other 4xx: the request is wrong, or the URL.",
+    ],
+    [
+        "Auth",
+        "There is no access token that the server takes; `kind()` says why, `step()` and `host()` where it failed.",
+        "`LoginRequired`: call `login`. `Unavailable`: try again. Of each other kind the text says what may help.",
     ],
     [
         "Rpc",
@@ -146,6 +151,10 @@ fn kind(error: &Error) -> String {
     let name = name.split(['(', '{', ' ']).next().unwrap_or_default().to_owned();
     match (error.kind(), error.session_cause()) {
         (ErrorKind::InvalidInput(input), _) => format!("{name}({input:?})").replace("\\\"", "\""),
+        (ErrorKind::Auth(auth), _) => {
+            let what = format!("{:?}", auth.kind());
+            format!("{name}({})", what.split(['(', '{', ' ']).next().unwrap_or_default())
+        }
         (ErrorKind::Io(io), _) => format!("{name}({:?})", io.stage()),
         (_, Some(Cause::Failed(cause))) => format!("{name}(Failed({}))", kind(cause)),
         (_, Some(Cause::Panicked(_))) => format!("{name}(Panicked)"),

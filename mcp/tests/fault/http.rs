@@ -255,6 +255,11 @@ impl Call {
         self.respond("200 OK", &headers, body);
     }
 
+    /// A whole answer of JSON with this status.
+    pub(crate) fn json_as(&mut self, status: &str, body: &str) {
+        self.respond(status, &["Content-Type: application/json"], body);
+    }
+
     /// A whole answer; the connection is kept.
     pub(crate) fn respond(&mut self, status: &str, headers: &[&str], body: &str) {
         let length = format!("Content-Length: {}", body.len());

@@ -58,7 +58,6 @@ async fn drop_at_every_point(both: &Both, client: &Client) -> usize {
 
 #[test]
 fn oa_74_a_caller_dropped_anywhere_in_a_refresh_costs_no_token() {
-    // With a driver that carries on what is left, and with one that is not polled: then the next call does.
     in_parallel(async |run| {
         let both = Both::start();
         let folder = crate::store::tempfile();
@@ -69,6 +68,20 @@ fn oa_74_a_caller_dropped_anywhere_in_a_refresh_costs_no_token() {
         assert!(points > 3, "{points}");
         assert_eq!(both.seen(|it| (it.asked, it.is_revoked)), (1, false));
         std::fs::remove_dir_all(&folder).unwrap();
+    });
+}
+
+#[test]
+fn oa_74_what_no_driver_carries_on_the_next_call_does() {
+    once(async |_| {
+        let both = Both::start();
+        let oauth = both.builder().build();
+        let (client, driver) = both.signed_in(&oauth).await;
+        // It is there, and never polled.
+        let points = drop_at_every_point(&both, &client).await;
+        assert!(points > 3, "{points}");
+        assert_eq!(both.seen(|it| (it.asked, it.is_revoked)), (1, false));
+        drop(driver);
     });
 }
 

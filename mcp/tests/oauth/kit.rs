@@ -5,6 +5,7 @@ use crate::fault::run::Run;
 use serde_json::{Value, json};
 use shared_fate_mcp::oauth::{AuthError, AuthErrorKind, OAuth, OAuthBuilder, Status, consent_fn};
 use shared_fate_mcp::{Client, Driver, Error, ErrorKind, Http};
+use smol::channel::{Receiver, Sender};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -58,6 +59,8 @@ pub(crate) struct Books {
     /// Calls with a good token get no answer.
     pub(crate) mute: bool,
     pub(crate) asked: usize,
+    /// What the older transport has to say.
+    stream: Option<(Sender<String>, Receiver<String>)>,
 }
 
 impl Books {
@@ -215,7 +218,7 @@ fn answer(call: &mut Call, books: &Mutex<Books>) {
     let target = call.request.target.clone();
     let path = target.split('?').next().unwrap();
     let base = format!("http://{}", call.request.header("host").unwrap());
-    if path != "/mcp" {
+    if !["/mcp", "/sse"].contains(&path) {
         for forbidden in ["authorization", "x-api-key", "mcp-session-id", "cookie"] {
             let header = call.request.header(forbidden).filter(|value| !value.starts_with("Basic "));
             assert_eq!(header, None, "{path} is given {forbidden}");
@@ -225,8 +228,13 @@ fn answer(call: &mut Call, books: &Mutex<Books>) {
     let discovery = books.lock().unwrap().discovery;
     match path {
         "/mcp" => mcp(call, books, &base),
+        "/sse" => sse(call, books, &base),
         _ if path.starts_with("/.well-known/") && discovery.is_some() => {
             call.respond(discovery.unwrap_or_default(), &[], "");
+        }
+        "/.well-known/oauth-protected-resource/sse" => {
+            let document = json!({ "resource": format!("{base}/sse"), "authorization_servers": [base] });
+            call.json(&[], &document.to_string());
         }
         "/.well-known/oauth-protected-resource/mcp" => {
             let document = json!({ "resource": format!("{base}/mcp"), "authorization_servers": [base] });
@@ -273,7 +281,8 @@ fn answer(call: &mut Call, books: &Mutex<Books>) {
 fn mcp(call: &mut Call, books: &Mutex<Books>, base: &str) {
     let token = call.request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
     let scope = token.and_then(|token| books.lock().unwrap().access.get(token).cloned());
-    let metadata = format!("resource_metadata=\"{base}/.well-known/oauth-protected-resource/mcp\"");
+    let path = call.request.target.clone();
+    let metadata = format!("resource_metadata=\"{base}/.well-known/oauth-protected-resource{path}\"");
     match scope {
         Some(scope) if call.request.tool() == "admin" && !scope.split(' ').any(|it| it == "admin") => {
             let challenge =
@@ -302,6 +311,36 @@ fn mcp(call: &mut Call, books: &Mutex<Books>, base: &str) {
     }
 }
 
+/// The older transport: what POSTs ask is answered on the stream.
+fn sse(call: &mut Call, books: &Mutex<Books>, base: &str) {
+    if !is_let_in(call, books) {
+        return mcp(call, books, base);
+    }
+    let (answers, answered) = {
+        let mut books = books.lock().unwrap();
+        let (sender, receiver) = books.stream.get_or_insert_with(smol::channel::unbounded);
+        (sender.clone(), receiver.clone())
+    };
+    if call.request.method == "POST" {
+        if crate::fault::answer(&call.request.body).is_some() {
+            answers.send_blocking(call.answer()).unwrap();
+        }
+        return call.respond("202 Accepted", &[], "");
+    }
+    call.events();
+    call.write("event: endpoint\ndata: /sse\n\n");
+    while let Ok(answer) = answered.recv_blocking() {
+        if !call.event(&answer) {
+            return;
+        }
+    }
+}
+
+fn is_let_in(call: &Call, books: &Mutex<Books>) -> bool {
+    let token = call.request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
+    token.is_some_and(|token| books.lock().unwrap().access.contains_key(token))
+}
+
 fn token(call: &mut Call, books: &Mutex<Books>, base: &str) {
     let form = fields(&call.text());
     let refuse = |call: &mut Call, error: &str| {
@@ -325,7 +364,7 @@ fn token(call: &mut Call, books: &Mutex<Books>, base: &str) {
         let body = body.replace("$TOKEN", form.get("refresh_token").map_or("", |it| it));
         return call.respond(status, &[header, "Content-Type: application/json"], &body);
     }
-    assert_eq!(form["resource"], format!("{base}/mcp"));
+    assert!([format!("{base}/mcp"), format!("{base}/sse")].contains(&form["resource"]));
     let answer = {
         let mut books = books.lock().unwrap();
         match &*form["grant_type"] {

@@ -30,7 +30,7 @@ fn slow_person() -> (impl Consent, Receiver<String>, Sender<String>) {
 }
 
 #[test]
-fn oa_97_while_a_person_is_asked_no_clock_runs_but_theirs() {
+fn oa_63_while_a_person_is_asked_no_clock_runs_but_theirs() {
     // In one task: where a driver in another thread asks, the call learns of it a moment later.
     once(async |run| {
         let both = Both::start();
@@ -63,7 +63,7 @@ fn oa_97_while_a_person_is_asked_no_clock_runs_but_theirs() {
 }
 
 #[test]
-fn oa_93_calls_that_need_a_person_at_the_same_time_wait_for_one_answer() {
+fn oa_72_calls_that_need_a_person_at_the_same_time_wait_for_one_answer() {
     everywhere(async |run| {
         let both = Both::start();
         let (consent, asked, answer) = slow_person();
@@ -87,7 +87,7 @@ fn oa_93_calls_that_need_a_person_at_the_same_time_wait_for_one_answer() {
 }
 
 #[test]
-fn oa_97_after_a_person_has_answered_the_clocks_run_on() {
+fn oa_63_after_a_person_has_answered_the_clocks_run_on() {
     once(async |run| {
         let both = Both::start();
         let clock = Clock::new();
@@ -130,7 +130,7 @@ async fn oauth_signed(oauth: &OAuth, both: &Both, asked: &Receiver<String>, answ
 }
 
 #[test]
-fn oa_96_a_person_who_never_answers_is_asked_no_more() {
+fn oa_64_a_person_who_never_answers_is_asked_no_more() {
     once(async |run| {
         let both = Both::start();
         let (consent, asked, _answer) = slow_person();
@@ -139,7 +139,7 @@ fn oa_96_a_person_who_never_answers_is_asked_no_more() {
         let oauth = OAuth::builder().consent(consent).prompt(Prompt::OnCall).timeouts(timeouts).build();
         let error = Client::connect(both.http(&oauth)).await.unwrap_err();
         assert!(matches!(auth(&error).kind(), AuthErrorKind::TimedOut { .. }), "{}", story(&error));
-        assert_eq!(auth(&error).host(), Some("127.0.0.1"));
+        assert_eq!(auth(&error).host(), Some(&*both.server.address().to_string()));
         let error = Client::connect(both.http(&oauth)).await.unwrap_err();
         assert!(needs_login(&error), "{}", story(&error));
         assert_eq!(asked.len(), 1);
@@ -148,7 +148,7 @@ fn oa_96_a_person_who_never_answers_is_asked_no_more() {
 }
 
 #[test]
-fn oa_96_a_person_who_says_no_is_asked_no_more_and_calls_ask_twice_at_most() {
+fn oa_64_a_person_who_says_no_is_asked_no_more_and_calls_ask_twice_at_most() {
     once(async |run| {
         let both = Both::start();
         let oauth = both.builder().prompt(Prompt::OnCall).build();
@@ -188,7 +188,7 @@ fn oa_60_what_belongs_to_another_attempt_is_refused() {
 }
 
 #[test]
-fn oa_95_a_panic_of_whoever_asks_is_an_error_and_nothing_more() {
+fn oa_65_a_panic_of_whoever_asks_is_an_error_and_nothing_more() {
     struct Panics(u32);
     impl Consent for Panics {
         fn begin(&self) -> BoxFuture<'_, Result<Box<dyn shared_fate_mcp::oauth::Visit>, BoxError>> {
@@ -220,7 +220,7 @@ fn oa_95_a_panic_of_whoever_asks_is_an_error_and_nothing_more() {
 }
 
 #[test]
-fn oa_94_a_caller_that_goes_leaves_the_question_open_for_the_next() {
+fn oa_74_a_caller_that_goes_leaves_the_question_open_for_the_next() {
     everywhere(async |_| {
         let both = Both::start();
         let (consent, asked, answer) = slow_person();
@@ -240,7 +240,7 @@ fn oa_94_a_caller_that_goes_leaves_the_question_open_for_the_next() {
 }
 
 #[test]
-fn oa_93_one_question_at_a_time() {
+fn oa_72_one_question_at_a_time() {
     once(async |_| {
         let (one, other) = (Both::start(), Both::start());
         let (consent, asked, answer) = slow_person();

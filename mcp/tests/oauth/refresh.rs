@@ -152,7 +152,7 @@ fn oa_77_a_grant_that_is_gone_needs_a_login() {
 }
 
 #[test]
-fn oa_77_an_odd_refusal_is_tried_three_times() {
+fn oa_77_an_odd_refusal_takes_nothing_away() {
     once(async |run| {
         let store = Arc::new(MemoryStore::new());
         let both = Both::start();
@@ -192,7 +192,7 @@ fn oa_15_a_token_that_is_refused_as_soon_as_it_is_there_is_not_got_for_ever() {
 }
 
 #[test]
-fn oa_91_a_token_endpoint_that_hangs_up_or_never_answers_is_a_failure_that_passes() {
+fn oa_76_a_token_endpoint_that_hangs_up_or_never_answers_is_a_failure_that_passes() {
     once(async |_| {
         let both = Both::start();
         for holds in [false, true] {

@@ -4,6 +4,7 @@ use crate::fault::run::{everywhere, once};
 use crate::kit::{Both, auth, call, needs_login, with_client};
 use serde_json::json;
 use shared_fate_mcp::error::InvalidInput;
+use shared_fate_mcp::http::Sse;
 use shared_fate_mcp::oauth::{AuthErrorKind, AuthEvent, OAuth, Prompt};
 use shared_fate_mcp::{Client, Delivery, ErrorKind, Event, Http, Mode};
 use std::sync::{Arc, Mutex};
@@ -57,7 +58,10 @@ fn oa_02_a_call_signs_in_when_it_may() {
         let events = events.lock().unwrap();
         match &events[..] {
             [AuthEvent::Asking { host, .. }, AuthEvent::Granted { issuer, scopes, .. }] => {
-                assert_eq!((&**host, &scopes[..]), ("127.0.0.1", &["basic".to_owned()][..]));
+                assert_eq!(
+                    (host, &scopes[..]),
+                    (&both.server.address().to_string(), &["basic".to_owned()][..])
+                );
                 assert!(issuer.ends_with(&both.server.address().to_string()));
             }
             events => panic!("{events:?}"),
@@ -155,6 +159,26 @@ fn oa_07_after_a_logout_there_is_nothing_left() {
 }
 
 #[test]
+fn oa_01_the_older_transport_signs_in_and_sends_the_token_too() {
+    everywhere(async |run| {
+        let both = Both::start();
+        let oauth = both.builder().prompt(Prompt::OnCall).build();
+        let sse = Sse::new(&both.server.url().replace("/mcp", "/sse")).unwrap();
+        #[cfg(feature = "tokio")]
+        let sse =
+            if crate::fault::run::on_tokio_io() { sse.net(shared_fate_mcp::runtime::TokioNet) } else { sse };
+        let connected = Client::builder().mode(Mode::Legacy).connect(sse.oauth(&oauth)).await.unwrap();
+        with_client(run, connected, async |client| {
+            call(client).await.unwrap();
+            both.books().expire();
+            call(client).await.unwrap();
+        })
+        .await;
+        assert_eq!(both.seen(|it| (it.asked, it.refreshes, it.is_revoked)), (1, 1, false));
+    });
+}
+
+#[test]
 fn oa_99_what_goes_on_behind_calls_never_asks() {
     once(async |run| {
         let both = Both::start();
@@ -165,6 +189,8 @@ fn oa_99_what_goes_on_behind_calls_never_asks() {
             both.books().revoke();
             assert!(needs_login(&client.ping().await.unwrap_err()), "a ping");
             assert!(needs_login(&client.notify("notifications/x", ()).await.unwrap_err()), "a notification");
+            // A session that begins anew by itself.
+            assert!(needs_login(&client.reconnect().await.map(drop).unwrap_err()), "a reconnection");
             assert_eq!(both.books().asked, 1);
             call(client).await.unwrap();
             assert_eq!(both.books().asked, 2);

@@ -191,6 +191,24 @@ fn oa_73_tokens_that_another_process_has_got_are_used() {
 }
 
 #[test]
+fn oa_73_a_login_elsewhere_is_found() {
+    once(async |run| {
+        let both = Both::start();
+        let store = Arc::new(MemoryStore::new());
+        let [one, other] = [(); 2].map(|()| both.builder().store(Arc::clone(&store)).build());
+        let connected = both.signed_in(&one).await;
+        with_client(run, connected, async |client| {
+            both.books().revoke();
+            assert!(needs_login(&call(client).await.unwrap_err()));
+            other.login(&both.http(&other)).await.unwrap();
+            call(client).await.unwrap();
+        })
+        .await;
+        assert_eq!(both.books().asked, 2);
+    });
+}
+
+#[test]
 fn oa_74_with_the_last_handle_the_lock_is_free() {
     once(async |_| {
         let both = Both::start();

@@ -34,7 +34,7 @@ fn visit<T: Send + 'static>(
 }
 
 #[test]
-fn oa_60_the_browser_comes_back_to_the_address_that_was_sent() {
+fn oa_67_the_browser_comes_back_to_the_address_that_was_sent() {
     let shown = Arc::new(Mutex::new(Vec::new()));
     let urls = Arc::clone(&shown);
     let loopback = Loopback::new(move |url| urls.lock().unwrap().push(url.to_owned()));
@@ -50,7 +50,7 @@ fn oa_60_the_browser_comes_back_to_the_address_that_was_sent() {
 }
 
 #[test]
-fn oa_60_whatever_else_is_asked_gets_404_and_ends_nothing() {
+fn oa_67_whatever_else_is_asked_gets_404_and_ends_nothing() {
     let (_, result, ()) = visit(&Loopback::new(|_| ()), |authority| {
         for request in [
             "GET /callback?code=c&state=other HTTP/1.1\r\nHost: $\r\n\r\n",
@@ -72,7 +72,7 @@ fn oa_60_whatever_else_is_asked_gets_404_and_ends_nothing() {
 }
 
 #[test]
-fn oa_60_connections_that_say_nothing_hold_nobody_up() {
+fn oa_67_connections_that_say_nothing_hold_nobody_up() {
     let (_, result, silent) = visit(&Loopback::new(|_| ()), |authority| {
         // One less than there may be.
         let silent: Vec<_> = (1..MOST).map(|_| TcpStream::connect(&authority).unwrap()).collect();
@@ -84,7 +84,7 @@ fn oa_60_connections_that_say_nothing_hold_nobody_up() {
 }
 
 #[test]
-fn oa_60_so_much_of_a_request_is_read_and_no_more() {
+fn oa_67_so_much_of_a_request_is_read_and_no_more() {
     let request = |authority: &str, length: usize| {
         let start = format!("GET /callback?state=5tate HTTP/1.1\r\nHost: {authority}\r\nX: ");
         let end = "\r\n\r\n";
@@ -101,7 +101,7 @@ fn oa_60_so_much_of_a_request_is_read_and_no_more() {
 }
 
 #[test]
-fn oa_60_a_port_that_is_taken_is_named_at_once() {
+fn oa_67_a_port_that_is_taken_is_named_at_once() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let loopback = Loopback::new(|_| ()).port(port);
@@ -117,7 +117,7 @@ fn oa_60_a_port_that_is_taken_is_named_at_once() {
 }
 
 #[test]
-fn oa_60_a_pasted_line_will_do() {
+fn oa_67_a_pasted_line_will_do() {
     let loopback =
         Loopback::new(|_| ()).or_paste(|| async { Ok("  http://127.0.0.1:1/callback?state=x\n".to_owned()) });
     let (_, result, ()) = visit(&loopback, |_| ());
@@ -128,7 +128,7 @@ fn oa_60_a_pasted_line_will_do() {
 }
 
 #[test]
-fn oa_60_with_the_question_the_port_is_free_again() {
+fn oa_67_with_the_question_the_port_is_free_again() {
     let ready = pollster::block_on(Loopback::new(|_| ()).begin()).unwrap();
     let port: u16 =
         ready.redirect_uri()["http://127.0.0.1:".len()..].split('/').next().unwrap().parse().unwrap();

@@ -89,7 +89,7 @@ pub enum AuthErrorKind {
     #[error("the registration was refused: {0}")]
     Registration(OAuthAnswer),
     /// The person could not be asked, or brought nothing back that can be read; the cause may be the source.
-    #[error("the person could not be asked")]
+    #[error("the application's part of it failed")]
     Consent,
     /// The person, or the server on their behalf, said no.
     #[error("the authorization was denied: {0}")]

@@ -1,0 +1,202 @@
+//! One flight for all, by hand: who begins, who joins, who carries on, and when one is given up.
+
+use super::super::account::{Account, Credentials};
+use super::*;
+use crate::error::AuthError;
+use crate::oauth::{MemoryStore, OAuth, StoreGuard, StoreKey, Stored, Swapped, TokenStore};
+use crate::runtime::BoxFuture;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Wake};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Says what is there when the test opens the gate.
+#[derive(Default)]
+struct Gated {
+    store: MemoryStore,
+    loads: AtomicUsize,
+    gate: Arc<Mutex<(bool, Vec<Waker>)>>,
+}
+
+impl Gated {
+    fn open(&self) {
+        let waiting = {
+            let mut gate = self.gate.lock();
+            gate.0 = true;
+            std::mem::take(&mut gate.1)
+        };
+        waiting.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl TokenStore for Gated {
+    fn load<'a>(&'a self, key: &'a StoreKey) -> BoxFuture<'a, Result<Option<Stored>, BoxError>> {
+        self.loads.fetch_add(1, Ordering::SeqCst);
+        let gate = Arc::clone(&self.gate);
+        Box::pin(async move {
+            poll_fn(|cx| {
+                let mut gate = gate.lock();
+                if gate.0 {
+                    return Poll::Ready(());
+                }
+                gate.1.push(cx.waker().clone());
+                Poll::Pending
+            })
+            .await;
+            self.store.load(key).await
+        })
+    }
+
+    fn swap<'a>(
+        &'a self,
+        key: &'a StoreKey,
+        old: Option<&'a Stored>,
+        new: Option<&'a Stored>,
+    ) -> BoxFuture<'a, Result<Swapped, BoxError>> {
+        self.store.swap(key, old, new)
+    }
+
+    fn lock<'a>(&'a self, key: &'a StoreKey) -> BoxFuture<'a, Result<StoreGuard, BoxError>> {
+        self.store.lock(key)
+    }
+}
+
+/// Counts its wakes.
+#[derive(Default)]
+struct Task(AtomicUsize);
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Task {
+    fn poll<T>(self: &Arc<Self>, future: &mut Pin<Box<impl Future<Output = T> + ?Sized>>) -> Poll<T> {
+        let waker = Waker::from(Arc::clone(self));
+        future.as_mut().poll(&mut Context::from_waker(&waker))
+    }
+
+    fn wakes(&self) -> usize {
+        self.0.swap(0, Ordering::SeqCst)
+    }
+
+    fn is_registered(self: &Arc<Self>) -> bool {
+        Arc::strong_count(self) > 1
+    }
+}
+
+fn account() -> (Arc<Gated>, OAuth, Arc<Account>) {
+    let store = Arc::new(Gated::default());
+    let oauth = OAuth::builder().store(Arc::clone(&store)).build();
+    let account = oauth.account("http://127.0.0.1:1/mcp");
+    (store, oauth, account)
+}
+
+fn connect() -> EngineConfig {
+    EngineConfig::default()
+}
+
+async fn credentials(account: &Account) -> Result<Credentials, AuthError> {
+    account.credentials(false, &connect, &|_| ()).await
+}
+
+#[test]
+fn oa_72_who_comes_while_one_is_under_way_waits_for_that() {
+    let (store, _oauth, account) = account();
+    let (one, other) = (Arc::<Task>::default(), Arc::<Task>::default());
+    let (mut first, mut second) = (Box::pin(credentials(&account)), Box::pin(credentials(&account)));
+    assert!(one.poll(&mut first).is_pending() && other.poll(&mut second).is_pending());
+    assert_eq!(store.loads.load(Ordering::SeqCst), 1);
+    // The one who began is never polled again.
+    store.open();
+    assert_eq!((one.wakes(), other.wakes()), (1, 1));
+    assert!(matches!(other.poll(&mut second), Poll::Ready(Ok(found)) if found.authorization.is_none()));
+    assert!(matches!(one.poll(&mut first), Poll::Ready(Ok(_))));
+    assert_eq!(store.loads.load(Ordering::SeqCst), 1);
+    assert!(account.flights.table.lock().present.is_none());
+}
+
+#[test]
+fn oa_74_what_all_have_left_a_driver_carries_on() {
+    let (store, _oauth, account) = account();
+    let (task, driver) = (Arc::<Task>::default(), Arc::<Task>::default());
+    let watch = |_: Seen<'_>| ();
+    let mut carrying = Box::pin(account.carry(&watch));
+    assert!(driver.poll(&mut carrying).is_pending());
+    let mut waiting = Box::pin(credentials(&account));
+    assert!(task.poll(&mut waiting).is_pending());
+    assert_eq!(driver.wakes(), 1, "there is a flight");
+    assert!(driver.poll(&mut carrying).is_pending());
+    drop(waiting);
+    assert!(!task.is_registered(), "who goes leaves nothing behind");
+    store.open();
+    assert_eq!(driver.wakes(), 1);
+    assert!(driver.poll(&mut carrying).is_pending());
+    assert!(account.tokens.state.lock().is_loaded && account.flights.table.lock().present.is_none());
+    drop(carrying);
+    assert!(!driver.is_registered() && account.flights.table.lock().idle.is_empty());
+}
+
+#[test]
+fn oa_74_without_a_driver_the_next_one_finds_it() {
+    let (store, _oauth, account) = account();
+    let task = Arc::<Task>::default();
+    let mut waiting = Box::pin(credentials(&account));
+    assert!(task.poll(&mut waiting).is_pending());
+    drop(waiting);
+    store.open();
+    let mut next = Box::pin(credentials(&account));
+    assert!(task.poll(&mut next).is_ready());
+    assert_eq!(store.loads.load(Ordering::SeqCst), 1, "it was carried on, not begun again");
+}
+
+#[test]
+fn oa_74_with_the_last_handle_a_flight_is_gone() {
+    let (store, oauth, account) = account();
+    let mut waiting = Box::pin({
+        let account = Arc::clone(&account);
+        async move { credentials(&account).await }
+    });
+    assert!(Arc::<Task>::default().poll(&mut waiting).is_pending());
+    drop((waiting, account));
+    assert_eq!(Arc::strong_count(&store.gate), 2, "the handle keeps it");
+    drop(oauth);
+    assert_eq!(Arc::strong_count(&store.gate), 1);
+}
+
+#[test]
+fn oa_74_one_that_stands_still_is_given_up_but_not_for_a_person() {
+    let (_store, _oauth, account) = account();
+    let timeouts = &account.tokens.parts.timeouts;
+    let longest = timeouts.flow + timeouts.store * 4;
+    let began = Instant::now();
+    assert_eq!(account.flights.stale(began, None), began + longest);
+    let answered = began + timeouts.person;
+    assert_eq!(account.flights.stale(began, Some(answered)), answered + longest);
+    assert_eq!(account.flights.stale(answered, Some(began)), answered + longest, "an answer of before");
+}
+
+#[test]
+fn oa_68_of_events_that_nobody_takes_the_oldest_are_lost() {
+    let (_store, _oauth, account) = account();
+    for number in 0..=64 {
+        let issuer = number.to_string();
+        let lost = account.tokens.state.lock().tell(AuthEvent::Refreshed { issuer });
+        assert_eq!(lost.is_some(), number == 64);
+    }
+    let events = account.tokens.take_events();
+    assert_eq!(events.len(), 64);
+    assert!(matches!(&events[0], AuthEvent::Refreshed { issuer } if issuer == "1"));
+}
+
+#[test]
+fn oa_77_what_is_refused_for_no_known_reason_is_tried_three_times() {
+    let (_store, _oauth, account) = account();
+    let limit = account.tokens.parts.config.limits.refreshes;
+    for (refusals, is_worn_out) in [(0, false), (limit - 1, false), (limit, true)] {
+        let mut state = account.tokens.state.lock();
+        state.refusals = refusals;
+        assert_eq!((state.is_worn_out(limit), limit), (is_worn_out, 3), "{refusals}");
+    }
+}
