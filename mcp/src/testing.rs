@@ -63,7 +63,8 @@ use std::sync::Arc;
 /// A handler is a closure from the request's arguments, as a type of the test's, to anything that is `Into<`[`Reply`]`>`: a
 /// text, a JSON value, a typed result, an [`RpcError`](crate::RpcError), a `Result` of these, or a [`Reply`] with a fault in
 /// it. Arguments that do not have the type's form are refused with the code -32602. Handlers run inside the client's call:
-/// a panic in one is the test's panic.
+/// a panic in one is the test's panic. (What [`Reply::ask`] does with an answer runs in the driver: a panic there ends the
+/// session.)
 ///
 /// Unless the test says otherwise the server is well-behaved: it shakes hands, answers pings, and lists what it has on one
 /// page. It refuses a method that it does not know with the code -32601.

@@ -129,7 +129,8 @@ pub(crate) async fn exchange_once(
         .await
     };
     let result = exchange.try_supervised_if(inbox.session(), may_be_echo).await;
-    let result = result.map_err(|failed| Error::from_request(failed, retracted.load(Ordering::Relaxed)));
+    let result =
+        result.map_err(|failed| caller.named(Error::from_request(failed, retracted.load(Ordering::Relaxed))));
     watch.end(&result);
     result
 }

@@ -114,7 +114,7 @@ impl CallOptions {
     /// # Errors
     ///
     /// When the value cannot be made JSON.
-    pub fn meta(mut self, name: impl Into<String>, value: &impl Serialize) -> Result<Self, Error> {
+    pub fn meta(mut self, name: impl Into<String>, value: &(impl Serialize + ?Sized)) -> Result<Self, Error> {
         self.meta.push((name.into(), Json::new(value)?));
         Ok(self)
     }

@@ -23,6 +23,7 @@ use crate::protocol::stateless::{
 use crate::transport::Transport;
 use crate::types::{DiscoverResult, Extra, Implementation, InitializeResult};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Why there is no agreement.
 enum Refusal {
@@ -76,8 +77,9 @@ async fn connect_unnamed(
         Mode::Legacy => Some(ServerKind::Handshake(None)),
         Mode::Stateless => Some(ServerKind::Stateless),
     };
+    let (limit, begun) = (config.timeouts.handshake, config.timer.now());
     let (connection, mut driver) = unconnected(config.clone(), transport);
-    let (kind, error) = match (agree_beside(&connection, kind, &mut driver).await, kind) {
+    let (kind, error) = match (agree_beside(&connection, kind, &mut driver, limit).await, kind) {
         (Ok(found), _) => return Ok(connected(connection, driver, origin, found)),
         // Some older servers quit when they are asked anything but `initialize` (ERA-17).
         (Err(Refusal::Exited(error)), None) => (Some(ServerKind::Handshake(None)), error),
@@ -94,8 +96,11 @@ async fn connect_unnamed(
     connection.inbox.session().close();
     drop((connection, driver));
     let Some(transport) = again else { return Err(error) };
+    // What is left of the one limit.
+    let past = config.timer.now().saturating_duration_since(begun);
+    let limit = limit.map(|limit| limit.saturating_sub(past));
     let (connection, mut driver) = unconnected(config, transport?);
-    let found = agree_beside(&connection, kind, &mut driver).await.map_err(Refusal::into_error)?;
+    let found = agree_beside(&connection, kind, &mut driver, limit).await.map_err(Refusal::into_error)?;
     Ok(connected(connection, driver, origin, found))
 }
 
@@ -127,17 +132,19 @@ async fn agree_beside(
     connection: &Arc<Connection>,
     kind: Option<ServerKind>,
     driver: &mut Driver,
+    limit: Option<Duration>,
 ) -> Result<ServerKind, Refusal> {
-    RunUntil::new(driver, agree_in_time(connection, kind)).await
+    RunUntil::new(driver, agree_in_time(connection, kind, limit)).await
 }
 
 /// One limit for all of it (INI-11), which each step keeps by itself: it knows whether anything was sent.
 async fn agree_in_time(
     connection: &Arc<Connection>,
     kind: Option<ServerKind>,
+    limit: Option<Duration>,
 ) -> Result<ServerKind, Refusal> {
     let Connection { inbox, transport, .. } = &**connection;
-    let agreed = agree(connection, kind, Budget::new(inbox, inbox.timeouts().handshake)).await;
+    let agreed = agree(connection, kind, Budget::new(inbox, limit)).await;
     // A server may have given a session already, and would keep it (SES-08). One that does not answer in
     // time is asked nothing more.
     let refused = agreed.as_ref().is_err_and(|refusal| !refusal.is_timeout());
@@ -226,7 +233,7 @@ async fn set_log_level(
     match exchange_once(caller, request, limit).await.and_then(checked) {
         Err(error) if error.is_session_ended() => Err(error),
         Err(error) => {
-            inbox.emit(&Event::NotDelivered(Arc::new(error)));
+            inbox.emit(&Event::NotDelivered(Arc::new(error.of_limit(limit))));
             Ok(())
         }
         Ok(_) => Ok(()),

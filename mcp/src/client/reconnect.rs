@@ -46,8 +46,8 @@ use std::time::{Duration, Instant};
 ///
 /// **Back-off:** the first attempt to connect begins at once. After one that has failed, the next begins no sooner than
 /// [`Timeouts::pause`] later, and twice as long after each further failure in a row, up to [`Timeouts::longest_pause`]; who
-/// asks for a client sooner waits. A success makes the next pause a short one again. Nothing is attempted unless somebody
-/// asks.
+/// asks for a client sooner waits. A success makes the next pause a short one again, also where the server dies right after
+/// it; and an attempt that everybody has given up counts for nothing. Nothing is attempted unless somebody asks.
 #[derive(Clone)]
 pub struct Reconnecting {
     handle: Arc<Handle>,
@@ -70,7 +70,8 @@ struct Shared {
     builder: Builder,
     /// Makes the transport for a new session. It is told the client of the last one.
     open: Box<Open>,
-    /// Ends, `Closed`, when there is to be no new session any more; before the client is looked at.
+    /// Ends when there is to be no new session any more, before the client is looked at: `Closed`, or `Dropped` where nobody
+    /// can run a driver.
     closed: Session<Error>,
     /// Waited for by the driver.
     state: WaitCell<State>,
@@ -86,8 +87,6 @@ struct State {
     attempt: Option<SharedFuture<Attempted>>,
     /// The new session's driver, until [`ReconnectingDriver`] takes it.
     driver: Option<Driver>,
-    /// There is nobody to run a driver any more.
-    gone: bool,
     /// The pause after the last attempt, and its end, if that attempt has failed.
     pause: Option<(Duration, Instant)>,
 }
@@ -121,6 +120,8 @@ impl Reconnecting {
     ///
     /// As there. The transport must be one that can be had again (HTTP, or a child), or the first
     /// reconnection will fail.
+    ///
+    /// **Cancel safety:** dropping the future gives the connection up; a child is killed and reaped.
     pub async fn connect(
         builder: Builder,
         transport: impl Transport,
@@ -207,12 +208,11 @@ impl Shared {
         let (found, left_over) = self.state.with(|state| {
             let client = state.client.clone();
             let cause = client.as_ref().and_then(|client| client.session().cause());
+            let end = self.closed.cause();
+            let is_last = matches!(end, Some(Cause::Dropped)) || cause.is_none_or(|cause| cause.is_closed());
             match client {
-                Some(client) if state.gone || cause.is_none_or(|cause| cause.is_orderly()) => {
-                    (Found::Client(client), None)
-                }
-                _ if self.closed.is_ended() => (Found::Nothing(Cause::Closed), None),
-                _ if state.gone => (Found::Nothing(Cause::Dropped), None),
+                Some(client) if is_last => (Found::Client(client), None),
+                _ if end.is_some() => (Found::Nothing(self.end()), None),
                 client => match state.attempt.as_ref().and_then(SharedFuture::waiter) {
                     Some(waiter) => (Found::Attempt(waiter), None),
                     None => {
@@ -240,7 +240,7 @@ impl Shared {
                 Ok((client, driver)) => shared.replace(client, driver),
                 Err(failed) => match failed.into_parts() {
                     (Some(error), None) => Err(Cause::Failed(Arc::new(error))),
-                    _ => Err(Cause::Closed),
+                    _ => Err(shared.end()),
                 },
             };
             // The next one to come looks anew.
@@ -248,6 +248,11 @@ impl Shared {
             drop(attempt);
             attempted
         })
+    }
+
+    /// Why there is to be no new session.
+    fn end(&self) -> Cause<Error> {
+        self.closed.cause().unwrap_or(Cause::Closed)
     }
 
     /// Waits as long as it must be since the last attempt, if that has failed.
@@ -287,13 +292,10 @@ impl Shared {
     fn replace(&self, client: Client, driver: Driver) -> Attempted {
         let (attempted, left_over) = self.state.change(|state| {
             if self.closed.is_ended() {
-                return (Err(Cause::Closed), (Some(client), Some(driver)));
+                return (Err(self.end()), (Some(client), Some(driver)));
             }
             let old = state.client.replace(client.clone());
-            let driver = match state.gone {
-                true => Some(driver),
-                false => state.driver.replace(driver),
-            };
+            let driver = state.driver.replace(driver);
             (Ok(client), (old, driver))
         });
         drop(left_over);
@@ -334,7 +336,7 @@ impl Future for ReconnectingDriver {
             let next = self.shared.state.poll(cx, |state| match state.driver.take() {
                 None => {
                     let cause = state.client.as_ref().and_then(|client| client.session().cause());
-                    let is_closed = cause.is_some_and(|cause| cause.is_orderly());
+                    let is_closed = cause.is_some_and(|cause| cause.is_closed());
                     (is_closed || self.shared.closed.is_ended()).then_some(None)
                 }
                 driver => Some(driver),
@@ -349,10 +351,9 @@ impl Future for ReconnectingDriver {
 
 impl Drop for ReconnectingDriver {
     fn drop(&mut self) {
-        let left_over = self.shared.state.with(|state| {
-            state.gone = true;
-            state.driver.take()
-        });
+        // An attempt under way is given up, too: its session would have nobody to run it.
+        self.shared.closed.end(Cause::Dropped);
+        let left_over = self.shared.state.with(|state| state.driver.take());
         self.shared.state.forget();
         drop(left_over);
     }

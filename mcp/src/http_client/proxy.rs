@@ -59,7 +59,8 @@ pub use self::error::{InvalidProxy, ProxyError};
 /// # Limits
 ///
 /// The time for the proxy's handshake counts as time to connect
-/// ([`Http::connect_timeout`](crate::http::Http::connect_timeout)). Before a tunnel is open, the proxy may send 16 KiB. A
+/// ([`Http::connect_timeout`](crate::http::Http::connect_timeout)), so a proxy that is silent is a timeout of connecting.
+/// Before a tunnel is open, the proxy may send 16 KiB. A
 /// proxy that sends anything behind its answer to `CONNECT` is an error.
 #[derive(Clone, Debug)]
 pub struct Proxy {

@@ -4,9 +4,10 @@ use super::handshake::Revision;
 use super::message::RequestId;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::fmt;
 
 /// One message on its way out.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Outgoing<'a> {
     pub(crate) id: Option<u64>,
     pub(crate) method: Option<Cow<'a, str>>,
@@ -49,6 +50,19 @@ impl<'a> Outgoing<'a> {
     /// The message: JSON text without a line break.
     pub fn body(&self) -> &[u8] {
         &self.body
+    }
+}
+
+impl fmt::Debug for Outgoing<'_> {
+    /// Without what is in it, which may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headers: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Outgoing")
+            .field("id", &self.id)
+            .field("method", &self.method)
+            .field("bytes", &self.body.len())
+            .field("headers", &headers)
+            .finish_non_exhaustive()
     }
 }
 

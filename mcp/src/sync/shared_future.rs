@@ -229,7 +229,8 @@ impl<T> Drop for Waiter<T> {
                 _ => ((registered, None), Vec::new()),
             }
         };
-        drop(left_over);
+        // The helpers are told, whatever it does when it is dropped.
+        contain(|| drop(left_over));
         wake_all(helpers);
     }
 }

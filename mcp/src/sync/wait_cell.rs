@@ -7,7 +7,7 @@
 #[cfg(test)]
 mod tests;
 
-use crate::sync::Mutex;
+use crate::sync::{Mutex, contain};
 use std::task::{Context, Poll, Waker};
 
 #[derive(Debug, Default)]
@@ -37,7 +37,8 @@ impl<T> WaitCell<T> {
             (change(&mut cell.state), cell.waiting.take())
         };
         if let Some(waiting) = waiting {
-            waiting.wake();
+            // Whose state it is, is not to blame for a waker that panics.
+            contain(|| waiting.wake());
         }
         result
     }

@@ -5,6 +5,7 @@
 //! nothing waits for a driver. The only thing that POSTs share, besides idle connections, is the
 //! session's id; an answer of 404 to a POST that carried it ends the session for all.
 
+mod added;
 mod answer;
 mod authorizer;
 mod endpoint;

@@ -288,3 +288,73 @@ fn a_round_is_a_request_of_its_own() {
         assert_eq!(log.count("> server/discover"), 1);
     });
 }
+
+#[test]
+fn what_a_hook_adds_is_in_no_error_and_no_event() {
+    const KEY: &str = "k3y-of-the-h00k";
+    once(async |_| {
+        for (status, media, body) in [
+            (
+                "200 OK",
+                "application/json",
+                r#"{"jsonrpc":"2.0","id":2,"error":{"code":1,"message":"not KEY"}}"#,
+            ),
+            ("200 OK", "text/plain", "KEY is not welcome"),
+            ("200 OK", "x/KEY", "no"),
+            ("200 OK", "application/json", "KEY"),
+            ("403 Forbidden", "text/plain", "KEY is not welcome"),
+            ("200 OK", "text/event-stream", "data: {\"id\":77,\"result\":\"KEY\"}\n\ndata: KEY\n\n"),
+        ] {
+            let server = Server::start(move |call| match call.request.rpc() {
+                "ping" => {
+                    let media = format!("Content-Type: {}", media.replace("KEY", KEY));
+                    call.respond(status, &[&media], &body.replace("KEY", KEY));
+                }
+                _ => call.normal(),
+            });
+            let log = Log::default();
+            let builder = log.events(on(&Clock::new())).on_call(|call: &mut CallStart<'_>| {
+                call.header("x-api-key", KEY);
+                |_: &CallEnd<'_>| {}
+            });
+            let (client, driver) = builder.connect(server.transport()).await.unwrap();
+            driver
+                .run_until(async {
+                    let error = client.ping().await.unwrap_err();
+                    let told = format!("{error:#} {error:?} {:?}", log.lines());
+                    assert!(!told.contains(KEY), "{media}: {told}");
+                    client.close().await;
+                })
+                .await;
+        }
+    });
+}
+
+#[test]
+fn the_end_has_the_error_that_the_caller_gets() {
+    once(async |_| {
+        let log = Log::default();
+        let told = log.clone();
+        let builder = on(&Clock::new()).on_call(move |_: &mut CallStart<'_>| {
+            let told = told.clone();
+            move |end: &CallEnd<'_>| {
+                if let Some(error) = end.error() {
+                    told.push(format!("{error:#}"));
+                }
+            }
+        });
+        let server = Server::start(|call| match call.request.rpc() {
+            "ping" => call.respond("500 X", &[], "no"),
+            _ => call.normal(),
+        });
+        let (client, driver) = builder.connect(server.transport()).await.unwrap();
+        driver
+            .run_until(async {
+                let error = client.ping().await.unwrap_err();
+                assert!(error.server().is_some());
+                assert_eq!(log.lines(), [format!("{error:#}")]);
+                client.close().await;
+            })
+            .await;
+    });
+}

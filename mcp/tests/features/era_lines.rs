@@ -3,7 +3,7 @@
 
 use crate::check::{cause, on, story, violation};
 use crate::fault::clock::Clock;
-use crate::fault::lines::{Peer, Server, normal, pair};
+use crate::fault::lines::{Peer, Server, normal, pair, process};
 use crate::fault::run::{everywhere, once};
 use crate::fault::tool;
 use crate::kit::{Log, ask, is_answer, refusal, reply, seconds, tell};
@@ -357,5 +357,25 @@ fn ini_03_a_server_that_answers_with_a_revision_of_its_own_is_refused() {
         assert_eq!(*violation(&error), Violation::Version("1999-01-01".to_owned()));
         server.input_ended().await;
         assert_eq!(methods(&server), HANDSHAKE[..2]);
+    });
+}
+
+/// The limit of the handshake is for both attempts together.
+#[test]
+fn era_17_a_child_that_quits_late_leaves_the_next_one_the_rest_of_the_time() {
+    once(async |_| {
+        let clock = Clock::new();
+        let moving = clock.clone();
+        let (stdio, _server) = process(move |peer: &Peer, message: &Value| {
+            if message["method"] == DISCOVER {
+                moving.advance(seconds(9));
+                peer.exit(3);
+            }
+        });
+        let connecting = on(&clock).mode(Mode::Auto).connect(stdio);
+        let (connected, ()) = join(connecting, clock.pass(seconds(51))).await;
+        let error = connected.unwrap_err();
+        let ErrorKind::Timeout(timeout) = error.kind() else { panic!("{error:#}") };
+        assert_eq!(timeout.after(), seconds(60));
     });
 }

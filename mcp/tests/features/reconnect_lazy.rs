@@ -9,7 +9,11 @@ use crate::script::script;
 use futures::future::{join, join_all};
 use shared_fate::Cause;
 use shared_fate_mcp::error::InvalidInput;
-use shared_fate_mcp::{Builder, Delivery, Error, ErrorKind, Http, Memory, Reconnecting, Stdio, Timeouts};
+use shared_fate_mcp::runtime::BoxFuture;
+use shared_fate_mcp::transport::{Inbox, Outgoing, Sending, Tracking};
+use shared_fate_mcp::{
+    Builder, Delivery, Error, ErrorKind, Http, Memory, Reconnecting, Stdio, Timeouts, Transport,
+};
 use std::pin::pin;
 use std::process::Command;
 use std::sync::Arc;
@@ -285,6 +289,98 @@ fn the_longest_of_all_pauses_is_one() {
             clock.advance(seconds(1_000_000));
             assert!(futures::poll!(pin!(clients.client())).is_pending());
             clients.close().await;
+        };
+        driver.run_until(app).await;
+    });
+}
+
+/// The one transport that a driver would have run is given up with it.
+#[test]
+fn to_drop_the_driver_is_to_give_up_an_attempt_under_way() {
+    once(async |_| {
+        for down in [0, 1] {
+            let (server, _) = failing(down);
+            let (clients, driver) = lazy(on(&Clock::new()), &server);
+            let mut driver = Box::pin(driver);
+            assert!(futures::poll!(&mut driver).is_pending());
+            let failed = match down {
+                0 => None,
+                // Then the next attempt is in its pause.
+                _ => Some(clients.client().await.map(drop).unwrap_err()),
+            };
+            assert_eq!(failed.is_some(), down == 1);
+            let mut attempt = pin!(clients.client());
+            assert!(futures::poll!(&mut attempt).is_pending());
+            drop(driver);
+            let error = attempt.await.map(drop).unwrap_err();
+            assert!(matches!(error.session_cause(), Some(Cause::Dropped)), "{error:#}");
+            let error = clients.client().await.map(drop).unwrap_err();
+            assert!(matches!(error.session_cause(), Some(Cause::Dropped)), "{error:#}");
+        }
+    });
+}
+
+/// A transport that says that its end was a normal one: the peer hung up.
+struct HangsUp(Memory);
+
+impl Transport for HangsUp {
+    fn send<'a>(&'a self, message: Outgoing<'a>, tracking: &'a Tracking, inbox: &'a Inbox) -> Sending<'a> {
+        self.0.send(message, tracking, inbox)
+    }
+
+    fn run<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move { self.0.run(inbox).await.or(Ok(())) })
+    }
+
+    fn close<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, ()> {
+        self.0.close(inbox)
+    }
+
+    fn abort(&self) {
+        self.0.abort();
+    }
+}
+
+#[test]
+fn a_session_that_its_server_ended_in_peace_is_replaced_too() {
+    once(async |_| {
+        let servers = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let opened = Arc::clone(&servers);
+        let open = move || {
+            let (memory, server) = Memory::pair();
+            opened.lock().unwrap().push(Arc::new(server));
+            Ok(HangsUp(memory))
+        };
+        let (clients, driver) = Reconnecting::new(on(&Clock::new()), open);
+        let serve = async |number: usize| {
+            while servers.lock().unwrap().len() <= number {
+                smol::future::yield_now().await;
+            }
+            let server = Arc::clone(&servers.lock().unwrap()[number]);
+            while let Some(message) = server.receive().await {
+                let message = serde_json::from_slice(&message).unwrap();
+                if let Some(answer) = crate::fault::answer(&message) {
+                    server.send(answer.to_string()).await.unwrap();
+                }
+                if message["method"] == "ping" {
+                    break;
+                }
+            }
+            servers.lock().unwrap()[number] = Arc::new(Memory::pair().1);
+        };
+        let app = async {
+            for number in 0..2 {
+                let (client, ()) = join(
+                    async {
+                        let client = clients.client().await.unwrap();
+                        client.ping().await.unwrap();
+                        client
+                    },
+                    serve(number),
+                )
+                .await;
+                assert!(matches!(client.session().ended().await, Cause::Finished));
+            }
         };
         driver.run_until(app).await;
     });

@@ -1,5 +1,6 @@
 //! An endpoint: where requests go and what goes with each of them.
 
+use super::added::Added;
 use super::answer::failed;
 use super::authorizer::{Ask, Authorization, Authorizer};
 use super::secrets::Secrets;
@@ -40,7 +41,7 @@ const RESERVED: [&str; 13] = [
 ];
 
 /// A header of the application's.
-fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Error> {
+pub(super) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Error> {
     let invalid = |why| Error::invalid(InvalidInput::Header(why));
     let name: HeaderName = name.parse().map_err(|_| invalid("its name is not allowed in HTTP"))?;
     if RESERVED.contains(&name.as_str()) || name.as_str().starts_with("mcp-param-") {
@@ -52,14 +53,6 @@ fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Error> {
 }
 
 /// What the application adds to one request. Of two of the same name the latter counts.
-pub(super) fn add_headers(headers: &mut HeaderMap, added: &[(String, String)]) -> Result<(), Error> {
-    for (name, value) in added {
-        let (name, value) = header(name, value)?;
-        headers.insert(name, value);
-    }
-    Ok(())
-}
-
 /// A URL with everything that goes with each request to its server.
 #[derive(Clone)]
 pub(super) struct Endpoint {
@@ -73,6 +66,7 @@ pub(super) struct Endpoint {
     /// Whether the caller has said where sockets come from.
     pub(super) has_net: bool,
     pub(super) authorizer: Option<Authorizer>,
+    pub(super) added: Added,
     /// Whether it is there for a second session: nobody is asked to let that begin.
     #[cfg(feature = "oauth")]
     pub(super) is_renewed: bool,
@@ -91,6 +85,7 @@ impl Endpoint {
             config: EngineConfig::default(),
             has_net: false,
             authorizer: None,
+            added: Added::default(),
             #[cfg(feature = "oauth")]
             is_renewed: false,
             engine: OnceLock::new(),
@@ -182,7 +177,8 @@ impl Endpoint {
         url: &Uri,
     ) -> Secrets {
         let proxy = self.config.proxy.iter().flat_map(Proxy::secrets);
-        Secrets::of(credentials, headers, url, proxy)
+        let added = self.added.values().into_iter().map(|value| value.as_bytes().to_vec());
+        Secrets::of(credentials, headers, url, proxy.chain(added))
     }
 
     /// The error of a server that is not there any more.

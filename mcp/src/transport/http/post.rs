@@ -4,7 +4,6 @@ use super::answer::{
     BODY_PATIENCE, check_encoding, content_length, http_error, is_events, is_json, is_like_json, media_type,
     read, read_some, unexpected,
 };
-use super::endpoint::add_headers;
 use super::events::{Cursor, EVENT_STREAM, Events, deliver, is_message};
 use super::secrets::Secrets;
 use super::{Http, LAST_EVENT_ID, METHOD, NAME, PROTOCOL_VERSION, SESSION_ID};
@@ -29,14 +28,6 @@ use std::sync::Arc;
 /// A longer one would not fit into a header of common servers.
 const LONGEST_SESSION_ID: usize = 4096;
 
-/// The headers of one request, with what the application adds to it.
-fn with_headers(mut headers: Arc<HeaderMap>, added: &[(String, String)]) -> Result<Arc<HeaderMap>, Error> {
-    if !added.is_empty() {
-        add_headers(Arc::make_mut(&mut headers), added)?;
-    }
-    Ok(headers)
-}
-
 impl Http {
     pub(super) async fn post(
         &self,
@@ -46,12 +37,14 @@ impl Http {
     ) -> Result<Sent, Error> {
         let fresh = message.method() == Some(INITIALIZE);
         let first = fresh || message.method() == Some(DISCOVER);
-        let headers = match &message.routing {
+        let mut headers = match &message.routing {
             Some(routing) => Arc::new(self.routed_headers(message.method(), routing)?),
             None if fresh => Arc::new(self.endpoint.post_headers()),
             None => self.session_post_headers(),
         };
-        let headers = with_headers(headers, &message.headers)?;
+        if !message.headers.is_empty() {
+            self.endpoint.added.add(Arc::make_mut(&mut headers), &message.headers)?;
+        }
         // From 2026-07-28 on a broken stream loses its request (RES-12).
         let resumable = message.routing.is_none();
         let in_session = headers.contains_key(SESSION_ID);

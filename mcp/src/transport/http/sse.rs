@@ -7,7 +7,7 @@
 
 use super::answer::http_error;
 use super::authorizer::Authorizer;
-use super::endpoint::{Endpoint, add_headers, endpoint_options};
+use super::endpoint::{Endpoint, endpoint_options};
 use super::events::{EVENT_STREAM, Events, deliver, is_message};
 use super::secrets::Secrets;
 use super::tokens::{TokenProvider, Tokens};
@@ -86,7 +86,7 @@ impl Sse {
         if let Some(revision) = self.revision.get() {
             headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(revision.as_str()));
         }
-        add_headers(&mut headers, &message.headers)?;
+        self.endpoint.added.add(&mut headers, &message.headers)?;
         let body = message.body.into();
         let response = self.endpoint.request(Method::POST, target, &headers, body, tracking, inbox).await?;
         match response.status().is_success() {
