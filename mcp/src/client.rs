@@ -192,7 +192,8 @@ impl Client {
     ///
     /// All pending calls fail with [`Cause::Closed`](shared_fate::Cause::Closed) *before* anything else is
     /// done. Then an HTTP session is deleted. A child's standard input is closed; if the child has not exited after
-    /// [`Timeouts::close`](crate::Timeouts::close), it gets a SIGTERM, after the same time again a SIGKILL; and it is reaped.
+    /// [`Timeouts::close`](crate::Timeouts::close), it gets a SIGTERM, after the same time again a SIGKILL (windows: it is
+    /// killed after the first); and it is reaped.
     ///
     /// May be called more than once and concurrently: all callers and the driver wait for one shutdown.
     ///

@@ -1,6 +1,6 @@
 //! What a session as a whole occupies at most, whatever the server does, and that nothing grows with what it does. A
 //! process of its own, because it counts what is allocated. No watchdog: on a busy machine this takes long.
-#![cfg(all(unix, feature = "stdio", feature = "http"))]
+#![cfg(all(any(unix, windows), feature = "stdio", feature = "http"))]
 
 mod allocator;
 mod fault;

@@ -27,7 +27,7 @@ use std::task::{Context, Poll};
 /// way; after a failure, at once. The cause is in [`Client::session`](crate::Client::session).
 ///
 /// **Drop:** ends the session ([`Cause::Dropped`](shared_fate::Cause::Dropped)) and gives the transport up:
-/// sockets are closed, a child's process group is killed. It needs no runtime.
+/// sockets are closed, a child is killed with what it has started. It needs no runtime.
 ///
 /// **Panics:** a panic in a transport is the session's cause
 /// ([`Cause::Panicked`](shared_fate::Cause::Panicked)), and unwinds nowhere. The driver also calls the application's

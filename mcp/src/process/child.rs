@@ -4,6 +4,8 @@
 //! the process is therefore the *leader* of a process group of its own, and whatever ends it ends
 //! the group. A thread sleeps in `waitid` for the leader, looks at how it ended *without reaping
 //! it*, tells the waiters and ends. The leader stays a zombie until the last [`Child`] is dropped.
+//! On windows a job object is the group, and the handles of the process and of its job are what is
+//! pinned and let go of.
 //!
 //! # Invariants
 //!
@@ -25,9 +27,10 @@
 //! # Limits
 //!
 //! - A process that leaves the group (`setsid`, a shell's job control) has left the server.
-//! - A host that is itself killed runs no `Drop`; its servers see the end of their stdin. They do
-//!   not get the terminal's Ctrl-C either: they are no part of the foreground group.
-//! - The host must not reap our children. If it does (it ignores SIGCHLD, or calls `wait` for any
+//! - A host that is itself killed runs no `Drop`; its servers see the end of their stdin, and on
+//!   windows end with their job. They do not get the terminal's Ctrl-C either: they are no part of
+//!   the foreground group, and on windows have a console of their own.
+//! - On unix the host must not reap our children. If it does (it ignores SIGCHLD, or calls `wait` for any
 //!   child), the status is unknown and the pin of invariant 1 is gone: the module `unix` says
 //!   what is left of the promises then.
 
@@ -78,7 +81,7 @@ pub(crate) struct Pipes {
 }
 
 impl Child {
-    /// Starts `command` in a group of its own (windows: without a console window), with three
+    /// Starts `command` in a group of its own (windows: a job, without a console window), with three
     /// pipes, whatever it says about these itself. Blocks for as long as the system takes to start
     /// a process.
     ///
@@ -132,8 +135,7 @@ impl Child {
         self.handle.shared.lock().process.terminate();
     }
 
-    /// Kills the group (SIGKILL), also what is left of it after the leader's exit. On windows it
-    /// kills the process alone. Does not wait.
+    /// Kills the group (SIGKILL), also what is left of it after the leader's exit. Does not wait.
     pub(crate) fn kill(&self) {
         self.handle.shared.lock().process.kill();
     }

@@ -57,11 +57,14 @@ impl AsyncPipes {
     #[cfg(windows)]
     pub(crate) fn new(pipes: Pipes, _: Reactor) -> io::Result<Self> {
         use blocking::Unblock;
+        /// Between us and the thread, as much as a pipe of Linux holds. By default it is 8 MiB: so much would be "written"
+        /// to a server that reads nothing, and would be taken from the heap again after each flush.
+        const BETWEEN: usize = 64 * 1024;
         let Pipes { stdin, stdout, stderr } = pipes;
         Ok(Self {
-            stdin: Box::new(Unblock::new(stdin)),
-            stdout: Box::new(Stream(Unblock::new(stdout))),
-            stderr: Box::new(Stream(Unblock::new(stderr))),
+            stdin: Box::new(Unblock::with_capacity(BETWEEN, stdin)),
+            stdout: Box::new(Stream(Unblock::with_capacity(BETWEEN, stdout))),
+            stderr: Box::new(Stream(Unblock::with_capacity(BETWEEN, stderr))),
         })
     }
 }

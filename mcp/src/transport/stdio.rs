@@ -54,10 +54,24 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 /// A server behind a pair of byte streams, one JSON message a line: a child process
 /// ([`Stdio::spawn`]), or a socket, a pipe, a tunnel ([`Stdio::over`]).
 ///
-/// A child is started directly, never through a shell, as the leader of its own process group. Its standard error is
-/// drained all the time, and the end of it is kept for the error that reports the child's death ([`ServerExited`]).
+/// A child is started directly, never through a shell. Its standard error is drained all the time, and the end of it is
+/// kept for the error that reports the child's death ([`ServerExited`]).
+///
+/// # How a child ends
+///
 /// [`Client::close`](crate::Client::close) writes the notifications that were accepted, closes the child's standard input,
-/// then sends SIGTERM, then ends the group with SIGKILL. If the session ends in any other way, the group is killed at once.
+/// and waits for its exit. A child that stays is asked with SIGTERM, and then killed; before each of these steps it has
+/// [`Timeouts::close`](crate::Timeouts::close). If the session ends in any other way, the child is killed at once.
+///
+/// What the child has started ends with it, also if the child itself has exited before:
+///
+/// - On unix the child is the leader of a process group, and signals go to the group. A process that leaves the group, by
+///   `setsid` or through a shell's job control, has left the server: nothing here ends it.
+/// - On windows the child is in a job object, and the job is ended. There is no SIGTERM: who stays when its input has ended
+///   is killed next. What a child starts in its very first moments, before it is in the job, is not in it.
+///
+/// The child does not get the Ctrl-C of the host's terminal. A host that is itself killed runs no destructor: on unix its
+/// children see the end of their standard input and no more, on windows the system ends their jobs.
 pub struct Stdio {
     queue: Queue,
     slot: Slot,
@@ -375,7 +389,11 @@ impl Transport for Stdio {
                     false => stdin_closed,
                 }
             };
-            let stages: [fn(&Self); 3] = [|_| {}, Self::terminate, Self::kill];
+            // On windows there is nothing to wait for between the end of the input and the kill.
+            let stages: &[fn(&Self)] = match cfg!(windows) {
+                false => &[|_| {}, Self::terminate, Self::kill],
+                true => &[|_| {}, Self::kill],
+            };
             for act in stages {
                 act(self);
                 let mut grace = inbox.sleep(grace);

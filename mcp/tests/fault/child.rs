@@ -11,6 +11,7 @@
 use std::env;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+#[cfg(unix)]
 use std::os::unix::process::parent_id;
 use std::process::{self, Command, Stdio};
 use std::thread;
@@ -33,12 +34,13 @@ pub(crate) const STALLED: u8 = b's';
 pub(crate) const INPUT_ENDED: u8 = b'z';
 
 /// Orders: write, write to standard error, write again and again, exit, start a process that holds
-/// the pipes.
+/// the pipes, start a server of its own.
 pub(crate) const WRITE: u8 = b'w';
 pub(crate) const WRITE_ERROR: u8 = b'e';
 pub(crate) const FLOOD: u8 = b'f';
 pub(crate) const EXIT: u8 = b'x';
 pub(crate) const FORK: u8 = b'g';
+pub(crate) const HOST: u8 = b'o';
 
 /// One report or order.
 pub(crate) fn send(mut socket: &TcpStream, kind: u8, payload: &[u8]) -> io::Result<()> {
@@ -64,6 +66,12 @@ pub(crate) fn command() -> Command {
     // With one thread libtest begins a line before it runs the test.
     command.args(["--exact", "fault::child::puppet", "--nocapture", "--test-threads=2"]);
     command
+}
+
+/// Who asks for it starts a shell script.
+#[cfg(windows)]
+fn parent_id() -> u32 {
+    0
 }
 
 #[test]
@@ -101,6 +109,7 @@ fn report_input(reports: &TcpStream) {
 }
 
 fn obey(mut control: TcpStream) {
+    let mut hosted = Vec::new();
     while let Some((order, payload)) = receive(&mut control) {
         match order {
             WRITE => write_all(&payload),
@@ -116,6 +125,14 @@ fn obey(mut control: TcpStream) {
                 let child = command().env(HOLDER, "1").stdin(Stdio::null()).spawn();
                 // Not waited for: it outlives this process.
                 drop(child.unwrap());
+            }
+            HOST => {
+                let mut server = command();
+                // There the system ends it; elsewhere the end of its input is all that it sees.
+                if cfg!(windows) {
+                    server.env(STUBBORN, "1");
+                }
+                hosted.push(shared_fate_mcp::Stdio::spawn(server).unwrap());
             }
             other => panic!("unknown order {other}"),
         }

@@ -7,12 +7,33 @@ use shared_fate_mcp::Stdio;
 use smol::Async;
 use smol::channel::{self, Receiver, Sender};
 use std::io::{BufRead, BufReader, Write};
+#[cfg(windows)]
+use std::net::TcpStream as Socket;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::net::UnixStream;
+#[cfg(unix)]
+use std::os::unix::net::UnixStream as Socket;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread;
+
+/// The two ends of a connection within this machine.
+#[cfg(unix)]
+pub(crate) fn sockets() -> (Socket, Socket) {
+    Socket::pair().unwrap()
+}
+
+/// The two ends of a connection within this machine.
+#[cfg(windows)]
+pub(crate) fn sockets() -> (Socket, Socket) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let ours = Socket::connect(listener.local_addr().unwrap()).unwrap();
+    let (theirs, _) = listener.accept().unwrap();
+    for end in [&ours, &theirs] {
+        end.set_nodelay(true).unwrap();
+    }
+    (ours, theirs)
+}
 
 /// The server's side, for the handler and for the test. Clones are the same server.
 #[derive(Clone)]
@@ -21,7 +42,7 @@ pub(crate) struct Peer {
 }
 
 enum To {
-    Socket(UnixStream),
+    Socket(Socket),
     Process(TcpStream),
 }
 
@@ -72,6 +93,11 @@ impl Peer {
         self.order(child::FORK, b"");
     }
 
+    /// Starts a server of its own, as a client does.
+    pub(crate) fn host(&self) {
+        self.order(child::HOST, b"");
+    }
+
     fn order(&self, order: u8, payload: &[u8]) {
         let To::Process(control) = &*self.to else { panic!("only a process can do that") };
         let _ = child::send(control, order, payload);
@@ -116,9 +142,16 @@ pub(crate) struct Process {
 }
 
 impl Process {
+    #[cfg(unix)]
     pub(crate) fn kill(&self) {
         let id = rustix::process::Pid::from_raw(self.id.try_into().unwrap()).unwrap();
         rustix::process::kill_process(id, rustix::process::Signal::KILL).unwrap();
+    }
+
+    #[cfg(windows)]
+    pub(crate) fn kill(&self) {
+        let killed = Command::new("taskkill").args(["/F", "/PID", &self.id.to_string()]).output().unwrap();
+        assert!(killed.status.success(), "{killed:?}");
     }
 
     /// Resolves when it runs no more.
@@ -133,12 +166,17 @@ impl Process {
     }
 }
 
-/// Resolves when there is no such process any more.
+/// Resolves when there is no such process any more, as far as the system tells.
 pub(crate) async fn gone(id: u32) {
-    while Path::new(&format!("/proc/{id}")).exists() {
+    while exists(id) {
         smol::future::yield_now().await;
         thread::yield_now();
     }
+}
+
+/// Whether there is such a process, a zombie maybe. Only Linux says so.
+pub(crate) fn exists(id: u32) -> bool {
+    cfg!(target_os = "linux") && Path::new(&format!("/proc/{id}")).exists()
 }
 
 impl Server {
@@ -181,7 +219,7 @@ impl Server {
 
 /// A server in a thread. `handler` gets every message.
 pub(crate) fn pair(handler: impl FnMut(&Peer, &Value) + Send + 'static) -> (Stdio, Server) {
-    let (ours, theirs) = UnixStream::pair().unwrap();
+    let (ours, theirs) = sockets();
     let reader = Async::new(ours.try_clone().unwrap()).unwrap();
     let stdio = Stdio::over(reader, Async::new(ours).unwrap());
     let input = theirs.try_clone().unwrap();

@@ -3,7 +3,7 @@
 //!
 //! Deadlines run on a clock that stands still unless the test moves it. So a call that ends in one of
 //! these tests ends because of what happened, never because time ran out.
-#![cfg(all(unix, feature = "stdio", feature = "http"))]
+#![cfg(all(any(unix, windows), feature = "stdio", feature = "http"))]
 
 #[path = "../fault/mod.rs"]
 mod fault;

@@ -4,7 +4,7 @@
 use crate::check::{cause, limit, on, violation};
 use crate::fault::clock::Clock;
 use crate::fault::http::{Request, Server};
-use crate::fault::lines::{normal, pair};
+use crate::fault::lines::{normal, pair, sockets};
 use crate::fault::run::{everywhere, once};
 use crate::fault::{Gate, answer, tool};
 use crate::kit::{Feed, Log, ask, http, reply, tell};
@@ -16,7 +16,6 @@ use shared_fate_mcp::error::Violation;
 use shared_fate_mcp::types::Elicited;
 use shared_fate_mcp::{Change, Client, Delivery, Event, Interest, Limits, Mode, RpcError, Stdio};
 use std::io;
-use std::os::unix::net::UnixStream;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -361,7 +360,7 @@ impl AsyncWrite for Greedy {
 #[test]
 fn io_17_writing_leaves_reading_its_turn() {
     once(async |_| {
-        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (ours, theirs) = sockets();
         let hello = json!({ "protocolVersion": "2025-11-25", "capabilities": {} });
         io::Write::write_all(&mut &theirs, format!("{}\n", reply(&json!(1), hello)).as_bytes()).unwrap();
         let (client, writes) = (Arc::default(), Arc::default());

@@ -4,13 +4,12 @@ use crate::check::on;
 use crate::fault::child;
 use crate::fault::clock::Clock;
 use crate::fault::http::Server;
-use crate::fault::lines::{normal, pair, process, process_as};
+use crate::fault::lines::{exists, normal, pair, process, process_as};
 use crate::fault::run::once;
 use crate::fault::{Gate, tool};
 use crate::kit::{http, seconds};
 use futures::future::{join, select};
 use shared_fate_mcp::{Client, Delivery, Limits, Mode, Reconnecting};
-use std::path::Path;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
@@ -116,7 +115,7 @@ fn liv_19_a_driver_resolves_when_the_transport_is_released() {
             std::future::pending::<()>().await;
         };
         select(driver, pin!(turning)).await;
-        assert!(!Path::new(&format!("/proc/{}", server_process.id)).exists());
+        assert!(!exists(server_process.id));
         close.await;
     });
 }

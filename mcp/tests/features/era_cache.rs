@@ -356,6 +356,7 @@ fn era_01_reconnecting_asks_a_server_that_refuses_what_it_took_before() {
 }
 
 #[test]
+#[cfg(unix)] // a shell script
 fn era_01_17_what_a_child_is_stays_with_its_command() {
     everywhere(async |run| {
         // It quits when it is asked, and its next version takes no handshake.

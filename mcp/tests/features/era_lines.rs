@@ -229,6 +229,7 @@ fn era_16_liv_27_a_silent_server_is_reached_when_the_handshake_has_no_more_time_
 }
 
 #[test]
+#[cfg(unix)] // a shell script
 fn era_17_a_child_that_quits_when_asked_is_started_again_once() {
     everywhere(async |run| {
         let (stdio, notes) = script("*server/discover*) exit 3 ;;");
@@ -248,6 +249,7 @@ fn era_17_a_child_that_quits_when_asked_is_started_again_once() {
 }
 
 #[test]
+#[cfg(unix)] // a shell script
 fn era_17_liv_24_a_child_that_quits_again_is_given_up() {
     everywhere(async |_| {
         let (stdio, notes) =
@@ -261,6 +263,7 @@ fn era_17_liv_24_a_child_that_quits_again_is_given_up() {
 }
 
 #[test]
+#[cfg(unix)] // a shell script
 fn era_17_era_23_only_who_does_not_know_better_starts_a_child_again() {
     everywhere(async |run| {
         let (stdio, notes) = script("*server/discover*) exit 3 ;;");

@@ -4,7 +4,11 @@
 //!
 //! Tests are named after the rows of the checklist. Deadlines run on a clock that stands still unless
 //! the test moves it.
-#![cfg(all(unix, feature = "stdio", feature = "http"))]
+#![cfg(all(any(unix, windows), feature = "stdio", feature = "http"))]
+#![cfg_attr(
+    windows,
+    allow(dead_code, unused_imports, reason = "some tests start a shell, which windows has not")
+)]
 
 #[path = "../faults/check.rs"]
 mod check;

@@ -121,6 +121,7 @@ fn ses_05_16_reconnecting_after_a_404_starts_anew_and_repeats_nothing() {
 }
 
 #[test]
+#[cfg(unix)] // a shell script
 fn io_19_a_child_is_started_again_and_again() {
     everywhere(async |run| {
         let (stdio, notes) = script("*'\"exit\"'*) exit 7 ;;");
@@ -146,6 +147,7 @@ fn io_19_a_child_is_started_again_and_again() {
 }
 
 #[test]
+#[cfg(unix)] // a shell script
 fn liv_10_a_child_that_fails_to_start_is_tried_again_by_the_next() {
     everywhere(async |_| {
         let (stdio, notes) = script(
@@ -373,6 +375,7 @@ fn liv_10_a_reconnection_that_hangs_is_bounded() {
 }
 
 #[test]
+#[cfg(unix)] // a shell script
 fn sub_11_io_18_after_a_restart_it_is_made_again() {
     once(async |_| {
         let found = discovered(&[VERSION]);

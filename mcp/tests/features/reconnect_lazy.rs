@@ -67,6 +67,7 @@ fn it_begins_without_a_session_and_the_first_call_connects() {
 }
 
 #[test]
+#[cfg(unix)] // a shell script
 fn a_server_that_is_down_at_first_is_an_error_of_the_call_alone() {
     everywhere(async |_| {
         let clock = Clock::new();
@@ -168,6 +169,7 @@ fn a_success_makes_the_next_pause_short_again() {
 }
 
 #[test]
+#[cfg(unix)] // a shell script
 fn a_server_that_is_gone_is_not_started_again_to_be_closed() {
     everywhere(async |_| {
         let (stdio, notes) = script("*'\"exit\"'*) exit 7 ;;");

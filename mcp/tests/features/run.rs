@@ -65,6 +65,7 @@ fn where_there_is_no_session_the_application_is_not_run() {
 
 /// Calls get the cause at once, and the application decides what comes of it.
 #[test]
+#[cfg(unix)] // a shell script
 fn when_the_session_fails_the_application_goes_on() {
     everywhere(async |_| {
         let (stdio, _) = script("*'\"exit\"'*) echo 'disk full' >&2; exit 7 ;;");
@@ -111,6 +112,7 @@ fn it_may_be_spawned() {
 
 /// Each of its methods is that of the transport inside: with one forgotten, one of these would fail.
 #[test]
+#[cfg(unix)] // a shell script
 fn a_transport_in_a_box_is_one() {
     everywhere(async |_| {
         // `run`, `send`, `close`, `negotiated`, `ready`, `is_request_response`.

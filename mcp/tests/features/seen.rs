@@ -76,6 +76,7 @@ fn errors_over_http_name_the_origin_and_the_step() {
 }
 
 #[test]
+#[cfg(unix)] // a shell script
 fn errors_of_a_process_name_its_program() {
     everywhere(async |run| {
         let (stdio, _) = script("*'\"exit\"'*) exit 7 ;; *initialize*\"quit\"*) exit 8 ;;");
@@ -162,6 +163,7 @@ fn what_a_child_writes_to_its_standard_error_is_seen_while_it_lives() {
 
 /// Also what it says when it is asked to stop, and what the one says that is started in its place. A panic goes no further.
 #[test]
+#[cfg(unix)] // a shell script
 fn the_hook_hears_the_end_and_the_next_child() {
     once(async |_| {
         let heard = Arc::new(Mutex::new(Vec::new()));

@@ -150,6 +150,7 @@ fn another_framing_is_told_at_once() {
 
 /// launchdarkly mcp-server 82, and others that say why they end on either output, last or not.
 #[test]
+#[cfg(unix)] // a shell script
 fn the_reason_of_a_childs_death_is_found() {
     for (script, reason) in [
         ("echo 'Error: API_KEY is not set'; exit 1", "Error: API_KEY is not set"),

@@ -2,7 +2,11 @@
 //! table for each transport, and for each row where such a server was reported.
 //!
 //! Nothing here turns a clock: a row that would have to wait for a deadline runs into the watchdog.
-#![cfg(all(unix, feature = "stdio", feature = "http"))]
+#![cfg(all(any(unix, windows), feature = "stdio", feature = "http"))]
+#![cfg_attr(
+    windows,
+    allow(dead_code, unused_imports, reason = "some tests start a shell, which windows has not")
+)]
 
 #[path = "../fault/mod.rs"]
 mod fault;

@@ -1,13 +1,19 @@
-//! The windows half: one process, its handle watched by the reactor of `async-io`.
+//! The windows half: a job object, and the handle of its first process, watched by the reactor of `async-io`.
 //!
-//! Windows has no process groups, and a job object cannot be had without unsafe code: only the
-//! process itself is killed, what it started sees its pipes close.
+//! A process is put into the job right after its start, and what it starts from then on is in the job, too. The system
+//! ends all of them when the job's only handle is closed: by us, or because this process is gone, however it went.
+//!
+//! # Limits
+//!
+//! - What a process starts before it is in the job is not in it. To start it suspended would help, but `std` does not
+//!   give us the thread that is then to be resumed.
+//! - The system may refuse the job: a process that has exited already is in none. Then the process alone is killed.
 //!
 //! `std` can wait for a process only through the one `Child` that also kills it. So a duplicate of
 //! the handle is waited for, which also keeps the process id from being given to another.
 
 use std::io;
-use std::os::windows::io::{AsHandle, OwnedHandle};
+use std::os::windows::io::{AsHandle, AsRawHandle, OwnedHandle};
 use std::os::windows::process::CommandExt;
 use std::pin::pin;
 use std::process::{Child, Command, Stdio};
@@ -17,13 +23,16 @@ use std::thread::{self, Thread};
 
 use super::{Exit, Pipes};
 use async_io::os::windows::Waitable;
+use win32job::{ExtendedLimitInfo, Job};
 
 /// From the windows API: a console program opens no window.
 const CREATE_NO_WINDOW: u32 = 0x0800_0000;
 
-/// A process. One that still runs when dropped (only a failed spawn leaves one) is killed.
+/// A process and what it started. One that still runs when dropped (only a failed spawn leaves one) is killed.
 pub(super) struct Process {
     child: Child,
+    /// Those in it are ended when it is dropped.
+    job: Option<Job>,
 }
 
 /// Tells when the process has exited, once.
@@ -38,9 +47,12 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        let job = Job::create_with_limit_info(ExtendedLimitInfo::new().limit_kill_on_job_close())?;
         let child = command.spawn()?;
+        // At once, before it starts others.
+        let job = job.assign_process(child.as_raw_handle() as isize).is_ok().then_some(job);
         // Owns the process from here on: whatever fails or panics below, it is killed.
-        let mut process = Self { child };
+        let mut process = Self { child, job };
         let handle = process.child.as_handle().try_clone_to_owned()?;
         let watch = Watch { handle: Waitable::new(handle)? };
         let pipes = Pipes {
@@ -59,7 +71,9 @@ impl Process {
     pub(super) fn terminate(&mut self) {}
 
     pub(super) fn kill(&mut self) {
+        // The process first: those that are ended with their job exit with 0.
         let _ = self.child.kill();
+        self.job = None;
     }
 
     /// How the process ended; for when [`Watch::wait`] has returned.
@@ -74,8 +88,10 @@ impl Process {
         }
     }
 
-    /// Nothing is left of a process but its handle, which is closed with the state.
-    pub(super) fn reap(&mut self) {}
+    /// Ends what an exited process has left behind. Of itself only the handle is there, which is closed with the state.
+    pub(super) fn reap(&mut self) {
+        self.kill();
+    }
 }
 
 impl Drop for Process {
