@@ -106,15 +106,16 @@ impl Account {
             };
             let is_early = matches!(&purpose, Purpose::Refresh(_));
             let waits = asks && self.tokens.may_ask();
-            match self.flights.fly(purpose, waits, connect, watch).await {
-                Ok(_) => {}
-                Err(error) if is_early => {
-                    // It is good still.
-                    let state = self.tokens.state.lock();
-                    return if state.is_expired() { Err(error) } else { self.present(&state) };
-                }
-                Err(error) => return Err(error),
+            let flown = self.flights.fly(purpose, waits, connect, watch).await;
+            if is_early {
+                // It may be good still; and one that is over as soon as it is there is sent all the same.
+                let state = self.tokens.state.lock();
+                return match flown {
+                    Err(error) if state.is_expired() => Err(error),
+                    _ => self.present(&state),
+                };
             }
+            flown?;
         }
         let state = self.tokens.state.lock();
         self.present(&state)

@@ -16,6 +16,11 @@ pub trait Consent: Send + Sync + 'static {
     ///
     /// **Cancel safety:** it may be dropped at any time, and then nothing has been asked.
     fn begin(&self) -> BoxFuture<'_, Result<Box<dyn Visit>, Box<dyn StdError + Send + Sync>>>;
+
+    /// The same with another redirect URI, for an authorization server that refuses to register the first.
+    fn other(&self) -> Option<Box<dyn Consent>> {
+        None
+    }
 }
 
 /// One question to a person.

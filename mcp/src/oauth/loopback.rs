@@ -77,7 +77,8 @@ impl Loopback {
         self
     }
 
-    /// What this machine is called in the redirect URI. Default: its address.
+    /// What this machine is called in the redirect URI. Default: its address, and its name where an authorization server
+    /// refuses to register that.
     pub fn host(mut self, host: LoopbackHost) -> Self {
         self.host = host;
         self
@@ -139,6 +140,12 @@ impl fmt::Debug for Loopback {
 impl Consent for Loopback {
     fn begin(&self) -> BoxFuture<'_, Result<Box<dyn Visit>, BoxError>> {
         Box::pin(async { Ok(Box::new(self.bind()?) as Box<dyn Visit>) })
+    }
+
+    /// Some servers take the name of this machine only.
+    fn other(&self) -> Option<Box<dyn Consent>> {
+        let is_first = self.host == LoopbackHost::Address;
+        is_first.then(|| Box::new(self.clone().host(LoopbackHost::Localhost)) as Box<dyn Consent>)
     }
 }
 

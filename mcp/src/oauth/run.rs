@@ -14,6 +14,7 @@ use crate::protocol::oauth::secret::{Entropy, Secret};
 use crate::protocol::oauth::step::{Answer, Fetch, Sign, SignWith, Step, Unreachable};
 use crate::protocol::oauth::stored::Stored;
 use crate::runtime::BoxFuture;
+use crate::sync::contain;
 use bytes::Bytes;
 use http::header::{self, HeaderMap};
 use http::{HeaderValue, Request, Response, Uri};
@@ -78,12 +79,19 @@ impl Run<'_> {
                     };
                     flow.signed(&signature.map_err(key::failure)?);
                 }
-                Step::Receiver { refused: true } => flow.no_receiver(),
-                Step::Receiver { refused: false } => {
-                    let question = Question::begin(self.parts, self.asking).await;
-                    let ready = self.begin_visit().await?;
-                    flow.receiver(ready.redirect_uri());
-                    visit = Some((question, ready));
+                Step::Receiver { refused } => {
+                    // The first one's port is free before the next is bound.
+                    let question = match visit.take() {
+                        Some((question, _)) => question,
+                        None => Question::begin(self.parts, self.asking).await,
+                    };
+                    match self.begin_visit(refused).await? {
+                        Some(ready) => {
+                            flow.receiver(ready.redirect_uri());
+                            visit = Some((question, ready));
+                        }
+                        None => flow.no_receiver(),
+                    }
                 }
                 Step::Visit { url } => {
                     let Some((question, visit)) = visit.take() else {
@@ -157,12 +165,23 @@ impl Run<'_> {
         }
     }
 
-    async fn begin_visit(&self) -> Result<Box<dyn Visit>, Failure> {
+    /// `None` if another receiver is wanted, and there is none.
+    async fn begin_visit(&self, other: bool) -> Result<Option<Box<dyn Visit>>, Failure> {
         let Some(consent) = &self.parts.consent else {
             return Err(Failure::new(AuthErrorKind::LoginRequired { issuer: None }, AuthStep::Consent));
         };
+        let mut second = None;
+        let consent = match other {
+            false => &**consent,
+            true => {
+                contain(|| second = consent.other());
+                let Some(second) = &second else { return Ok(None) };
+                &**second
+            }
+        };
         let begun = self.in_time(self.parts.timeouts.exchange, foreign(|| consent.begin())).await;
-        begun.unwrap_or_else(|| Err("the receiver was not ready in time".into())).map_err(consent_failed)
+        let begun = begun.unwrap_or_else(|| Err("the receiver was not ready in time".into()));
+        begun.map(Some).map_err(consent_failed)
     }
 
     async fn visit(&self, visit: Box<dyn Visit>, url: &str) -> Result<String, Failure> {
@@ -267,7 +286,7 @@ pub(super) async fn foreign<'a, T>(
         let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
         let text = text.map(|text| format!("it panicked: {}", excerpt(text.as_bytes(), 200)));
         let text = text.unwrap_or_else(|| "it panicked".to_owned());
-        crate::sync::contain(move || drop(payload));
+        contain(move || drop(payload));
         BoxError::from(text)
     };
     let mut future = match catch_unwind(AssertUnwindSafe(make)) {
@@ -282,7 +301,7 @@ pub(super) async fn foreign<'a, T>(
         }
     })
     .await;
-    crate::sync::contain(move || drop(future));
+    contain(move || drop(future));
     result
 }
 

@@ -59,6 +59,8 @@ pub(crate) struct Books {
     /// Calls with a good token get no answer.
     pub(crate) mute: bool,
     pub(crate) asked: usize,
+    /// Redirects to this machine have to be to its name.
+    pub(crate) only_localhost: bool,
     /// What the older transport has to say.
     stream: Option<(Sender<String>, Receiver<String>)>,
 }
@@ -252,6 +254,10 @@ fn answer(call: &mut Call, books: &Mutex<Books>) {
             });
             call.json(&[], &document.to_string());
         }
+        "/register" if is_refused(call, books) => {
+            let answer = r#"{"error":"invalid_redirect_uri"}"#;
+            call.respond("400 Bad Request", &["Content-Type: application/json"], answer);
+        }
         "/register" => {
             let answer = {
                 let mut books = books.lock().unwrap();
@@ -276,6 +282,10 @@ fn answer(call: &mut Call, books: &Mutex<Books>) {
         }
         _ => call.respond("404 Not Found", &[], ""),
     }
+}
+
+fn is_refused(call: &mut Call, books: &Mutex<Books>) -> bool {
+    books.lock().unwrap().only_localhost && !call.text().contains("http://localhost:")
 }
 
 fn mcp(call: &mut Call, books: &Mutex<Books>, base: &str) {

@@ -5,12 +5,15 @@ use crate::fault::clock::Clock;
 use crate::fault::run::{everywhere, once};
 use crate::kit::{Both, REDIRECT_URI, agree, auth, call, needs_login, with_client};
 use futures::future::{Either, join, select};
-use shared_fate_mcp::oauth::{AuthErrorKind, Consent, OAuth, OAuthTimeouts, Prompt, consent_fn};
+use shared_fate_mcp::oauth::{AuthErrorKind, Consent, Loopback, OAuth, OAuthTimeouts, Prompt, consent_fn};
 use shared_fate_mcp::runtime::BoxFuture;
 use shared_fate_mcp::{Client, Mode};
 use smol::channel::{self, Receiver, Sender};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::pin::pin;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -172,6 +175,36 @@ fn oa_64_a_person_who_says_no_is_asked_no_more_and_calls_ask_twice_at_most() {
             assert_eq!(both.books().asked, 4);
         })
         .await;
+    });
+}
+
+/// What a browser does that is sent there.
+fn browse(url: &str) -> String {
+    let (authority, target) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let mut socket = TcpStream::connect(authority).unwrap();
+    write!(socket, "GET /{target} HTTP/1.1\r\nHost: {authority}\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn oa_67_a_browser_comes_back_to_this_machine_by_whichever_name_the_server_takes() {
+    everywhere(async |_| {
+        for (only_localhost, host) in [(false, "http://127.0.0.1:"), (true, "http://localhost:")] {
+            let both = Both::start();
+            both.books().only_localhost = only_localhost;
+            let books = Arc::clone(&both.books);
+            let (pages, shown) = channel::unbounded();
+            let consent = Loopback::new(move |url| {
+                let (redirected, pages) = (agree(url, &books), pages.clone());
+                thread::spawn(move || pages.try_send(browse(&redirected)));
+            });
+            let oauth = OAuth::builder().consent(consent).build();
+            oauth.login(&both.http(&oauth)).await.unwrap();
+            assert!(shown.recv().await.unwrap().starts_with("HTTP/1.1 200 OK"));
+            assert!(both.seen(|it| it.forms[0]["redirect_uri"].starts_with(host)));
+        }
     });
 }
 

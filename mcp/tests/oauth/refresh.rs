@@ -47,6 +47,9 @@ fn oa_78_79_a_token_that_is_over_is_refreshed_before_it_is_sent() {
         })
         .await;
         assert!(refreshes >= 1);
+        // One that is over as soon as it is there is sent all the same.
+        let sent = both.server.requests().iter().filter(|request| request.target == "/mcp").count();
+        assert!(both.books().refreshes <= sent);
         assert_eq!(both.seen(|it| (it.refused, it.is_revoked)), (0, false));
     });
 }
