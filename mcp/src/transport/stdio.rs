@@ -51,6 +51,10 @@ use stderr::StderrHook;
 /// give or take a scheduler's turn; only a server that closes its output and goes on makes us wait.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
+/// Whether a pipe that gives nothing is empty. On windows a thread reads it, and what that has not handed over is not known:
+/// only the end of a pipe says that all has come.
+const BLOCKED_IS_EMPTY: bool = !cfg!(windows);
+
 /// A server behind a pair of byte streams, one JSON message a line: a child process
 /// ([`Stdio::spawn`]), or a socket, a pipe, a tunnel ([`Stdio::over`]).
 ///
@@ -259,17 +263,24 @@ impl Stdio {
         let wait = self.has_child();
         poll_fn(|cx| {
             if status.is_none() {
-                status = match exit(cx) {
-                    Poll::Ready(status) => Some(status),
-                    Poll::Pending => None,
-                };
+                if let Poll::Ready(exited) = exit(cx) {
+                    status = Some(exited);
+                    self.end_pipes();
+                }
             }
             // What an exited child wrote is in the pipes already, heard of or not; only others can add to it.
             pipes.look();
             let rest = pipes.poll_read(inbox, cx);
             pipes.poll_stderr(cx);
-            let over = status.is_some() && !matches!(rest, Flow::More);
-            if over || !wait || grace.as_mut().poll(cx).is_ready() { Poll::Ready(()) } else { Poll::Pending }
+            let empty = match BLOCKED_IS_EMPTY {
+                true => !matches!(rest, Flow::More),
+                false => pipes.have_ended(),
+            };
+            if (status.is_some() && empty) || !wait || grace.as_mut().poll(cx).is_ready() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
         })
         .await;
         pipes.end_stderr();
@@ -384,10 +395,14 @@ impl Transport for Stdio {
                         pipes.poll_finish(&self.queue, cx).is_ready()
                     }
                 };
-                match self.has_child() {
-                    true => exit(cx).is_ready(),
-                    false => stdin_closed,
+                if !self.has_child() {
+                    return stdin_closed;
                 }
+                if exit(cx).is_pending() {
+                    return false;
+                }
+                self.end_pipes();
+                BLOCKED_IS_EMPTY || pipes.as_ref().is_none_or(|pipes| pipes.have_ended())
             };
             // On windows there is nothing to wait for between the end of the input and the kill.
             let stages: &[fn(&Self)] = match cfg!(windows) {
@@ -457,6 +472,13 @@ impl Stdio {
         #[cfg(feature = "stdio")]
         if let Some(child) = self.child() {
             child.terminate();
+        }
+    }
+
+    /// After the child's exit: where only the end of a pipe says that it is empty, nobody else may hold it.
+    fn end_pipes(&self) {
+        if !BLOCKED_IS_EMPTY {
+            self.kill();
         }
     }
 

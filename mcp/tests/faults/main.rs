@@ -4,6 +4,10 @@
 //! Deadlines run on a clock that stands still unless the test moves it. So a call that ends in one of
 //! these tests ends because of what happened, never because time ran out.
 #![cfg(all(any(unix, windows), feature = "stdio", feature = "http"))]
+#![cfg_attr(
+    windows,
+    allow(dead_code, unused_imports, reason = "some tests start a shell, which windows has not")
+)]
 
 #[path = "../fault/mod.rs"]
 mod fault;

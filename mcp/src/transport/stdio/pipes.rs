@@ -242,6 +242,11 @@ impl Pipes {
         });
     }
 
+    /// Whether the server has said all there is: both its outputs have ended.
+    pub(super) fn have_ended(&self) -> bool {
+        self.output_ended && self.stderr.is_none()
+    }
+
     /// What is left of a last line is told.
     pub(super) fn end_stderr(&mut self) {
         self.errors.end();
