@@ -24,6 +24,9 @@
 //! It runs on any executor and spawns nothing. The only threads are those of the default timer and
 //! sockets (`async-io`, one for the process), one small one per child process, and those that
 //! `getaddrinfo` needs. On tokio the first can be spared: `Builder::on_tokio`, with the feature `tokio`.
+//!
+//! There is no wasm: `async-io`, which has the default timer and sockets, does not compile there, and every set of features
+//! needs it.
 
 #![cfg_attr(doc, doc = "\n[`design`] has the layout and its reasons.")]
 // docs.rs shows which feature an item needs.

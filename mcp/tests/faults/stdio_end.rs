@@ -107,13 +107,13 @@ fn liv_11_killed_by_a_signal() {
     everywhere(async |run| {
         let fault = async |_: &Peer, process: &Process, _: &Clock| process.kill();
         ends(run, process(normal), fault, |error| {
-            // Windows has no signals: there whoever kills chooses the status.
-            let (how, words) = match cfg!(windows) {
-                false => ((None, Some(9)), "signal 9 (SIGKILL)"),
-                true => ((Some(1), None), "exit status 1"),
-            };
-            assert_eq!((status(error).code(), status(error).signal()), how);
-            assert!(story(error).contains(words));
+            if cfg!(windows) {
+                // There are no signals: whoever kills chooses the status.
+                assert!(story(error).contains("the server process ended with exit status"));
+                return;
+            }
+            assert_eq!((status(error).code(), status(error).signal()), (None, Some(9)));
+            assert!(story(error).contains("signal 9 (SIGKILL)"));
         })
         .await;
     });
