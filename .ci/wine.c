@@ -35,5 +35,8 @@ static int reset(void) {
 }
 
 int main(int count, char **words) {
-    return count == 2 && strcmp(words[1], "reset") == 0 ? reset() : chain_engine();
+    const char *what = count == 2 ? words[1] : "";
+    if (strcmp(what, "chain") == 0) return chain_engine();
+    if (strcmp(what, "reset") == 0) return reset();
+    return 2;
 }

@@ -22,7 +22,7 @@ use super::super::failure::Failure;
 use super::super::net::{ByteStream, Connecting, Net};
 
 /// After this time a test has failed.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(if cfg!(windows) { 300 } else { 30 });
 
 /// Runs a future on the executor with the fewest features there is.
 pub(super) fn run<T>(future: impl Future<Output = T>) -> T {
