@@ -14,6 +14,7 @@ pub(crate) mod progress;
 #[cfg(feature = "http")]
 pub(crate) mod receiving;
 pub(crate) mod server_kinds;
+pub(crate) mod subscriptions;
 
 use crate::error::{Delivery, Error, Violation, excerpt};
 use crate::protocol::json::object::read_object;
@@ -23,15 +24,12 @@ use crate::protocol::message::{self, Inbound, Malformed, Message, RequestId, Res
 use crate::protocol::message::{ResultText, RpcError};
 use crate::protocol::outgoing::{Outgoing, ServerRequest};
 use crate::protocol::pending_calls::{Handled, PendingCalls, Polled, Reply, names_nobody};
-use crate::protocol::stateless::subscription_of;
 use crate::runtime::timer::BoxFuture;
 use crate::sync::{Mutex, contain};
 use crate::types::{Progress, Task};
 use alarm::Alarm;
-use changes::Changes;
 use config::Config;
 use event::{Event, TASK_STATUS, of_notification};
-use interest::Interest;
 use limits::{Limits, Timeouts};
 use outbox::{Capacity, Job, Outbox, Refused};
 use progress::Reporters;
@@ -39,12 +37,12 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use shared_fate::Session;
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
+use subscriptions::Subscriptions;
 
 /// Where a transport puts what it receives.
 ///
@@ -60,6 +58,8 @@ pub struct Inbox {
     #[cfg(feature = "http")]
     receiving: receiving::Receiving,
     subscriptions: Mutex<Subscriptions>,
+    /// The end of the server's own stream, where there is such a thing (HTTP with a handshake).
+    own_stream: Session<Error>,
     /// How many requests of the server's are being answered, when the last of them came, and when the last
     /// answer was made: until then nobody's silence counts, within bounds.
     serving: AtomicUsize,
@@ -80,21 +80,6 @@ pub struct Inbox {
     this: Weak<Self>,
 }
 
-/// To whom changes are told.
-#[derive(Default)]
-struct Subscriptions {
-    /// Whose request it answers (2026-07-28).
-    by_request: HashMap<u64, Arc<Changes>>,
-    /// Whoever wants to know of it, of servers with a handshake.
-    listeners: Vec<Arc<Listener>>,
-}
-
-/// Who wants to know of changes that are told to everybody.
-pub(crate) struct Listener {
-    pub(crate) interest: Interest,
-    pub(crate) changes: Arc<Changes>,
-}
-
 impl Inbox {
     /// `server` is what errors call it.
     pub(crate) fn new(config: Config, server: Option<Arc<str>>) -> Arc<Self> {
@@ -108,6 +93,7 @@ impl Inbox {
             #[cfg(feature = "http")]
             receiving: receiving::Receiving::default(),
             subscriptions: Mutex::default(),
+            own_stream: Session::new(),
             serving: AtomicUsize::new(0),
             asked_at: AtomicU64::new(0),
             served_at: AtomicU64::new(0),
@@ -346,67 +332,6 @@ impl Inbox {
 
     pub(crate) fn reporters(&self) -> &Reporters {
         &self.reporters
-    }
-
-    pub(crate) fn report_changes(&self, id: u64, changes: Arc<Changes>) {
-        self.subscriptions.lock().by_request.insert(id, changes);
-    }
-
-    pub(crate) fn forget_changes(&self, id: u64) {
-        let changes = self.subscriptions.lock().by_request.remove(&id);
-        drop(changes);
-    }
-
-    pub(crate) fn add_listener(&self, listener: &Arc<Listener>) {
-        self.subscriptions.lock().listeners.push(Arc::clone(listener));
-    }
-
-    pub(crate) fn forget_listener(&self, listener: &Arc<Listener>) {
-        // The caller has another one, so this is not the last.
-        self.subscriptions.lock().listeners.retain(|it| !Arc::ptr_eq(it, listener));
-    }
-
-    /// Whether somebody wants to know of changes of this resource.
-    pub(crate) fn is_listening_to(&self, uri: &str) -> bool {
-        let subscriptions = self.subscriptions.lock();
-        let mut uris = subscriptions.listeners.iter().flat_map(|it| &it.interest.resource_subscriptions);
-        uris.any(|it| it == uri)
-    }
-
-    /// Whether it was a subscription's (SUB-04, SUB-07).
-    fn accept_change(&self, method: &str, params: Option<&RawValue>) -> bool {
-        let (listeners, by_request) = {
-            let Subscriptions { by_request, listeners } = &*self.subscriptions.lock();
-            (listeners.clone(), !by_request.is_empty())
-        };
-        for listener in listeners.iter().filter(|it| it.interest.covers(method)) {
-            listener.changes.push(method, params.map(|params| params.to_owned().into()));
-        }
-        if !by_request {
-            return false;
-        }
-        let text = params.map_or("{}", RawValue::get);
-        if method == "notifications/cancelled" {
-            #[derive(Deserialize)]
-            struct Ended<'a> {
-                #[serde(rename = "requestId", borrow)]
-                id: &'a RawValue,
-            }
-            let Some(id) = read_object(text).and_then(|Ended { id }| own_id(id)) else { return false };
-            if !self.subscriptions.lock().by_request.contains_key(&id) {
-                return false;
-            }
-            let empty = empty_object().to_owned().into();
-            let handled = self.pending.lock().handle_reply(ResponseId::Ours(id), Ok(empty));
-            self.finish(handled, String::new);
-            return true;
-        }
-        let Some(id) = subscription_of(text) else { return false };
-        let changes = self.subscriptions.lock().by_request.get(&id).map(Arc::clone);
-        if let Some(changes) = &changes {
-            changes.push(method, params.map(|params| params.to_owned().into()));
-        }
-        changes.is_some()
     }
 
     /// A call has lost the stream that its reply was to come on: from now on that may come with another's.

@@ -46,6 +46,20 @@
 //!     fn ready<'a>(&'a self, inbox: &'a Inbox) -> BoxFuture<'a, ()> {
 //!         self.inner.ready(inbox)
 //!     }
+//!
+//!     // Each session of a `Reconnecting` is counted by itself.
+//!     fn renew(&self) -> Option<Result<Box<dyn Transport>, Error>> {
+//!         let inner = self.inner.renew()?;
+//!         Some(inner.map(|inner| Box::new(Counting { inner, sent: AtomicUsize::new(0) }) as Box<dyn Transport>))
+//!     }
+//!
+//!     fn origin(&self) -> Option<String> {
+//!         self.inner.origin()
+//!     }
+//!
+//!     fn server(&self) -> Option<String> {
+//!         self.inner.server()
+//!     }
 //! }
 //! ```
 

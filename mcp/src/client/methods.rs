@@ -23,6 +23,7 @@ struct Page<'a> {
 }
 
 pub(super) const SET_LEVEL: &str = "logging/setLevel";
+pub(super) const SUBSCRIBE: &str = "resources/subscribe";
 
 #[derive(Serialize)]
 pub(super) struct Level<'a> {
@@ -133,13 +134,26 @@ impl Client {
     /// Asks a server with a handshake to tell when a resource changes:
     /// [`Event::ResourceUpdated`](crate::Event::ResourceUpdated). For servers of all revisions there is
     /// [`listen`](Self::listen).
+    ///
+    /// It holds until [`unsubscribe_resource`](Self::unsubscribe_resource), whatever
+    /// [`Subscription`](crate::Subscription)s to the same resource come and go.
     pub async fn subscribe_resource(&self, uri: &str) -> Result<(), Error> {
-        self.request_unit("resources/subscribe", &ByUri { uri }).await
+        let subscribing = self.connection().inbox.subscribing(uri);
+        self.request_unit(SUBSCRIBE, &ByUri { uri }).await?;
+        subscribing.agreed();
+        Ok(())
     }
 
-    /// The opposite of [`subscribe_resource`](Self::subscribe_resource).
+    /// The opposite of [`subscribe_resource`](Self::subscribe_resource): once, however often that was called. While a
+    /// [`Subscription`](crate::Subscription) to the same resource lives, nothing is sent: when it is dropped, it takes back
+    /// what it shares.
     pub async fn unsubscribe_resource(&self, uri: &str) -> Result<(), Error> {
-        self.request_unit("resources/unsubscribe", &ByUri { uri }).await
+        let inbox = &self.connection().inbox;
+        inbox.unsubscribed(uri);
+        match inbox.is_listening_to(uri) {
+            true => Ok(()),
+            false => self.request_unit("resources/unsubscribe", &ByUri { uri }).await,
+        }
     }
 
     /// All prompts, over all pages; errors as for [`list_tools`](Self::list_tools).

@@ -4,19 +4,22 @@
 //! resources after a request for each; the subscription makes these requests, and takes them back at its end.
 
 use super::Client;
+use super::methods::{ByUri, SUBSCRIBE};
 use crate::call::exchange;
 use crate::call::options::CallOptions;
 use crate::call::reply::checked;
-use crate::call::{Asked, params_of};
-use crate::error::{Delivery, Error, ErrorKind, TimeoutError, Violation};
-use crate::inbox::Listener;
+use crate::call::{Asked, NOT_AN_OBJECT, params_of, request};
+use crate::error::{Delivery, Error, TimeoutError, Violation};
 use crate::inbox::changes::{ACKNOWLEDGED, Change, Changes};
+use crate::inbox::deadline::{Budget, within_either};
 use crate::inbox::interest::Interest;
+use crate::inbox::subscriptions::Listener;
 use crate::protocol::stateless::LISTEN;
 use crate::runtime::timer::BoxFuture;
 use crate::types::Json;
 use futures_core::{FusedStream, Stream};
 use serde::{Deserialize, Serialize};
+use shared_fate::{Cause, SupervisedExt};
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -26,7 +29,9 @@ use std::task::{Context, Poll};
 /// The changes at a server, as a stream.
 ///
 /// **The end:** when the server ends the subscription, the stream ends. When the subscription is lost (the connection
-/// broke, the session ended), one `Err` with the cause comes before the stream's end.
+/// broke, the session ended), one `Err` with the cause comes before the stream's end. Over HTTP a subscription may be lost
+/// while the session lives: its stream broke, or the own stream of a server with a handshake is lost for good
+/// ([`Event::StreamLost`](crate::Event::StreamLost)). Whether the session lives the next call says.
 /// Changes that were missed in between are not replayed: subscribe again, and fetch everything anew.
 ///
 /// ```no_run
@@ -34,19 +39,31 @@ use std::task::{Context, Poll};
 /// use shared_fate_mcp::{Change, Error, Interest, Reconnecting};
 ///
 /// # fn refresh(_: Option<Change>) {}
+/// # fn report(_: &Error) {}
+/// # async fn pause() {}
 /// // Watches a server through all its restarts, until the client is closed.
-/// async fn watch(clients: &Reconnecting, interest: &Interest) -> Result<(), Error> {
+/// async fn watch(clients: &Reconnecting, interest: &Interest) {
 ///     loop {
-///         let mut changes = clients.client().await?.listen(interest).await?;
-///         refresh(None); // anything may have changed before
-///         while let Some(change) = changes.next().await {
-///             match change {
-///                 Ok(change) => refresh(Some(change)),
-///                 Err(lost) if lost.is_session_ended() => break,
-///                 Err(lost) => return Err(lost),
+///         if let Err(lost) = follow(clients, interest).await {
+///             if lost.session_cause().is_some_and(|cause| cause.is_orderly() || cause.is_dropped()) {
+///                 return;
 ///             }
+///             report(&lost);
 ///         }
+///         pause().await; // a second, or longer from time to time
 ///     }
+/// }
+///
+/// // Watches it until the subscription ends.
+/// async fn follow(clients: &Reconnecting, interest: &Interest) -> Result<(), Error> {
+///     let client = clients.client().await?;
+///     client.ping().await?; // whether an HTTP server still knows the session a call must find out
+///     let mut changes = client.listen(interest).await?;
+///     refresh(None); // anything may have changed before
+///     while let Some(change) = changes.next().await {
+///         refresh(Some(change?));
+///     }
+///     Ok(())
 /// }
 /// ```
 ///
@@ -54,7 +71,7 @@ use std::task::{Context, Poll};
 ///
 /// **Drop:** ends the subscription: over HTTP by closing its stream, otherwise with a cancellation. With a server that has a
 /// handshake, what it has asked for is taken back (`resources/unsubscribe`), best effort, for those resources that no other
-/// subscription of this session has.
+/// subscription of this session has, and no [`Client::subscribe_resource`].
 #[must_use = "streams do nothing unless polled, and over HTTP nothing is read"]
 pub struct Subscription {
     interest: Interest,
@@ -70,7 +87,9 @@ impl Client {
     ///
     /// A server of revision 2026-07-28 is asked with one request, and says what it will report. Of an older one the lists are
     /// reported if its capabilities say that it tells of their changes, and each resource is subscribed to by a request; of
-    /// tasks nothing. These reports are told as [`Event`](crate::Event)s, too: they belong to the whole session.
+    /// tasks nothing. These reports are told as [`Event`](crate::Event)s, too: they belong to the whole session. Over HTTP
+    /// they come on the server's own stream. If the server has none (it answers the GET with 405, for instance), it has
+    /// agreed to nothing.
     ///
     /// ```no_run
     /// # async fn f(client: shared_fate_mcp::Client) -> Result<(), shared_fate_mcp::Error> {
@@ -88,7 +107,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// When the server refuses, does not answer in time, or the session ends.
+    /// When the server refuses, does not answer in time, or the session ends; and at once when the own stream of an older
+    /// server is lost already ([`Event::StreamLost`](crate::Event::StreamLost)). [`CallOptions::total`] limits all requests
+    /// together.
     ///
     /// **Cancel safety:** dropping the future ends the subscription.
     pub async fn listen(&self, interest: &Interest) -> Result<Subscription, Error> {
@@ -119,46 +140,71 @@ impl Client {
             );
         let interest = interest.clone();
         let mut subscription = Subscription { interest, call: Some(call), changes, lost: None };
-        let limit = self.options().silence_limit().or_else(|| self.options().total_limit());
-        let mut timer = limit.map(|limit| self.connection().inbox.sleep(limit));
-        poll_fn(|cx| {
+        let acknowledged = poll_fn(|cx| {
             subscription.poll_call(cx);
             if subscription.changes.poll_acknowledged(cx) {
                 return Poll::Ready(Ok(()));
             }
-            if subscription.call.is_none() {
-                let lost = subscription.lost.take();
-                return Poll::Ready(Err(lost.unwrap_or_else(|| Error::protocol(Violation::StreamEnded))));
+            match subscription.call {
+                Some(_) => Poll::Pending,
+                None => {
+                    let lost = subscription.lost.take();
+                    Poll::Ready(Err(lost.unwrap_or_else(|| Error::protocol(Violation::StreamEnded))))
+                }
             }
-            match &mut timer {
-                Some(timer) => timer.as_mut().poll(cx).map(|()| {
-                    let error = TimeoutError { after: limit.unwrap_or_default(), total: false };
-                    Err(Error::new(ErrorKind::Timeout(error), Delivery::MaybeSent))
-                }),
-                None => Poll::Pending,
-            }
-        })
-        .await?;
+        });
+        // There is no progress: silence is as long as the wait.
+        let silence = self.options().silence_limit().map(|after| TimeoutError { after, total: false });
+        let total = self.options().total_limit().map(|after| TimeoutError { after, total: true });
+        let limit = total.into_iter().chain(silence).min_by_key(|limit| limit.after);
+        within_either(&self.connection().inbox, limit, acknowledged).await?;
         Ok(subscription)
     }
 
     async fn listen_by_notification(&self, interest: &Interest) -> Result<Subscription, Error> {
-        let agreed = interest.offered_by(&self.server().capabilities);
+        let inbox = &*self.connection().inbox;
+        if let Some(cause) = inbox.session().cause() {
+            return Err(Error::lost(cause).not_sent());
+        }
+        let agreed = match inbox.own_stream().cause() {
+            None => interest.offered_by(&self.server().capabilities),
+            // Nothing that it might say without being asked comes here.
+            Some(Cause::Closed) => Interest::default(),
+            Some(cause) => return Err(stream_lost(&cause)),
+        };
         let changes = Arc::new(Changes::new(self.limits().changes, self.limits().change_bytes));
         let text = Json::new(&Agreement { notifications: agreed.clone() })?;
         changes.push(ACKNOWLEDGED, Some(text));
         // Before the first is asked for: it may come at once.
         let listener = Arc::new(Listener { interest: agreed, changes: Arc::clone(&changes) });
         let listening = Listening { client: self.clone(), listener };
-        self.connection().inbox.add_listener(&listening.listener);
-        for uri in &listening.listener.interest.resource_subscriptions {
-            self.subscribe_resource(uri).await?;
+        inbox.add_listener(&listening.listener);
+        let budget = Budget::new(inbox, self.options().total_limit());
+        for (index, uri) in listening.listener.interest.resource_subscriptions.iter().enumerate() {
+            if index > 0 && budget.is_spent() {
+                return Err(self.caller().out_of_time(Delivery::Answered));
+            }
+            let asked = self.caller().asked(SUBSCRIBE, &ByUri { uri }, NOT_AN_OBJECT)?;
+            let agreed = request(self.caller(), SUBSCRIBE, asked, budget.left()).await.and_then(checked);
+            agreed.map_err(|error| if index == 0 { error } else { error.of_answered() })?;
         }
         let call = Box::pin(async move {
-            let cause = listening.client.session().ended().await;
-            Err(listening.client.caller().named(Error::lost(cause)))
+            let inbox = &*listening.client.connection().inbox;
+            let error = match inbox.own_stream().ended().supervised(inbox.session()).await {
+                Ok(cause) => stream_lost(&cause),
+                Err(ended) => Error::lost(ended.into_cause()),
+            };
+            Err(listening.client.caller().named(error))
         });
         Ok(Subscription { interest: interest.clone(), call: Some(call), changes, lost: None })
+    }
+}
+
+/// The server's own stream is lost, or it turns out that there is none.
+fn stream_lost(cause: &Cause<Error>) -> Error {
+    match cause {
+        Cause::Failed(error) => Error::protocol_with(Violation::StreamEnded, Arc::clone(error)),
+        _ => Error::protocol_with(Violation::StreamEnded, "the server has no stream of its own"),
     }
 }
 

@@ -71,7 +71,8 @@ pub enum Event<'a> {
         /// Its beginning.
         excerpt: Cow<'a, str>,
     },
-    /// The server's own event stream is lost for good; calls go on.
+    /// The server's own event stream is lost for good; calls go on. A [`Subscription`](crate::Subscription) that changes came
+    /// to on it has ended with this error as its source.
     StreamLost(Arc<Error>),
     /// Something has happened to the tokens of a server. Of several clients that have one handle, one is told: one that
     /// waits for it, or whose driver carries it on.

@@ -15,12 +15,13 @@ use serde_json::{Value, json};
 use shared_fate::Cause;
 use shared_fate_mcp::types::LoggingLevel;
 use shared_fate_mcp::{Builder, Change, Client, Driver, ErrorKind, Interest, Limits, Mode, Subscription};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-const UPDATED: &str = "notifications/resources/updated";
-const TOOLS: &str = "notifications/tools/list_changed";
+pub(crate) const UPDATED: &str = "notifications/resources/updated";
+pub(crate) const TOOLS: &str = "notifications/tools/list_changed";
 
 /// What a server of 2025-11-25 answers that tells of everything but its prompts, and has a log.
-fn talkative(message: &Value) -> Option<Value> {
+pub(crate) fn talkative(message: &Value) -> Option<Value> {
     match message["method"].as_str()? {
         "initialize" => {
             let capabilities = json!({
@@ -52,7 +53,7 @@ async fn connect(builder: Builder) -> (Client, Driver, Server) {
     (client, driver, server)
 }
 
-fn everything() -> Interest {
+pub(crate) fn everything() -> Interest {
     Interest::default().tools().prompts().resources().resource("file:///a").resource("file:///b")
 }
 
@@ -61,7 +62,7 @@ fn uris(server: &Server, method: &str) -> Vec<Value> {
     received.map(|it| it["params"]["uri"].clone()).collect()
 }
 
-async fn next(subscription: &mut Subscription) -> Change {
+pub(crate) async fn next(subscription: &mut Subscription) -> Change {
     subscription.next().await.unwrap().unwrap()
 }
 
@@ -151,6 +152,54 @@ fn the_last_one_to_go_takes_the_subscription_to_a_resource_back() {
             assert_eq!(end["params"]["uri"], "file:///b");
             // A call that was not cancelled is not left behind by it either.
             assert_eq!(client.pending_calls(), 0);
+            client.close().await;
+        })
+        .await;
+    });
+}
+
+/// What a part of the application has asked for by itself is no other part's to take back.
+#[test]
+fn who_subscribes_by_itself_stays_subscribed_when_a_listener_goes() {
+    everywhere(async |run| {
+        let answered = AtomicBool::new(false);
+        let (stdio, server) = pair(move |peer: &Peer, message: &Value| {
+            let unanswered =
+                message["params"]["uri"] == "file:///slow" && !answered.swap(true, Ordering::Relaxed);
+            if let Some(answer) = talkative(message).filter(|_| !unanswered) {
+                peer.say(&answer);
+            }
+        });
+        let (client, driver) = on(&Clock::new()).connect(stdio).await.unwrap();
+        run.drive(driver, async {
+            let a = Interest::default().resource("file:///a");
+            client.subscribe_resource("file:///a").await.unwrap();
+            drop(client.listen(&a).await.unwrap());
+            client.ping().await.unwrap();
+            assert_eq!(uris(&server, "resources/unsubscribe").len(), 0);
+            // What it shares is taken back by the last one.
+            let listening = client.listen(&a).await.unwrap();
+            client.unsubscribe_resource("file:///a").await.unwrap();
+            client.ping().await.unwrap();
+            assert_eq!(uris(&server, "resources/unsubscribe").len(), 0);
+            drop(listening);
+            server.arrival(|it| it["method"] == "resources/unsubscribe").await;
+            client.unsubscribe_resource("file:///a").await.unwrap();
+            assert_eq!(uris(&server, "resources/unsubscribe").len(), 2);
+            // A refusal leaves nothing behind, and a request counts while it is under way.
+            client.subscribe_resource("file:///secret").await.unwrap_err();
+            client.unsubscribe_resource("file:///secret").await.unwrap();
+            assert_eq!(uris(&server, "resources/unsubscribe").len(), 3);
+            let slow = Interest::default().resource("file:///slow");
+            let mut asking = Box::pin(client.subscribe_resource("file:///slow"));
+            assert!(futures::poll!(&mut asking).is_pending());
+            drop(client.listen(&slow).await.unwrap());
+            client.ping().await.unwrap();
+            assert_eq!(uris(&server, "resources/unsubscribe").len(), 3);
+            drop(asking);
+            drop(client.listen(&slow).await.unwrap());
+            let slow = |it: &Value| it["params"]["uri"] == "file:///slow";
+            server.arrival(|it| it["method"] == "resources/unsubscribe" && slow(it)).await;
             client.close().await;
         })
         .await;

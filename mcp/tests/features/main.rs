@@ -57,4 +57,5 @@ mod tasks;
 mod tokens;
 mod unsent;
 mod visits;
+mod watching;
 mod written_once;

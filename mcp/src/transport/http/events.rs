@@ -6,7 +6,6 @@ use super::secrets::Secrets;
 use crate::error::{Delivery, Error, Violation};
 use crate::http_client::Body;
 use crate::inbox::Inbox;
-use crate::inbox::event::Event as Notice;
 use crate::inbox::limits::Limits;
 use crate::inbox::receiving::Share;
 use crate::protocol::event_stream::{Event, EventDecoder};
@@ -14,7 +13,6 @@ use crate::protocol::message::{self, Inbound, Message};
 use crate::runtime::timer::millis;
 use ::http::{HeaderValue, Response};
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) const EVENT_STREAM: &str = "text/event-stream";
@@ -140,7 +138,7 @@ impl Cursor {
 
 impl Http {
     /// The server's own stream (SES-11 to SES-15): opened once the handshake is over, kept open, and no
-    /// call's business: however it fails, it is an event and nothing more.
+    /// call's business: however it fails, only those are told who listen to what comes on it.
     pub(super) async fn listen(&self, inbox: &Inbox) {
         let mut cursor = Cursor::default();
         let mut rounds = 0;
@@ -175,8 +173,10 @@ impl Http {
                 // asking again. But one that had one has none any more: perhaps the session is gone.
                 Err(error) if !error.is_retryable() => {
                     let no_stream = [400, 404, 405, 406, 409, 501];
-                    if has_been_open || error.http().is_none_or(|http| !no_stream.contains(&http.status())) {
-                        inbox.emit(&Notice::StreamLost(Arc::new(error)));
+                    match has_been_open || error.http().is_none_or(|http| !no_stream.contains(&http.status()))
+                    {
+                        true => inbox.lose_own_stream(error),
+                        false => _ = inbox.own_stream().close(),
                     }
                     return;
                 }
@@ -188,7 +188,7 @@ impl Http {
             rounds += 1;
             if rounds > inbox.limits().resumptions {
                 let error = lost.unwrap_or_else(|| Error::protocol(Violation::StreamEnded));
-                inbox.emit(&Notice::StreamLost(Arc::new(error)));
+                inbox.lose_own_stream(error);
                 return;
             }
             silent += 1;

@@ -5,7 +5,7 @@ use crate::sync::contain;
 use memchr::memchr;
 use std::sync::Arc;
 
-/// A line that is longer is told in parts of this length, in bytes.
+/// A line that is longer is told in parts of this length, in bytes; a part ends before a character that does not fit.
 pub(super) const LONGEST_LINE: usize = 8 * 1024;
 
 pub(super) type StderrHook = Arc<dyn Fn(&str) + Send + Sync>;
@@ -39,8 +39,12 @@ impl Stderr {
             let taken = end.unwrap_or_else(|| bytes.len().min(room));
             self.line.extend_from_slice(&bytes[..taken]);
             bytes = &bytes[taken + usize::from(end.is_some())..];
-            if end.is_some() || (self.line.len() == LONGEST_LINE && !bytes.is_empty()) {
+            if end.is_some() {
                 self.tell();
+            } else if self.line.len() == LONGEST_LINE && !bytes.is_empty() {
+                let rest = self.line.split_off(whole_characters(&self.line));
+                self.tell();
+                self.line.extend_from_slice(&rest);
             }
         }
     }
@@ -64,6 +68,15 @@ impl Stderr {
             contain(|| hook(&line));
         }
         self.line.clear();
+    }
+}
+
+/// How many bytes there are before the character that is cut off at the end, if one is.
+fn whole_characters(line: &[u8]) -> usize {
+    let end = line.utf8_chunks().last().map_or(&[][..], |last| last.invalid());
+    match std::str::from_utf8(end) {
+        Err(error) if error.error_len().is_none() => line.len() - end.len(),
+        _ => line.len(),
     }
 }
 
@@ -109,6 +122,29 @@ mod tests {
                 let lengths: Vec<_> = told(&chunks).iter().map(String::len).collect();
                 assert_eq!(lengths, expected, "{parts} {length}");
             }
+        }
+    }
+
+    #[test]
+    fn a_line_is_cut_at_the_beginning_of_a_character() {
+        for character in ["\u{fc}", "\u{20ac}", "\u{1f600}"] {
+            for before in LONGEST_LINE - 5..=LONGEST_LINE {
+                let text = format!("{}{character}{}", "x".repeat(before), "y".repeat(10));
+                for chunk in [1, 1000, LONGEST_LINE, text.len()] {
+                    let parts: Vec<_> = text.as_bytes().chunks(chunk).collect();
+                    let told = told(&parts);
+                    assert_eq!(told.concat(), text, "{before} {chunk}");
+                    let fits = before + character.len() <= LONGEST_LINE;
+                    let first = if fits { LONGEST_LINE } else { before };
+                    assert_eq!((told.len(), told[0].len()), (2, first), "{character} {before} {chunk}");
+                }
+            }
+        }
+        // What is no character is no reason to cut earlier.
+        for odd in [&b"\xff"[..], b"\xbf", b"\xe2\x82x", b"\xf0\x9fx"] {
+            let text = [&vec![b'x'; LONGEST_LINE - odd.len()], odd, b"y"].concat();
+            let told = told(&[&text]);
+            assert_eq!(told, [String::from_utf8_lossy(&text[..LONGEST_LINE]).as_ref(), "y"]);
         }
     }
 
