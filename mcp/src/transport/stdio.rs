@@ -402,6 +402,11 @@ impl Transport for Stdio {
                     return false;
                 }
                 self.end_pipes();
+                // What it said last may have come since it was read.
+                if let Some(pipes) = &mut pipes {
+                    pipes.look();
+                    pipes.poll_drain(cx);
+                }
                 BLOCKED_IS_EMPTY || pipes.as_ref().is_none_or(|pipes| pipes.have_ended())
             };
             // On windows there is nothing to wait for between the end of the input and the kill.
