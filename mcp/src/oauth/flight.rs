@@ -318,7 +318,9 @@ impl Flight<'_> {
 
     async fn load(&self) -> Result<Option<Stored>, Failure> {
         let Tokens { parts, key, .. } = self.tokens;
-        self.of_store(|| parts.store.load(key)).await
+        let found = self.of_store(|| parts.store.load(key)).await?;
+        found.iter().for_each(|found| parts.config.learn_owner(found));
+        Ok(found)
     }
 
     async fn swap(&self, old: Option<&Stored>, new: Option<&Stored>) -> Result<Swapped, Failure> {
