@@ -75,8 +75,8 @@ impl Flights {
     ) -> Outcome {
         loop {
             let asks = matches!(&purpose, Purpose::Authorize { asks: true, .. });
-            let (waiter, number, has_asked) = match self.join(asks || waits) {
-                Joined::Flight(waiter, number, has_asked) => (waiter, number, has_asked),
+            let (waiter, number, has_asked, is_own) = match self.join(asks || waits) {
+                Joined::Flight(waiter, number, has_asked) => (waiter, number, has_asked, false),
                 // Nobody waits for a person who has not asked for that.
                 Joined::Asking => return Err(self.tokens.login_required()),
                 Joined::None => {
@@ -101,6 +101,8 @@ impl Flights {
                 None => {}
                 // That one could not ask.
                 Some(Err(_)) if asks && !has_asked => {}
+                // What came of another's flight is not what a logout is for.
+                Some(Err(_)) if !is_own && matches!(&purpose, Purpose::Logout) => {}
                 Some(outcome) => return outcome,
             }
         }
@@ -139,17 +141,20 @@ impl Flights {
         answered.map_or(began, |answered| answered.max(began)) + longest.min(year)
     }
 
-    /// Of two who begin at the same time the second waits for the first one's.
+    /// Of two who begin at the same time the second waits for the first one's. The last of what it returns says whether
+    /// it is this one's.
     fn begin(
         &self,
         flight: impl Future<Output = Outcome> + Send + 'static,
         asks: bool,
-    ) -> (Waiter<Outcome>, u64, bool) {
+    ) -> (Waiter<Outcome>, u64, bool, bool) {
         let (shared, kept) = SharedFuture::start(flight);
         let (begun, idle, left_over) = {
             let mut flights = self.table.lock();
             let present = flights.present.as_ref();
-            match present.and_then(|flying| Some((flying.shared.waiter()?, flying.number, flying.asks))) {
+            match present
+                .and_then(|flying| Some((flying.shared.waiter()?, flying.number, flying.asks, false)))
+            {
                 Some(present) => (present, Vec::new(), (None, Some(kept))),
                 None => {
                     let waiter = shared.waiter().expect("nobody has polled it");
@@ -157,7 +162,7 @@ impl Flights {
                     let number = flights.count;
                     let began = Instant::now();
                     let old = flights.present.replace(Flying { number, asks, began, shared, _kept: kept });
-                    ((waiter, number, asks), std::mem::take(&mut flights.idle), (old, None))
+                    ((waiter, number, asks, true), std::mem::take(&mut flights.idle), (old, None))
                 }
             }
         };

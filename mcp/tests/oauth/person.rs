@@ -295,3 +295,25 @@ fn oa_72_one_question_at_a_time() {
         second.unwrap();
     });
 }
+
+#[test]
+fn oa_07_a_logout_is_done_whatever_became_of_the_flight_before_it() {
+    everywhere(async |_| {
+        let both = Both::start();
+        let (consent, asked, answer) = slow_person();
+        let oauth = OAuth::builder().consent(consent).build();
+        oauth_signed(&oauth, &both, &asked, &answer).await;
+        let http = both.http(&oauth);
+        let person = async {
+            let url = asked.recv().await.unwrap();
+            both.books().denies = true;
+            answer.send(agree(&url, &both.books)).await.unwrap();
+        };
+        // The logout comes while the question of another login is open.
+        let ((login, logout), ()) = join(join(oauth.login(&http), oauth.logout(&http)), person).await;
+        assert!(matches!(auth(&login.unwrap_err()).kind(), AuthErrorKind::Denied(_)));
+        logout.unwrap();
+        assert_eq!(both.status(&oauth).await, None);
+        assert!(both.books().revocations > 0);
+    });
+}
