@@ -115,7 +115,10 @@ impl Account {
                     _ => self.present(&state),
                 };
             }
-            flown?;
+            // What was joined may have read the store, and been about something else.
+            if !self.tokens.state.lock().is_loaded {
+                flown?;
+            }
         }
         let state = self.tokens.state.lock();
         self.present(&state)

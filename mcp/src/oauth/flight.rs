@@ -69,6 +69,11 @@ pub(super) async fn fly(tokens: Arc<Tokens>, purpose: Purpose, connect: EngineCo
     })
 }
 
+/// What is stored now. It is no flight: nobody waits for another's, and nothing changes.
+pub(super) async fn read(tokens: &Tokens, connect: EngineConfig) -> Result<Option<Stored>, AuthError> {
+    Flight { tokens, connect }.load().await.map_err(AuthError::new)
+}
+
 struct Flight<'a> {
     tokens: &'a Tokens,
     connect: EngineConfig,
@@ -183,7 +188,14 @@ impl Flight<'_> {
         is_login: bool,
     ) -> Result<Got, Failure> {
         let found = self.load().await?;
-        let unsaved = self.tokens.state.lock().unsaved;
+        let (is_loaded, unsaved) = {
+            let state = self.tokens.state.lock();
+            (state.is_loaded, state.unsaved)
+        };
+        if !is_loaded {
+            // For all who do not wait for a person.
+            self.install(found.clone(), false);
+        }
         match &found {
             Some(found) if !is_login && !unsaved && self.is_news(found, refused.as_deref()) => {
                 return Ok(self.adopt(found.clone()));

@@ -88,13 +88,18 @@ impl Flights {
             let outcome = poll_fn(|cx| {
                 let polled = waiter.as_mut().poll(cx);
                 let is_asking = polled.is_pending() && self.tokens.state.lock().is_asking;
+                if is_asking && has_asked && !(asks || waits) {
+                    return Poll::Ready(None);
+                }
                 watch(Seen::Asking(is_asking));
                 for event in self.tokens.take_events() {
                     watch(Seen::Event(&event));
                 }
-                polled
+                polled.map(Some)
             })
             .await;
+            // The question was not open yet when this one came.
+            let Some(outcome) = outcome else { return Err(self.tokens.login_required()) };
             self.clear(number);
             match outcome {
                 // It was given up by somebody who has found that it stood still.

@@ -1,7 +1,7 @@
 //! [`OAuth`], the handle: logins, and what is known of each server.
 
 use super::account::Account;
-use super::flight::{Got, Purpose};
+use super::flight::{self, Got, Purpose};
 use super::parts::Parts;
 use super::store::StoreKey;
 use crate::error::Error;
@@ -87,7 +87,8 @@ impl OAuth {
         }
     }
 
-    /// What is stored for this server. No network is involved.
+    /// What is stored for this server, or kept here as the store did not take it. No network is involved, and no login is
+    /// waited for.
     ///
     /// # Errors
     ///
@@ -95,10 +96,14 @@ impl OAuth {
     pub async fn status(&self, server: &impl ProtectedServer) -> Result<Option<Status>, Error> {
         let place = server.place();
         let account = self.account(place.url);
-        if !account.tokens.state.lock().is_loaded {
-            account.flights.fly(Purpose::Load(None), true, &|| place.connect.clone(), &|_| ()).await?;
+        let unsaved = {
+            let state = account.tokens.state.lock();
+            state.stored.clone().filter(|_| state.unsaved)
+        };
+        if let Some(unsaved) = unsaved {
+            return Ok(Some(Status::of(&unsaved)));
         }
-        let stored = account.tokens.state.lock().stored.clone();
+        let stored = flight::read(&account.tokens, place.connect.clone()).await?;
         Ok(stored.map(|stored| Status::of(&stored)))
     }
 

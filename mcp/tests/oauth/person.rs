@@ -5,7 +5,9 @@ use crate::fault::clock::Clock;
 use crate::fault::run::{everywhere, once};
 use crate::kit::{Both, REDIRECT_URI, agree, auth, call, needs_login, with_client};
 use futures::future::{Either, join, select};
-use shared_fate_mcp::oauth::{AuthErrorKind, Consent, Loopback, OAuth, OAuthTimeouts, Prompt, consent_fn};
+use shared_fate_mcp::oauth::{
+    AuthErrorKind, Consent, Loopback, MemoryStore, OAuth, OAuthTimeouts, Prompt, consent_fn,
+};
 use shared_fate_mcp::runtime::BoxFuture;
 use shared_fate_mcp::{Client, Mode};
 use smol::channel::{self, Receiver, Sender};
@@ -315,5 +317,32 @@ fn oa_07_a_logout_is_done_whatever_became_of_the_flight_before_it() {
         logout.unwrap();
         assert_eq!(both.status(&oauth).await, None);
         assert!(both.books().revocations > 0);
+    });
+}
+
+#[test]
+fn oa_99_while_a_question_is_open_nobody_else_waits_who_has_tokens() {
+    once(async |run| {
+        let both = Both::start();
+        let store = Arc::new(MemoryStore::new());
+        let before = both.builder().store(Arc::clone(&store)).build();
+        before.login(&both.http(&before)).await.unwrap();
+        let (consent, asked, answer) = slow_person();
+        let oauth = OAuth::builder().consent(consent).store(store).build();
+        let http = both.http(&oauth);
+        let mut login = pin!(oauth.login(&http));
+        let url = match select(login.as_mut(), pin!(asked.recv())).await {
+            Either::Left(_) => panic!("nobody has answered"),
+            Either::Right((url, _)) => url.unwrap(),
+        };
+        assert!(both.status(&oauth).await.unwrap().has_access);
+        let connected = Client::connect(both.http(&oauth)).await.unwrap();
+        with_client(run, connected, async |client| {
+            call(client).await.unwrap();
+            client.ping().await.unwrap();
+        })
+        .await;
+        answer.send(agree(&url, &both.books)).await.unwrap();
+        login.await.unwrap();
     });
 }

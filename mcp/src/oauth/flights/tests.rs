@@ -3,7 +3,8 @@
 use super::super::account::{Account, Credentials};
 use super::*;
 use crate::error::AuthError;
-use crate::oauth::{MemoryStore, OAuth, StoreGuard, StoreKey, Stored, Swapped, TokenStore};
+use crate::oauth::{AuthErrorKind, MemoryStore, OAuth, StoreGuard, StoreKey, Stored, Swapped, TokenStore};
+use crate::protocol::oauth::config::Why;
 use crate::runtime::BoxFuture;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Wake};
@@ -199,4 +200,22 @@ fn oa_77_what_is_refused_for_no_known_reason_is_tried_three_times() {
         state.refusals = refusals;
         assert_eq!((state.is_worn_out(limit), limit), (is_worn_out, 3), "{refusals}");
     }
+}
+
+#[test]
+fn oa_99_who_came_before_the_question_was_open_does_not_wait_for_its_answer() {
+    let (_store, _oauth, account) = account();
+    let why = Why::Login;
+    let purpose = Purpose::Authorize { why, refused: None, asks: true, is_login: true };
+    let (task, other) = (Arc::<Task>::default(), Arc::<Task>::default());
+    let mut login = Box::pin(account.flights.fly(purpose, true, &connect, &|_| ()));
+    let mut behind = Box::pin(credentials(&account));
+    let mut waits = Box::pin(account.flights.fly(Purpose::Load(None), true, &connect, &|_| ()));
+    assert!(task.poll(&mut login).is_pending());
+    assert!(other.poll(&mut behind).is_pending() && other.poll(&mut waits).is_pending());
+    account.tokens.asking(Some("as.example"), false);
+    let Poll::Ready(Err(error)) = other.poll(&mut behind) else { panic!("it waits for a person") };
+    assert!(matches!(error.kind(), AuthErrorKind::LoginRequired { .. }));
+    assert!(other.poll(&mut waits).is_pending() && task.poll(&mut login).is_pending());
+    assert!(account.flights.table.lock().present.is_some(), "the question stays open");
 }
