@@ -1,7 +1,7 @@
 //! [`Account`]: one server's tokens as requests see them.
 
 use super::flight::{Got, Purpose};
-use super::flights::{Connect, Flights, Watch};
+use super::flights::{Connect, Flights, Questions, Watch};
 use super::key;
 use super::parts::Parts;
 use super::run::unix_now;
@@ -60,7 +60,7 @@ pub(crate) struct Rounds {
 }
 
 impl Account {
-    pub(super) fn new(parts: &Arc<Parts>, url: &str, key: &StoreKey) -> Self {
+    pub(super) fn new(parts: &Arc<Parts>, url: &str, key: &StoreKey, questions: Questions) -> Self {
         let uri: Option<Uri> = url.parse().ok();
         let host = uri.as_ref().and_then(Uri::host).unwrap_or_default().to_ascii_lowercase();
         let insecure = (!place::is_allowed(url, url, parts.config.insecure_http))
@@ -73,7 +73,7 @@ impl Account {
             state: Mutex::new(State::default()),
         };
         let tokens = Arc::new(tokens);
-        Self { flights: Flights::new(Arc::clone(&tokens)), tokens, insecure }
+        Self { flights: Flights::new(Arc::clone(&tokens), questions), tokens, insecure }
     }
 
     /// What the next request is sent with: nothing, if there is no token. In most cases that is known at once. `asks` says

@@ -2,6 +2,7 @@
 
 use super::account::Account;
 use super::flight::{self, Got, Purpose};
+use super::flights::Questions;
 use super::parts::Parts;
 use super::store::StoreKey;
 use crate::error::Error;
@@ -28,11 +29,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub struct OAuth {
     parts: Arc<Parts>,
     accounts: Arc<Mutex<HashMap<StoreKey, Arc<Account>>>>,
+    questions: Questions,
 }
 
 impl OAuth {
     pub(super) fn new(parts: Parts) -> Self {
-        Self { parts: Arc::new(parts), accounts: Arc::default() }
+        Self { parts: Arc::new(parts), accounts: Arc::default(), questions: Arc::default() }
     }
 
     /// The JSON to publish at the URL that [`client_metadata_url`](OAuthBuilder::client_metadata_url) names, with these
@@ -48,8 +50,9 @@ impl OAuth {
     pub(crate) fn account(&self, url: &str) -> Arc<Account> {
         let key = StoreKey::new(place::canonical(url), &self.parts.profile);
         let mut accounts = self.accounts.lock();
-        let account =
-            accounts.entry(key).or_insert_with_key(|key| Arc::new(Account::new(&self.parts, url, key)));
+        let account = accounts.entry(key).or_insert_with_key(|key| {
+            Arc::new(Account::new(&self.parts, url, key, Arc::clone(&self.questions)))
+        });
         Arc::clone(account)
     }
 

@@ -346,3 +346,34 @@ fn oa_99_while_a_question_is_open_nobody_else_waits_who_has_tokens() {
         login.await.unwrap();
     });
 }
+
+#[test]
+fn oa_72_a_login_that_was_dropped_keeps_no_other_from_asking_for_longer_than_a_person_has() {
+    everywhere(async |_| {
+        let (one, other) = (Both::start(), Both::start());
+        let (urls, asked) = channel::unbounded();
+        let (port, books) = (other.server.address().port().to_string(), Arc::clone(&other.books));
+        // Of one server's question nothing is ever heard.
+        let consent = consent_fn(REDIRECT_URI, move |url| {
+            let redirected = url.contains(&port).then(|| agree(&url, &books));
+            urls.try_send(url).unwrap();
+            async move {
+                match redirected {
+                    Some(redirected) => Ok(redirected),
+                    None => std::future::pending().await,
+                }
+            }
+        });
+        let mut timeouts = OAuthTimeouts::default();
+        timeouts.person = Duration::from_millis(20);
+        let oauth = OAuth::builder().consent(consent).timeouts(timeouts).build();
+        let http = one.http(&oauth);
+        {
+            let (login, question) = (pin!(oauth.login(&http)), pin!(asked.recv()));
+            // It is dropped while the question is open.
+            assert!(matches!(select(login, question).await, Either::Right(_)));
+        }
+        oauth.login(&other.http(&oauth)).await.unwrap();
+        assert_eq!(asked.len(), 1);
+    });
+}

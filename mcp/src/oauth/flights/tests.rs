@@ -3,7 +3,10 @@
 use super::super::account::{Account, Credentials};
 use super::*;
 use crate::error::AuthError;
-use crate::oauth::{AuthErrorKind, MemoryStore, OAuth, StoreGuard, StoreKey, Stored, Swapped, TokenStore};
+use crate::oauth::run::Run;
+use crate::oauth::{
+    AuthErrorKind, MemoryStore, OAuth, OAuthTimeouts, StoreGuard, StoreKey, Stored, Swapped, TokenStore,
+};
 use crate::protocol::oauth::config::Why;
 use crate::runtime::BoxFuture;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -167,15 +170,20 @@ fn oa_74_with_the_last_handle_a_flight_is_gone() {
 }
 
 #[test]
-fn oa_74_one_that_stands_still_is_given_up_but_not_for_a_person() {
+fn oa_74_one_that_stands_still_is_given_up_and_for_a_person_it_may_stand_longer() {
     let (_store, _oauth, account) = account();
     let timeouts = &account.tokens.parts.timeouts;
     let longest = timeouts.flow + timeouts.store * 4;
     let began = Instant::now();
-    assert_eq!(account.flights.stale(began, None), began + longest);
+    assert_eq!(account.flights.stale(began, None, false), began + longest);
+    assert_eq!(account.flights.stale(began, None, true), began + longest + timeouts.person);
     let answered = began + timeouts.person;
-    assert_eq!(account.flights.stale(began, Some(answered)), answered + longest);
-    assert_eq!(account.flights.stale(answered, Some(began)), answered + longest, "an answer of before");
+    assert_eq!(account.flights.stale(began, Some(answered), false), answered + longest);
+    assert_eq!(
+        account.flights.stale(answered, Some(began), false),
+        answered + longest,
+        "an answer of before"
+    );
 }
 
 #[test]
@@ -218,4 +226,19 @@ fn oa_99_who_came_before_the_question_was_open_does_not_wait_for_its_answer() {
     assert!(matches!(error.kind(), AuthErrorKind::LoginRequired { .. }));
     assert!(other.poll(&mut waits).is_pending() && task.poll(&mut login).is_pending());
     assert!(account.flights.table.lock().present.is_some(), "the question stays open");
+}
+
+#[test]
+fn oa_72_nobody_waits_for_ever_for_the_right_to_ask() {
+    let mut timeouts = OAuthTimeouts::default();
+    timeouts.person = Duration::from_millis(1);
+    let oauth = OAuth::builder().timeouts(timeouts).build();
+    let account = oauth.account("http://127.0.0.1:1/mcp");
+    let Tokens { parts, url, host, .. } = &*account.tokens;
+    let run = Run { parts, url, host, connect: connect(), asking: &|_| () };
+    let first = pollster::block_on(run.question());
+    let second = pollster::block_on(run.question());
+    assert!(matches!(second, Err(failure) if matches!(failure.kind, AuthErrorKind::TimedOut { .. })));
+    drop(first);
+    assert!(pollster::block_on(run.question()).is_ok());
 }
