@@ -255,6 +255,9 @@ impl Account {
                             has_looked = true;
                             Purpose::Load(refused)
                         }
+                        true if is_step_up && self.tokens.state.lock().has_asked_for(&demand) => {
+                            return Err(self.has_too_little(demand));
+                        }
                         true => {
                             let old = self.tokens.state.lock().wanted.replace(demand);
                             drop(old);
@@ -272,6 +275,14 @@ impl Account {
         }
         let state = self.tokens.state.lock();
         self.present(&state)
+    }
+
+    /// The authorization server has granted less than was asked for.
+    fn has_too_little(&self, demand: Demand) -> AuthError {
+        let stored = self.tokens.state.lock().stored.clone();
+        let granted = stored.map_or_else(Vec::new, |stored| stored.granted.clone());
+        let kind = AuthErrorKind::InsufficientScope { wanted: demand.scope, granted };
+        AuthError::new(Failure { host: self.authority(), ..Failure::new(kind, AuthStep::Request) })
     }
 
     /// A token that was issued just now is refused.

@@ -257,6 +257,8 @@ impl Flight<'_> {
             }
         }
         self.install(None, false);
+        let wanted = self.tokens.state.lock().wanted.take();
+        drop(wanted);
         guard?;
         found?;
         revoked.map(|()| Got::Gone)

@@ -10,6 +10,7 @@ use crate::http_client::EngineConfig;
 #[cfg(doc)]
 use crate::oauth::{AuthErrorKind, OAuthBuilder};
 use crate::protocol::oauth::config::Why;
+use crate::protocol::oauth::demand::Demand;
 use crate::protocol::oauth::stored::Stored;
 use crate::protocol::oauth::{place, register};
 use crate::sync::Mutex;
@@ -73,7 +74,10 @@ impl OAuth {
         account.check_security()?;
         let (wanted, refused) = {
             let state = account.tokens.state.lock();
-            (state.wanted.clone(), state.stored.clone())
+            // What was asked for in vain is not asked for again: signing in is.
+            let in_vain = |demand: &&Demand| demand.is_step_up() && state.has_asked_for(demand);
+            let wanted = state.wanted.as_ref().filter(|demand| !in_vain(demand));
+            (wanted.cloned(), state.stored.clone())
         };
         let why = match wanted {
             Some(demand) if demand.is_step_up() => Why::StepUp(demand),

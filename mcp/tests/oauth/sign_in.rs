@@ -233,3 +233,53 @@ fn oa_42_a_client_that_was_used_at_one_server_is_not_shown_to_anothers_issuer() 
         oauth.login(&one.http(&oauth)).await.unwrap();
     });
 }
+
+#[test]
+fn oa_54_a_login_is_no_dead_end_where_less_is_granted_than_was_asked_for() {
+    once(async |run| {
+        let both = Both::start();
+        let oauth = both.builder().build();
+        let http = both.http(&oauth);
+        let connected = both.signed_in(&oauth).await;
+        with_client(run, connected, async |client| {
+            let admin = async || client.call_tool("admin", json!({})).await.map(drop);
+            assert!(needs_login(&admin().await.unwrap_err()));
+            both.books().is_stingy = true;
+            oauth.login(&http).await.unwrap();
+            // Another login would bring no more.
+            for _ in 0..2 {
+                let error = admin().await.unwrap_err();
+                let kind = auth(&error).kind();
+                assert!(
+                    matches!(kind, AuthErrorKind::InsufficientScope { wanted, .. } if wanted == &["admin"])
+                );
+            }
+            // But it is one: somebody else may sign in.
+            oauth.login(&http).await.unwrap();
+            assert_eq!(both.books().asked, 3);
+            both.books().is_stingy = false;
+            assert!(needs_login(&admin().await.unwrap_err()));
+            oauth.login(&http).await.unwrap();
+            admin().await.unwrap();
+        })
+        .await;
+    });
+}
+
+#[test]
+fn oa_07_after_a_logout_nothing_is_asked_for_that_a_call_wanted_before() {
+    once(async |run| {
+        let both = Both::start();
+        let oauth = both.builder().build();
+        let http = both.http(&oauth);
+        let connected = both.signed_in(&oauth).await;
+        with_client(run, connected, async |client| {
+            assert!(needs_login(&client.call_tool("admin", json!({})).await.unwrap_err()));
+            oauth.logout(&http).await.unwrap();
+            oauth.login(&http).await.unwrap();
+            let scopes = both.status(&oauth).await.unwrap().scopes;
+            assert!(!scopes.contains(&"admin".to_owned()), "{scopes:?}");
+        })
+        .await;
+    });
+}
