@@ -267,10 +267,15 @@ impl Account {
                 }
             };
             let waits = asks && self.tokens.may_ask();
-            let is_refresh = matches!(&purpose, Purpose::Refresh(_));
+            let refreshed = match &purpose {
+                Purpose::Refresh(stored) => Some(Arc::clone(stored)),
+                _ => None,
+            };
             let got = self.flights.fly(purpose, waits, connect, watch).await?;
-            // A flight that was joined may have been about tokens before these.
-            rounds.has_refreshed |= is_refresh && self.tokens.state.lock().generation != sent.generation;
+            // A flight that was joined may have been about something else; and the same token may have come again.
+            let present = self.tokens.state.lock().stored.clone();
+            let is_same = |old: &Arc<Stored>| present.as_ref().is_some_and(|it| Arc::ptr_eq(it, old));
+            rounds.has_refreshed |= refreshed.is_some_and(|old| !is_same(&old));
             rounds.has_authorized |= got == Got::Authorized;
         }
         let state = self.tokens.state.lock();
