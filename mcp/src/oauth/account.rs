@@ -1,7 +1,7 @@
 //! [`Account`]: one server's tokens as requests see them.
 
 use super::flight::{Got, Purpose};
-use super::flights::{Connect, Flights, Watch};
+use super::flights::{Connect, Flights, Questions, Watch};
 use super::key;
 use super::parts::Parts;
 use super::run::unix_now;
@@ -60,7 +60,7 @@ pub(crate) struct Rounds {
 }
 
 impl Account {
-    pub(super) fn new(parts: &Arc<Parts>, url: &str, key: &StoreKey) -> Self {
+    pub(super) fn new(parts: &Arc<Parts>, url: &str, key: &StoreKey, questions: Questions) -> Self {
         let uri: Option<Uri> = url.parse().ok();
         let host = uri.as_ref().and_then(Uri::host).unwrap_or_default().to_ascii_lowercase();
         let insecure = (!place::is_allowed(url, url, parts.config.insecure_http))
@@ -73,7 +73,7 @@ impl Account {
             state: Mutex::new(State::default()),
         };
         let tokens = Arc::new(tokens);
-        Self { flights: Flights::new(Arc::clone(&tokens)), tokens, insecure }
+        Self { flights: Flights::new(Arc::clone(&tokens), questions), tokens, insecure }
     }
 
     /// What the next request is sent with: nothing, if there is no token. In most cases that is known at once. `asks` says
@@ -115,7 +115,10 @@ impl Account {
                     _ => self.present(&state),
                 };
             }
-            flown?;
+            // What was joined may have read the store, and been about something else.
+            if !self.tokens.state.lock().is_loaded {
+                flown?;
+            }
         }
         let state = self.tokens.state.lock();
         self.present(&state)
@@ -252,6 +255,9 @@ impl Account {
                             has_looked = true;
                             Purpose::Load(refused)
                         }
+                        true if is_step_up && self.tokens.state.lock().has_asked_for(&demand) => {
+                            return Err(self.has_too_little(demand));
+                        }
                         true => {
                             let old = self.tokens.state.lock().wanted.replace(demand);
                             drop(old);
@@ -261,14 +267,27 @@ impl Account {
                 }
             };
             let waits = asks && self.tokens.may_ask();
-            let is_refresh = matches!(&purpose, Purpose::Refresh(_));
+            let refreshed = match &purpose {
+                Purpose::Refresh(stored) => Some(Arc::clone(stored)),
+                _ => None,
+            };
             let got = self.flights.fly(purpose, waits, connect, watch).await?;
-            // A flight that was joined may have been about tokens before these.
-            rounds.has_refreshed |= is_refresh && self.tokens.state.lock().generation != sent.generation;
+            // A flight that was joined may have been about something else; and the same token may have come again.
+            let present = self.tokens.state.lock().stored.clone();
+            let is_same = |old: &Arc<Stored>| present.as_ref().is_some_and(|it| Arc::ptr_eq(it, old));
+            rounds.has_refreshed |= refreshed.is_some_and(|old| !is_same(&old));
             rounds.has_authorized |= got == Got::Authorized;
         }
         let state = self.tokens.state.lock();
         self.present(&state)
+    }
+
+    /// The authorization server has granted less than was asked for.
+    fn has_too_little(&self, demand: Demand) -> AuthError {
+        let stored = self.tokens.state.lock().stored.clone();
+        let granted = stored.map_or_else(Vec::new, |stored| stored.granted.clone());
+        let kind = AuthErrorKind::InsufficientScope { wanted: demand.scope, granted };
+        AuthError::new(Failure { host: self.authority(), ..Failure::new(kind, AuthStep::Request) })
     }
 
     /// A token that was issued just now is refused.

@@ -73,7 +73,8 @@ pub struct ClientId {
 impl ClientId {
     /// What the authorization server calls it.
     pub fn new(id: impl Into<String>) -> Self {
-        Self { client: Client { id: id.into(), secret: None, key: None, issuer: None }, key: None }
+        let client = Client { id: id.into(), secret: None, key: None, issuer: None, owner: Arc::default() };
+        Self { client, key: None }
     }
 
     /// Its secret.
@@ -89,7 +90,8 @@ impl ClientId {
         self
     }
 
-    /// Whose client it is. Unless it is set, it belongs to the first authorization server that it is used with. No other
+    /// Whose client it is. Unless it is set, it belongs to the first authorization server that it is used with, for
+    /// whichever MCP server; a logout does not change that. No other
     /// is ever shown it.
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
         self.client.issuer = Some(issuer.into());

@@ -69,6 +69,11 @@ pub(super) async fn fly(tokens: Arc<Tokens>, purpose: Purpose, connect: EngineCo
     })
 }
 
+/// What is stored now. It is no flight: nobody waits for another's, and nothing changes.
+pub(super) async fn read(tokens: &Tokens, connect: EngineConfig) -> Result<Option<Stored>, AuthError> {
+    Flight { tokens, connect }.load().await.map_err(AuthError::new)
+}
+
 struct Flight<'a> {
     tokens: &'a Tokens,
     connect: EngineConfig,
@@ -183,7 +188,14 @@ impl Flight<'_> {
         is_login: bool,
     ) -> Result<Got, Failure> {
         let found = self.load().await?;
-        let unsaved = self.tokens.state.lock().unsaved;
+        let (is_loaded, unsaved) = {
+            let state = self.tokens.state.lock();
+            (state.is_loaded, state.unsaved)
+        };
+        if !is_loaded {
+            // For all who do not wait for a person.
+            self.install(found.clone(), false);
+        }
         match &found {
             Some(found) if !is_login && !unsaved && self.is_news(found, refused.as_deref()) => {
                 return Ok(self.adopt(found.clone()));
@@ -245,6 +257,8 @@ impl Flight<'_> {
             }
         }
         self.install(None, false);
+        let wanted = self.tokens.state.lock().wanted.take();
+        drop(wanted);
         guard?;
         found?;
         revoked.map(|()| Got::Gone)
@@ -318,7 +332,9 @@ impl Flight<'_> {
 
     async fn load(&self) -> Result<Option<Stored>, Failure> {
         let Tokens { parts, key, .. } = self.tokens;
-        self.of_store(|| parts.store.load(key)).await
+        let found = self.of_store(|| parts.store.load(key)).await?;
+        found.iter().for_each(|found| parts.config.learn_owner(found));
+        Ok(found)
     }
 
     async fn swap(&self, old: Option<&Stored>, new: Option<&Stored>) -> Result<Swapped, Failure> {

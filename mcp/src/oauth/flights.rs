@@ -5,26 +5,34 @@
 //! 1. There is one flight at a time. A part of it is kept here and never polled, so it outlives whoever waits: a refresh
 //!    token that has been used is not lost with the answer to it.
 //! 2. Whoever waits polls it. When nobody does, the drivers of the clients that have the handle do ([`carry`](Flights::carry)).
-//! 3. A flight does not know what it is kept in, so with the last handle it is gone.
+//! 3. Whoever waits for the right to ask polls the flights that ask for other servers, too: one that nobody waits for has a
+//!    time, and keeps that right no longer.
+//! 4. A flight does not know what it is kept in, so with the last handle it is gone.
 
 use super::event::AuthEvent;
 use super::flight::{Outcome, Purpose, fly};
+use super::store::StoreKey;
 use super::tokens::Tokens;
 use crate::http_client::EngineConfig;
 use crate::sync::shared_future::{SharedFuture, Waiter};
 use crate::sync::{Mutex, contain};
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// The flight for one server's tokens, if there is one.
 pub(super) struct Flights {
     tokens: Arc<Tokens>,
     pub(super) table: Mutex<Table>,
+    questions: Questions,
 }
+
+/// The last flight of each server that may have a person asked: all that share one handle. It keeps none going.
+pub(super) type Questions = Arc<Mutex<HashMap<StoreKey, SharedFuture<Outcome>>>>;
 
 #[derive(Default)]
 pub(super) struct Table {
@@ -60,8 +68,8 @@ pub(crate) type Connect<'a> = &'a (dyn Fn() -> EngineConfig + Send + Sync);
 pub(crate) type Watch<'a> = &'a (dyn Fn(Seen<'_>) + Send + Sync);
 
 impl Flights {
-    pub(super) fn new(tokens: Arc<Tokens>) -> Self {
-        Self { tokens, table: Mutex::default() }
+    pub(super) fn new(tokens: Arc<Tokens>, questions: Questions) -> Self {
+        Self { tokens, table: Mutex::default(), questions }
     }
 
     /// Waits for the flight under way, or begins this one.
@@ -75,8 +83,8 @@ impl Flights {
     ) -> Outcome {
         loop {
             let asks = matches!(&purpose, Purpose::Authorize { asks: true, .. });
-            let (waiter, number, has_asked) = match self.join(asks || waits) {
-                Joined::Flight(waiter, number, has_asked) => (waiter, number, has_asked),
+            let (waiter, number, has_asked, is_own) = match self.join(asks || waits) {
+                Joined::Flight(waiter, number, has_asked) => (waiter, number, has_asked, false),
                 // Nobody waits for a person who has not asked for that.
                 Joined::Asking => return Err(self.tokens.login_required()),
                 Joined::None => {
@@ -85,25 +93,44 @@ impl Flights {
                 }
             };
             let mut waiter = pin!(waiter);
+            let mut others: Option<Vec<Waiter<Outcome>>> = None;
             let outcome = poll_fn(|cx| {
+                help(&mut others, cx);
                 let polled = waiter.as_mut().poll(cx);
                 let is_asking = polled.is_pending() && self.tokens.state.lock().is_asking;
+                if is_asking && has_asked && !(asks || waits) {
+                    return Poll::Ready(None);
+                }
+                if is_asking && others.is_none() {
+                    others = Some(self.other_questions());
+                    help(&mut others, cx);
+                }
                 watch(Seen::Asking(is_asking));
                 for event in self.tokens.take_events() {
                     watch(Seen::Event(&event));
                 }
-                polled
+                polled.map(Some)
             })
             .await;
+            // The question was not open yet when this one came.
+            let Some(outcome) = outcome else { return Err(self.tokens.login_required()) };
             self.clear(number);
             match outcome {
                 // It was given up by somebody who has found that it stood still.
                 None => {}
                 // That one could not ask.
                 Some(Err(_)) if asks && !has_asked => {}
+                // What came of another's flight is not what a logout is for.
+                Some(Err(_)) if !is_own && matches!(&purpose, Purpose::Logout) => {}
                 Some(outcome) => return outcome,
             }
         }
+    }
+
+    fn other_questions(&self) -> Vec<Waiter<Outcome>> {
+        let questions = self.questions.lock();
+        let others = questions.iter().filter(|(key, _)| **key != self.tokens.key);
+        others.filter_map(|(_, shared)| shared.helper()).collect()
     }
 
     fn join(&self, waits: bool) -> Joined {
@@ -115,7 +142,7 @@ impl Flights {
         let (joined, stale) = {
             let mut flights = self.table.lock();
             match &flights.present {
-                Some(flying) if !is_asking && now >= self.stale(flying.began, answered) => {
+                Some(flying) if now >= self.stale(flying.began, answered, is_asking) => {
                     (Joined::None, flights.present.take())
                 }
                 Some(flying) if is_asking && flying.asks && !waits => (Joined::Asking, None),
@@ -130,26 +157,31 @@ impl Flights {
         joined
     }
 
-    /// When a flight has stood still for too long, other than for a person: whoever carried it on has not.
-    pub(super) fn stale(&self, began: Instant, answered: Option<Instant>) -> Instant {
+    /// When a flight has stood still for too long: whoever carried it on has not.
+    pub(super) fn stale(&self, began: Instant, answered: Option<Instant>, is_asking: bool) -> Instant {
         let timeouts = &self.tokens.parts.timeouts;
-        let longest = timeouts.flow.saturating_add(timeouts.store.saturating_mul(4));
+        let person = if is_asking { timeouts.person } else { Duration::ZERO };
+        let longest = timeouts.flow.saturating_add(timeouts.store.saturating_mul(4)).saturating_add(person);
         // Without a limit that a clock has, it is not given up for long.
         let year = Duration::from_secs(365 * 24 * 3600);
         answered.map_or(began, |answered| answered.max(began)) + longest.min(year)
     }
 
-    /// Of two who begin at the same time the second waits for the first one's.
+    /// Of two who begin at the same time the second waits for the first one's. The last of what it returns says whether
+    /// it is this one's.
     fn begin(
         &self,
         flight: impl Future<Output = Outcome> + Send + 'static,
         asks: bool,
-    ) -> (Waiter<Outcome>, u64, bool) {
+    ) -> (Waiter<Outcome>, u64, bool, bool) {
         let (shared, kept) = SharedFuture::start(flight);
+        let question = asks.then(|| shared.clone());
         let (begun, idle, left_over) = {
             let mut flights = self.table.lock();
             let present = flights.present.as_ref();
-            match present.and_then(|flying| Some((flying.shared.waiter()?, flying.number, flying.asks))) {
+            match present
+                .and_then(|flying| Some((flying.shared.waiter()?, flying.number, flying.asks, false)))
+            {
                 Some(present) => (present, Vec::new(), (None, Some(kept))),
                 None => {
                     let waiter = shared.waiter().expect("nobody has polled it");
@@ -157,11 +189,15 @@ impl Flights {
                     let number = flights.count;
                     let began = Instant::now();
                     let old = flights.present.replace(Flying { number, asks, began, shared, _kept: kept });
-                    ((waiter, number, asks), std::mem::take(&mut flights.idle), (old, None))
+                    ((waiter, number, asks, true), std::mem::take(&mut flights.idle), (old, None))
                 }
             }
         };
         drop(left_over);
+        if let (Some(question), true) = (question, begun.3) {
+            let old = self.questions.lock().insert(self.tokens.key.clone(), question);
+            drop(old);
+        }
         for (_, waker) in idle {
             contain(|| waker.wake());
         }
@@ -234,6 +270,13 @@ impl Flights {
         if let (Some(helper), false) = (helper, is_asking) {
             helper.await;
         }
+    }
+}
+
+/// Polls those that are not over.
+fn help(others: &mut Option<Vec<Waiter<Outcome>>>, cx: &mut Context<'_>) {
+    if let Some(others) = others {
+        others.retain_mut(|other| Pin::new(other).poll(cx).is_pending());
     }
 }
 

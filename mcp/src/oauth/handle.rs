@@ -1,7 +1,8 @@
 //! [`OAuth`], the handle: logins, and what is known of each server.
 
 use super::account::Account;
-use super::flight::{Got, Purpose};
+use super::flight::{self, Got, Purpose};
+use super::flights::Questions;
 use super::parts::Parts;
 use super::store::StoreKey;
 use crate::error::Error;
@@ -9,6 +10,7 @@ use crate::http_client::EngineConfig;
 #[cfg(doc)]
 use crate::oauth::{AuthErrorKind, OAuthBuilder};
 use crate::protocol::oauth::config::Why;
+use crate::protocol::oauth::demand::Demand;
 use crate::protocol::oauth::stored::Stored;
 use crate::protocol::oauth::{place, register};
 use crate::sync::Mutex;
@@ -28,11 +30,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub struct OAuth {
     parts: Arc<Parts>,
     accounts: Arc<Mutex<HashMap<StoreKey, Arc<Account>>>>,
+    questions: Questions,
 }
 
 impl OAuth {
     pub(super) fn new(parts: Parts) -> Self {
-        Self { parts: Arc::new(parts), accounts: Arc::default() }
+        Self { parts: Arc::new(parts), accounts: Arc::default(), questions: Arc::default() }
     }
 
     /// The JSON to publish at the URL that [`client_metadata_url`](OAuthBuilder::client_metadata_url) names, with these
@@ -48,8 +51,9 @@ impl OAuth {
     pub(crate) fn account(&self, url: &str) -> Arc<Account> {
         let key = StoreKey::new(place::canonical(url), &self.parts.profile);
         let mut accounts = self.accounts.lock();
-        let account =
-            accounts.entry(key).or_insert_with_key(|key| Arc::new(Account::new(&self.parts, url, key)));
+        let account = accounts.entry(key).or_insert_with_key(|key| {
+            Arc::new(Account::new(&self.parts, url, key, Arc::clone(&self.questions)))
+        });
         Arc::clone(account)
     }
 
@@ -70,7 +74,10 @@ impl OAuth {
         account.check_security()?;
         let (wanted, refused) = {
             let state = account.tokens.state.lock();
-            (state.wanted.clone(), state.stored.clone())
+            // What was asked for in vain is not asked for again: signing in is.
+            let in_vain = |demand: &&Demand| demand.is_step_up() && state.has_asked_for(demand);
+            let wanted = state.wanted.as_ref().filter(|demand| !in_vain(demand));
+            (wanted.cloned(), state.stored.clone())
         };
         let why = match wanted {
             Some(demand) if demand.is_step_up() => Why::StepUp(demand),
@@ -87,7 +94,8 @@ impl OAuth {
         }
     }
 
-    /// What is stored for this server. No network is involved.
+    /// What is stored for this server, or kept here as the store did not take it. No network is involved, and no login is
+    /// waited for.
     ///
     /// # Errors
     ///
@@ -95,10 +103,14 @@ impl OAuth {
     pub async fn status(&self, server: &impl ProtectedServer) -> Result<Option<Status>, Error> {
         let place = server.place();
         let account = self.account(place.url);
-        if !account.tokens.state.lock().is_loaded {
-            account.flights.fly(Purpose::Load(None), true, &|| place.connect.clone(), &|_| ()).await?;
+        let unsaved = {
+            let state = account.tokens.state.lock();
+            state.stored.clone().filter(|_| state.unsaved)
+        };
+        if let Some(unsaved) = unsaved {
+            return Ok(Some(Status::of(&unsaved)));
         }
-        let stored = account.tokens.state.lock().stored.clone();
+        let stored = flight::read(&account.tokens, place.connect.clone()).await?;
         Ok(stored.map(|stored| Status::of(&stored)))
     }
 

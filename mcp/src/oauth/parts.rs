@@ -47,7 +47,7 @@ pub struct OAuthTimeouts {
     pub exchange: Duration,
     /// All exchanges of one flow, without the time in which a person is asked. Default 90 s.
     pub flow: Duration,
-    /// A person's answer. Default 5 min.
+    /// A person's answer; and, before they are asked, the answer to another question of the handle. Default 5 min.
     pub person: Duration,
     /// One operation of the store; a lock included. Default 35 s.
     pub store: Duration,

@@ -83,7 +83,7 @@ impl Run<'_> {
                     // The first one's port is free before the next is bound.
                     let question = match visit.take() {
                         Some((question, _)) => question,
-                        None => Question::begin(self.parts, self.asking).await,
+                        None => self.question().await?,
                     };
                     match self.begin_visit(refused).await? {
                         Some(ready) => {
@@ -165,6 +165,24 @@ impl Run<'_> {
         }
     }
 
+    /// The right to ask, when nobody else does.
+    pub(super) async fn question(&self) -> Result<Question<'_>, Failure> {
+        let (sender, _) = &self.parts.question;
+        if sender.try_send(()).is_err() {
+            // Whoever waits for another's answer waits for a person.
+            (self.asking)(Some(""));
+            let _over = Over(self.asking);
+            wake_all().await;
+            let person = self.parts.timeouts.person;
+            // It is never closed: the handle has both ends.
+            if self.in_time(person, sender.send(())).await.is_none() {
+                let kind = AuthErrorKind::TimedOut { seconds: person.as_secs() };
+                return Err(Failure::new(kind, AuthStep::Consent));
+            }
+        }
+        Ok(Question(self.parts))
+    }
+
     /// `None` if another receiver is wanted, and there is none.
     async fn begin_visit(&self, other: bool) -> Result<Option<Box<dyn Visit>>, Failure> {
         let Some(consent) = &self.parts.consent else {
@@ -236,22 +254,7 @@ impl Drop for Over<'_> {
 }
 
 /// The right to ask a person, which one flow of a handle has at a time.
-struct Question<'a>(&'a Parts);
-
-impl<'a> Question<'a> {
-    async fn begin(parts: &'a Parts, asking: &(dyn Fn(Option<&str>) + Send + Sync)) -> Self {
-        let (sender, _) = &parts.question;
-        if sender.try_send(()).is_err() {
-            // Whoever waits for another's answer waits for a person.
-            asking(Some(""));
-            let _over = Over(asking);
-            wake_all().await;
-            // It is never closed: the handle has both ends.
-            let _ = sender.send(()).await;
-        }
-        Self(parts)
-    }
-}
+pub(super) struct Question<'a>(&'a Parts);
 
 impl Drop for Question<'_> {
     fn drop(&mut self) {

@@ -9,6 +9,7 @@ use crate::protocol::oauth::config::{GrantKind, Nonces};
 use crate::protocol::oauth::demand::Demand;
 use crate::protocol::oauth::failure::{AuthErrorKind, AuthStep, Failure};
 use crate::protocol::oauth::grant::back_off;
+use crate::protocol::oauth::scope;
 use crate::protocol::oauth::secret::Secret;
 use crate::protocol::oauth::stored::Stored;
 use crate::sync::Mutex;
@@ -77,6 +78,12 @@ impl State {
     pub(super) fn can_refresh(&self) -> bool {
         let tokens = self.stored.as_ref().and_then(|stored| stored.tokens.as_ref());
         tokens.is_some_and(|tokens| tokens.refresh.is_some())
+    }
+
+    /// Whether these scopes were asked for already, so that another login would bring no more.
+    pub(super) fn has_asked_for(&self, demand: &Demand) -> bool {
+        let stored = self.stored.as_ref().filter(|stored| stored.tokens.is_some());
+        stored.is_some_and(|stored| scope::is_within(&demand.scope, &stored.requested))
     }
 
     /// How long no refresh may be tried yet.

@@ -54,6 +54,12 @@ enum Run<T> {
     GivenUp,
 }
 
+impl<T> Clone for SharedFuture<T> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
 impl<T: Clone + Send + 'static> SharedFuture<T> {
     pub(crate) fn start(future: impl Future<Output = T> + Send + 'static) -> (Self, Waiter<T>) {
         let run = Run::Going(Box::pin(future));

@@ -54,6 +54,8 @@ pub(crate) struct Books {
     pub(crate) on_refusal: Option<Arc<dyn Fn(usize) + Send + Sync>>,
     /// What a person who is asked does.
     pub(crate) denies: bool,
+    /// No token is good for `admin`, whatever is asked for.
+    pub(crate) is_stingy: bool,
     /// The MCP server takes no token, however new.
     pub(crate) spoil: bool,
     /// Calls with a good token get no answer.
@@ -381,7 +383,10 @@ fn token(call: &mut Call, books: &Mutex<Books>, base: &str) {
             "authorization_code" => books.codes.remove(&form["code"]).map(|asked| {
                 assert_eq!(asked["redirect_uri"], form["redirect_uri"]);
                 books.codes_exchanged += 1;
-                let scope = asked.get("scope").cloned().unwrap_or_default();
+                let mut scope = asked.get("scope").cloned().unwrap_or_default();
+                if books.is_stingy {
+                    scope = scope.replace("admin", "").trim().to_owned();
+                }
                 books.grant(&scope)
             }),
             "refresh_token" => {

@@ -5,7 +5,9 @@ use crate::fault::clock::Clock;
 use crate::fault::run::{everywhere, once};
 use crate::kit::{Both, REDIRECT_URI, agree, auth, call, needs_login, with_client};
 use futures::future::{Either, join, select};
-use shared_fate_mcp::oauth::{AuthErrorKind, Consent, Loopback, OAuth, OAuthTimeouts, Prompt, consent_fn};
+use shared_fate_mcp::oauth::{
+    AuthErrorKind, Consent, Loopback, MemoryStore, OAuth, OAuthTimeouts, Prompt, consent_fn,
+};
 use shared_fate_mcp::runtime::BoxFuture;
 use shared_fate_mcp::{Client, Mode};
 use smol::channel::{self, Receiver, Sender};
@@ -293,5 +295,85 @@ fn oa_72_one_question_at_a_time() {
         let ((first, second), ()) = join(logins, person).await;
         first.unwrap();
         second.unwrap();
+    });
+}
+
+#[test]
+fn oa_07_a_logout_is_done_whatever_became_of_the_flight_before_it() {
+    everywhere(async |_| {
+        let both = Both::start();
+        let (consent, asked, answer) = slow_person();
+        let oauth = OAuth::builder().consent(consent).build();
+        oauth_signed(&oauth, &both, &asked, &answer).await;
+        let http = both.http(&oauth);
+        let person = async {
+            let url = asked.recv().await.unwrap();
+            both.books().denies = true;
+            answer.send(agree(&url, &both.books)).await.unwrap();
+        };
+        // The logout comes while the question of another login is open.
+        let ((login, logout), ()) = join(join(oauth.login(&http), oauth.logout(&http)), person).await;
+        assert!(matches!(auth(&login.unwrap_err()).kind(), AuthErrorKind::Denied(_)));
+        logout.unwrap();
+        assert_eq!(both.status(&oauth).await, None);
+        assert!(both.books().revocations > 0);
+    });
+}
+
+#[test]
+fn oa_99_while_a_question_is_open_nobody_else_waits_who_has_tokens() {
+    once(async |run| {
+        let both = Both::start();
+        let store = Arc::new(MemoryStore::new());
+        let before = both.builder().store(Arc::clone(&store)).build();
+        before.login(&both.http(&before)).await.unwrap();
+        let (consent, asked, answer) = slow_person();
+        let oauth = OAuth::builder().consent(consent).store(store).build();
+        let http = both.http(&oauth);
+        let mut login = pin!(oauth.login(&http));
+        let url = match select(login.as_mut(), pin!(asked.recv())).await {
+            Either::Left(_) => panic!("nobody has answered"),
+            Either::Right((url, _)) => url.unwrap(),
+        };
+        assert!(both.status(&oauth).await.unwrap().has_access);
+        let connected = Client::connect(both.http(&oauth)).await.unwrap();
+        with_client(run, connected, async |client| {
+            call(client).await.unwrap();
+            client.ping().await.unwrap();
+        })
+        .await;
+        answer.send(agree(&url, &both.books)).await.unwrap();
+        login.await.unwrap();
+    });
+}
+
+#[test]
+fn oa_72_a_login_that_was_dropped_keeps_no_other_from_asking_for_longer_than_a_person_has() {
+    everywhere(async |_| {
+        let (one, other) = (Both::start(), Both::start());
+        let (urls, asked) = channel::unbounded();
+        let (port, books) = (other.server.address().port().to_string(), Arc::clone(&other.books));
+        // Of one server's question nothing is ever heard.
+        let consent = consent_fn(REDIRECT_URI, move |url| {
+            let redirected = url.contains(&port).then(|| agree(&url, &books));
+            urls.try_send(url).unwrap();
+            async move {
+                match redirected {
+                    Some(redirected) => Ok(redirected),
+                    None => std::future::pending().await,
+                }
+            }
+        });
+        let mut timeouts = OAuthTimeouts::default();
+        timeouts.person = Duration::from_millis(20);
+        let oauth = OAuth::builder().consent(consent).timeouts(timeouts).build();
+        let http = one.http(&oauth);
+        {
+            let (login, question) = (pin!(oauth.login(&http)), pin!(asked.recv()));
+            // It is dropped while the question is open.
+            assert!(matches!(select(login, question).await, Either::Right(_)));
+        }
+        oauth.login(&other.http(&oauth)).await.unwrap();
+        assert_eq!(asked.len(), 1);
     });
 }

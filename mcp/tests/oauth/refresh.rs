@@ -221,3 +221,27 @@ fn oa_76_a_token_endpoint_that_hangs_up_or_never_answers_is_a_failure_that_passe
         }
     });
 }
+
+#[test]
+fn oa_15_a_refresh_that_brings_the_same_token_again_is_the_last_of_that_request() {
+    once(async |run| {
+        let both = Both::start();
+        let oauth = both.builder().build();
+        let connected = both.signed_in(&oauth).await;
+        with_client(run, connected, async |client| {
+            let token = both.seen(|it| it.secrets.iter().rfind(|it| it.contains("access")).cloned()).unwrap();
+            let same = json!({ "access_token": token, "token_type": "bearer" }).to_string();
+            both.books().expire();
+            both.books().then = Then::Say("200 OK", "X-A: b", same);
+            let forms = both.books().forms.len();
+            for time in 1..=2 {
+                let error = call(client).await.unwrap_err();
+                assert!(needs_login(&error), "{}", story(&error));
+                assert_eq!(both.books().forms.len(), forms + time);
+            }
+            oauth.login(&both.http(&oauth)).await.unwrap();
+            call(client).await.unwrap();
+        })
+        .await;
+    });
+}

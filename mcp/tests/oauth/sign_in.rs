@@ -1,11 +1,11 @@
 //! The way in: a login, a call that causes one, more scopes, out again.
 
 use crate::fault::run::{everywhere, once};
-use crate::kit::{Both, auth, call, needs_login, with_client};
+use crate::kit::{Both, REDIRECT_URI, agree, auth, call, needs_login, with_client};
 use serde_json::json;
 use shared_fate_mcp::error::InvalidInput;
 use shared_fate_mcp::http::Sse;
-use shared_fate_mcp::oauth::{AuthErrorKind, AuthEvent, OAuth, Prompt};
+use shared_fate_mcp::oauth::{AuthErrorKind, AuthEvent, ClientId, MemoryStore, OAuth, Prompt, consent_fn};
 use shared_fate_mcp::{Client, Delivery, ErrorKind, Event, Http, Mode};
 use std::sync::{Arc, Mutex};
 
@@ -194,6 +194,91 @@ fn oa_99_what_goes_on_behind_calls_never_asks() {
             assert_eq!(both.books().asked, 1);
             call(client).await.unwrap();
             assert_eq!(both.books().asked, 2);
+        })
+        .await;
+    });
+}
+
+#[test]
+fn oa_42_a_client_that_was_used_at_one_server_is_not_shown_to_anothers_issuer() {
+    once(async |_| {
+        let (one, other) = (Both::start(), Both::start());
+        let store = Arc::new(MemoryStore::new());
+        let handle = || {
+            let books =
+                [&one, &other].map(|it| (it.server.address().port().to_string(), Arc::clone(&it.books)));
+            let consent = consent_fn(REDIRECT_URI, move |url| {
+                let (_, books) = books.iter().find(|(port, _)| url.contains(port)).unwrap();
+                let redirected = agree(&url, books);
+                async move { Ok(redirected) }
+            });
+            let client = ClientId::new("mine").secret("5ecret-of-one");
+            OAuth::builder().client(client).consent(consent).store(Arc::clone(&store)).build()
+        };
+        let is_refused = async |oauth: &OAuth| {
+            let error = oauth.login(&other.http(oauth)).await.unwrap_err();
+            assert!(matches!(auth(&error).kind(), AuthErrorKind::ClientOfOtherIssuer { .. }), "{error:#}");
+            assert_eq!(other.seen(|it| (it.asked, it.forms.len())), (0, 0));
+        };
+        let oauth = handle();
+        oauth.login(&one.http(&oauth)).await.unwrap();
+        is_refused(&oauth).await;
+        // A handle that has only read what is stored knows it, too.
+        let reader = handle();
+        assert!(one.status(&reader).await.is_some());
+        is_refused(&reader).await;
+        // And it is not forgotten with the tokens.
+        oauth.logout(&one.http(&oauth)).await.unwrap();
+        is_refused(&oauth).await;
+        oauth.login(&one.http(&oauth)).await.unwrap();
+    });
+}
+
+#[test]
+fn oa_54_a_login_is_no_dead_end_where_less_is_granted_than_was_asked_for() {
+    once(async |run| {
+        let both = Both::start();
+        let oauth = both.builder().build();
+        let http = both.http(&oauth);
+        let connected = both.signed_in(&oauth).await;
+        with_client(run, connected, async |client| {
+            let admin = async || client.call_tool("admin", json!({})).await.map(drop);
+            assert!(needs_login(&admin().await.unwrap_err()));
+            both.books().is_stingy = true;
+            oauth.login(&http).await.unwrap();
+            // Another login would bring no more.
+            for _ in 0..2 {
+                let error = admin().await.unwrap_err();
+                let kind = auth(&error).kind();
+                assert!(
+                    matches!(kind, AuthErrorKind::InsufficientScope { wanted, .. } if wanted == &["admin"])
+                );
+            }
+            // But it is one: somebody else may sign in.
+            oauth.login(&http).await.unwrap();
+            assert_eq!(both.books().asked, 3);
+            both.books().is_stingy = false;
+            assert!(needs_login(&admin().await.unwrap_err()));
+            oauth.login(&http).await.unwrap();
+            admin().await.unwrap();
+        })
+        .await;
+    });
+}
+
+#[test]
+fn oa_07_after_a_logout_nothing_is_asked_for_that_a_call_wanted_before() {
+    once(async |run| {
+        let both = Both::start();
+        let oauth = both.builder().build();
+        let http = both.http(&oauth);
+        let connected = both.signed_in(&oauth).await;
+        with_client(run, connected, async |client| {
+            assert!(needs_login(&client.call_tool("admin", json!({})).await.unwrap_err()));
+            oauth.logout(&http).await.unwrap();
+            oauth.login(&http).await.unwrap();
+            let scopes = both.status(&oauth).await.unwrap().scopes;
+            assert!(!scopes.contains(&"admin".to_owned()), "{scopes:?}");
         })
         .await;
     });

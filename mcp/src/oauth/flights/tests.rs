@@ -3,7 +3,11 @@
 use super::super::account::{Account, Credentials};
 use super::*;
 use crate::error::AuthError;
-use crate::oauth::{MemoryStore, OAuth, StoreGuard, StoreKey, Stored, Swapped, TokenStore};
+use crate::oauth::run::Run;
+use crate::oauth::{
+    AuthErrorKind, MemoryStore, OAuth, OAuthTimeouts, StoreGuard, StoreKey, Stored, Swapped, TokenStore,
+};
+use crate::protocol::oauth::config::Why;
 use crate::runtime::BoxFuture;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Wake};
@@ -166,15 +170,20 @@ fn oa_74_with_the_last_handle_a_flight_is_gone() {
 }
 
 #[test]
-fn oa_74_one_that_stands_still_is_given_up_but_not_for_a_person() {
+fn oa_74_one_that_stands_still_is_given_up_and_for_a_person_it_may_stand_longer() {
     let (_store, _oauth, account) = account();
     let timeouts = &account.tokens.parts.timeouts;
     let longest = timeouts.flow + timeouts.store * 4;
     let began = Instant::now();
-    assert_eq!(account.flights.stale(began, None), began + longest);
+    assert_eq!(account.flights.stale(began, None, false), began + longest);
+    assert_eq!(account.flights.stale(began, None, true), began + longest + timeouts.person);
     let answered = began + timeouts.person;
-    assert_eq!(account.flights.stale(began, Some(answered)), answered + longest);
-    assert_eq!(account.flights.stale(answered, Some(began)), answered + longest, "an answer of before");
+    assert_eq!(account.flights.stale(began, Some(answered), false), answered + longest);
+    assert_eq!(
+        account.flights.stale(answered, Some(began), false),
+        answered + longest,
+        "an answer of before"
+    );
 }
 
 #[test]
@@ -199,4 +208,37 @@ fn oa_77_what_is_refused_for_no_known_reason_is_tried_three_times() {
         state.refusals = refusals;
         assert_eq!((state.is_worn_out(limit), limit), (is_worn_out, 3), "{refusals}");
     }
+}
+
+#[test]
+fn oa_99_who_came_before_the_question_was_open_does_not_wait_for_its_answer() {
+    let (_store, _oauth, account) = account();
+    let why = Why::Login;
+    let purpose = Purpose::Authorize { why, refused: None, asks: true, is_login: true };
+    let (task, other) = (Arc::<Task>::default(), Arc::<Task>::default());
+    let mut login = Box::pin(account.flights.fly(purpose, true, &connect, &|_| ()));
+    let mut behind = Box::pin(credentials(&account));
+    let mut waits = Box::pin(account.flights.fly(Purpose::Load(None), true, &connect, &|_| ()));
+    assert!(task.poll(&mut login).is_pending());
+    assert!(other.poll(&mut behind).is_pending() && other.poll(&mut waits).is_pending());
+    account.tokens.asking(Some("as.example"), false);
+    let Poll::Ready(Err(error)) = other.poll(&mut behind) else { panic!("it waits for a person") };
+    assert!(matches!(error.kind(), AuthErrorKind::LoginRequired { .. }));
+    assert!(other.poll(&mut waits).is_pending() && task.poll(&mut login).is_pending());
+    assert!(account.flights.table.lock().present.is_some(), "the question stays open");
+}
+
+#[test]
+fn oa_72_nobody_waits_for_ever_for_the_right_to_ask() {
+    let mut timeouts = OAuthTimeouts::default();
+    timeouts.person = Duration::from_millis(1);
+    let oauth = OAuth::builder().timeouts(timeouts).build();
+    let account = oauth.account("http://127.0.0.1:1/mcp");
+    let Tokens { parts, url, host, .. } = &*account.tokens;
+    let run = Run { parts, url, host, connect: connect(), asking: &|_| () };
+    let first = pollster::block_on(run.question());
+    let second = pollster::block_on(run.question());
+    assert!(matches!(second, Err(failure) if matches!(failure.kind, AuthErrorKind::TimedOut { .. })));
+    drop(first);
+    assert!(pollster::block_on(run.question()).is_ok());
 }

@@ -4,11 +4,11 @@ use super::demand::Demand;
 use super::limits::OAuthLimits;
 use super::place::{self, Place};
 use super::secret::Secret;
-use super::stored::{ProofKey, Stored};
+use super::stored::{ProofKey, RegistrationKind, Stored};
 pub(crate) use super::unix_time::UnixTime;
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// What does not change between flows.
 #[derive(Clone, Debug, Default)]
@@ -94,8 +94,30 @@ pub(crate) struct Client {
     pub(crate) secret: Option<Secret>,
     /// A key with which assertions are signed, in place of a secret.
     pub(crate) key: Option<AssertionKey>,
-    /// Whose client it is.
+    /// Whose client it is, if that is configured.
     pub(crate) issuer: Option<String>,
+    /// Else whose it has become, for all servers of the handle: the first issuer that it was used with.
+    pub(crate) owner: Arc<OnceLock<String>>,
+}
+
+impl Client {
+    /// Whose it is. Unless it is somebody's already, it is this issuer's from now on.
+    pub(crate) fn claim(&self, issuer: &str) -> &str {
+        self.issuer.as_deref().unwrap_or_else(|| self.owner.get_or_init(|| issuer.to_owned()))
+    }
+}
+
+impl Config {
+    /// An entry that the configured client was used for says whose client it is.
+    pub(crate) fn learn_owner(&self, stored: &Stored) {
+        let registration = &stored.registration;
+        let is_its = |client: &&Client| {
+            registration.kind == RegistrationKind::Configured && registration.id == client.id
+        };
+        if let Some(client) = self.client.as_ref().filter(is_its) {
+            client.claim(&stored.issuer);
+        }
+    }
 }
 
 /// What is said about a private key in the assertions that it signs. The key itself is with whoever signs.

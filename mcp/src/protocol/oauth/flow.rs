@@ -130,6 +130,7 @@ impl Flow {
             registered_again: false,
             mask: Mask::default(),
         };
+        flow.known.stored.iter().for_each(|stored| flow.config.learn_owner(stored));
         flow.learn_secrets();
         flow.start();
         flow

@@ -97,6 +97,7 @@ fn config(has: impl Fn(&'static str) -> bool) -> Config {
         secret: has("secret").then(|| Secret::new("s")),
         key,
         issuer: None,
+        owner: Default::default(),
     };
     Config {
         grant: match () {

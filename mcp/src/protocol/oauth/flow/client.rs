@@ -2,7 +2,7 @@
 
 use super::exchange::What;
 use super::{At, Flow};
-use crate::protocol::oauth::config::{Dpop, GrantKind, Why};
+use crate::protocol::oauth::config::{Client, Dpop, GrantKind, Why};
 use crate::protocol::oauth::failure::{AuthErrorKind, AuthStep, Failure, OAuthAnswer};
 use crate::protocol::oauth::grant;
 use crate::protocol::oauth::place;
@@ -81,7 +81,7 @@ impl Flow {
             AuthErrorKind::Metadata(why.to_owned())
         };
         if let Some(client) = &self.config.client {
-            self.check_owner(&client.id, client.issuer.as_deref(), issuer)?;
+            Self::check_owner(client, issuer)?;
             if client.key.as_ref().is_some_and(|key| !metadata.takes(key.algorithm)) {
                 let why =
                     "`token_endpoint_auth_signing_alg_values_supported` does not list the key's algorithm";
@@ -125,18 +125,16 @@ impl Flow {
         register::method_to_register(metadata).map(|_| None).ok_or_else(no_method)
     }
 
-    /// A configured client is shown to its own issuer alone: the one it is configured with, or was used with first.
-    fn check_owner(&self, id: &str, configured: Option<&str>, issuer: &str) -> Result<(), AuthErrorKind> {
-        let used =
-            self.known.stored.as_ref().filter(|it| {
-                it.registration.kind == RegistrationKind::Configured && it.registration.id == id
-            });
-        match configured.or_else(|| used.map(|it| &*it.issuer)) {
-            Some(owner) if !place::is_same_issuer(owner, issuer) => Err(AuthErrorKind::ClientOfOtherIssuer {
+    /// A configured client is shown to its own issuer alone: the one it is configured with, or was used with first, for
+    /// whichever server.
+    fn check_owner(client: &Client, issuer: &str) -> Result<(), AuthErrorKind> {
+        let owner = client.claim(issuer);
+        match place::is_same_issuer(owner, issuer) {
+            true => Ok(()),
+            false => Err(AuthErrorKind::ClientOfOtherIssuer {
                 expected: owner.to_owned(),
                 found: issuer.to_owned(),
             }),
-            _ => Ok(()),
         }
     }
 

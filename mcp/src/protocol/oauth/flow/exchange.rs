@@ -1,7 +1,7 @@
 //! The requests that carry secrets: registrations, tokens for codes and the like, revocations.
 
 use super::{At, Attempt, Flow};
-use crate::protocol::oauth::config::{AssertionKey, Dpop, GrantKind};
+use crate::protocol::oauth::config::{AssertionKey, Client, Dpop, GrantKind};
 use crate::protocol::oauth::dpop::Proof;
 use crate::protocol::oauth::failure::{AuthErrorKind, AuthStep};
 use crate::protocol::oauth::form::Form;
@@ -101,7 +101,7 @@ impl Flow {
         let Some(tokens) = &stored.tokens else { return };
         let Some(token) = tokens.refresh.clone() else { return };
         self.proof_key = stored.proof_key.clone().filter(|_| tokens.scheme == Scheme::Dpop);
-        self.registration = Some(self.with_its_secret(stored.registration.clone()));
+        self.registration = Some(self.with_its_secret(stored.registration.clone(), &stored.issuer));
         self.post(What::Refresh(token), url);
     }
 
@@ -116,16 +116,17 @@ impl Flow {
         });
         match token.zip(stored.revocation_endpoint.clone()) {
             Some((what, url)) => {
-                self.registration = Some(self.with_its_secret(stored.registration));
+                self.registration = Some(self.with_its_secret(stored.registration, &stored.issuer));
                 self.post(what, url);
             }
             None => self.at = At::Over(Ok(Box::new(stored.without_tokens()))),
         }
     }
 
-    /// A configured client has the secret of today's configuration.
-    fn with_its_secret(&self, mut client: Registration) -> Registration {
-        let configured = self.config.client.as_ref().filter(|it| it.id == client.id);
+    /// A configured client has the secret of today's configuration, if that is this issuer's to see.
+    fn with_its_secret(&self, mut client: Registration, issuer: &str) -> Registration {
+        let is_its = |it: &&Client| it.id == client.id && place::is_same_issuer(it.claim(issuer), issuer);
+        let configured = self.config.client.as_ref().filter(is_its);
         if let (RegistrationKind::Configured, Some(configured)) = (client.kind, configured) {
             client.secret = configured.secret.clone();
         }

@@ -130,7 +130,8 @@ fn stored() -> Stored {
 }
 
 fn configured(id: &str) -> Client {
-    Client { id: id.to_owned(), secret: Some(Secret::new("client-s3cret")), key: None, issuer: None }
+    let secret = Some(Secret::new("client-s3cret"));
+    Client { id: id.to_owned(), secret, key: None, issuer: None, owner: Arc::default() }
 }
 
 fn unauthorized(scope: &str) -> Why {

@@ -61,6 +61,21 @@ fn oa_42_a_configured_client_is_shown_to_its_own_issuer_alone() {
 }
 
 #[test]
+fn oa_42_a_refresh_shows_the_configured_secret_to_its_own_issuer_alone() {
+    let shown = |owner: &str| {
+        let mut before = stored();
+        before.registration.kind = RegistrationKind::Configured;
+        let issuer = Some(owner.to_owned());
+        let client = Client { issuer, ..configured(&before.registration.id) };
+        let mut world = World::good().set(|config| config.client = Some(client)).knowing(before);
+        world.run(Why::Refresh).unwrap();
+        world.sent(TOKEN, "client_secret")
+    };
+    assert_eq!(shown(ISSUER).as_deref(), Some("client-s3cret"));
+    assert_eq!(shown("https://other.example").as_deref(), Some("stored-s3cret"), "what it has seen already");
+}
+
+#[test]
 fn oa_43_a_registration_has_the_receivers_own_uri() {
     let mut world = World::good();
     world.run(Why::Login).unwrap();
