@@ -137,17 +137,14 @@ impl Flight<'_> {
         failure: Failure,
     ) -> Result<Got, Failure> {
         let limit = self.tokens.parts.config.limits.refreshes;
-        let is_worn_out = {
-            let mut state = self.tokens.state.lock();
-            state.refusals += u32::from(failure.refusal == Some(Refusal::Other));
-            state.is_worn_out(limit)
-        };
+        let is_worn_out = self.tokens.state.lock().is_worn_out_by(failure.refusal, limit);
         // The tokens were never saved, if they are others: then the entry is not theirs to change.
         let is_stored = access(found.as_ref()) == access(Some(&old));
         let left = match failure.refusal {
             Some(Refusal::Definitive) => Some(old.without_tokens()),
             Some(Refusal::ClientForgotten) => None,
-            Some(Refusal::Other) if is_worn_out => Some(old.without_tokens()),
+            // It may be good still, for all that anybody knows: only this process tries it no more.
+            Some(Refusal::Other) if is_worn_out => return Ok(Got::Gone),
             _ => {
                 self.tokens.state.lock().failed(&failure);
                 if failure.uncertain {

@@ -4,6 +4,7 @@ use super::super::account::{Account, Credentials};
 use super::*;
 use crate::error::AuthError;
 use crate::oauth::{MemoryStore, OAuth, StoreGuard, StoreKey, Stored, Swapped, TokenStore};
+use crate::protocol::oauth::failure::Refusal;
 use crate::runtime::BoxFuture;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Wake};
@@ -194,9 +195,9 @@ fn oa_68_of_events_that_nobody_takes_the_oldest_are_lost() {
 fn oa_77_what_is_refused_for_no_known_reason_is_tried_three_times() {
     let (_store, _oauth, account) = account();
     let limit = account.tokens.parts.config.limits.refreshes;
-    for (refusals, is_worn_out) in [(0, false), (limit - 1, false), (limit, true)] {
-        let mut state = account.tokens.state.lock();
-        state.refusals = refusals;
-        assert_eq!((state.is_worn_out(limit), limit), (is_worn_out, 3), "{refusals}");
+    let mut state = account.tokens.state.lock();
+    let odd = Some(Refusal::Other);
+    for (refusal, is_worn_out) in [(odd, false), (None, false), (odd, false), (odd, true), (None, true)] {
+        assert_eq!((state.is_worn_out_by(refusal, limit), limit), (is_worn_out, 3));
     }
 }
