@@ -97,7 +97,13 @@ impl Flight<'_> {
             Err(failure) => {
                 return match self.load().await? {
                     Some(found) if self.is_news(&found, Some(&refused)) => Ok(self.adopt(found)),
-                    _ => Err(failure),
+                    _ => {
+                        // Not every request waits as long for whoever does not give it back.
+                        if failure.is_transient() {
+                            self.tokens.state.lock().failed(&failure);
+                        }
+                        Err(failure)
+                    }
                 };
             }
         };

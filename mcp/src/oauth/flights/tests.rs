@@ -179,6 +179,26 @@ fn oa_74_one_that_stands_still_is_given_up_but_not_for_a_person() {
 }
 
 #[test]
+fn oa_74_one_that_stands_still_goes_even_if_somebody_waits_who_does_not_poll_it() {
+    let (store, _oauth, account) = account();
+    let (idle, task) = (Arc::<Task>::default(), Arc::<Task>::default());
+    let (mut first, mut second) = (Box::pin(credentials(&account)), Box::pin(credentials(&account)));
+    assert!(idle.poll(&mut first).is_pending());
+    let held = Arc::strong_count(&store.gate);
+    let timeouts = &account.tokens.parts.timeouts;
+    let longest = timeouts.flow + timeouts.store * 4;
+    account.flights.table.lock().present.as_mut().unwrap().began -= longest;
+    assert!(task.poll(&mut second).is_pending());
+    assert_eq!(store.loads.load(Ordering::SeqCst), 2, "another one has begun");
+    assert_eq!(Arc::strong_count(&store.gate), held, "and what the first one held is free");
+    assert_eq!(idle.wakes(), 1);
+    assert!(idle.poll(&mut first).is_pending(), "it waits for the other one");
+    store.open();
+    assert!(task.poll(&mut second).is_ready() && idle.poll(&mut first).is_ready());
+    assert_eq!(store.loads.load(Ordering::SeqCst), 2);
+}
+
+#[test]
 fn oa_68_of_events_that_nobody_takes_the_oldest_are_lost() {
     let (_store, _oauth, account) = account();
     for number in 0..=64 {
