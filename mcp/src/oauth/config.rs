@@ -332,7 +332,8 @@ impl OAuthBuilder {
     }
 
     /// Follows documents into private networks and to this machine, too, wherever the MCP server is. Where an attacker's
-    /// server may be configured, that lets it make requests there.
+    /// server may be configured, that lets it make requests there. Behind a proxy it is the proxy that resolves names, and
+    /// that has to refuse what it should not connect to: here only hosts that are addresses are looked at.
     pub fn allow_private_addresses(mut self) -> Self {
         self.allow_private = true;
         self

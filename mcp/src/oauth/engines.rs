@@ -25,7 +25,7 @@ impl Engines {
         let pinned: Option<Uri> = pinned.and_then(|server| server.issuer.parse().ok());
         let mut guard = Guard::new(host, pinned.as_ref().and_then(Uri::host), parts.allow_private);
         // The user has said where it is.
-        guard.trusted.extend(connect.proxy.iter().flat_map(Proxy::hosts));
+        guard.proxies.extend(connect.proxy.iter().flat_map(Proxy::places));
         let net = GuardedNet { net: Arc::clone(&connect.net), guard: guard.clone() };
         let connect = EngineConfig { net: Arc::new(net), ..connect.clone() };
         let for_others = anonymous(&connect).map(Engine::new).transpose()?;
@@ -35,7 +35,7 @@ impl Engines {
     /// The one that connects to this URL, if that may be done.
     pub(super) fn of(&self, url: &str) -> Result<&Engine, io::Error> {
         let uri: Option<Uri> = url.parse().ok();
-        // A proxy would connect there without looking.
+        // A proxy would connect there without looking. Of a name it is the one who knows the addresses.
         self.guard.check(uri.as_ref().and_then(Uri::host).unwrap_or_default())?;
         let is_named = Place::of(url).is_some_and(|place| self.named.contains(&place.origin()));
         Ok(self.for_others.as_ref().filter(|_| !is_named).unwrap_or(&self.for_named))
