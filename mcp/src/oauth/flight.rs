@@ -321,9 +321,9 @@ impl Flight<'_> {
         let Tokens { parts, url, host, .. } = self.tokens;
         let asking = |host: Option<&str>| self.tokens.asking(host, by_call);
         let run = Run { parts, url, host, connect: self.connect.clone(), asking: &asking };
+        let before = known.nonces.clone();
         let (stored, nonces) = run.flow(why, known).await?;
-        let old = std::mem::replace(&mut self.tokens.state.lock().nonces, nonces);
-        drop(old);
+        self.tokens.state.lock().nonces.catch_up(&before, nonces, parts.config.limits.nonces);
         Ok(stored)
     }
 

@@ -320,10 +320,7 @@ async fn read(response: Response<Body>, longest: usize) -> Result<Answer, http_c
         location: text("location"),
         retry_after: text("retry-after").and_then(|value| retry_after(&value)),
         dpop_nonce: text("dpop-nonce"),
-        date: text("date").and_then(|date| {
-            let date = httpdate::parse_http_date(&date).ok()?;
-            Some(UnixTime(date.duration_since(UNIX_EPOCH).ok()?.as_secs()))
-        }),
+        date: text("date").and_then(|text| date(&text)),
         content_encoding: text("content-encoding"),
         body: Vec::new(),
     };
@@ -335,6 +332,12 @@ async fn read(response: Response<Body>, longest: usize) -> Result<Answer, http_c
     }
     answer.body.truncate(longest.saturating_add(1));
     Ok(answer)
+}
+
+/// What the header of that name says.
+pub(super) fn date(text: &str) -> Option<UnixTime> {
+    let date = httpdate::parse_http_date(text).ok()?;
+    Some(UnixTime(date.duration_since(UNIX_EPOCH).ok()?.as_secs()))
 }
 
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {

@@ -47,6 +47,9 @@ pub(super) struct State {
     expires: Option<Instant>,
     due: Option<Instant>,
     pub(super) nonces: Nonces,
+    /// By how many seconds the server's clock was ahead of ours at its last answer, and by how many proofs are.
+    pub(super) ahead: i64,
+    pub(super) skew: i64,
     /// How many refreshes have failed in a row, how many of them were refused, and when the next may be tried.
     failures: u32,
     refusals: u32,
