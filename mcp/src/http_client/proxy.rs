@@ -170,7 +170,10 @@ impl Proxy {
     /// Where the proxies are: hosts, in lower case and without brackets, and ports.
     #[cfg(feature = "oauth")]
     pub(crate) fn places(&self) -> impl Iterator<Item = (String, u16)> {
-        [&self.for_http, &self.for_https].into_iter().flatten().map(|server| (server.host.clone(), server.port))
+        [&self.for_http, &self.for_https]
+            .into_iter()
+            .flatten()
+            .map(|server| (server.host.clone(), server.port))
     }
 
     /// What no text may show, in each form in which it is sent.
