@@ -35,6 +35,7 @@
 mod account;
 mod config;
 mod consent;
+mod engines;
 mod event;
 mod file;
 mod flight;

@@ -167,10 +167,13 @@ impl Proxy {
         server.as_ref().filter(|_| !is_loopback(host) && !self.bypass.has(host, port))
     }
 
-    /// Where the proxies are.
+    /// Where the proxies are: hosts, in lower case and without brackets, and ports.
     #[cfg(feature = "oauth")]
-    pub(crate) fn hosts(&self) -> impl Iterator<Item = String> {
-        [&self.for_http, &self.for_https].into_iter().flatten().map(|server| server.host.clone())
+    pub(crate) fn places(&self) -> impl Iterator<Item = (String, u16)> {
+        [&self.for_http, &self.for_https]
+            .into_iter()
+            .flatten()
+            .map(|server| (server.host.clone(), server.port))
     }
 
     /// What no text may show, in each form in which it is sent.

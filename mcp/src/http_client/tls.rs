@@ -5,6 +5,8 @@ mod stream;
 use std::sync::{Arc, OnceLock};
 use std::{fmt, io};
 
+#[cfg(feature = "oauth")]
+use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -65,10 +67,46 @@ impl TlsConfig {
         self.own = Some(config);
     }
 
+    /// Whether a server that asks for a certificate may be shown one.
+    #[cfg(feature = "oauth")]
+    pub(crate) fn shows_certificate(&self) -> bool {
+        let has_certs = |own: &Arc<ClientConfig>| own.client_auth_cert_resolver.has_certs();
+        self.identity.is_some() || self.own.as_ref().is_some_and(has_certs)
+    }
+
+    /// The same trust, but no server learns who this is.
+    #[cfg(feature = "oauth")]
+    pub(crate) fn anonymous(mut self) -> Self {
+        self.identity = None;
+        if let Some(own) = &mut self.own {
+            let own = Arc::make_mut(own);
+            own.client_auth_cert_resolver = Arc::new(Nobody);
+            // A session that another connection began, and that this one took up, would be the certificate's.
+            own.resumption = Resumption::disabled();
+        }
+        self
+    }
+
     /// Whether a part of it would have no effect.
     pub(crate) fn is_contradictory(&self) -> bool {
         let others = self.identity.is_some() || !self.extra_roots.is_empty() || self.roots != Roots::Platform;
         self.own.is_some() && others
+    }
+}
+
+/// Has no certificate.
+#[cfg(feature = "oauth")]
+#[derive(Debug)]
+struct Nobody;
+
+#[cfg(feature = "oauth")]
+impl ResolvesClientCert for Nobody {
+    fn resolve(&self, _: &[&[u8]], _: &[rustls::SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        false
     }
 }
 

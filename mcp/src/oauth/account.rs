@@ -4,11 +4,11 @@ use super::flight::{Got, Purpose};
 use super::flights::{Connect, Flights, Questions, Watch};
 use super::key;
 use super::parts::Parts;
-use super::run::unix_now;
+use super::run::{date, unix_now};
 use super::store::StoreKey;
 use super::tokens::{State, Tokens};
 use crate::error::AuthError;
-use crate::protocol::oauth::config::Why;
+use crate::protocol::oauth::config::{UnixTime, Why};
 use crate::protocol::oauth::demand::Demand;
 use crate::protocol::oauth::dpop::Proof;
 use crate::protocol::oauth::failure::{AuthErrorKind, AuthStep, Failure};
@@ -17,7 +17,7 @@ use crate::protocol::oauth::place;
 use crate::protocol::oauth::stored::{Scheme, Stored};
 use crate::protocol::www_authenticate::Challenge;
 use crate::sync::Mutex;
-use http::{HeaderValue, Uri};
+use http::{HeaderMap, HeaderValue, Uri};
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
@@ -55,6 +55,7 @@ impl Credentials {
 pub(crate) struct Rounds {
     count: u32,
     has_been_given_a_nonce: bool,
+    has_set_clock: bool,
     has_refreshed: bool,
     has_authorized: bool,
 }
@@ -151,11 +152,14 @@ impl Account {
         let (Some(key), Some(tokens)) = (&stored.proof_key, &stored.tokens) else { return Ok(None) };
         let failed = |why| AuthError::new(key::failure(why));
         let jti = key::random().map_err(failed)?;
-        let nonce = self.tokens.state.lock().nonces.of(url).map(str::to_owned);
+        let (nonce, skew) = {
+            let state = self.tokens.state.lock();
+            (state.nonces.of(url).map(str::to_owned), state.skew)
+        };
         let proof = Proof {
             method,
             url,
-            now: unix_now(),
+            now: UnixTime(unix_now().0.saturating_add_signed(skew)),
             jti: &jti[..16],
             nonce: nonce.as_deref(),
             token: Some(tokens.access.expose()),
@@ -167,12 +171,27 @@ impl Account {
         Ok(Some(value))
     }
 
-    /// The nonce of an answer is for the next proof (RFC 9449, 8.2).
-    pub(crate) fn heard(&self, url: &str, nonce: &HeaderValue) {
-        if let Ok(nonce) = nonce.to_str() {
-            let limit = self.tokens.parts.config.limits.nonces;
-            self.tokens.state.lock().nonces.heard(url, nonce, limit);
+    /// What an answer says for the next proofs: a nonce (RFC 9449, 8.2), and what time it is there (11.1).
+    pub(crate) fn heard(&self, url: &str, answer: &HeaderMap) {
+        let text = |name| answer.get(name).and_then(|value| value.to_str().ok());
+        let seconds = |time: UnixTime| i64::try_from(time.0).unwrap_or(i64::MAX);
+        let ahead = text("date").and_then(date).map(|date| seconds(date) - seconds(unix_now()));
+        let mut state = self.tokens.state.lock();
+        if let Some(nonce) = text("dpop-nonce") {
+            state.nonces.heard(url, nonce, self.tokens.parts.config.limits.nonces);
         }
+        state.ahead = ahead.unwrap_or(state.ahead);
+    }
+
+    /// Whether proofs have another time now than the one that was refused may have had.
+    fn sets_clock(&self) -> bool {
+        let mut state = self.tokens.state.lock();
+        let is_off = |seconds: i64| seconds.unsigned_abs() > 30;
+        let is_wrong = is_off(state.ahead) || is_off(state.ahead - state.skew);
+        if is_wrong {
+            state.skew = state.ahead;
+        }
+        is_wrong
     }
 
     /// Nothing secret goes over the network in the clear.
@@ -207,9 +226,17 @@ impl Account {
         watch: Watch<'_>,
     ) -> Result<Credentials, AuthError> {
         self.check_security()?;
-        let wants_nonce = |challenge: &Challenge| challenge.param("error") == Some("use_dpop_nonce");
-        if sent.is_bound() && !rounds.has_been_given_a_nonce && challenges.iter().any(wants_nonce) {
+        let says = |error| sent.is_bound() && challenges.iter().any(|it| it.param("error") == Some(error));
+        if says("use_dpop_nonce") {
+            // It has got the one that it wanted.
+            if rounds.has_been_given_a_nonce {
+                return Err(self.rejected());
+            }
             rounds.has_been_given_a_nonce = true;
+            return Ok(sent.clone());
+        }
+        if says("invalid_dpop_proof") && !rounds.has_set_clock && self.sets_clock() {
+            rounds.has_set_clock = true;
             return Ok(sent.clone());
         }
         rounds.count += 1;
@@ -340,3 +367,6 @@ fn unavailable(pause: Option<Duration>) -> AuthError {
     let kind = AuthErrorKind::Unavailable { status: None, retry_after };
     AuthError::new(Failure::new(kind, AuthStep::Refresh))
 }
+
+#[cfg(test)]
+mod proofs;

@@ -273,6 +273,9 @@ impl OAuthBuilder {
 
     /// The authorization server that is used, whatever the documents say; and where its metadata is, if not at a well-known
     /// place. That document must carry the issuer.
+    ///
+    /// The client's certificate ([`Http::client_certificate`](crate::Http::client_certificate)) is shown to these two
+    /// origins and to the MCP server's own, and to no other that a document names.
     pub fn authorization_server(mut self, issuer: &str, metadata_url: Option<&str>) -> Self {
         let metadata_url = metadata_url.map(str::to_owned);
         self.config.server = Some(PinnedServer { issuer: issuer.to_owned(), metadata_url });
@@ -331,7 +334,8 @@ impl OAuthBuilder {
     }
 
     /// Follows documents into private networks and to this machine, too, wherever the MCP server is. Where an attacker's
-    /// server may be configured, that lets it make requests there.
+    /// server may be configured, that lets it make requests there. Behind a proxy it is the proxy that resolves names, and
+    /// that has to refuse what it should not connect to: here only hosts that are addresses are looked at.
     pub fn allow_private_addresses(mut self) -> Self {
         self.allow_private = true;
         self

@@ -3,6 +3,8 @@
 use crate::error::AuthError;
 
 /// Something that has happened to the tokens of a server. See [`Event::Auth`](crate::Event::Auth). It holds no secret.
+///
+/// Not everything is reported: what [`OAuth::login`](super::OAuth::login) and the like do, they return.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum AuthEvent {

@@ -4,20 +4,24 @@
 //! what processes wait for one another by; it goes with the process that holds it.
 
 use super::consent::BoxError;
+use super::key;
 use super::store::{StoreGuard, StoreKey, Swapped, TokenStore};
 use crate::protocol::oauth::stored::Stored;
 use crate::runtime::BoxFuture;
+use async_io::Timer;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 /// Tokens in the files of a folder. Any number of processes may use it at the same time: one refreshes, and the others
 /// take what it got.
 ///
-/// The files are plain text that only their owner can read (on unix: the folder has mode 0700, a file 0600), as the
-/// credentials of most command-line programs are. A keyring is a [`TokenStore`] of twenty lines.
+/// The files are plain text, as the credentials of most command-line programs are. A keyring is a [`TokenStore`] of twenty
+/// lines. On unix only their owner can read them (mode 0600); a folder that is made here has mode 0700, and one that is
+/// there already may show others the names of the files, which say nothing. Elsewhere the folder's rights decide.
+///
+/// An entry that cannot be read is an error, also for a logout: then delete the file.
 ///
 /// The folder has to be on a file system that has locks; on some networks' it has none, or they are of no use.
 /// Its work is done on the threads of the `blocking` crate.
@@ -78,16 +82,28 @@ impl TokenStore for FileStore {
                 None if found.is_some() => fs::remove_file(&path)?,
                 None => {}
             }
+            sweep(&path);
             Ok(Swapped::Done)
         }))
     }
 
-    /// Should the one who waits be gone, the lock is had and given back.
+    /// It is looked at 50 times a second, and nothing waits for it in between: who no longer wants it leaves nothing behind.
     fn lock<'a>(&'a self, key: &'a StoreKey) -> BoxFuture<'a, Result<StoreGuard, BoxError>> {
         let path = self.path(key, "lock");
-        Box::pin(blocking::unblock(move || Ok(StoreGuard::new(lock(&path)?))))
+        Box::pin(async move {
+            loop {
+                let path = path.clone();
+                if let Some(held) = blocking::unblock(move || try_lock(&path)).await? {
+                    return Ok(StoreGuard::new(held));
+                }
+                Timer::after(PAUSE).await;
+            }
+        })
     }
 }
+
+/// How long a lock that somebody has is left alone.
+const PAUSE: Duration = Duration::from_millis(20);
 
 fn load(path: &Path) -> Result<Option<Stored>, BoxError> {
     let mut text = String::new();
@@ -109,20 +125,52 @@ fn check_length(text: &str) -> Result<(), BoxError> {
 }
 
 fn save(path: &Path, text: &str) -> Result<(), BoxError> {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
     check_length(text)?;
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let beside = path.with_extension(format!("{}-{count}.new", process::id()));
+    let number = key::random()?.iter().take(8).fold(0, |number, &byte| (number << 8) | u64::from(byte));
+    let beside = path.with_extension(format!("{number:016x}.new"));
     let written = private().create_new(true).open(&beside).and_then(|mut file| {
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         fs::rename(&beside, path)
     });
-    written.map_err(|error| {
+    if let Err(error) = written {
         let _ = fs::remove_file(&beside);
-        error.into()
-    })
+        return Err(error.into());
+    }
+    sync_folder(path);
+    Ok(())
 }
+
+/// Takes away what a process has left behind that ended while it wrote: there are tokens in it.
+fn sweep(path: &Path) {
+    let (Some(folder), Some(stem)) = (path.parent(), path.file_stem().and_then(|stem| stem.to_str())) else {
+        return;
+    };
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let is_left = name.to_str().is_some_and(|name| name.starts_with(stem) && name.ends_with(".new"));
+        let changed = entry.metadata().and_then(|found| found.modified());
+        if is_left && changed.is_ok_and(|changed| age(changed) > LEFT_BEHIND) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Nobody writes one entry for so long.
+const LEFT_BEHIND: Duration = Duration::from_secs(600);
+
+fn age(since: SystemTime) -> Duration {
+    SystemTime::now().duration_since(since).unwrap_or_default()
+}
+
+/// The new name is on the disk, too. What cannot do that is no worse than without.
+#[cfg(unix)]
+fn sync_folder(path: &Path) {
+    let _ = path.parent().map(|folder| File::open(folder).and_then(|folder| folder.sync_all()));
+}
+
+#[cfg(not(unix))]
+fn sync_folder(_: &Path) {}
 
 #[cfg(unix)]
 fn private() -> OpenOptions {
@@ -155,69 +203,60 @@ fn make_private(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)
 }
 
-/// The file stays: whoever removed it would take the lock from one who waits for it.
+/// `None` if somebody has it. The file stays: whoever removed it would take the lock from one who waits for it.
 #[cfg(unix)]
-fn lock(path: &Path) -> io::Result<File> {
+fn try_lock(path: &Path) -> io::Result<Option<File>> {
+    use rustix::fs::{FlockOperation, flock};
+    use rustix::io::Errno;
     let file = private().create(true).truncate(false).open(path)?;
-    loop {
-        match rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive) {
-            Err(rustix::io::Errno::INTR) => {}
-            result => return result.map(|()| file).map_err(io::Error::from),
-        }
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(Errno::WOULDBLOCK | Errno::INTR) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 
 #[cfg(not(unix))]
-use by_creating::lock;
+use by_creating::try_lock;
 
 /// Locks where the system has none that the standard library of our minimum Rust knows: who can create the file has it.
 #[cfg(any(not(unix), test))]
 mod by_creating {
-    use super::private;
+    use super::{age, key, private};
     use std::fs;
     use std::io::{self, Write};
     use std::path::{Path, PathBuf};
-    use std::process;
-    use std::sync::atomic::{AtomicU64, Ordering};
-    use std::thread;
-    use std::time::{Duration, SystemTime};
+    use std::time::Duration;
 
-    /// A lock is held for one exchange; what is older was left behind by a process that has ended.
-    pub(super) const STALE: Duration = Duration::from_secs(60);
-    /// How often it is looked at.
-    const PAUSE: Duration = Duration::from_millis(20);
-    /// Longer than anybody waits: a thread does not look for ever.
-    const PATIENCE: Duration = Duration::from_secs(90);
+    /// What is older was left behind by a process that has ended. A lock is held for the exchanges of one flow and four
+    /// operations of the store at most, which take 230 s with the default timeouts.
+    pub(super) const STALE: Duration = Duration::from_secs(300);
 
     pub(super) struct Created {
         path: PathBuf,
         mark: String,
     }
 
-    pub(super) fn lock(path: &Path) -> io::Result<Created> {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let mark = format!("{}-{}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let since = SystemTime::now();
-        loop {
-            match private().create_new(true).open(path) {
-                Ok(mut file) => {
-                    file.write_all(mark.as_bytes())?;
-                    return Ok(Created { path: path.to_owned(), mark });
-                }
-                // On windows a file that is being removed can be neither opened nor created.
-                Err(error) if is_there(&error) && age(since) < PATIENCE => remove_if_stale(path),
-                Err(error) => return Err(error),
+    /// `None` if somebody has it.
+    pub(super) fn try_lock(path: &Path) -> io::Result<Option<Created>> {
+        match private().create_new(true).open(path) {
+            Ok(mut file) => {
+                let random = key::random().map_err(io::Error::other)?;
+                let mark = format!("{random:02x?}");
+                file.write_all(mark.as_bytes())?;
+                Ok(Some(Created { path: path.to_owned(), mark }))
             }
-            thread::sleep(PAUSE);
+            // On windows a file that is being removed can be neither opened nor created.
+            Err(error) if is_there(&error) => {
+                remove_if_stale(path);
+                Ok(None)
+            }
+            Err(error) => Err(error),
         }
     }
 
     fn is_there(error: &io::Error) -> bool {
         matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::PermissionDenied)
-    }
-
-    fn age(since: SystemTime) -> Duration {
-        SystemTime::now().duration_since(since).unwrap_or_default()
     }
 
     fn is_stale(path: &Path) -> bool {

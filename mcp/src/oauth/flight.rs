@@ -82,13 +82,10 @@ struct Flight<'a> {
 impl Flight<'_> {
     async fn look(&self, refused: Option<Arc<Stored>>) -> Result<Got, Failure> {
         let found = self.load().await?;
-        let (is_loaded, unsaved) = {
-            let state = self.tokens.state.lock();
-            (state.is_loaded, state.unsaved)
-        };
+        let is_loaded = self.tokens.state.lock().is_loaded;
         match found {
             found if !is_loaded => Ok(self.install(found, false)),
-            Some(found) if !unsaved && self.is_news(&found, refused.as_deref()) => Ok(self.adopt(found)),
+            Some(found) if self.is_news(&found, refused.as_deref()) => Ok(self.adopt(found)),
             _ => Ok(Got::Changed),
         }
     }
@@ -105,19 +102,25 @@ impl Flight<'_> {
             Err(failure) => {
                 return match self.load().await? {
                     Some(found) if self.is_news(&found, Some(&refused)) => Ok(self.adopt(found)),
-                    _ => Err(failure),
+                    _ => {
+                        // Not every request waits as long for whoever does not give it back.
+                        if failure.is_transient() {
+                            self.tokens.state.lock().failed(&failure);
+                        }
+                        Err(failure)
+                    }
                 };
             }
         };
         let found = self.load().await?;
         let unsaved = self.tokens.state.lock().unsaved;
         let old = match &found {
+            Some(found) if self.is_news(found, Some(&refused)) => return Ok(self.adopt(found.clone())),
             _ if unsaved => (*refused).clone(),
             None => {
                 self.install(None, false);
                 return Ok(Got::Gone);
             }
-            Some(found) if self.is_news(found, Some(&refused)) => return Ok(self.adopt(found.clone())),
             Some(found) if found.tokens.is_none() => {
                 self.install(Some(found.clone()), false);
                 return Ok(Got::Gone);
@@ -145,29 +148,33 @@ impl Flight<'_> {
         failure: Failure,
     ) -> Result<Got, Failure> {
         let limit = self.tokens.parts.config.limits.refreshes;
-        let is_worn_out = {
-            let mut state = self.tokens.state.lock();
-            state.refusals += u32::from(failure.refusal == Some(Refusal::Other));
-            state.is_worn_out(limit)
-        };
+        let is_worn_out = self.tokens.state.lock().is_worn_out_by(failure.refusal, limit);
+        // The tokens were never saved, if they are others: then the entry is not theirs to change.
+        let is_stored = access(found.as_ref()) == access(Some(&old));
         let left = match failure.refusal {
             Some(Refusal::Definitive) => Some(old.without_tokens()),
             Some(Refusal::ClientForgotten) => None,
-            Some(Refusal::Other) if is_worn_out => Some(old.without_tokens()),
+            // It may be good still, for all that anybody knows: only this process tries it no more.
+            Some(Refusal::Other) if is_worn_out => return Ok(Got::Gone),
             _ => {
                 self.tokens.state.lock().failed(&failure);
                 if failure.uncertain {
                     let uncertain = Stored { uncertain: true, ..old };
-                    let _ = self.swap(found.as_ref(), Some(&uncertain)).await;
+                    if is_stored {
+                        let _ = self.swap(found.as_ref(), Some(&uncertain)).await;
+                    }
                     let old = self.tokens.state.lock().stored.replace(Arc::new(uncertain));
                     drop(old);
                 }
                 return Err(failure);
             }
         };
-        let swapped = self.swap(found.as_ref(), left.as_ref()).await;
+        let swapped = match is_stored {
+            true => self.swap(found.as_ref(), left.as_ref()).await,
+            false => Ok(Swapped::Other(found)),
+        };
         match swapped.inspect_err(|failure| self.tokens.state.lock().failed(failure))? {
-            // Another process was quicker.
+            // Another process has others.
             Swapped::Other(Some(theirs)) if theirs.tokens.is_some() => Ok(self.adopt(theirs)),
             Swapped::Other(theirs) => {
                 self.install(theirs, false);
@@ -197,7 +204,7 @@ impl Flight<'_> {
             self.install(found.clone(), false);
         }
         match &found {
-            Some(found) if !is_login && !unsaved && self.is_news(found, refused.as_deref()) => {
+            Some(found) if !is_login && self.is_news(found, refused.as_deref()) => {
                 return Ok(self.adopt(found.clone()));
             }
             _ => {}
@@ -306,11 +313,15 @@ impl Flight<'_> {
 
     /// Whether these are tokens that somebody else has got since.
     fn is_news(&self, found: &Stored, refused: Option<&Stored>) -> bool {
+        // Then those from before are in the store, and may have been got in the same second.
+        let unsaved = self.tokens.state.lock().unsaved;
         match (&found.tokens, refused.and_then(|refused| refused.tokens.as_ref())) {
             (Some(found), Some(refused)) => {
-                found.access != refused.access && found.obtained >= refused.obtained
+                let is_later = found.obtained > refused.obtained;
+                found.access != refused.access
+                    && (is_later || (!unsaved && found.obtained == refused.obtained))
             }
-            (Some(_), None) => true,
+            (Some(_), None) => !unsaved,
             (None, _) => false,
         }
     }
@@ -324,9 +335,9 @@ impl Flight<'_> {
         let Tokens { parts, url, host, .. } = self.tokens;
         let asking = |host: Option<&str>| self.tokens.asking(host, by_call);
         let run = Run { parts, url, host, connect: self.connect.clone(), asking: &asking };
+        let before = known.nonces.clone();
         let (stored, nonces) = run.flow(why, known).await?;
-        let old = std::mem::replace(&mut self.tokens.state.lock().nonces, nonces);
-        drop(old);
+        self.tokens.state.lock().nonces.catch_up(&before, nonces, parts.config.limits.nonces);
         Ok(stored)
     }
 

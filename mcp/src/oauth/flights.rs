@@ -153,7 +153,10 @@ impl Flights {
                 None => (Joined::None, None),
             }
         };
-        drop(stale);
+        if let Some(stale) = stale {
+            // Whoever waits for it without carrying it on begins again when it is next polled.
+            stale.shared.give_up();
+        }
         joined
     }
 

@@ -2,7 +2,7 @@
 //! network (a request forged on the server's behalf).
 //!
 //! The addresses are those that the resolver has returned and that are connected to, so a name that changes its
-//! address in between gains nothing.
+//! address in between gains nothing. A proxy resolves names by itself, and what it may connect to is its own to say.
 
 use crate::http_client::{ByteStream, ConnectError, Connecting, Net};
 use std::error::Error as StdError;
@@ -58,6 +58,8 @@ impl Class {
             | [0, 0, 0, 0, 0, 0, high, low]
             | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
             | [0x2002, high, low, ..] => embedded(high, low),
+            // Teredo has the client's address, which is where one arrives, with all its bits turned (RFC 4380, 4).
+            [0x2001, 0, .., high, low] => embedded(!high, !low),
             [0xfc00..=0xfdff, ..] => Self::Private,
             [0x2001, 0xdb8, ..] => Self::Never,
             // NAT64 with a prefix of one's own (RFC 8215).
@@ -82,8 +84,10 @@ impl Class {
 #[derive(Clone, Debug)]
 pub(super) struct Guard {
     /// The MCP server's host, and that of the authorization server that the user has pinned: in lower case, without
-    /// brackets. The user has named them.
-    pub(super) trusted: Vec<String>,
+    /// brackets. The user has named them, and may have meant a private network.
+    trusted: Vec<String>,
+    /// Hosts and ports that are connected to whatever they are: for a proxy, not for what a document names.
+    pub(super) proxies: Vec<(String, u16)>,
     pub(super) allows_private: bool,
     pub(super) allows_loopback: bool,
 }
@@ -94,16 +98,17 @@ impl Guard {
         let class = mcp_host.parse().ok().map(Class::of);
         Self {
             allows_private: allow_private || class == Some(Class::Private),
-            allows_loopback: allow_private || class == Some(Class::Loopback) || mcp_host == "localhost",
+            allows_loopback: allow_private || stated(&mcp_host) == Some(Class::Loopback),
             trusted: [Some(mcp_host), pinned_host.map(plain)].into_iter().flatten().collect(),
+            proxies: Vec::new(),
         }
     }
 
     /// Looks at a host that is an address; what a name stands for, whoever resolves it knows.
     pub(super) fn check(&self, host: &str) -> Result<(), io::Error> {
         let host = plain(host);
-        match host.parse().map(Class::of) {
-            Ok(class) if !self.allows(&host, class) => {
+        match stated(&host) {
+            Some(class) if !self.allows(&host, class) => {
                 Err(io::Error::new(io::ErrorKind::PermissionDenied, Forbidden(class)))
             }
             _ => Ok(()),
@@ -114,10 +119,31 @@ impl Guard {
         let is_trusted = || self.trusted.iter().any(|trusted| trusted == host);
         match class {
             Class::Public => true,
-            Class::Loopback => self.allows_loopback || is_trusted(),
+            // A name that is this machine's today may be another's tomorrow.
+            Class::Loopback => {
+                self.allows_loopback || (stated(host) == Some(Class::Loopback) && is_trusted())
+            }
             Class::Private => self.allows_private || is_trusted(),
             Class::Never => false,
         }
+    }
+}
+
+/// What a host says of itself, in lower case and without brackets: if it is an address, or this machine's name. What ends
+/// with a number is an address in a form of old, if it is anything (the URL standard calls it an IPv4 address).
+fn stated(host: &str) -> Option<Class> {
+    if let Ok(address) = host.parse() {
+        return Some(Class::of(address));
+    }
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let last = host.rsplit('.').next().unwrap_or_default();
+    let is_number = match last.strip_prefix("0x") {
+        Some(digits) => digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        None => !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()),
+    };
+    match last {
+        "localhost" => Some(Class::Loopback),
+        _ => is_number.then_some(Class::Never),
     }
 }
 
@@ -137,9 +163,10 @@ impl Net for GuardedNet {
     fn connect<'a>(&'a self, host: &'a str, port: u16) -> Connecting<'a> {
         Box::pin(async move {
             let refused = AtomicU8::new(u8::MAX);
+            let is_proxy = self.guard.proxies.iter().any(|(it, its)| it == host && *its == port);
             let allowed = |address| {
                 let class = Class::of(address);
-                let allowed = self.guard.allows(host, class);
+                let allowed = self.guard.allows(host, class) || (is_proxy && class != Class::Never);
                 if !allowed {
                     refused.store(class as u8, Ordering::Relaxed);
                 }
@@ -231,6 +258,10 @@ mod tests {
             ("2002:7f00:1::", Class::Loopback),
             ("2002:a9fe:a9fe::", Class::Never),
             ("fd00:ec2::254", Class::Private),
+            ("2001:0:808:808::80ff:fffe", Class::Loopback),
+            ("2001:0:7f00:1::5601:5601", Class::Never),
+            ("2001:0:7f00:1::f7f7:f7f7", Class::Public),
+            ("2001:1::80ff:fffe", Class::Public),
         ] {
             assert_eq!(Class::of(address.parse().unwrap()), class, "{address}");
         }
@@ -244,7 +275,7 @@ mod tests {
         };
         let public = Guard::new("mcp.example", None, false);
         assert_eq!(allowed(&public, "as.example"), [true, false, false, false]);
-        assert_eq!(allowed(&public, "mcp.example"), [true, true, true, false], "the user has named it");
+        assert_eq!(allowed(&public, "mcp.example"), [true, false, true, false], "the user has named it");
         let local = Guard::new("LocalHost", None, false);
         assert_eq!(allowed(&local, "as.example"), [true, true, false, false]);
         let local = Guard::new("[::1]", None, false);
@@ -252,14 +283,28 @@ mod tests {
         let private = Guard::new("10.1.2.3", None, false);
         assert_eq!(allowed(&private, "as.example"), [true, false, true, false]);
         let pinned = Guard::new("mcp.example", Some("AS.example"), false);
-        assert_eq!(allowed(&pinned, "as.example"), [true, true, true, false]);
+        assert_eq!(allowed(&pinned, "as.example"), [true, false, true, false]);
         assert_eq!(allowed(&pinned, "other.example"), [true, false, false, false]);
+        let pinned = Guard::new("mcp.example", Some("127.0.0.1"), false);
+        assert!(pinned.check("127.0.0.1").is_ok(), "it says where it is");
+        assert!(pinned.check("127.0.0.2").is_err() && pinned.check("localhost").is_err());
         for (host, allowed) in [
             ("10.0.0.1", false),
             ("[::ffff:10.0.0.1]", false),
             ("169.254.169.254", false),
             ("8.8.8.8", true),
             ("inner.example", true),
+            ("localhost", false),
+            ("LOCALHOST.", false),
+            ("a.localhost", false),
+            ("2130706433", false),
+            ("127.1", false),
+            ("0x7f.0.0.1", false),
+            ("0X7F000001", false),
+            ("127.0.0.1.", false),
+            ("example.0x", false),
+            ("1.example", true),
+            ("example.x0", true),
         ] {
             assert_eq!(public.check(host).is_ok(), allowed, "{host}");
         }
@@ -293,20 +338,34 @@ mod tests {
         }
     }
 
-    fn connecting(addresses: &'static [&'static str]) -> ConnectError {
-        let net =
-            GuardedNet { net: Arc::new(Resolved(addresses)), guard: Guard::new("mcp.example", None, false) };
-        match pollster::block_on(net.connect("as.example", 443)) {
+    fn connecting(host: &str, port: u16, addresses: &'static [&'static str]) -> Option<Class> {
+        let mut guard = Guard::new("mcp.example", None, false);
+        guard.proxies.push(("proxy.example".to_owned(), 3128));
+        let net = GuardedNet { net: Arc::new(Resolved(addresses)), guard };
+        match pollster::block_on(net.connect(host, port)) {
             Ok(_) => panic!("it connects nowhere"),
-            Err(error) => error,
+            Err(error) => forbidden(&error),
         }
     }
 
     #[test]
     fn oa_08_a_name_with_an_inner_address_leads_nowhere() {
-        let error = connecting(&["169.254.169.254"]);
-        assert_eq!(forbidden(&error), Some(Class::Never));
-        assert_eq!(forbidden(&connecting(&["127.0.0.1"])), Some(Class::Loopback));
-        assert_eq!(forbidden(&connecting(&["127.0.0.1", "8.8.8.8"])), None, "the other one is tried");
+        let connecting = |addresses| connecting("as.example", 443, addresses);
+        assert_eq!(connecting(&["169.254.169.254"]), Some(Class::Never));
+        assert_eq!(connecting(&["127.0.0.1"]), Some(Class::Loopback));
+        assert_eq!(connecting(&["127.0.0.1", "8.8.8.8"]), None, "the other one is tried");
+    }
+
+    #[test]
+    fn oa_08_a_proxy_is_where_the_user_says_and_nothing_else_of_its_host_is_allowed() {
+        for address in [&["127.0.0.1"], &["10.0.0.1"]] {
+            assert_eq!(connecting("proxy.example", 3128, address), None);
+            assert!(connecting("proxy.example", 3129, address).is_some());
+            assert!(connecting("other.example", 3128, address).is_some());
+        }
+        assert_eq!(connecting("proxy.example", 3128, &["169.254.169.254"]), Some(Class::Never));
+        let mut guard = Guard::new("mcp.example", None, false);
+        guard.proxies.push(("10.0.0.1".to_owned(), 3128));
+        assert!(guard.check("10.0.0.1").is_err(), "a document has named it");
     }
 }

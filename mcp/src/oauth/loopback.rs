@@ -19,6 +19,8 @@ const LONGEST_HEAD: usize = 16 * 1024;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How many connections there are at a time: browsers open some that they never use.
 const MOST: usize = 32;
+/// How long nobody is let in when there is no room for a socket.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Sends a person to the authorization server with a closure of yours, and waits on this machine for their browser to come
 /// back.
@@ -186,6 +188,7 @@ impl Bound {
     async fn receive(&self, url: &str) -> io::Result<String> {
         type Conversation<'a> = Pin<Box<dyn Future<Output = Option<String>> + Send + 'a>>;
         let mut open: Vec<Conversation<'_>> = Vec::new();
+        let mut pause: Option<Timer> = None;
         poll_fn(|cx| {
             loop {
                 let mut index = 0;
@@ -196,13 +199,29 @@ impl Bound {
                         Poll::Pending => index += 1,
                     }
                 }
+                if let Some(timer) = &mut pause {
+                    if Pin::new(timer).poll(cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                    pause = None;
+                }
                 let before = open.len();
                 for listener in &self.listeners {
                     if open.len() < MOST {
-                        if let Poll::Ready(socket) = poll_accept(listener, cx)? {
-                            open.push(Box::pin(in_time(self.converse(socket, url))));
+                        match poll_accept(listener, cx) {
+                            Poll::Ready(Ok(socket)) => {
+                                open.push(Box::pin(in_time(self.converse(socket, url))));
+                            }
+                            Poll::Ready(Err(error)) if is_for_want_of_something(&error) => {
+                                pause = Some(Timer::after(PAUSE));
+                            }
+                            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                            Poll::Pending => {}
                         }
                     }
+                }
+                if pause.is_some() {
+                    continue;
                 }
                 // New ones are polled at once.
                 if open.len() == before {
@@ -251,12 +270,26 @@ fn poll_accept(listener: &Async<TcpListener>, cx: &mut Context<'_>) -> Poll<io::
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return Poll::Pending,
             },
-            // The browser has gone again.
-            Err(error)
-                if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
+            Err(error) if is_of_one_connection(&error) => {}
             Err(error) => return Poll::Ready(Err(error)),
         }
     }
+}
+
+/// The browser has gone again, or a port was tried.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+}
+
+/// Whether the process or the system has too many files open, or no memory for a socket: that passes.
+fn is_for_want_of_something(error: &io::Error) -> bool {
+    // ENOMEM, ENFILE, EMFILE, which all unixes number so; ENOBUFS of Linux and of the BSDs.
+    const UNIX: [i32; 5] = [12, 23, 24, 105, 55];
+    // WSAEMFILE, WSAENOBUFS.
+    const WINDOWS: [i32; 2] = [10024, 10055];
+    let codes = if cfg!(windows) { &WINDOWS[..] } else { &UNIX[..] };
+    error.raw_os_error().is_some_and(|code| codes.contains(&code))
 }
 
 async fn in_time(conversation: impl Future<Output = Option<String>>) -> Option<String> {

@@ -1,10 +1,11 @@
 //! Does what a flow wants done: requests, signatures, questions. The only place where flow and I/O meet.
 
 use super::consent::{BoxError, Visit};
-use super::guard::{Guard, GuardedNet, forbidden};
+use super::engines::Engines;
+use super::guard::forbidden;
 use super::key;
 use super::parts::Parts;
-use crate::http_client::{self, Body, Engine, EngineConfig, Net, Proxy};
+use crate::http_client::{self, Body, EngineConfig, Net};
 use crate::protocol::excerpt::excerpt;
 use crate::protocol::oauth::config::{Known, Nonces, Resource, UnixTime, Why};
 use crate::protocol::oauth::failure::{AuthErrorKind, AuthStep, Failure};
@@ -52,8 +53,7 @@ impl Run<'_> {
         let resource = Resource { url: self.url.to_owned(), protocol_version: None };
         let entropy = Entropy::new(key::random().map_err(key::failure)?);
         let mut flow = Flow::begin(Arc::clone(&self.parts.config), resource, why, known, entropy);
-        let guard = self.guard();
-        let engine = self.engine(&guard).map_err(|failure| {
+        let engines = Engines::new(self.parts, self.url, self.host, &self.connect).map_err(|failure| {
             let kind = AuthErrorKind::Unavailable { status: None, retry_after: None };
             Failure { source: Some(Arc::new(failure)), ..Failure::new(kind, AuthStep::Server) }
         })?;
@@ -64,7 +64,7 @@ impl Run<'_> {
                 Step::Fetch(fetch) => {
                     let since = Instant::now();
                     let limit = left.min(self.parts.timeouts.exchange);
-                    match self.fetch(&engine, &guard, &fetch, limit).await {
+                    match self.fetch(&engines, &fetch, limit).await {
                         Ok(answer) => flow.answered(answer),
                         Err(unreachable) => flow.unreachable(unreachable),
                     }
@@ -117,28 +117,7 @@ impl Run<'_> {
         }
     }
 
-    fn guard(&self) -> Guard {
-        let pinned = self.parts.config.server.as_ref();
-        let pinned: Option<Uri> = pinned.and_then(|server| server.issuer.parse().ok());
-        let mut guard = Guard::new(self.host, pinned.as_ref().and_then(Uri::host), self.parts.allow_private);
-        // The user has said where it is.
-        guard.trusted.extend(self.connect.proxy.iter().flat_map(Proxy::hosts));
-        guard
-    }
-
-    /// One that connects where the guard allows it. It keeps no connection from one flow to the next.
-    fn engine(&self, guard: &Guard) -> Result<Engine, http_client::Failure> {
-        let net = GuardedNet { net: Arc::clone(&self.connect.net), guard: guard.clone() };
-        Engine::new(EngineConfig { net: Arc::new(net), ..self.connect.clone() })
-    }
-
-    async fn fetch(
-        &self,
-        engine: &Engine,
-        guard: &Guard,
-        fetch: &Fetch,
-        limit: Duration,
-    ) -> Result<Answer, Unreachable> {
+    async fn fetch(&self, engines: &Engines, fetch: &Fetch, limit: Duration) -> Result<Answer, Unreachable> {
         let sent = std::sync::atomic::AtomicBool::new(false);
         let unreachable = |source: Arc<dyn StdError + Send + Sync>, sent| Unreachable {
             forbidden: forbidden(&*source).map(|class| class.as_str()),
@@ -146,10 +125,10 @@ impl Run<'_> {
             sent,
         };
         let request = build(fetch).map_err(|error| unreachable(Arc::from(error), false))?;
-        // A proxy would connect there without looking.
-        if let Err(error) = guard.check(request.uri().host().unwrap_or_default()) {
-            return Err(unreachable(Arc::new(error), false));
-        }
+        let engine = match engines.of(&fetch.url) {
+            Ok(engine) => engine,
+            Err(error) => return Err(unreachable(Arc::new(error), false)),
+        };
         let exchange = async {
             let begun = |begun| sent.store(begun, std::sync::atomic::Ordering::Relaxed);
             let response = engine.send_noting(request, begun).await?;
@@ -344,10 +323,7 @@ async fn read(response: Response<Body>, longest: usize) -> Result<Answer, http_c
         location: text("location"),
         retry_after: text("retry-after").and_then(|value| retry_after(&value)),
         dpop_nonce: text("dpop-nonce"),
-        date: text("date").and_then(|date| {
-            let date = httpdate::parse_http_date(&date).ok()?;
-            Some(UnixTime(date.duration_since(UNIX_EPOCH).ok()?.as_secs()))
-        }),
+        date: text("date").and_then(|text| date(&text)),
         content_encoding: text("content-encoding"),
         body: Vec::new(),
     };
@@ -359,6 +335,12 @@ async fn read(response: Response<Body>, longest: usize) -> Result<Answer, http_c
     }
     answer.body.truncate(longest.saturating_add(1));
     Ok(answer)
+}
+
+/// What the header of that name says.
+pub(super) fn date(text: &str) -> Option<UnixTime> {
+    let date = httpdate::parse_http_date(text).ok()?;
+    Some(UnixTime(date.duration_since(UNIX_EPOCH).ok()?.as_secs()))
 }
 
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {

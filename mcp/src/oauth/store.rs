@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// What is in the store counts, not what a process remembers: before a refresh it is read again under the lock, and what
 /// another process has got meanwhile is used. So a store that several processes share must bring a lock: authorization
 /// servers that give out a new refresh token with each refresh take the second use of an old one for a theft, and
-/// revoke all of them. A store of one process needs none.
+/// revoke all of them. A store that one handle and its clones have needs none.
 ///
 /// Its futures may be dropped at any time. They are given 35 s, and what takes longer has failed.
 pub trait TokenStore: Send + Sync + 'static {
@@ -120,6 +120,9 @@ impl StoreKey {
 }
 
 /// Tokens in memory: gone with the process. The default.
+///
+/// It has no lock. Two handles that share one, in an `Arc`, may refresh the same token at the same time, which some
+/// authorization servers take for a theft: share the handle.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     entries: Mutex<HashMap<StoreKey, Stored>>,

@@ -7,7 +7,7 @@ use super::store::StoreKey;
 use crate::error::AuthError;
 use crate::protocol::oauth::config::{GrantKind, Nonces};
 use crate::protocol::oauth::demand::Demand;
-use crate::protocol::oauth::failure::{AuthErrorKind, AuthStep, Failure};
+use crate::protocol::oauth::failure::{AuthErrorKind, AuthStep, Failure, Refusal};
 use crate::protocol::oauth::grant::back_off;
 use crate::protocol::oauth::scope;
 use crate::protocol::oauth::secret::Secret;
@@ -48,9 +48,14 @@ pub(super) struct State {
     expires: Option<Instant>,
     due: Option<Instant>,
     pub(super) nonces: Nonces,
+    /// By how many seconds the server's clock was ahead of ours at its last answer, and by how many proofs are.
+    pub(super) ahead: i64,
+    pub(super) skew: i64,
     /// How many refreshes have failed in a row, how many of them were refused, and when the next may be tried.
     failures: u32,
-    pub(super) refusals: u32,
+    refusals: u32,
+    /// The refresh token was refused so often, for reasons nobody knows, that it is not tried again here.
+    is_worn_out: bool,
     not_before: Option<Instant>,
     /// Whether a person is asked just now.
     pub(super) is_asking: bool,
@@ -77,7 +82,7 @@ impl State {
 
     pub(super) fn can_refresh(&self) -> bool {
         let tokens = self.stored.as_ref().and_then(|stored| stored.tokens.as_ref());
-        tokens.is_some_and(|tokens| tokens.refresh.is_some())
+        tokens.is_some_and(|tokens| tokens.refresh.is_some()) && !self.is_worn_out
     }
 
     /// Whether these scopes were asked for already, so that another login would bring no more.
@@ -91,9 +96,11 @@ impl State {
         self.not_before?.checked_duration_since(Instant::now())
     }
 
-    /// Whether the refresh token was refused so often, for reasons nobody knows, that it is given up.
-    pub(super) fn is_worn_out(&self, limit: u32) -> bool {
-        self.refusals >= limit
+    /// Counts a refusal of the refresh token, if it is one for reasons nobody knows: whether that was the last try.
+    pub(super) fn is_worn_out_by(&mut self, refusal: Option<Refusal>, limit: u32) -> bool {
+        self.refusals += u32::from(refusal == Some(Refusal::Other));
+        self.is_worn_out = self.refusals >= limit;
+        self.is_worn_out
     }
 
     /// The token endpoint is left alone for a while.
@@ -113,7 +120,7 @@ impl State {
         if access(self.stored.as_deref()) != access(stored.as_deref()) {
             self.generation += 1;
         }
-        (self.failures, self.refusals, self.not_before) = (0, 0, None);
+        (self.failures, self.refusals, self.is_worn_out, self.not_before) = (0, 0, false, None);
         self.authorization = stored.as_ref().and_then(|stored| {
             let mut value = HeaderValue::from_str(stored.authorization()?.expose()).ok()?;
             value.set_sensitive(true);

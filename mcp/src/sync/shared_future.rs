@@ -26,7 +26,7 @@ pub(crate) struct SharedFuture<T> {
 }
 
 /// One that waits. Resolves to what the future does; to `None` if it was given up: a poll of another waiter
-/// panicked, or this one was a helper of waiters that have gone.
+/// panicked, this one was a helper of waiters that have gone, or somebody has given it up.
 pub(crate) struct Waiter<T> {
     shared: Arc<Inner<T>>,
     number: usize,
@@ -77,6 +77,21 @@ impl<T: Clone + Send + 'static> SharedFuture<T> {
     /// A waiter that carries the future on only as long as others want it; `None` when the future is over.
     pub(crate) fn helper(&self) -> Option<Waiter<T>> {
         self.join(true)
+    }
+
+    /// Drops the future, whoever waits: it resolves to `None` for them. One that is polled just now is dropped behind
+    /// that.
+    #[cfg(feature = "oauth")]
+    pub(crate) fn give_up(&self) {
+        let (run, waiting) = {
+            let mut state = self.shared.0.lock();
+            if matches!(state.run, Run::Done(_)) {
+                return;
+            }
+            (std::mem::replace(&mut state.run, Run::GivenUp), std::mem::take(&mut state.waiting))
+        };
+        contain(|| drop(run));
+        wake_all(waiting);
     }
 
     fn join(&self, helps: bool) -> Option<Waiter<T>> {

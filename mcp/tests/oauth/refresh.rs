@@ -6,7 +6,7 @@ use crate::fault::run::{everywhere, in_parallel, once};
 use crate::kit::{Both, Then, auth, call, needs_login, with_client};
 use futures::future::join_all;
 use serde_json::json;
-use shared_fate_mcp::oauth::{AuthErrorKind, AuthStep, MemoryStore, OAuthTimeouts};
+use shared_fate_mcp::oauth::{AuthErrorKind, AuthStep, MemoryStore, OAuthLimits, OAuthTimeouts};
 use shared_fate_mcp::{Client, Delivery, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -173,6 +173,36 @@ fn oa_77_an_odd_refusal_takes_nothing_away() {
         both.books().then = Then::Answer;
         let connected = Client::connect(both.http(&oauth)).await.unwrap();
         with_client(run, connected, async |client| call(client).await.unwrap()).await;
+    });
+}
+
+#[test]
+fn oa_77_the_last_odd_refusal_takes_nothing_away_either() {
+    once(async |run| {
+        let store = Arc::new(MemoryStore::new());
+        let both = Both::start();
+        let mut limits = OAuthLimits::default();
+        limits.refreshes = 1;
+        let oauth = both.builder().store(Arc::clone(&store)).limits(limits).build();
+        oauth.login(&both.http(&oauth)).await.unwrap();
+        both.books().expire();
+        let refusal = json!({ "error": "invalid_request" }).to_string();
+        both.books().then = Then::Say("400 Bad Request", "X-A: b", refusal);
+        let forms = both.books().forms.len();
+        for _ in 0..2 {
+            let error = Client::connect(both.http(&oauth)).await.unwrap_err();
+            assert!(needs_login(&error), "{}", story(&error));
+            assert_eq!(both.books().forms.len(), forms + 1, "it is not tried again");
+        }
+        // The authorization server has changed its mind, and another process asks it.
+        both.books().then = Then::Answer;
+        let other = both.builder().store(store).build();
+        let connected = Client::connect(both.http(&other)).await.unwrap();
+        with_client(run, connected, async |client| call(client).await.unwrap()).await;
+        // Who has given up finds what that one has got.
+        let connected = Client::connect(both.http(&oauth)).await.unwrap();
+        with_client(run, connected, async |client| call(client).await.unwrap()).await;
+        assert_eq!(both.seen(|it| (it.refreshes, it.asked, it.is_revoked)), (1, 1, false));
     });
 }
 

@@ -29,11 +29,25 @@ struct Moody {
     store: MemoryStore,
     moods: Mutex<[Mood; 3]>,
     locked: Arc<AtomicUsize>,
+    /// The last that was read.
+    key: Mutex<Option<StoreKey>>,
 }
 
 impl Moody {
     fn set(&self, at: usize, mood: Mood) {
         self.moods.lock().unwrap()[at] = mood;
+    }
+
+    /// The tokens have been got so many seconds later.
+    async fn shift(&self, seconds: i64) {
+        let key = self.key.lock().unwrap().clone().unwrap();
+        let found = self.store.load(&key).await.unwrap().unwrap();
+        let mut text: serde_json::Value = serde_json::from_str(&found.to_text()).unwrap();
+        let obtained = text["tokens"]["obtained"].as_i64().unwrap();
+        text["tokens"]["obtained"] = (obtained + seconds).into();
+        let other = Stored::from_text(&text.to_string()).unwrap();
+        let swapped = self.store.swap(&key, Some(&found), Some(&other)).await.unwrap();
+        assert!(matches!(swapped, Swapped::Done));
     }
 
     fn act<'a, T: Send + 'a>(
@@ -63,6 +77,7 @@ impl Drop for Locked {
 
 impl TokenStore for Moody {
     fn load<'a>(&'a self, key: &'a StoreKey) -> BoxFuture<'a, Result<Option<Stored>, BoxError>> {
+        *self.key.lock().unwrap() = Some(key.clone());
         self.act(0, self.store.load(key))
     }
 
@@ -127,6 +142,36 @@ fn oa_75_tokens_that_cannot_be_saved_are_an_error_and_not_lost() {
 }
 
 #[test]
+fn oa_77_who_could_not_save_takes_nobody_elses_tokens_away() {
+    once(async |run| {
+        // Got after ours, or before: then ours are tried first.
+        for (seconds, tries) in [(10, 0), (-10, 1)] {
+            let both = Both::start();
+            let store = Arc::new(Moody::default());
+            let [oauth, other] = [(); 2].map(|()| both.builder().store(Arc::clone(&store)).build());
+            let connected = both.signed_in(&oauth).await;
+            with_client(run, connected, async |client| {
+                both.books().expire();
+                store.set(1, Mood::Fails);
+                assert!(matches!(auth(&call(client).await.unwrap_err()).kind(), AuthErrorKind::Store));
+                store.set(1, Mood::Good);
+                // What is in memory only is good for nothing any more.
+                both.books().revoke();
+                other.login(&both.http(&other)).await.unwrap();
+                store.shift(seconds).await;
+                let forms = both.books().forms.len();
+                call(client).await.unwrap();
+                assert_eq!(both.books().forms.len(), forms + tries, "{seconds}");
+            })
+            .await;
+            assert_eq!(both.seen(|it| (it.asked, it.is_revoked)), (2, false));
+            let third = both.builder().store(store).build();
+            assert!(both.status(&third).await.unwrap().has_refresh, "it is stored still");
+        }
+    });
+}
+
+#[test]
 fn oa_73_without_the_lock_nothing_is_refreshed() {
     once(async |run| {
         for (mood, is_retryable) in [(Mood::Fails, false), (Mood::Hangs, true), (Mood::Panics, false)] {
@@ -141,9 +186,20 @@ fn oa_73_without_the_lock_nothing_is_refreshed() {
                 assert_eq!(error.is_retryable(), is_retryable, "{mood:?}: {}", story(&error));
                 assert_eq!(both.books().refreshes, 0);
                 store.set(2, Mood::Good);
-                call(client).await.unwrap();
+                match (is_retryable, call(client).await) {
+                    (false, called) => called.unwrap(),
+                    // The next one does not wait for it, but for a while.
+                    (true, called) => match auth(&called.unwrap_err()).kind() {
+                        AuthErrorKind::Unavailable { retry_after: Some(1), .. } => {}
+                        kind => panic!("{kind}"),
+                    },
+                }
             })
             .await;
+            let other = both.builder().store(store).build();
+            let connected = Client::connect(both.http(&other)).await.unwrap();
+            with_client(run, connected, async |client| call(client).await.unwrap()).await;
+            assert_eq!(both.books().refreshes, 1, "{mood:?}");
         }
     });
 }

@@ -77,6 +77,30 @@ fn a_client_without_a_certificate_or_with_a_foreign_one_is_told_so() {
     }
 }
 
+#[cfg(feature = "oauth")]
+#[test]
+fn oa_03_a_certificate_that_is_taken_away_is_shown_to_nobody_and_the_roots_stay() {
+    for version in rustls::ALL_VERSIONS {
+        let authority = Authority::mutual(&[version]);
+        let server = demanding(&authority);
+        let (chain, key) = authority.client();
+        let mut simple = authority.trusted();
+        simple.tls.set_identity(chain.as_bytes(), key.as_bytes()).unwrap();
+        let mut config = own(&authority);
+        let identity = simple.tls.identity.clone().unwrap();
+        config.client_auth_cert_resolver = Arc::new(rustls::sign::SingleCertAndKey::from(identity));
+        for with in [simple, with_own(config)] {
+            assert!(with.tls.shows_certificate());
+            echo(with.clone(), &server).unwrap();
+            let without = EngineConfig { tls: with.tls.anonymous(), ..with };
+            assert!(!without.tls.shows_certificate());
+            let failure = echo(without.clone(), &server).unwrap_err();
+            let rustls::Error::AlertReceived(alert) = rustls_error(&failure) else { panic!("{failure:?}") };
+            assert_eq!(*alert, AlertDescription::CertificateRequired);
+        }
+    }
+}
+
 #[test]
 fn what_is_no_certificate_or_no_key_is_refused_at_once() {
     let authority = Authority::new();

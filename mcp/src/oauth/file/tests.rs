@@ -3,7 +3,8 @@
 use super::*;
 use crate::oauth::{StoreKey, Swapped, TokenStore};
 use crate::protocol::oauth::stored::{AuthMethod, Registration, RegistrationKind, Stored};
-use std::sync::atomic::AtomicUsize;
+use std::process;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 fn folder() -> PathBuf {
@@ -108,6 +109,30 @@ fn oa_73_an_entry_has_so_many_bytes_and_no_more() {
 }
 
 #[test]
+fn oa_73_what_a_process_left_behind_that_ended_while_it_wrote_is_taken_away() {
+    let folder = folder();
+    let store = FileStore::new(&folder).unwrap();
+    let (key, other) = (StoreKey::new("https://mcp.example/mcp", ""), StoreKey::new("https://o.example", ""));
+    let one = stored("https://one.example");
+    let left = |key: &StoreKey, age: Duration| {
+        let path = store.path(key, &format!("{}.new", age.as_secs()));
+        fs::write(&path, "tokens").unwrap();
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_modified(SystemTime::now() - age).unwrap();
+        path
+    };
+    for (old, new) in [(None, Some(&one)), (Some(&one), None)] {
+        let old_one = left(&key, LEFT_BEHIND + Duration::from_secs(5));
+        let young = left(&key, LEFT_BEHIND - Duration::from_secs(60));
+        let others = left(&other, LEFT_BEHIND + Duration::from_secs(5));
+        assert!(is_done(wait(store.swap(&key, old, new))));
+        assert!(!old_one.exists(), "{old:?}");
+        assert!(young.exists() && others.exists(), "somebody may be writing it");
+    }
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
 fn oa_73_a_damaged_entry_is_an_error_and_stays() {
     let folder = folder();
     let store = FileStore::new(&folder).unwrap();
@@ -147,23 +172,57 @@ fn oa_73_one_at_a_time_has_the_lock() {
     excludes(|| wait(FileStore::new(&folder).unwrap().lock(&key)).unwrap());
     // The other kind, which other systems have.
     let path = folder.join("created.lock");
-    excludes(|| by_creating::lock(&path).unwrap());
+    excludes(|| created(&path));
     assert!(!path.exists());
     fs::remove_dir_all(folder).unwrap();
 }
 
+fn created(path: &Path) -> by_creating::Created {
+    loop {
+        match by_creating::try_lock(path).unwrap() {
+            Some(created) => return created,
+            None => thread::yield_now(),
+        }
+    }
+}
+
+/// The test waits for the lock as often as there are threads for such work, and more, without a thread left to it.
 #[test]
-fn oa_73_a_lock_that_was_left_behind_is_taken_after_a_minute() {
-    use std::time::SystemTime;
+fn oa_73_who_waits_for_the_lock_keeps_no_thread_and_leaves_nothing_behind() {
+    let folder = folder();
+    let store = FileStore::new(&folder).unwrap();
+    let key = StoreKey::new("https://mcp.example/mcp", "");
+    let held = wait(store.lock(&key)).unwrap();
+    wait(async {
+        let mut waiting: Vec<_> = (0..600).map(|_| store.lock(&key)).collect();
+        for lock in &mut waiting {
+            assert!(futures::poll!(lock).is_pending());
+        }
+        // There is a thread for this.
+        assert_eq!(store.load(&key).await.unwrap(), None);
+        drop(waiting);
+    });
+    drop(held);
+    drop(wait(store.lock(&key)).unwrap());
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn oa_73_a_lock_that_was_left_behind_is_taken_when_no_flow_takes_so_long() {
+    let timeouts = crate::oauth::OAuthTimeouts::default();
+    assert!(by_creating::STALE > timeouts.flow + 4 * timeouts.store);
     let folder = folder();
     make_private(&folder).unwrap();
     let path = folder.join("created.lock");
-    let stale = by_creating::lock(&path).unwrap();
+    let stale = created(&path);
     let file = File::options().write(true).open(&path).unwrap();
+    file.set_modified(SystemTime::now() - by_creating::STALE + Duration::from_secs(60)).unwrap();
+    assert!(by_creating::try_lock(&path).unwrap().is_none(), "it may be in use");
+    assert!(by_creating::try_lock(&path).unwrap().is_none());
     file.set_modified(SystemTime::now() - by_creating::STALE * 2).unwrap();
     // A file that is open keeps its name on some windows.
     drop(file);
-    let taken = by_creating::lock(&path).unwrap();
+    let taken = created(&path);
     drop(stale);
     assert!(path.exists(), "who was too late takes nobody's lock away");
     drop(taken);

@@ -8,6 +8,7 @@ use crate::oauth::{
     AuthErrorKind, MemoryStore, OAuth, OAuthTimeouts, StoreGuard, StoreKey, Stored, Swapped, TokenStore,
 };
 use crate::protocol::oauth::config::Why;
+use crate::protocol::oauth::failure::Refusal;
 use crate::runtime::BoxFuture;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Wake};
@@ -187,6 +188,26 @@ fn oa_74_one_that_stands_still_is_given_up_and_for_a_person_it_may_stand_longer(
 }
 
 #[test]
+fn oa_74_one_that_stands_still_goes_even_if_somebody_waits_who_does_not_poll_it() {
+    let (store, _oauth, account) = account();
+    let (idle, task) = (Arc::<Task>::default(), Arc::<Task>::default());
+    let (mut first, mut second) = (Box::pin(credentials(&account)), Box::pin(credentials(&account)));
+    assert!(idle.poll(&mut first).is_pending());
+    let held = Arc::strong_count(&store.gate);
+    let timeouts = &account.tokens.parts.timeouts;
+    let longest = timeouts.flow + timeouts.store * 4;
+    account.flights.table.lock().present.as_mut().unwrap().began -= longest;
+    assert!(task.poll(&mut second).is_pending());
+    assert_eq!(store.loads.load(Ordering::SeqCst), 2, "another one has begun");
+    assert_eq!(Arc::strong_count(&store.gate), held, "and what the first one held is free");
+    assert_eq!(idle.wakes(), 1);
+    assert!(idle.poll(&mut first).is_pending(), "it waits for the other one");
+    store.open();
+    assert!(task.poll(&mut second).is_ready() && idle.poll(&mut first).is_ready());
+    assert_eq!(store.loads.load(Ordering::SeqCst), 2);
+}
+
+#[test]
 fn oa_68_of_events_that_nobody_takes_the_oldest_are_lost() {
     let (_store, _oauth, account) = account();
     for number in 0..=64 {
@@ -203,10 +224,10 @@ fn oa_68_of_events_that_nobody_takes_the_oldest_are_lost() {
 fn oa_77_what_is_refused_for_no_known_reason_is_tried_three_times() {
     let (_store, _oauth, account) = account();
     let limit = account.tokens.parts.config.limits.refreshes;
-    for (refusals, is_worn_out) in [(0, false), (limit - 1, false), (limit, true)] {
-        let mut state = account.tokens.state.lock();
-        state.refusals = refusals;
-        assert_eq!((state.is_worn_out(limit), limit), (is_worn_out, 3), "{refusals}");
+    let mut state = account.tokens.state.lock();
+    let odd = Some(Refusal::Other);
+    for (refusal, is_worn_out) in [(odd, false), (None, false), (odd, false), (odd, true), (None, true)] {
+        assert_eq!((state.is_worn_out_by(refusal, limit), limit), (is_worn_out, 3));
     }
 }
 

@@ -135,3 +135,18 @@ fn oa_67_with_the_question_the_port_is_free_again() {
     drop(ready.visit(URL.to_owned()));
     TcpListener::bind(("127.0.0.1", port)).unwrap();
 }
+
+#[test]
+fn oa_67_what_passes_does_not_end_the_wait() {
+    for kind in [io::ErrorKind::ConnectionReset, io::ErrorKind::ConnectionAborted, io::ErrorKind::Interrupted]
+    {
+        assert!(is_of_one_connection(&kind.into()));
+    }
+    assert!(!is_of_one_connection(&io::ErrorKind::InvalidInput.into()));
+    // EMFILE of unixes, and of windows.
+    let code = if cfg!(windows) { 10024 } else { 24 };
+    assert!(is_for_want_of_something(&io::Error::from_raw_os_error(code)));
+    // EBADF, WSAEBADF.
+    let code = if cfg!(windows) { 10009 } else { 9 };
+    assert!(!is_for_want_of_something(&io::Error::from_raw_os_error(code)));
+}

@@ -60,8 +60,21 @@ impl Nonces {
         let is_nonce =
             !nonce.is_empty() && nonce.len() <= 1024 && nonce.bytes().all(|byte| byte.is_ascii_graphic());
         let Some(origin) = place::Place::of(url).filter(|_| is_nonce).map(|it| it.origin()) else { return };
+        self.put(origin, nonce.to_owned(), limit);
+    }
+
+    /// Takes over what `later` has heard since it was a copy of `before`: others may have heard something, too.
+    pub(crate) fn catch_up(&mut self, before: &Self, later: Self, limit: usize) {
+        for (origin, nonce) in later.0 {
+            if !before.0.iter().any(|(its, known)| *its == origin && *known == nonce) {
+                self.put(origin, nonce, limit);
+            }
+        }
+    }
+
+    fn put(&mut self, origin: String, nonce: String, limit: usize) {
         self.0.retain(|(known, _)| *known != origin);
-        self.0.push_back((origin, nonce.to_owned()));
+        self.0.push_back((origin, nonce));
         while self.0.len() > limit {
             self.0.pop_front();
         }

@@ -166,7 +166,15 @@ impl Flow {
         }
         match &self.at {
             At::Document(document) => Step::Fetch(self.fetch_document(document)),
-            At::Exchange(exchange) => Step::Fetch(self.fetch_exchange(exchange)),
+            At::Exchange(exchange) => {
+                let fetch = self.fetch_exchange(exchange);
+                // A server may repeat it as it came: there is a secret in the Base64.
+                let sent = fetch.headers.iter().find(|(name, _)| *name == "authorization");
+                if let Some((_, credentials)) = sent.and_then(|(_, value)| value.expose().split_once(' ')) {
+                    self.mask.add(&Secret::new(credentials));
+                }
+                Step::Fetch(fetch)
+            }
             At::Receiver { refused } => Step::Receiver { refused: *refused },
             At::Visit(attempt) => Step::Visit { url: attempt.url.clone() },
             At::Subject => Step::Subject { issuer: self.issuer().to_owned() },

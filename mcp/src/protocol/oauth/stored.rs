@@ -161,19 +161,21 @@ impl Stored {
         text.put("requested", &*self.requested);
         text.put("granted", &*self.granted);
         text.put("uncertain", self.uncertain.then_some(true));
-        if let Some(key) = &self.proof_key {
+        let proof_key = self.proof_key.as_ref().map(|key| {
             let (x, y) = (base64::encode(&key.x), base64::encode(&key.y));
-            text.put("proof_key", json!({ "pkcs8": key.pkcs8.expose(), "x": x, "y": y }));
-        }
-        if let Some(tokens) = &self.tokens {
+            json!({ "pkcs8": key.pkcs8.expose(), "x": x, "y": y })
+        });
+        text.put("proof_key", proof_key);
+        let tokens = self.tokens.as_ref().map(|tokens| {
             let mut inner = Writer(tokens.others.0.clone());
             inner.put("access_token", tokens.access.expose());
             inner.put("token_type", tokens.scheme.name());
             inner.put("refresh_token", tokens.refresh.as_ref().map(Secret::expose));
             inner.put("obtained", tokens.obtained.0);
             inner.put("expires", tokens.expires.map(|it| it.0));
-            text.put("tokens", inner.0);
-        }
+            inner.0
+        });
+        text.put("tokens", tokens);
         Value::Object(text.0).to_string()
     }
 
@@ -268,17 +270,15 @@ fn read_tokens(members: Map<String, Value>) -> Result<Tokens, StoredError> {
     })
 }
 
-/// Puts the members that are there.
+/// Puts the members that are there, and takes away those that are not: a server's answer may have had one of that name.
 struct Writer(Map<String, Value>);
 
 impl Writer {
     fn put(&mut self, name: &str, value: impl Into<Value>) {
         match value.into() {
-            Value::Null => {}
-            value => {
-                self.0.insert(name.to_owned(), value);
-            }
-        }
+            Value::Null => self.0.remove(name),
+            value => self.0.insert(name.to_owned(), value),
+        };
     }
 }
 

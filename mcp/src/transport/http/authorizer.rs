@@ -134,8 +134,8 @@ impl Authorizer {
     pub(super) fn answered(&self, authorization: &Authorization, uri: &Uri, answer: &Response<Body>) {
         #[cfg(feature = "oauth")]
         if let (Self::OAuth(account), Authorization::OAuth { credentials, .. }) = (self, authorization) {
-            if let Some(nonce) = answer.headers().get("dpop-nonce").filter(|_| credentials.is_bound()) {
-                account.heard(&uri.to_string(), nonce);
+            if credentials.is_bound() {
+                account.heard(&uri.to_string(), answer.headers());
             }
         }
         let _ = (authorization, uri, answer);

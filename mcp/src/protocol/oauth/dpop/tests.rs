@@ -73,3 +73,23 @@ fn oa_94_the_last_nonce_of_each_origin_is_remembered_and_the_oldest_goes() {
     }
     nonces.heard("no url", "n", 16);
 }
+
+#[test]
+fn oa_94_nonces_that_a_flow_has_heard_take_no_other_ones_place() {
+    let [one, other, third] = ["https://one.example", "https://other.example", "https://third.example"];
+    let mut present = Nonces::default();
+    present.heard(one, "one-1", 16);
+    present.heard(other, "other-1", 16);
+    let before = present.clone();
+    let mut later = before.clone();
+    later.heard(other, "other-2", 16);
+    later.heard(third, "third-1", 16);
+    // Meanwhile.
+    present.heard(one, "one-2", 16);
+    present.catch_up(&before, later.clone(), 16);
+    for (url, nonce) in [(one, "one-2"), (other, "other-2"), (third, "third-1")] {
+        assert_eq!(present.of(url), Some(nonce));
+    }
+    present.catch_up(&before, later, 2);
+    assert_eq!(present.0.len(), 2);
+}

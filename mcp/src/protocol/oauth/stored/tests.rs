@@ -32,6 +32,27 @@ fn full() -> Stored {
     }
 }
 
+/// Members that a server's answer may have had, of the names that are ours.
+#[test]
+fn a_member_of_a_servers_that_has_a_name_of_ours_makes_no_entry_unreadable() {
+    let mut stored = full();
+    let odd = || {
+        Members(
+            ["expires", "refresh_token"].map(|name| (name.to_owned(), json!("odd"))).into_iter().collect(),
+        )
+    };
+    if let Some(tokens) = &mut stored.tokens {
+        (tokens.expires, tokens.refresh, tokens.others) = (None, None, odd());
+    }
+    let read = Stored::from_text(&stored.to_text()).unwrap().tokens.unwrap();
+    assert_eq!((read.expires, read.refresh, read.others), (None, None, Members::default()));
+    let names = ["tokens", "proof_key", "resource", "uncertain"];
+    let others = Members(names.map(|name| (name.to_owned(), json!(7))).into_iter().collect());
+    let bare = Stored { proof_key: None, resource: None, others, ..full().without_tokens() };
+    let read = Stored::from_text(&bare.to_text()).unwrap();
+    assert_eq!(read, Stored { others: Members::default(), ..bare });
+}
+
 #[test]
 fn what_is_written_is_read_again_unknown_members_too() {
     let bare = Stored {

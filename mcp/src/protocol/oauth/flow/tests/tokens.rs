@@ -221,3 +221,18 @@ fn lim_what_is_stored_has_256_kib_or_is_not_stored() {
     answered(1, least).unwrap();
     assert_eq!(answered(1, least - 1).unwrap_err().kind, AuthErrorKind::Limit("stored"));
 }
+
+#[test]
+fn what_a_server_repeats_of_a_header_is_masked() {
+    let credentials = "bWluZTpjbGllbnQtczNjcmV0";
+    let echo =
+        json!({ "error": "invalid_client", "error_description": format!("no Basic {credentials} here") });
+    let mut world = World::good()
+        .set(|config| config.client = Some(configured("mine")))
+        .on(METADATA, metadata(&json!({ "token_endpoint_auth_methods_supported": ["client_secret_basic"] })))
+        .on(TOKEN, Answer { status: 401, ..json(&echo) });
+    let failure = world.run(Why::Login).unwrap_err();
+    assert_eq!(header(world.last(TOKEN), "authorization"), Some(&*format!("Basic {credentials}")));
+    let text = failure.kind.to_string();
+    assert!(text.contains("no Basic *** here") && !text.contains(credentials), "{text}");
+}
