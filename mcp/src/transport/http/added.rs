@@ -1,12 +1,40 @@
-//! [`Added`]: the headers that the application adds to single requests. An answer, or the stream of all answers, may repeat
-//! their values, and no text may show those.
+//! The headers of the application: which it may add; and [`Added`], those of single requests. An answer, or the stream of all
+//! answers, may repeat their values, and no text may show those.
 
-use super::endpoint::header;
-use crate::error::Error;
+use crate::error::{Error, InvalidInput};
 use crate::sync::Mutex;
-use ::http::header::{HeaderMap, HeaderValue};
+use ::http::header::{HeaderMap, HeaderName, HeaderValue};
 use std::collections::VecDeque;
 use std::sync::Arc;
+
+/// What belongs to the transport (HT-18), and to HTTP itself.
+const RESERVED: [&str; 13] = [
+    "accept",
+    "accept-encoding",
+    "connection",
+    "content-length",
+    "content-type",
+    "host",
+    "last-event-id",
+    "mcp-method",
+    "mcp-name",
+    "mcp-protocol-version",
+    "mcp-session-id",
+    "proxy-authorization",
+    "transfer-encoding",
+];
+
+/// A header of the application's.
+pub(super) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Error> {
+    let invalid = |why| Error::invalid(InvalidInput::Header(why));
+    let name: HeaderName = name.parse().map_err(|_| invalid("its name is not allowed in HTTP"))?;
+    if RESERVED.contains(&name.as_str()) || name.as_str().starts_with("mcp-param-") {
+        return Err(invalid("it belongs to the transport"));
+    }
+    let mut value = HeaderValue::from_str(value).map_err(|_| invalid("its value is not allowed in HTTP"))?;
+    value.set_sensitive(true);
+    Ok((name, value))
+}
 
 /// How many values are remembered. What is secret is added again and again, and so stays among them.
 const REMEMBERED: usize = 64;

@@ -1,6 +1,6 @@
 //! An endpoint: where requests go and what goes with each of them.
 
-use super::added::Added;
+use super::added::{Added, header};
 use super::answer::failed;
 use super::authorizer::{Ask, Authorization, Authorizer};
 use super::secrets::Secrets;
@@ -23,36 +23,6 @@ use std::sync::OnceLock;
 #[cfg(feature = "oauth")]
 use std::{future::poll_fn, pin::pin, task::Poll};
 
-/// What belongs to the transport (HT-18), and to HTTP itself.
-const RESERVED: [&str; 13] = [
-    "accept",
-    "accept-encoding",
-    "connection",
-    "content-length",
-    "content-type",
-    "host",
-    "last-event-id",
-    "mcp-method",
-    "mcp-name",
-    "mcp-protocol-version",
-    "mcp-session-id",
-    "proxy-authorization",
-    "transfer-encoding",
-];
-
-/// A header of the application's.
-pub(super) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Error> {
-    let invalid = |why| Error::invalid(InvalidInput::Header(why));
-    let name: HeaderName = name.parse().map_err(|_| invalid("its name is not allowed in HTTP"))?;
-    if RESERVED.contains(&name.as_str()) || name.as_str().starts_with("mcp-param-") {
-        return Err(invalid("it belongs to the transport"));
-    }
-    let mut value = HeaderValue::from_str(value).map_err(|_| invalid("its value is not allowed in HTTP"))?;
-    value.set_sensitive(true);
-    Ok((name, value))
-}
-
-/// What the application adds to one request. Of two of the same name the latter counts.
 /// A URL with everything that goes with each request to its server.
 #[derive(Clone)]
 pub(super) struct Endpoint {
