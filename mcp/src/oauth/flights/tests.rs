@@ -251,8 +251,7 @@ fn oa_99_who_came_before_the_question_was_open_does_not_wait_for_its_answer() {
 
 #[test]
 fn oa_72_nobody_waits_for_ever_for_the_right_to_ask() {
-    let mut timeouts = OAuthTimeouts::default();
-    timeouts.person = Duration::from_millis(1);
+    let timeouts = OAuthTimeouts { person: Duration::from_millis(1), ..OAuthTimeouts::default() };
     let oauth = OAuth::builder().timeouts(timeouts).build();
     let account = oauth.account("http://127.0.0.1:1/mcp");
     let Tokens { parts, url, host, .. } = &*account.tokens;

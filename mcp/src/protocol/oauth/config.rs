@@ -100,11 +100,9 @@ pub(crate) struct Client {
     pub(crate) owner: Arc<OnceLock<String>>,
 }
 
-impl Client {
-    /// Whose it is. Unless it is somebody's already, it is this issuer's from now on.
-    pub(crate) fn claim(&self, issuer: &str) -> &str {
-        self.issuer.as_deref().unwrap_or_else(|| self.owner.get_or_init(|| issuer.to_owned()))
-    }
+/// Whose client it is. Unless it is somebody's already, it is this issuer's from now on.
+pub(crate) fn claim<'a>(client: &'a Client, issuer: &str) -> &'a str {
+    client.issuer.as_deref().unwrap_or_else(|| client.owner.get_or_init(|| issuer.to_owned()))
 }
 
 impl Config {
@@ -115,7 +113,7 @@ impl Config {
             registration.kind == RegistrationKind::Configured && registration.id == client.id
         };
         if let Some(client) = self.client.as_ref().filter(is_its) {
-            client.claim(&stored.issuer);
+            claim(client, &stored.issuer);
         }
     }
 }

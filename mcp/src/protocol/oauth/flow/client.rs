@@ -2,7 +2,7 @@
 
 use super::exchange::What;
 use super::{At, Flow};
-use crate::protocol::oauth::config::{Client, Dpop, GrantKind, Why};
+use crate::protocol::oauth::config::{Client, Dpop, GrantKind, Why, claim};
 use crate::protocol::oauth::failure::{AuthErrorKind, AuthStep, Failure, OAuthAnswer};
 use crate::protocol::oauth::grant;
 use crate::protocol::oauth::place;
@@ -128,7 +128,7 @@ impl Flow {
     /// A configured client is shown to its own issuer alone: the one it is configured with, or was used with first, for
     /// whichever server.
     fn check_owner(client: &Client, issuer: &str) -> Result<(), AuthErrorKind> {
-        let owner = client.claim(issuer);
+        let owner = claim(client, issuer);
         match place::is_same_issuer(owner, issuer) {
             true => Ok(()),
             false => Err(AuthErrorKind::ClientOfOtherIssuer {

@@ -1,7 +1,7 @@
 //! The requests that carry secrets: registrations, tokens for codes and the like, revocations.
 
 use super::{At, Attempt, Flow};
-use crate::protocol::oauth::config::{AssertionKey, Client, Dpop, GrantKind};
+use crate::protocol::oauth::config::{AssertionKey, Client, Dpop, GrantKind, claim};
 use crate::protocol::oauth::dpop::Proof;
 use crate::protocol::oauth::failure::{AuthErrorKind, AuthStep};
 use crate::protocol::oauth::form::Form;
@@ -125,7 +125,7 @@ impl Flow {
 
     /// A configured client has the secret of today's configuration, if that is this issuer's to see.
     fn with_its_secret(&self, mut client: Registration, issuer: &str) -> Registration {
-        let is_its = |it: &&Client| it.id == client.id && place::is_same_issuer(it.claim(issuer), issuer);
+        let is_its = |it: &&Client| it.id == client.id && place::is_same_issuer(claim(it, issuer), issuer);
         let configured = self.config.client.as_ref().filter(is_its);
         if let (RegistrationKind::Configured, Some(configured)) = (client.kind, configured) {
             client.secret = configured.secret.clone();
