@@ -39,7 +39,7 @@ use shared_fate::Session;
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use subscriptions::Subscriptions;
@@ -58,8 +58,8 @@ pub struct Inbox {
     #[cfg(feature = "http")]
     receiving: receiving::Receiving,
     subscriptions: Mutex<Subscriptions>,
-    /// The end of the server's own stream, where there is such a thing (HTTP with a handshake).
-    own_stream: Session<Error>,
+    /// The end of the server's own stream, where there is such a thing (HTTP with a handshake), and somebody wants to know.
+    own_stream: OnceLock<Session<Error>>,
     /// How many requests of the server's are being answered, when the last of them came, and when the last
     /// answer was made: until then nobody's silence counts, within bounds.
     serving: AtomicUsize,
@@ -70,7 +70,7 @@ pub struct Inbox {
     /// Until the handshake is over, an error that names nobody can only mean its one call.
     handshaking: AtomicBool,
     /// The last thing that was nobody's, and the number of the call that was to come next.
-    last_stray: Mutex<Option<(u64, String)>>,
+    last_stray: Mutex<Option<Box<(u64, String)>>>,
     /// How often the server has said that its list of tools has changed.
     tool_changes: AtomicU64,
     /// Servers of revision 2026-07-28 send no requests, and get no answer to one.
@@ -93,7 +93,7 @@ impl Inbox {
             #[cfg(feature = "http")]
             receiving: receiving::Receiving::default(),
             subscriptions: Mutex::default(),
-            own_stream: Session::new(),
+            own_stream: OnceLock::new(),
             serving: AtomicUsize::new(0),
             asked_at: AtomicU64::new(0),
             served_at: AtomicU64::new(0),
@@ -382,14 +382,14 @@ impl Inbox {
         if !few {
             self.session.fail(Error::protocol(Violation::Flood));
         }
-        let replaced = self.last_stray.lock().replace((next, what));
+        let replaced = self.last_stray.lock().replace(Box::new((next, what)));
         drop(replaced);
     }
 
     /// What came last since this call began and was nobody's.
     pub(crate) fn stray_since(&self, call: u64) -> Option<Error> {
         let stray = self.last_stray.lock();
-        let (_, what) = stray.as_ref().filter(|(next, _)| *next > call)?;
+        let (_, what) = stray.as_deref().filter(|(next, _)| *next > call)?;
         Some(Error::instead(Violation::Stray, what.clone()))
     }
 

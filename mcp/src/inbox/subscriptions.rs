@@ -9,23 +9,24 @@ use crate::error::Error;
 use crate::protocol::json::object::read_object;
 use crate::protocol::message::{ResponseId, own_id};
 use crate::protocol::stateless::subscription_of;
+use rustc_hash::FxHashMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 #[cfg(feature = "http")]
 use shared_fate::Cause;
 use shared_fate::Session;
-use std::collections::{HashMap, HashSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// To whom changes are told.
 #[derive(Default)]
 pub(super) struct Subscriptions {
     /// Whose request it answers (2026-07-28).
-    by_request: HashMap<u64, Arc<Changes>>,
+    by_request: FxHashMap<u64, Arc<Changes>>,
     /// Whoever wants to know of it, of servers with a handshake.
     listeners: Vec<Arc<Listener>>,
     /// The resources that the application has subscribed to by itself, and is subscribing to, once for each request.
-    subscribed: HashSet<String>,
+    subscribed: BTreeSet<String>,
     subscribing: Vec<String>,
 }
 
@@ -96,14 +97,14 @@ impl Inbox {
     /// The server's own stream, which changes come on: it ends when it is lost for good, and is `Closed` where the server
     /// has none.
     pub(crate) fn own_stream(&self) -> &Session<Error> {
-        &self.own_stream
+        self.own_stream.get_or_init(Session::new)
     }
 
     /// The server's own stream is lost for good: who listens is told, and then the application.
     #[cfg(feature = "http")]
     pub(crate) fn lose_own_stream(&self, error: Error) {
         let error = Arc::new(error);
-        self.own_stream.end(Cause::Failed(Arc::clone(&error)));
+        self.own_stream().end(Cause::Failed(Arc::clone(&error)));
         self.emit(&Event::StreamLost(error));
     }
 
