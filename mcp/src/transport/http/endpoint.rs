@@ -5,7 +5,7 @@ use super::answer::failed;
 use super::authorizer::{Ask, Authorization, Authorizer};
 use super::secrets::Secrets;
 use super::url;
-use crate::error::{Delivery, Error, InvalidInput};
+use crate::error::{Delivery, Error};
 use crate::http_client::{Body, Engine, EngineConfig, Proxy};
 use crate::inbox::Inbox;
 #[cfg(feature = "oauth")]
@@ -99,7 +99,7 @@ impl Endpoint {
         #[cfg(feature = "tls")]
         if self.config.tls.is_contradictory() {
             let why = "options about certificates have no effect beside a configuration of one's own";
-            return Err(Error::invalid(InvalidInput::Tls(why)));
+            return Err(Error::invalid(crate::error::InvalidInput::Tls(why)));
         }
         let config = self.connecting(inbox);
         let engine = Engine::new(config).map_err(|failure| failed(failure, &self.config))?;
