@@ -33,6 +33,8 @@ fn start(arguments: &[&str], control: &TcpListener, stubborn: bool) -> Child {
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["--exact", "client", "--nocapture", "--test-threads=2"]);
     command.env(ARGUMENTS, serde_json::to_string(arguments).unwrap());
+    // No tokens of whoever runs this.
+    command.env("MCP_TOKENS", env::temp_dir().join("mcp-example-without-tokens"));
     command.env(child::CONTROL, control.local_addr().unwrap().to_string());
     if stubborn {
         command.env(child::STUBBORN, "1");

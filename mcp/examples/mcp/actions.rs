@@ -28,6 +28,9 @@ impl Output {
 pub(crate) async fn act(client: &Client, action: Action<'_>) -> Result<Output, Error> {
     let mut output = Output::default();
     match action {
+        // That needs no session.
+        #[cfg(feature = "oauth")]
+        Action::SignIn(_) => {}
         Action::Ping => {
             client.ping().await?;
             let server = client.server().server_info.as_ref();

@@ -1,5 +1,7 @@
 //! What is on the command line.
 
+#[cfg(feature = "oauth")]
+use super::sign_in::SignIn;
 use serde_json::{Value, json};
 
 pub(crate) const USAGE: &str = "\
@@ -7,7 +9,8 @@ usage: mcp <URL | command…> list
        mcp <URL | command…> call <tool> [<json object>]
        mcp <URL | command…> read <uri>
        mcp <URL | command…> prompt <name> [<json object>]
-       mcp <URL | command…> ping";
+       mcp <URL | command…> ping
+       mcp <URL> login | status | logout     (with the feature oauth)";
 
 pub(crate) struct Arguments<'a> {
     /// At least one word.
@@ -17,10 +20,20 @@ pub(crate) struct Arguments<'a> {
 
 pub(crate) enum Action<'a> {
     List,
-    Call { tool: &'a str, arguments: Value },
-    Read { uri: &'a str },
-    Prompt { name: &'a str, arguments: Value },
+    Call {
+        tool: &'a str,
+        arguments: Value,
+    },
+    Read {
+        uri: &'a str,
+    },
+    Prompt {
+        name: &'a str,
+        arguments: Value,
+    },
     Ping,
+    #[cfg(feature = "oauth")]
+    SignIn(SignIn),
 }
 
 impl<'a> Arguments<'a> {
@@ -29,6 +42,12 @@ impl<'a> Arguments<'a> {
         let texts: Vec<&str> = words.iter().map(String::as_str).collect();
         let (server, action) = match *texts {
             [ref server @ .., "list"] => (server.len(), Action::List),
+            #[cfg(feature = "oauth")]
+            [url, "login"] if url.contains("://") => (1, Action::SignIn(SignIn::Login)),
+            #[cfg(feature = "oauth")]
+            [url, "status"] if url.contains("://") => (1, Action::SignIn(SignIn::Status)),
+            #[cfg(feature = "oauth")]
+            [url, "logout"] if url.contains("://") => (1, Action::SignIn(SignIn::Logout)),
             [ref server @ .., "ping"] => (server.len(), Action::Ping),
             [ref server @ .., "read", uri] => (server.len(), Action::Read { uri }),
             [ref server @ .., "call", tool] => (server.len(), Action::Call { tool, arguments: json!({}) }),

@@ -6,6 +6,9 @@
 //! cargo run -p shared-fate-mcp --example mcp --features stdio,tls -- <URL | command…> read <uri>
 //! cargo run -p shared-fate-mcp --example mcp --features stdio,tls -- <URL | command…> prompt <name> [<json>]
 //! cargo run -p shared-fate-mcp --example mcp --features stdio,tls -- <URL | command…> ping
+//! cargo run -p shared-fate-mcp --example mcp --features stdio,oauth -- <URL> login
+//! cargo run -p shared-fate-mcp --example mcp --features stdio,oauth -- <URL> status
+//! cargo run -p shared-fate-mcp --example mcp --features stdio,oauth -- <URL> logout
 //! ```
 //!
 //! Results go to standard output; progress, the server's log and errors to standard error. An interrupt (Ctrl-C; SIGTERM,
@@ -16,6 +19,8 @@
 
 mod actions;
 mod arguments;
+#[cfg(feature = "oauth")]
+mod sign_in;
 mod terminal;
 
 use actions::act;
@@ -61,6 +66,17 @@ pub(crate) fn run(words: &[String]) -> u8 {
             }
         };
         let mut interrupts = Interrupts { signals, terminal: terminal.clone() };
+        #[cfg(feature = "oauth")]
+        if let arguments::Action::SignIn(what) = arguments.action {
+            return match interrupts.or(sign_in::sign_in(&arguments.server[0], what, &terminal)).await {
+                None => INTERRUPTED,
+                Some(Err(error)) => fail(&terminal, "signing in failed", &error, CALL_FAILED),
+                Some(Ok(text)) => {
+                    print!("{text}");
+                    0
+                }
+            };
+        }
         match interrupts.or(connect(arguments.server, &terminal)).await {
             // What was begun is dropped: if that was a process, it is killed.
             None => INTERRUPTED,
@@ -117,7 +133,15 @@ async fn connect(server: &[String], terminal: &Terminal) -> Result<(Client, Driv
             }
         });
     let (client, driver) = match server {
-        [url] if url.contains("://") => builder.connect(Http::new(url)?).await?,
+        [url] if url.contains("://") => {
+            let http = Http::new(url)?;
+            #[cfg(feature = "oauth")]
+            let http = match sign_in::identity(terminal) {
+                Some(oauth) => http.oauth(&oauth),
+                None => http,
+            };
+            builder.connect(http).await?
+        }
         [program, arguments @ ..] => {
             let mut command = Command::new(program);
             command.args(arguments);

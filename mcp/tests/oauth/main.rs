@@ -10,6 +10,7 @@ mod check;
 #[path = "../fault/mod.rs"]
 mod fault;
 
+mod command_line;
 mod dropped;
 mod kit;
 mod person;
