@@ -117,7 +117,7 @@ pub(crate) async fn request(
         Asked::Text(params) => params,
         Asked::Written(draft) => {
             let request = Request { method, params: Params::Written(draft), meta: &[], routing: None };
-            return exchange_once(caller, request, total).await.map_err(|error| caller.named(error));
+            return exchange_once(caller, request, total).await;
         }
     };
     let result = match caller.connection.stateless() {

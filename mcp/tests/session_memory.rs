@@ -221,9 +221,18 @@ const ROUNDS: u64 = 10_000;
 /// Less than a byte a round. What is allowed is for buffers of sockets and tables that happen to be larger.
 const FLAT: usize = 8 * 1024;
 
-fn assert_flat(name: &str, before: usize) {
+/// Calls until everything is warm, and then ten times as often: what is allocated after that is what was before.
+async fn stays_flat(client: &Client, name: &str) {
+    for _ in 0..WARM {
+        client.call_tool("x", ()).await.unwrap();
+    }
+    let before = allocator::bytes();
+    for _ in 0..ROUNDS {
+        client.call_tool("x", ()).await.unwrap();
+    }
     let grown = allocator::bytes().saturating_sub(before);
     assert!(grown < FLAT, "{name}: {grown} bytes more after {ROUNDS} rounds");
+    client.close().await;
 }
 
 #[test]
@@ -242,19 +251,7 @@ fn nothing_grows_with_what_a_server_says_over_a_pipe() {
             server.forget();
             let builder = Client::builder().mode(Mode::Legacy).roots(Vec::new()).on_event(|_| {});
             let (client, driver) = builder.connect(stdio).await.unwrap();
-            driver
-                .run_until(async {
-                    for _ in 0..WARM {
-                        client.call_tool("x", ()).await.unwrap();
-                    }
-                    let before = allocator::bytes();
-                    for _ in 0..ROUNDS {
-                        client.call_tool("x", ()).await.unwrap();
-                    }
-                    assert_flat(name, before);
-                    client.close().await;
-                })
-                .await;
+            driver.run_until(stays_flat(&client, name)).await;
         });
     }
 }
@@ -323,19 +320,7 @@ fn nothing_grows_with_what_a_server_says_over_http() {
                 server.forget();
                 let builder = Client::builder().mode(mode).on_event(|_| {});
                 let (client, driver) = builder.connect(server.transport()).await.unwrap();
-                driver
-                    .run_until(async {
-                        for _ in 0..WARM {
-                            client.call_tool("x", ()).await.unwrap();
-                        }
-                        let before = allocator::bytes();
-                        for _ in 0..ROUNDS {
-                            client.call_tool("x", ()).await.unwrap();
-                        }
-                        assert_flat(name, before);
-                        client.close().await;
-                    })
-                    .await;
+                driver.run_until(stays_flat(&client, name)).await;
             });
         }
     }
