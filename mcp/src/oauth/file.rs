@@ -5,8 +5,8 @@
 
 use super::consent::BoxError;
 use super::key;
-use super::store::{StoreGuard, StoreKey, Swapped, TokenStore};
-use crate::protocol::oauth::stored::Stored;
+use super::store::{StoreGuard, StoreKey, Swapped, TokenStore, is_damage};
+use crate::protocol::oauth::stored::{Stored, StoredError};
 use crate::runtime::BoxFuture;
 use async_io::Timer;
 use std::fs::{self, File, OpenOptions};
@@ -21,7 +21,8 @@ use std::time::{Duration, SystemTime};
 /// lines. On unix only their owner can read them (mode 0600); a folder that is made here has mode 0700, and one that is
 /// there already may show others the names of the files, which say nothing. Elsewhere the folder's rights decide.
 ///
-/// An entry that cannot be read is an error, also for a logout: then delete the file.
+/// An entry that is damaged is an error until the next login or logout, which replace it. One that a later version of this
+/// crate has written stays: then delete the file.
 ///
 /// The folder has to be on a file system that has locks; on some networks' it has none, or they are of no use.
 /// Its work is done on the threads of the `blocking` crate.
@@ -73,13 +74,17 @@ impl TokenStore for FileStore {
         let path = self.path(key, "json");
         let (old, new) = (old.cloned(), new.cloned());
         Box::pin(blocking::unblock(move || {
-            let found = load(&path)?;
+            let (found, is_damaged) = match load(&path) {
+                // It is as good as none.
+                Err(error) if is_damage(&*error) => (None, true),
+                found => (found?, false),
+            };
             if found != old {
                 return Ok(Swapped::Other(found));
             }
             match new {
                 Some(new) => save(&path, &new.to_text())?,
-                None if found.is_some() => fs::remove_file(&path)?,
+                None if found.is_some() || is_damaged => fs::remove_file(&path)?,
                 None => {}
             }
             sweep(&path);
@@ -106,18 +111,19 @@ impl TokenStore for FileStore {
 const PAUSE: Duration = Duration::from_millis(20);
 
 fn load(path: &Path) -> Result<Option<Stored>, BoxError> {
-    let mut text = String::new();
+    let mut text = Vec::new();
     let longest = FileStore::LONGEST as u64;
     match File::open(path) {
-        Ok(file) => file.take(longest + 1).read_to_string(&mut text)?,
+        Ok(file) => file.take(longest + 1).read_to_end(&mut text)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     check_length(&text)?;
+    let text = String::from_utf8(text).map_err(|_| StoredError::Form)?;
     Ok(Some(Stored::from_text(&text)?))
 }
 
-fn check_length(text: &str) -> Result<(), BoxError> {
+fn check_length(text: &[u8]) -> Result<(), BoxError> {
     if text.len() > FileStore::LONGEST {
         return Err(format!("an entry has more than {} bytes", FileStore::LONGEST).into());
     }
@@ -125,7 +131,7 @@ fn check_length(text: &str) -> Result<(), BoxError> {
 }
 
 fn save(path: &Path, text: &str) -> Result<(), BoxError> {
-    check_length(text)?;
+    check_length(text.as_bytes())?;
     let number = key::random()?.iter().take(8).fold(0, |number, &byte| (number << 8) | u64::from(byte));
     let beside = path.with_extension(format!("{number:016x}.new"));
     let written = private().create_new(true).open(&beside).and_then(|mut file| {

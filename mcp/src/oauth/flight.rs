@@ -7,7 +7,7 @@
 use super::consent::BoxError;
 use super::event::AuthEvent;
 use super::run::{Run, foreign, in_time};
-use super::store::{StoreGuard, Swapped};
+use super::store::{StoreGuard, Swapped, is_damage};
 use super::tokens::{Tokens, access};
 use crate::error::AuthError;
 use crate::http_client::EngineConfig;
@@ -194,7 +194,7 @@ impl Flight<'_> {
         asks: bool,
         is_login: bool,
     ) -> Result<Got, Failure> {
-        let found = self.load().await?;
+        let found = self.load_to_replace().await?;
         let (is_loaded, unsaved) = {
             let state = self.tokens.state.lock();
             (state.is_loaded, state.unsaved)
@@ -233,7 +233,7 @@ impl Flight<'_> {
             Ok(guard) => guard,
             Err(failure) => return Err(self.not_saved(new, failure)),
         };
-        let found = match self.load().await {
+        let found = match self.load_to_replace().await {
             Ok(found) => found,
             Err(failure) => return Err(self.not_saved(new, failure)),
         };
@@ -247,7 +247,7 @@ impl Flight<'_> {
 
     /// The store is cleared whatever comes of the revocation.
     async fn logout(&self) -> Result<Got, Failure> {
-        let found = self.load().await;
+        let found = self.load_to_replace().await;
         let revoked = match &found {
             Ok(Some(stored)) if stored.tokens.is_some() => {
                 self.run(Why::Logout, self.known(Some(stored.clone()), false), false).await.map(drop)
@@ -255,9 +255,9 @@ impl Flight<'_> {
             _ => Ok(()),
         };
         let guard = self.lock().await;
-        let mut found = self.load().await;
-        while let Ok(Some(stored)) = &found {
-            match self.swap(Some(stored), None).await {
+        let mut found = self.load_to_replace().await;
+        while let Ok(stored) = &found {
+            match self.swap(stored.as_ref(), None).await {
                 Ok(Swapped::Done) => break,
                 Ok(Swapped::Other(other)) => found = Ok(other),
                 Err(failure) => found = Err(failure),
@@ -355,6 +355,14 @@ impl Flight<'_> {
 
     /// One that cannot be had in time is a failure that passes.
     async fn lock(&self) -> Result<StoreGuard, Failure> {
+    /// An entry that is damaged is none for whoever replaces it.
+    async fn load_to_replace(&self) -> Result<Option<Stored>, Failure> {
+        match self.load().await {
+            Err(failure) if failure.source.as_deref().is_some_and(is_damage) => Ok(None),
+            loaded => loaded,
+        }
+    }
+
         let Tokens { parts, key, .. } = self.tokens;
         let locked =
             in_time(&*self.connect.net, parts.timeouts.store, foreign(|| parts.store.lock(key))).await;

@@ -1,7 +1,7 @@
 //! Where tokens are kept: [`TokenStore`], and [`MemoryStore`].
 
 use super::consent::BoxError;
-use crate::protocol::oauth::stored::Stored;
+use crate::protocol::oauth::stored::{Stored, StoredError};
 use crate::runtime::BoxFuture;
 use crate::sync::Mutex;
 use std::any::Any;
@@ -20,13 +20,15 @@ use std::sync::Arc;
 ///
 /// Its futures may be dropped at any time. They are given 35 s, and what takes longer has failed.
 pub trait TokenStore: Send + Sync + 'static {
-    /// What is kept under this key.
+    /// What is kept under this key. For an entry that is damaged, the error is the [`StoredError`](super::StoredError) that
+    /// says so, as it is: a login and a logout replace such an entry, and nothing else does.
     fn load<'a>(
         &'a self,
         key: &'a StoreKey,
     ) -> BoxFuture<'a, Result<Option<Stored>, Box<dyn StdError + Send + Sync>>>;
 
-    /// Keeps `new` (`None`: nothing) if what is there is still `old` (`None`: nothing), and says what is there otherwise.
+    /// Keeps `new` (`None`: nothing) if what is there is still `old` (`None`: nothing, or damaged), and says what is there
+    /// otherwise.
     /// It is called under the [`lock`](Self::lock).
     fn swap<'a>(
         &'a self,
@@ -63,6 +65,11 @@ impl<S: TokenStore + ?Sized> TokenStore for Arc<S> {
     fn lock<'a>(&'a self, key: &'a StoreKey) -> BoxFuture<'a, Result<StoreGuard, BoxError>> {
         (**self).lock(key)
     }
+}
+
+/// Whether an entry cannot be read because it is damaged, and not because a later version wrote it.
+pub(super) fn is_damage(error: &(dyn StdError + Send + Sync + 'static)) -> bool {
+    matches!(error.downcast_ref(), Some(StoredError::Form))
 }
 
 /// What became of a [`swap`](TokenStore::swap).

@@ -222,6 +222,41 @@ fn oa_75_a_store_that_cannot_be_read_is_an_error_of_its_own() {
 }
 
 #[test]
+fn oa_75_a_damaged_entry_ends_with_the_next_login_or_logout() {
+    everywhere(async |run| {
+        let (both, folder) = (Both::start(), tempfile());
+        let new = || both.builder().store(FileStore::new(&folder).unwrap()).build();
+        let oauth = new();
+        oauth.login(&both.http(&oauth)).await.unwrap();
+        let entry = || {
+            let paths = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+            paths.into_iter().find(|path| path.extension().is_some_and(|it| it == "json"))
+        };
+        let path = entry().unwrap();
+        for damage in [&b"{\"version\":1"[..], b"", b"\xff\xfe"] {
+            std::fs::write(&path, damage).unwrap();
+            let oauth = new();
+            let error = Client::connect(both.http(&oauth)).await.unwrap_err();
+            assert!(matches!(auth(&error).kind(), AuthErrorKind::Store), "{}", story(&error));
+            oauth.login(&both.http(&oauth)).await.unwrap();
+            let connected = Client::connect(both.http(&new())).await.unwrap();
+            with_client(run, connected, async |client| call(client).await.unwrap()).await;
+            std::fs::write(&path, damage).unwrap();
+            oauth.logout(&both.http(&oauth)).await.unwrap();
+            assert_eq!((entry(), both.status(&oauth).await), (None, None));
+        }
+        // A later version may know what is in it.
+        let later = b"{\"version\":2}";
+        std::fs::write(&path, later).unwrap();
+        let oauth = new();
+        assert!(oauth.login(&both.http(&oauth)).await.is_err());
+        assert!(oauth.logout(&both.http(&oauth)).await.is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), later);
+        std::fs::remove_dir_all(&folder).unwrap();
+    });
+}
+
+#[test]
 fn oa_73_tokens_that_another_process_has_got_are_used() {
     once(async |run| {
         let both = Both::start();

@@ -4,8 +4,8 @@ use super::*;
 use crate::http_client::EngineConfig;
 use crate::oauth::OAuth;
 use crate::protocol::oauth::base64;
-use crate::protocol::oauth::secret::Secret;
-use crate::protocol::oauth::stored::{AuthMethod, Registration, RegistrationKind, Tokens};
+use crate::protocol::oauth::stored::Tokens;
+use crate::protocol::oauth::stored::tests::{bare, tokens};
 use crate::protocol::www_authenticate;
 use serde_json::Value;
 use std::time::SystemTime;
@@ -17,31 +17,9 @@ fn account() -> (OAuth, Arc<Account>) {
     let oauth = OAuth::builder().build();
     let account = oauth.account(URL);
     let stored = Stored {
-        issuer: "http://127.0.0.1:1".to_owned(),
-        token_endpoint: "http://127.0.0.1:1/token".to_owned(),
-        revocation_endpoint: None,
-        resource: None,
-        registration: Registration {
-            kind: RegistrationKind::Configured,
-            id: "id".to_owned(),
-            secret: None,
-            secret_expires: None,
-            method: AuthMethod::None,
-            redirect_uri: None,
-        },
-        tokens: Some(Tokens {
-            access: Secret::new("access"),
-            scheme: Scheme::Dpop,
-            refresh: None,
-            obtained: unix_now(),
-            expires: None,
-            others: Default::default(),
-        }),
-        requested: Vec::new(),
-        granted: Vec::new(),
+        tokens: Some(Tokens { scheme: Scheme::Dpop, ..tokens(unix_now(), None) }),
         proof_key: Some(key::new_proof_key().unwrap()),
-        uncertain: false,
-        others: Default::default(),
+        ..bare()
     };
     account.tokens.install(Some(stored), false);
     (oauth, account)

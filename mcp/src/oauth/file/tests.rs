@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::oauth::{StoreKey, Swapped, TokenStore};
-use crate::protocol::oauth::stored::{AuthMethod, Registration, RegistrationKind, Stored};
+use crate::protocol::oauth::stored::Stored;
+use crate::protocol::oauth::stored::tests::bare;
 use std::process;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -14,26 +15,7 @@ fn folder() -> PathBuf {
 }
 
 fn stored(issuer: &str) -> Stored {
-    Stored {
-        issuer: issuer.to_owned(),
-        token_endpoint: "https://as.example/token".to_owned(),
-        revocation_endpoint: None,
-        resource: None,
-        registration: Registration {
-            kind: RegistrationKind::Configured,
-            id: "id".to_owned(),
-            secret: None,
-            secret_expires: None,
-            method: AuthMethod::None,
-            redirect_uri: None,
-        },
-        tokens: None,
-        requested: Vec::new(),
-        granted: Vec::new(),
-        proof_key: None,
-        uncertain: false,
-        others: Default::default(),
-    }
+    Stored { issuer: issuer.to_owned(), ..bare() }
 }
 
 fn wait<T>(future: impl Future<Output = T>) -> T {
@@ -133,16 +115,21 @@ fn oa_73_what_a_process_left_behind_that_ended_while_it_wrote_is_taken_away() {
 }
 
 #[test]
-fn oa_73_a_damaged_entry_is_an_error_and_stays() {
+fn oa_73_a_damaged_entry_is_an_error_and_stays_until_it_is_replaced() {
     let folder = folder();
     let store = FileStore::new(&folder).unwrap();
     let key = StoreKey::new("https://mcp.example/mcp", "");
-    let path = store.path(&key, "json");
+    let (path, one) = (store.path(&key, "json"), stored("https://one.example"));
     for text in [&b"{}"[..], b"", b"\xff", b"[1]"] {
         fs::write(&path, text).unwrap();
-        wait(store.load(&key)).unwrap_err();
-        wait(store.swap(&key, None, None)).unwrap_err();
+        assert!(is_damage(&*wait(store.load(&key)).unwrap_err()));
+        // Who expects another one does not touch it.
+        assert!(matches!(wait(store.swap(&key, Some(&one), Some(&one))).unwrap(), Swapped::Other(None)));
         assert_eq!(fs::read(&path).unwrap(), text);
+        assert!(is_done(wait(store.swap(&key, None, Some(&one)))));
+        assert_eq!(wait(store.load(&key)).unwrap().as_ref(), Some(&one));
+        fs::write(&path, text).unwrap();
+        assert!(is_done(wait(store.swap(&key, None, None))) && !path.exists());
     }
     fs::remove_dir_all(folder).unwrap();
 }

@@ -345,4 +345,4 @@ pub enum StoredError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
