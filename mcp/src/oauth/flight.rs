@@ -125,10 +125,17 @@ impl Flight<'_> {
                 self.install(Some(found.clone()), false);
                 return Ok(Got::Gone);
             }
-            Some(found) => found.clone(),
+            Some(found) => {
+                let is_same = access(Some(found)) == access(Some(&refused));
+                Stored { uncertain: found.uncertain || (is_same && refused.uncertain), ..found.clone() }
+            }
         };
         let known = self.known(Some(old.clone()), false);
-        match self.run(Why::Refresh, known, false).await {
+        let mut unanswered = Unanswered { tokens: self.tokens, sent: Some(&old) };
+        let result = self.run(Why::Refresh, known, false).await;
+        unanswered.sent = None;
+        drop(unanswered);
+        match result {
             Ok(new) => {
                 let issuer = new.issuer.clone();
                 let got = self.save(found, new).await?;
@@ -147,7 +154,8 @@ impl Flight<'_> {
         old: Stored,
         failure: Failure,
     ) -> Result<Got, Failure> {
-        let limit = self.tokens.parts.config.limits.refreshes;
+        // What may have been used already is tried once more.
+        let limit = if old.uncertain { 1 } else { self.tokens.parts.config.limits.refreshes };
         let is_worn_out = self.tokens.state.lock().is_worn_out_by(failure.refusal, limit);
         // The tokens were never saved, if they are others: then the entry is not theirs to change.
         let is_stored = access(found.as_ref()) == access(Some(&old));
@@ -159,12 +167,11 @@ impl Flight<'_> {
             _ => {
                 self.tokens.state.lock().failed(&failure);
                 if failure.uncertain {
-                    let uncertain = Stored { uncertain: true, ..old };
+                    self.tokens.doubt(&old);
                     if is_stored {
+                        let uncertain = Stored { uncertain: true, ..old };
                         let _ = self.swap(found.as_ref(), Some(&uncertain)).await;
                     }
-                    let old = self.tokens.state.lock().stored.replace(Arc::new(uncertain));
-                    drop(old);
                 }
                 return Err(failure);
             }
@@ -348,13 +355,6 @@ impl Flight<'_> {
         Ok(found)
     }
 
-    async fn swap(&self, old: Option<&Stored>, new: Option<&Stored>) -> Result<Swapped, Failure> {
-        let Tokens { parts, key, .. } = self.tokens;
-        self.of_store(|| parts.store.swap(key, old, new)).await
-    }
-
-    /// One that cannot be had in time is a failure that passes.
-    async fn lock(&self) -> Result<StoreGuard, Failure> {
     /// An entry that is damaged is none for whoever replaces it.
     async fn load_to_replace(&self) -> Result<Option<Stored>, Failure> {
         match self.load().await {
@@ -363,6 +363,13 @@ impl Flight<'_> {
         }
     }
 
+    async fn swap(&self, old: Option<&Stored>, new: Option<&Stored>) -> Result<Swapped, Failure> {
+        let Tokens { parts, key, .. } = self.tokens;
+        self.of_store(|| parts.store.swap(key, old, new)).await
+    }
+
+    /// One that cannot be had in time is a failure that passes.
+    async fn lock(&self) -> Result<StoreGuard, Failure> {
         let Tokens { parts, key, .. } = self.tokens;
         let locked =
             in_time(&*self.connect.net, parts.timeouts.store, foreign(|| parts.store.lock(key))).await;
@@ -383,6 +390,20 @@ impl Flight<'_> {
         let limit = self.tokens.parts.timeouts.store;
         let worked = in_time(&*self.connect.net, limit, foreign(work)).await;
         worked.unwrap_or_else(|| Err("it took too long".into())).map_err(store_failed)
+    }
+}
+
+/// A refresh under way. **Drop:** if it has no answer by then, nobody knows whether the refresh token was used.
+struct Unanswered<'a> {
+    tokens: &'a Tokens,
+    sent: Option<&'a Stored>,
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if let Some(sent) = self.sent {
+            self.tokens.doubt(sent);
+        }
     }
 }
 

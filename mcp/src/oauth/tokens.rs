@@ -98,8 +98,10 @@ impl State {
 
     /// Counts a refusal of the refresh token, if it is one for reasons nobody knows: whether that was the last try.
     pub(super) fn is_worn_out_by(&mut self, refusal: Option<Refusal>, limit: u32) -> bool {
-        self.refusals += u32::from(refusal == Some(Refusal::Other));
-        self.is_worn_out = self.refusals >= limit;
+        if refusal == Some(Refusal::Other) {
+            self.refusals += 1;
+            self.is_worn_out = self.refusals >= limit;
+        }
         self.is_worn_out
     }
 
@@ -163,6 +165,19 @@ impl Tokens {
             state.install(stored.map(Arc::new));
             state.unsaved = unsaved;
             old
+        };
+        drop(old);
+    }
+
+    /// The refresh token of this entry may have been used, and nobody knows what came of it.
+    pub(super) fn doubt(&self, sent: &Stored) {
+        let old = {
+            let mut state = self.state.lock();
+            let stored = state.stored.as_mut().filter(|stored| access(Some(stored)) == access(Some(sent)));
+            stored.map(|stored| {
+                let doubtful = Stored { uncertain: true, ..(**stored).clone() };
+                std::mem::replace(stored, Arc::new(doubtful))
+            })
         };
         drop(old);
     }

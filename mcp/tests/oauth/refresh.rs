@@ -177,6 +177,27 @@ fn oa_77_an_odd_refusal_takes_nothing_away() {
 }
 
 #[test]
+fn oa_77_what_may_have_been_used_already_is_refused_once() {
+    once(async |_| {
+        let store = Arc::new(MemoryStore::new());
+        let both = Both::start();
+        let new = || both.builder().store(Arc::clone(&store)).build();
+        let oauth = new();
+        oauth.login(&both.http(&oauth)).await.unwrap();
+        both.books().expire();
+        both.books().then = Then::HangUp;
+        let error = Client::connect(both.http(&oauth)).await.unwrap_err();
+        assert!(error.is_retryable(), "{}", story(&error));
+        // Another process finds it so.
+        let refusal = json!({ "error": "invalid_request" }).to_string();
+        both.books().then = Then::Say("400 Bad Request", "X-A: b", refusal);
+        let other = new();
+        let error = Client::connect(both.http(&other)).await.unwrap_err();
+        assert!(needs_login(&error), "{}", story(&error));
+    });
+}
+
+#[test]
 fn oa_77_the_last_odd_refusal_takes_nothing_away_either() {
     once(async |run| {
         let store = Arc::new(MemoryStore::new());

@@ -20,7 +20,8 @@ pub struct Stored {
     pub(crate) granted: Vec<String>,
     /// The key to which the tokens are bound.
     pub(crate) proof_key: Option<ProofKey>,
-    /// Whether the refresh token may have been used already, by an exchange whose answer never came.
+    /// Whether the refresh token may have been used already, by an exchange whose answer never came. Then a refusal of it,
+    /// for whatever reason, is the last.
     pub(crate) uncertain: bool,
     /// Members of later versions.
     pub(crate) others: Members,
