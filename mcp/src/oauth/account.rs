@@ -77,13 +77,11 @@ impl Account {
         Self { flights: Flights::new(Arc::clone(&tokens), questions), tokens, insecure }
     }
 
-    /// What the next request is sent with: nothing, if there is no token. In most cases that is known at once. `asks` says
-    /// whether a person may be asked for its sake.
+    /// What the next request is sent with: nothing, if there is no token. In most cases that is known at once.
     ///
     /// **Cancel safety:** a refresh goes on without this one.
     pub(crate) async fn credentials(
         &self,
-        asks: bool,
         connect: Connect<'_>,
         watch: Watch<'_>,
     ) -> Result<Credentials, AuthError> {
@@ -106,8 +104,7 @@ impl Account {
                 }
             };
             let is_early = matches!(&purpose, Purpose::Refresh(_));
-            let waits = asks && self.tokens.may_ask();
-            let flown = self.flights.fly(purpose, waits, connect, watch).await;
+            let flown = self.flights.fly(purpose, connect, watch).await;
             if is_early {
                 // It may be good still; and one that is over as soon as it is there is sent all the same.
                 let state = self.tokens.state.lock();
@@ -293,12 +290,11 @@ impl Account {
                     }
                 }
             };
-            let waits = asks && self.tokens.may_ask();
             let refreshed = match &purpose {
                 Purpose::Refresh(stored) => Some(Arc::clone(stored)),
                 _ => None,
             };
-            let got = self.flights.fly(purpose, waits, connect, watch).await?;
+            let got = self.flights.fly(purpose, connect, watch).await?;
             // A flight that was joined may have been about something else; and the same token may have come again.
             let present = self.tokens.state.lock().stored.clone();
             let is_same = |old: &Arc<Stored>| present.as_ref().is_some_and(|it| Arc::ptr_eq(it, old));

@@ -1,13 +1,15 @@
-//! [`Flights`]: the one flight that all who need other tokens wait for.
+//! [`Flights`]: what all who need other tokens wait for.
 //!
 //! Invariants:
 //!
-//! 1. There is one flight at a time. A part of it is kept here and never polled, so it outlives whoever waits: a refresh
-//!    token that has been used is not lost with the answer to it.
-//! 2. Whoever waits polls it. When nobody does, the drivers of the clients that have the handle do ([`carry`](Flights::carry)).
-//! 3. Whoever waits for the right to ask polls the flights that ask for other servers, too: one that nobody waits for has a
+//! 1. There is one flight at a time, but for one that has a person asked: while the question is open, another goes on
+//!    beside it, for whoever does not need the answer.
+//! 2. A part of each flight is kept here and never polled, so the flight outlives whoever waits: a refresh token that has
+//!    been used is not lost with the answer to it.
+//! 3. Whoever waits polls it. When nobody does, the drivers of the clients that have the handle do ([`carry`](Flights::carry)).
+//! 4. Whoever waits for the right to ask polls the flights that ask for other servers, too: one that nobody waits for has a
 //!    time, and keeps that right no longer.
-//! 4. A flight does not know what it is kept in, so with the last handle it is gone.
+//! 5. A flight does not know what it is kept in, so with the last handle it is gone.
 
 use super::event::AuthEvent;
 use super::flight::{Outcome, Purpose, fly};
@@ -24,7 +26,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-/// The flight for one server's tokens, if there is one.
+/// The flights for one server's tokens.
 pub(super) struct Flights {
     tokens: Arc<Tokens>,
     pub(super) table: Mutex<Table>,
@@ -36,7 +38,8 @@ pub(super) type Questions = Arc<Mutex<HashMap<StoreKey, SharedFuture<Outcome>>>>
 
 #[derive(Default)]
 pub(super) struct Table {
-    pub(super) present: Option<Flying>,
+    /// One; or two, while the first has a person asked or has only just had its answer.
+    pub(super) flying: Vec<Flying>,
     /// How many there have been.
     count: u64,
     /// Drivers that wait for one.
@@ -67,38 +70,41 @@ pub(crate) type Connect<'a> = &'a (dyn Fn() -> EngineConfig + Send + Sync);
 /// Told what happens while a request waits. Called without a lock.
 pub(crate) type Watch<'a> = &'a (dyn Fn(Seen<'_>) + Send + Sync);
 
+impl Table {
+    /// The flight that whoever comes now waits for. While a question is open, only those wait who need its answer.
+    fn join(&self, asks: bool, is_asking: bool) -> Option<Joined> {
+        let of_kind = self.flying.iter().filter(|it| it.asks == asks);
+        let others = self.flying.iter().filter(|it| it.asks != asks);
+        let mut fit = of_kind.chain(others).filter(|it| asks || !(it.asks && is_asking));
+        fit.find_map(|it| {
+            let waiter = it.shared.waiter()?;
+            Some(Joined { waiter, number: it.number, asks: it.asks, is_own: false })
+        })
+    }
+}
+
 impl Flights {
     pub(super) fn new(tokens: Arc<Tokens>, questions: Questions) -> Self {
         Self { tokens, table: Mutex::default(), questions }
     }
 
-    /// Waits for the flight under way, or begins this one.
-    /// `waits`: while a person is asked, too.
-    pub(super) async fn fly(
-        &self,
-        purpose: Purpose,
-        waits: bool,
-        connect: Connect<'_>,
-        watch: Watch<'_>,
-    ) -> Outcome {
+    /// Waits for a flight under way, or begins this one.
+    pub(super) async fn fly(&self, purpose: Purpose, connect: Connect<'_>, watch: Watch<'_>) -> Outcome {
+        let asks = matches!(&purpose, Purpose::Authorize { asks: true, .. });
         loop {
-            let asks = matches!(&purpose, Purpose::Authorize { asks: true, .. });
-            let (waiter, number, has_asked, is_own) = match self.join(asks || waits) {
-                Joined::Flight(waiter, number, has_asked) => (waiter, number, has_asked, false),
-                // Nobody waits for a person who has not asked for that.
-                Joined::Asking => return Err(self.tokens.login_required()),
-                Joined::None => {
-                    let flight = fly(Arc::clone(&self.tokens), purpose.clone(), connect());
-                    self.begin(flight, asks)
-                }
+            let joined = match self.join(asks) {
+                Some(joined) => joined,
+                None => self.begin(fly(Arc::clone(&self.tokens), purpose.clone(), connect()), asks),
             };
+            let Joined { waiter, number, asks: has_asked, is_own } = joined;
             let mut waiter = pin!(waiter);
             let mut others: Option<Vec<Waiter<Outcome>>> = None;
             let outcome = poll_fn(|cx| {
                 help(&mut others, cx);
                 let polled = waiter.as_mut().poll(cx);
-                let is_asking = polled.is_pending() && self.tokens.state.lock().is_asking;
-                if is_asking && has_asked && !(asks || waits) {
+                let is_asking = has_asked && polled.is_pending() && self.tokens.state.lock().is_asking;
+                if is_asking && !asks {
+                    // The question was not open yet when this one came.
                     return Poll::Ready(None);
                 }
                 if is_asking && others.is_none() {
@@ -112,8 +118,7 @@ impl Flights {
                 polled.map(Some)
             })
             .await;
-            // The question was not open yet when this one came.
-            let Some(outcome) = outcome else { return Err(self.tokens.login_required()) };
+            let Some(outcome) = outcome else { continue };
             self.clear(number);
             match outcome {
                 // It was given up by somebody who has found that it stood still.
@@ -133,31 +138,32 @@ impl Flights {
         others.filter_map(|(_, shared)| shared.helper()).collect()
     }
 
-    fn join(&self, waits: bool) -> Joined {
-        let (is_asking, answered) = {
-            let state = self.tokens.state.lock();
-            (state.is_asking, state.answered)
-        };
+    /// The flight under way that this one waits for. One that has stood still for too long is given up: whoever waits for
+    /// it without carrying it on begins again when it is next polled.
+    fn join(&self, asks: bool) -> Option<Joined> {
+        let (is_asking, answered) = self.question();
         let now = Instant::now();
+        let is_stale = |it: &Flying| {
+            let (is_asking, answered) = (it.asks && is_asking, answered.filter(|_| it.asks));
+            now >= self.stale(it.began, answered, is_asking)
+        };
         let (joined, stale) = {
             let mut flights = self.table.lock();
-            match &flights.present {
-                Some(flying) if now >= self.stale(flying.began, answered, is_asking) => {
-                    (Joined::None, flights.present.take())
-                }
-                Some(flying) if is_asking && flying.asks && !waits => (Joined::Asking, None),
-                Some(flying) => match flying.shared.waiter() {
-                    Some(waiter) => (Joined::Flight(waiter, flying.number, flying.asks), None),
-                    None => (Joined::None, flights.present.take()),
-                },
-                None => (Joined::None, None),
-            }
+            let flying = std::mem::take(&mut flights.flying);
+            let (stale, flying): (Vec<_>, Vec<_>) = flying.into_iter().partition(is_stale);
+            flights.flying = flying;
+            (flights.join(asks, is_asking), stale)
         };
-        if let Some(stale) = stale {
-            // Whoever waits for it without carrying it on begins again when it is next polled.
+        for stale in stale {
             stale.shared.give_up();
         }
         joined
+    }
+
+    /// Whether a person is asked just now, and when the last of them has answered.
+    fn question(&self) -> (bool, Option<Instant>) {
+        let state = self.tokens.state.lock();
+        (state.is_asking, state.answered)
     }
 
     /// When a flight has stood still for too long: whoever carried it on has not.
@@ -170,34 +176,27 @@ impl Flights {
         answered.map_or(began, |answered| answered.max(began)) + longest.min(year)
     }
 
-    /// Of two who begin at the same time the second waits for the first one's. The last of what it returns says whether
-    /// it is this one's.
-    fn begin(
-        &self,
-        flight: impl Future<Output = Outcome> + Send + 'static,
-        asks: bool,
-    ) -> (Waiter<Outcome>, u64, bool, bool) {
+    /// Of two who begin at the same time the second waits for the first one's.
+    fn begin(&self, flight: impl Future<Output = Outcome> + Send + 'static, asks: bool) -> Joined {
         let (shared, kept) = SharedFuture::start(flight);
         let question = asks.then(|| shared.clone());
+        let is_asking = self.question().0;
         let (begun, idle, left_over) = {
             let mut flights = self.table.lock();
-            let present = flights.present.as_ref();
-            match present
-                .and_then(|flying| Some((flying.shared.waiter()?, flying.number, flying.asks, false)))
-            {
-                Some(present) => (present, Vec::new(), (None, Some(kept))),
+            match flights.join(asks, is_asking) {
+                Some(present) => (present, Vec::new(), Some(kept)),
                 None => {
                     let waiter = shared.waiter().expect("nobody has polled it");
                     flights.count += 1;
                     let number = flights.count;
-                    let began = Instant::now();
-                    let old = flights.present.replace(Flying { number, asks, began, shared, _kept: kept });
-                    ((waiter, number, asks, true), std::mem::take(&mut flights.idle), (old, None))
+                    flights.flying.push(Flying { number, asks, began: Instant::now(), shared, _kept: kept });
+                    let begun = Joined { waiter, number, asks, is_own: true };
+                    (begun, std::mem::take(&mut flights.idle), None)
                 }
             }
         };
         drop(left_over);
-        if let (Some(question), true) = (question, begun.3) {
+        if let (Some(question), true) = (question, begun.is_own) {
             let old = self.questions.lock().insert(self.tokens.key.clone(), question);
             drop(old);
         }
@@ -211,10 +210,8 @@ impl Flights {
     fn clear(&self, number: u64) {
         let over = {
             let mut flights = self.table.lock();
-            match &flights.present {
-                Some(flying) if flying.number == number => flights.present.take(),
-                _ => None,
-            }
+            let index = flights.flying.iter().position(|it| it.number == number);
+            index.map(|index| flights.flying.remove(index))
         };
         drop(over);
     }
@@ -229,26 +226,27 @@ impl Flights {
             flights.drivers
         };
         let _leaving = Leaving { flights: self, number };
-        let mut helper: Option<(Waiter<Outcome>, u64)> = None;
+        let mut helpers: Vec<(Waiter<Outcome>, u64)> = Vec::new();
         poll_fn(|cx| {
             loop {
-                if let Some((waiter, flight)) = &mut helper {
-                    let polled = Pin::new(waiter).poll(cx);
-                    for event in self.tokens.take_events() {
-                        watch(Seen::Event(&event));
+                helpers.retain_mut(|(waiter, flight)| {
+                    let is_pending = Pin::new(waiter).poll(cx).is_pending();
+                    if !is_pending {
+                        self.clear(*flight);
                     }
-                    if polled.is_pending() {
-                        return Poll::Pending;
-                    }
-                    let flight = *flight;
-                    helper = None;
-                    self.clear(flight);
+                    is_pending
+                });
+                for event in self.tokens.take_events() {
+                    watch(Seen::Event(&event));
                 }
                 let waker = cx.waker().clone();
+                let carried = helpers.len();
                 let left_over = {
                     let mut flights = self.table.lock();
-                    let present = flights.present.as_ref();
-                    helper = present.and_then(|flying| Some((flying.shared.helper()?, flying.number)));
+                    let new =
+                        flights.flying.iter().filter(|it| helpers.iter().all(|(_, has)| *has != it.number));
+                    let new: Vec<_> = new.filter_map(|it| Some((it.shared.helper()?, it.number))).collect();
+                    helpers.extend(new);
                     match flights.idle.iter_mut().find(|(it, _)| *it == number) {
                         Some((_, registered)) => Some(std::mem::replace(registered, waker)),
                         None => {
@@ -258,7 +256,7 @@ impl Flights {
                     }
                 };
                 drop(left_over);
-                if helper.is_none() {
+                if helpers.len() == carried {
                     return Poll::Pending;
                 }
             }
@@ -266,13 +264,19 @@ impl Flights {
         .await
     }
 
-    /// Waits for the flight under way, if it does not wait for a person.
+    /// Waits for what is under way, if it does not wait for a person.
     pub(super) async fn settle(&self) {
-        let is_asking = self.tokens.state.lock().is_asking;
-        let helper = self.table.lock().present.as_ref().and_then(|flying| flying.shared.helper());
-        if let (Some(helper), false) = (helper, is_asking) {
-            helper.await;
-        }
+        let is_asking = self.question().0;
+        let mut helpers: Option<Vec<_>> = {
+            let flights = self.table.lock();
+            let settling = flights.flying.iter().filter(|it| !(it.asks && is_asking));
+            Some(settling.filter_map(|it| it.shared.helper()).collect())
+        };
+        poll_fn(|cx| {
+            help(&mut helpers, cx);
+            if helpers.iter().all(Vec::is_empty) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 }
 
@@ -283,12 +287,14 @@ fn help(others: &mut Option<Vec<Waiter<Outcome>>>, cx: &mut Context<'_>) {
     }
 }
 
-enum Joined {
-    /// Its number, and whether it may have a person asked.
-    Flight(Waiter<Outcome>, u64, bool),
-    /// A person is asked.
-    Asking,
-    None,
+/// A flight, for one that waits for it.
+struct Joined {
+    waiter: Waiter<Outcome>,
+    number: u64,
+    /// Whether it may have a person asked.
+    asks: bool,
+    /// Whether it is the one that was to begin.
+    is_own: bool,
 }
 
 struct Leaving<'a> {

@@ -348,6 +348,36 @@ fn oa_99_while_a_question_is_open_nobody_else_waits_who_has_tokens() {
 }
 
 #[test]
+fn oa_99_beside_an_open_question_tokens_are_refreshed_and_given_back() {
+    once(async |run| {
+        let both = Both::start();
+        let (consent, asked, answer) = slow_person();
+        let oauth = OAuth::builder().consent(consent).build();
+        oauth_signed(&oauth, &both, &asked, &answer).await;
+        let http = both.http(&oauth);
+        let connected = Client::connect(both.http(&oauth)).await.unwrap();
+        let mut login = pin!(oauth.login(&http));
+        let url = match select(login.as_mut(), pin!(asked.recv())).await {
+            Either::Left(_) => panic!("nobody has answered"),
+            Either::Right((url, _)) => url.unwrap(),
+        };
+        with_client(run, connected, async |client| {
+            both.books().expire();
+            call(client).await.unwrap();
+            assert_eq!(both.books().refreshes, 1);
+            oauth.logout(&http).await.unwrap();
+            assert_eq!((both.books().revocations > 0, both.status(&oauth).await), (true, None));
+            assert!(needs_login(&call(client).await.unwrap_err()));
+            answer.send(agree(&url, &both.books)).await.unwrap();
+            login.await.unwrap();
+            call(client).await.unwrap();
+        })
+        .await;
+        assert_eq!(both.seen(|it| (it.refreshes, it.asked)), (1, 2));
+    });
+}
+
+#[test]
 fn oa_72_a_login_that_was_dropped_keeps_no_other_from_asking_for_longer_than_a_person_has() {
     everywhere(async |_| {
         let (one, other) = (Both::start(), Both::start());

@@ -3,13 +3,17 @@
 use super::super::account::{Account, Credentials};
 use super::*;
 use crate::error::AuthError;
-use crate::oauth::run::Run;
+use crate::oauth::run::{Run, unix_now};
 use crate::oauth::{
     AuthErrorKind, MemoryStore, OAuth, OAuthTimeouts, StoreGuard, StoreKey, Stored, Swapped, TokenStore,
 };
 use crate::protocol::oauth::config::Why;
 use crate::protocol::oauth::failure::Refusal;
+use crate::protocol::oauth::stored;
+use crate::protocol::oauth::stored::tests::{bare, tokens};
 use crate::runtime::BoxFuture;
+use std::io::Read;
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Wake};
 
@@ -103,7 +107,7 @@ fn connect() -> EngineConfig {
 }
 
 async fn credentials(account: &Account) -> Result<Credentials, AuthError> {
-    account.credentials(false, &connect, &|_| ()).await
+    account.credentials(&connect, &|_| ()).await
 }
 
 #[test]
@@ -119,7 +123,7 @@ fn oa_72_who_comes_while_one_is_under_way_waits_for_that() {
     assert!(matches!(other.poll(&mut second), Poll::Ready(Ok(found)) if found.authorization.is_none()));
     assert!(matches!(one.poll(&mut first), Poll::Ready(Ok(_))));
     assert_eq!(store.loads.load(Ordering::SeqCst), 1);
-    assert!(account.flights.table.lock().present.is_none());
+    assert!(account.flights.table.lock().flying.is_empty());
 }
 
 #[test]
@@ -138,7 +142,7 @@ fn oa_74_what_all_have_left_a_driver_carries_on() {
     store.open();
     assert_eq!(driver.wakes(), 1);
     assert!(driver.poll(&mut carrying).is_pending());
-    assert!(account.tokens.state.lock().is_loaded && account.flights.table.lock().present.is_none());
+    assert!(account.tokens.state.lock().is_loaded && account.flights.table.lock().flying.is_empty());
     drop(carrying);
     assert!(!driver.is_registered() && account.flights.table.lock().idle.is_empty());
 }
@@ -196,7 +200,7 @@ fn oa_74_one_that_stands_still_goes_even_if_somebody_waits_who_does_not_poll_it(
     let held = Arc::strong_count(&store.gate);
     let timeouts = &account.tokens.parts.timeouts;
     let longest = timeouts.flow + timeouts.store * 4;
-    account.flights.table.lock().present.as_mut().unwrap().began -= longest;
+    account.flights.table.lock().flying[0].began -= longest;
     assert!(task.poll(&mut second).is_pending());
     assert_eq!(store.loads.load(Ordering::SeqCst), 2, "another one has begun");
     assert_eq!(Arc::strong_count(&store.gate), held, "and what the first one held is free");
@@ -205,6 +209,36 @@ fn oa_74_one_that_stands_still_goes_even_if_somebody_waits_who_does_not_poll_it(
     store.open();
     assert!(task.poll(&mut second).is_ready() && idle.poll(&mut first).is_ready());
     assert_eq!(store.loads.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn oa_74_of_a_refresh_that_was_given_up_nobody_knows_what_came() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let tokens = stored::Tokens { expires: Some(unix_now()), ..tokens(unix_now(), Some("refresh")) };
+    let token_endpoint = format!("http://{}/token", server.local_addr().unwrap());
+    let stored = Stored { tokens: Some(tokens), token_endpoint, ..bare() };
+    let oauth = OAuth::builder().build();
+    let account = oauth.account("http://127.0.0.1:1/mcp");
+    let Tokens { parts, key, .. } = &*account.tokens;
+    pollster::block_on(parts.store.swap(key, None, Some(&stored))).unwrap();
+    // It stays open.
+    let asked = blocking::unblock(move || {
+        let mut socket = server.accept().unwrap().0;
+        socket.read_exact(&mut [0; 1]).map(|()| socket).unwrap()
+    });
+    let is_uncertain = || account.tokens.state.lock().stored.as_ref().is_some_and(|it| it.uncertain);
+    pollster::block_on(async {
+        let (mut waiting, mut asked) = (pin!(credentials(&account)), pin!(asked));
+        let _socket = poll_fn(|cx| {
+            assert!(waiting.as_mut().poll(cx).is_pending());
+            asked.as_mut().poll(cx)
+        })
+        .await;
+        assert!(!is_uncertain());
+        let shared = account.flights.table.lock().flying[0].shared.clone();
+        shared.give_up();
+        assert!(is_uncertain());
+    });
 }
 
 #[test]
@@ -232,21 +266,49 @@ fn oa_77_what_is_refused_for_no_known_reason_is_tried_three_times() {
 }
 
 #[test]
-fn oa_99_who_came_before_the_question_was_open_does_not_wait_for_its_answer() {
-    let (_store, _oauth, account) = account();
-    let why = Why::Login;
-    let purpose = Purpose::Authorize { why, refused: None, asks: true, is_login: true };
-    let (task, other) = (Arc::<Task>::default(), Arc::<Task>::default());
-    let mut login = Box::pin(account.flights.fly(purpose, true, &connect, &|_| ()));
+fn oa_99_who_came_before_the_question_was_open_goes_on_beside_it() {
+    let (store, _oauth, account) = account();
+    let (task, other, driver) = (Arc::<Task>::default(), Arc::<Task>::default(), Arc::<Task>::default());
+    let mut login = Box::pin(account.flights.fly(a_login(), &connect, &|_| ()));
     let mut behind = Box::pin(credentials(&account));
-    let mut waits = Box::pin(account.flights.fly(Purpose::Load(None), true, &connect, &|_| ()));
-    assert!(task.poll(&mut login).is_pending());
+    let mut waits = Box::pin(account.flights.fly(a_login(), &connect, &|_| ()));
+    let mut carrying = Box::pin(account.carry(&|_| ()));
+    assert!(task.poll(&mut login).is_pending() && driver.poll(&mut carrying).is_pending());
     assert!(other.poll(&mut behind).is_pending() && other.poll(&mut waits).is_pending());
+    assert_eq!(store.loads.load(Ordering::SeqCst), 1, "all wait for the login");
     account.tokens.asking(Some("as.example"), false);
-    let Poll::Ready(Err(error)) = other.poll(&mut behind) else { panic!("it waits for a person") };
-    assert!(matches!(error.kind(), AuthErrorKind::LoginRequired { .. }));
-    assert!(other.poll(&mut waits).is_pending() && task.poll(&mut login).is_pending());
-    assert!(account.flights.table.lock().present.is_some(), "the question stays open");
+    assert!(other.poll(&mut behind).is_pending() && other.poll(&mut waits).is_pending());
+    assert_eq!(store.loads.load(Ordering::SeqCst), 2, "who does not need the answer reads the store");
+    assert!(account.flights.table.lock().flying.len() == 2, "the question stays open");
+    assert_eq!(driver.wakes(), 1);
+    // Whoever comes now waits for the second flight, and a driver carries both.
+    let mut next = Box::pin(credentials(&account));
+    assert!(other.poll(&mut next).is_pending() && driver.poll(&mut carrying).is_pending());
+    assert_eq!(store.loads.load(Ordering::SeqCst), 2);
+    store.open();
+    assert!(other.poll(&mut behind).is_ready() && other.poll(&mut next).is_ready());
+    assert!(other.poll(&mut waits).is_pending() && account.flights.table.lock().flying.len() == 1);
+}
+
+#[test]
+fn oa_99_closing_waits_for_a_refresh_beside_a_question_and_not_for_the_question() {
+    let (store, _oauth, account) = account();
+    let (task, closing) = (Arc::<Task>::default(), Arc::<Task>::default());
+    let mut login = Box::pin(account.flights.fly(a_login(), &connect, &|_| ()));
+    assert!(task.poll(&mut login).is_pending());
+    account.tokens.asking(Some("as.example"), false);
+    assert!(closing.poll(&mut Box::pin(account.settle())).is_ready());
+    let mut behind = Box::pin(credentials(&account));
+    assert!(task.poll(&mut behind).is_pending());
+    let mut settling = Box::pin(account.settle());
+    assert!(closing.poll(&mut settling).is_pending());
+    drop(behind);
+    store.open();
+    assert!(closing.wakes() > 0 && closing.poll(&mut settling).is_ready());
+}
+
+fn a_login() -> Purpose {
+    Purpose::Authorize { why: Why::Login, refused: None, asks: true, is_login: true }
 }
 
 #[test]

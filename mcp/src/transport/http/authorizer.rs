@@ -60,7 +60,7 @@ impl Authorizer {
             #[cfg(feature = "oauth")]
             Self::OAuth(account) => {
                 let watch = ask.watch();
-                let credentials = account.credentials(ask.tracking.may_ask(), ask.connect, &watch).await?;
+                let credentials = account.credentials(ask.connect, &watch).await?;
                 Ok(Authorization::OAuth { credentials, rounds: Rounds::default() })
             }
         }
