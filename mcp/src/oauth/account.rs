@@ -104,7 +104,7 @@ impl Account {
                 }
             };
             let is_early = matches!(&purpose, Purpose::Refresh(_));
-            let flown = self.flights.fly(purpose, connect, watch).await;
+            let flown = self.flights.fly(purpose, connect, Some(watch)).await;
             if is_early {
                 // It may be good still; and one that is over as soon as it is there is sent all the same.
                 let state = self.tokens.state.lock();
@@ -294,7 +294,7 @@ impl Account {
                 Purpose::Refresh(stored) => Some(Arc::clone(stored)),
                 _ => None,
             };
-            let got = self.flights.fly(purpose, connect, watch).await?;
+            let got = self.flights.fly(purpose, connect, Some(watch)).await?;
             // A flight that was joined may have been about something else; and the same token may have come again.
             let present = self.tokens.state.lock().stored.clone();
             let is_same = |old: &Arc<Stored>| present.as_ref().is_some_and(|it| Arc::ptr_eq(it, old));

@@ -4,7 +4,8 @@ use crate::error::AuthError;
 
 /// Something that has happened to the tokens of a server. See [`Event::Auth`](crate::Event::Auth). It holds no secret.
 ///
-/// Not everything is reported: what [`OAuth::login`](super::OAuth::login) and the like do, they return.
+/// What [`OAuth::login`](super::OAuth::login) does is reported to a client that has the handle; if there is none yet, to the
+/// first one. The last 64 events are kept for it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum AuthEvent {

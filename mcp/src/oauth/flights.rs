@@ -88,8 +88,13 @@ impl Flights {
         Self { tokens, table: Mutex::default(), questions }
     }
 
-    /// Waits for a flight under way, or begins this one.
-    pub(super) async fn fly(&self, purpose: Purpose, connect: Connect<'_>, watch: Watch<'_>) -> Outcome {
+    /// Waits for a flight under way, or begins this one. Without `watch` events are left to whoever has one.
+    pub(super) async fn fly(
+        &self,
+        purpose: Purpose,
+        connect: Connect<'_>,
+        watch: Option<Watch<'_>>,
+    ) -> Outcome {
         let asks = matches!(&purpose, Purpose::Authorize { asks: true, .. });
         loop {
             let joined = match self.join(asks) {
@@ -111,9 +116,11 @@ impl Flights {
                     others = Some(self.other_questions());
                     help(&mut others, cx);
                 }
-                watch(Seen::Asking(is_asking));
-                for event in self.tokens.take_events() {
-                    watch(Seen::Event(&event));
+                if let Some(watch) = watch {
+                    watch(Seen::Asking(is_asking));
+                    for event in self.tokens.take_events() {
+                        watch(Seen::Event(&event));
+                    }
                 }
                 polled.map(Some)
             })

@@ -86,7 +86,7 @@ impl OAuth {
         };
         let purpose = Purpose::Authorize { why, refused, asks: true, is_login: true };
         loop {
-            let got = account.flights.fly(purpose.clone(), &|| place.connect.clone(), &|_| ()).await?;
+            let got = account.flights.fly(purpose.clone(), &|| place.connect.clone(), None).await?;
             // Before that there was one of another purpose.
             if got == Got::Authorized {
                 return Ok(());
@@ -123,7 +123,7 @@ impl OAuth {
         let place = server.place();
         let account = self.account(place.url);
         loop {
-            let got = account.flights.fly(Purpose::Logout, &|| place.connect.clone(), &|_| ()).await?;
+            let got = account.flights.fly(Purpose::Logout, &|| place.connect.clone(), None).await?;
             let is_over = {
                 let state = account.tokens.state.lock();
                 state.is_loaded && state.stored.is_none()

@@ -70,6 +70,36 @@ fn oa_02_a_call_signs_in_when_it_may() {
 }
 
 #[test]
+fn oa_68_what_a_login_does_is_told_to_the_clients_that_have_the_handle() {
+    everywhere(async |run| {
+        let both = Both::start();
+        let (told, events) = smol::channel::unbounded();
+        let oauth = both.builder().build();
+        let http = both.http(&oauth);
+        // Nobody is there yet who could be told.
+        oauth.login(&http).await.unwrap();
+        let builder = Client::builder().on_event(move |event| {
+            if let Event::Auth(event) = event {
+                told.try_send(event.clone().into_owned()).unwrap();
+            }
+        });
+        let connected = builder.connect(both.http(&oauth)).await.unwrap();
+        with_client(run, connected, async |client| {
+            for again in [false, true] {
+                if again {
+                    oauth.login(&http).await.unwrap();
+                }
+                assert!(matches!(events.recv().await.unwrap(), AuthEvent::Asking { .. }));
+                assert!(matches!(events.recv().await.unwrap(), AuthEvent::Granted { .. }));
+            }
+            client.ping().await.unwrap();
+            assert!(events.is_empty());
+        })
+        .await;
+    });
+}
+
+#[test]
 fn oa_40_without_leave_to_ask_a_login_is_required_at_once() {
     everywhere(async |run| {
         let both = Both::start();

@@ -269,9 +269,9 @@ fn oa_77_what_is_refused_for_no_known_reason_is_tried_three_times() {
 fn oa_99_who_came_before_the_question_was_open_goes_on_beside_it() {
     let (store, _oauth, account) = account();
     let (task, other, driver) = (Arc::<Task>::default(), Arc::<Task>::default(), Arc::<Task>::default());
-    let mut login = Box::pin(account.flights.fly(a_login(), &connect, &|_| ()));
+    let mut login = Box::pin(account.flights.fly(a_login(), &connect, None));
     let mut behind = Box::pin(credentials(&account));
-    let mut waits = Box::pin(account.flights.fly(a_login(), &connect, &|_| ()));
+    let mut waits = Box::pin(account.flights.fly(a_login(), &connect, None));
     let mut carrying = Box::pin(account.carry(&|_| ()));
     assert!(task.poll(&mut login).is_pending() && driver.poll(&mut carrying).is_pending());
     assert!(other.poll(&mut behind).is_pending() && other.poll(&mut waits).is_pending());
@@ -294,7 +294,7 @@ fn oa_99_who_came_before_the_question_was_open_goes_on_beside_it() {
 fn oa_99_closing_waits_for_a_refresh_beside_a_question_and_not_for_the_question() {
     let (store, _oauth, account) = account();
     let (task, closing) = (Arc::<Task>::default(), Arc::<Task>::default());
-    let mut login = Box::pin(account.flights.fly(a_login(), &connect, &|_| ()));
+    let mut login = Box::pin(account.flights.fly(a_login(), &connect, None));
     assert!(task.poll(&mut login).is_pending());
     account.tokens.asking(Some("as.example"), false);
     assert!(closing.poll(&mut Box::pin(account.settle())).is_ready());
