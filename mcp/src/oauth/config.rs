@@ -90,9 +90,8 @@ impl ClientId {
         self
     }
 
-    /// Whose client it is. Unless it is set, it belongs to the first authorization server that it is used with, for
-    /// whichever MCP server; a logout does not change that. No other
-    /// is ever shown it.
+    /// Whose client it is. Set it: without it the client belongs to the first authorization server that an MCP server names,
+    /// for whichever MCP server, and a logout does not change that. No other authorization server is ever shown it.
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
         self.client.issuer = Some(issuer.into());
         self

@@ -114,7 +114,8 @@ impl OAuth {
         Ok(stored.map(|stored| Status::of(&stored)))
     }
 
-    /// Revokes the tokens where the authorization server can (RFC 7009), and forgets them, whatever comes of that.
+    /// Revokes the tokens where the authorization server can (RFC 7009), and forgets them, whatever comes of that. It does
+    /// not wait for a person: a question that is open stays open, and whoever answers it signs in again.
     ///
     /// # Errors
     ///

@@ -33,8 +33,9 @@ pub enum Prompt {
     /// [`LoginRequired`](super::AuthErrorKind::LoginRequired).
     #[default]
     OnLogin,
-    /// By calls, too, while they wait. Never by what goes on behind them: pings, notifications, reconnection, the server's
-    /// own stream. After a refusal, an answer that does not come, or the second question within 10 minutes it is as with
+    /// By calls, too, while they wait. Never by what goes on behind them: pings, notifications, the server's own stream,
+    /// however often it is opened again. A session that [`Reconnecting`](crate::Reconnecting) begins anew may ask, as the
+    /// first one. After a refusal, an answer that does not come, or the second question within 10 minutes it is as with
     /// [`OnLogin`](Self::OnLogin), until [`OAuth::login`](super::OAuth::login) has succeeded.
     OnCall,
 }
