@@ -18,7 +18,7 @@ pub(crate) struct Connection {
     pub(crate) transport: Box<dyn Transport>,
     pub(crate) server: OnceLock<InitializeResult>,
     pub(crate) revision: OnceLock<Revision>,
-    pub(crate) stateless: OnceLock<Stateless>,
+    pub(crate) stateless: OnceLock<Box<Stateless>>,
     /// The orderly close of the transport, from when it is first asked for.
     closing: OnceLock<SharedFuture<()>>,
 }
@@ -38,7 +38,7 @@ impl Connection {
 
     /// What goes with every request, if the server is of the kind without a handshake.
     pub(crate) fn stateless(&self) -> Option<&Stateless> {
-        self.stateless.get()
+        self.stateless.get().map(Box::as_ref)
     }
 
     /// The orderly close of the transport, to be waited for; `None` when it is over.

@@ -197,7 +197,7 @@ async fn initialize(connection: &Arc<Connection>, offer: Revision, budget: Budge
     let options = CallOptions::default().total(config.timeouts.handshake);
     let caller = Caller { connection, options: &options };
     let capabilities = config.handlers.capabilities();
-    let params = initialize_params(offer, capabilities, &config.identity);
+    let params = initialize_params(offer, &capabilities, &config.identity);
     let request =
         Request { method: INITIALIZE, params: Params::Text(Some(&params)), meta: &[], routing: None };
     let result = exchange_once(caller, request, budget.left()).await?;
@@ -250,7 +250,7 @@ async fn settle(
     inbox.handshake_done();
     if revision.is_stateless() {
         transport.negotiated(revision);
-        connection.stateless.get_or_init(|| Stateless::new(revision, inbox.config()));
+        connection.stateless.get_or_init(|| Box::new(Stateless::new(revision, inbox.config())));
     }
     let ready = async {
         transport.ready(inbox).await;

@@ -38,7 +38,8 @@ type Handler = Arc<dyn Fn(Option<Json>) -> BoxFuture<'static, HandlerResult> + S
 #[derive(Clone, Default)]
 pub(crate) struct Handlers {
     by_method: BTreeMap<String, Handler>,
-    capabilities: ClientCapabilities,
+    /// What is declared; most clients declare nothing, and wait, most of the time.
+    capabilities: Option<Box<ClientCapabilities>>,
     roots: Option<Arc<Mutex<Vec<Root>>>>,
     /// Extensions of revision 2026-07-28, with their settings.
     extensions: BTreeMap<String, Json>,
@@ -60,15 +61,19 @@ impl Handlers {
         self.by_method.insert(method.into(), handler);
     }
 
-    pub(crate) fn capabilities(&self) -> &ClientCapabilities {
-        &self.capabilities
+    pub(crate) fn capabilities(&self) -> ClientCapabilities {
+        self.capabilities.as_deref().cloned().unwrap_or_default()
+    }
+
+    fn declared(&mut self) -> &mut ClientCapabilities {
+        self.capabilities.get_or_insert_default()
     }
 
     /// Those for revision 2026-07-28, which has extensions.
     pub(crate) fn stateless_capabilities(&self) -> ClientCapabilities {
         let extensions = (!self.extensions.is_empty()).then(|| Json::new(&self.extensions));
         let extensions = extensions.map(|extensions| extensions.expect("an object"));
-        ClientCapabilities { extensions, ..self.capabilities.clone() }
+        ClientCapabilities { extensions, ..self.capabilities() }
     }
 
     /// Declares more than what the handlers say by themselves.
@@ -79,7 +84,7 @@ impl Handlers {
     pub(crate) fn declare(&mut self, more: ClientCapabilities) -> Result<(), Error> {
         let ClientCapabilities { roots, sampling, elicitation, tasks, extensions, experimental, extra } =
             more;
-        let ours = &mut self.capabilities;
+        let ours = self.declared();
         replace(&mut ours.roots, roots);
         replace(&mut ours.sampling, sampling);
         replace(&mut ours.tasks, tasks);
@@ -140,7 +145,7 @@ impl Handlers {
         }
         let roots = Arc::new(Mutex::new(roots));
         self.roots = Some(Arc::clone(&roots));
-        self.capabilities.roots = Some(ListCapability { list_changed: true, ..ListCapability::default() });
+        self.declared().roots = Some(ListCapability { list_changed: true, ..ListCapability::default() });
         self.insert("roots/list", move |_| {
             let result = Json::new(&ListRootsResult { roots: &roots.lock() });
             std::future::ready(Ok(result.expect("strings and nothing else")))
@@ -152,7 +157,7 @@ impl Handlers {
         F: Fn(CreateMessageParams) -> T + Send + Sync + 'static,
         T: Future<Output = Result<CreateMessageResult, RpcError>> + Send + 'static,
     {
-        self.capabilities.sampling.get_or_insert_default();
+        self.declared().sampling.get_or_insert_default();
         self.insert("sampling/createMessage", move |params| {
             let answer = read::<CreateMessageParams>(params).map(&handler);
             async move { answer?.await.map(|answer| Json::new(&answer).expect("strings and JSON")) }
@@ -165,7 +170,7 @@ impl Handlers {
         T: Future<Output = Elicited> + Send + 'static,
     {
         // Each mode is a switch of its own (INI-15).
-        self.capabilities.elicitation.get_or_insert_default().form = Some(Json::empty_object());
+        self.declared().elicitation.get_or_insert_default().form = Some(Json::empty_object());
         self.insert_elicitation("form", move |params| {
             let form = params.parse::<ElicitForm>();
             let schema = form.as_ref().ok().map(|form| form.schema.clone());
@@ -191,7 +196,7 @@ impl Handlers {
         T: Future<Output = Elicited> + Send + 'static,
     {
         self.url = true;
-        self.capabilities.elicitation.get_or_insert_default().url = Some(Json::empty_object());
+        self.declared().elicitation.get_or_insert_default().url = Some(Json::empty_object());
         self.insert_elicitation("url", move |params| {
             let answer = params.parse::<ElicitUrl>().ok().map(&handler);
             async move {
