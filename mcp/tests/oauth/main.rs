@@ -4,6 +4,8 @@
 //! Tests are named after the rules of OAuth (`oa_…`) in the checklist. Nothing sleeps.
 #![cfg(all(unix, feature = "stdio", feature = "oauth"))]
 
+#[path = "../allocator/mod.rs"]
+mod allocator;
 #[allow(dead_code, reason = "each test binary uses a part of it")]
 #[path = "../faults/check.rs"]
 mod check;
@@ -11,6 +13,7 @@ mod check;
 mod fault;
 
 mod command_line;
+mod costs;
 mod dropped;
 mod kit;
 mod person;

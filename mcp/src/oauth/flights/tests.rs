@@ -24,6 +24,8 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 struct Gated {
     store: MemoryStore,
     loads: AtomicUsize,
+    /// How many of them fail, from the first.
+    failing: AtomicUsize,
     gate: Arc<Mutex<(bool, Vec<Waker>)>>,
 }
 
@@ -40,7 +42,7 @@ impl Gated {
 
 impl TokenStore for Gated {
     fn load<'a>(&'a self, key: &'a StoreKey) -> BoxFuture<'a, Result<Option<Stored>, BoxError>> {
-        self.loads.fetch_add(1, Ordering::SeqCst);
+        let fails = self.loads.fetch_add(1, Ordering::SeqCst) < self.failing.load(Ordering::SeqCst);
         let gate = Arc::clone(&self.gate);
         Box::pin(async move {
             poll_fn(|cx| {
@@ -52,7 +54,7 @@ impl TokenStore for Gated {
                 Poll::Pending
             })
             .await;
-            self.store.load(key).await
+            if fails { Err("it is not there".into()) } else { self.store.load(key).await }
         })
     }
 
@@ -262,6 +264,27 @@ fn oa_77_what_is_refused_for_no_known_reason_is_tried_three_times() {
     let odd = Some(Refusal::Other);
     for (refusal, is_worn_out) in [(odd, false), (None, false), (odd, false), (odd, true), (None, true)] {
         assert_eq!((state.is_worn_out_by(refusal, limit), limit), (is_worn_out, 3));
+    }
+}
+
+#[test]
+fn oa_07_who_has_joined_a_flight_that_fails_has_one_of_their_own_if_theirs_is_another() {
+    for (purpose, is_done) in [(Purpose::Logout, true), (a_login(), false)] {
+        let (store, _oauth, account) = account();
+        store.failing.store(1, Ordering::SeqCst);
+        let (task, other) = (Arc::<Task>::default(), Arc::<Task>::default());
+        let mut first = Box::pin(credentials(&account));
+        let mut second = Box::pin(account.flights.fly(purpose, &connect, None));
+        assert!(task.poll(&mut first).is_pending() && other.poll(&mut second).is_pending());
+        store.open();
+        let Poll::Ready(Err(error)) = task.poll(&mut first) else { panic!("it has failed") };
+        assert!(matches!(error.kind(), AuthErrorKind::Store));
+        match other.poll(&mut second) {
+            Poll::Ready(Ok(_)) => assert!(is_done),
+            Poll::Ready(Err(error)) => assert!(!matches!(error.kind(), AuthErrorKind::Store) && !is_done),
+            Poll::Pending => assert!(!is_done, "the network is asked"),
+        }
+        assert!(store.loads.load(Ordering::SeqCst) > 1);
     }
 }
 

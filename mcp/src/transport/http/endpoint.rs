@@ -74,13 +74,16 @@ impl Endpoint {
         self.header(header::AUTHORIZATION.as_str(), &format!("Bearer {token}"))
     }
 
-    /// What goes with each POST of Streamable HTTP. Host and length are not known yet: they keep room, so
+    /// What goes with each POST of Streamable HTTP. Host, length and token are not known yet: they keep room, so
     /// that a copy for one request need not grow.
     pub(super) fn post_headers(&self) -> HeaderMap {
         let mut headers = self.headers.clone();
-        headers.reserve(6);
+        headers.reserve(7);
         headers.insert(header::HOST, HeaderValue::from_static(""));
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        if self.authorizer.is_some() {
+            headers.insert(header::AUTHORIZATION, HeaderValue::from_static(""));
+        }
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
         headers
@@ -297,11 +300,15 @@ fn build(
     if !body.is_empty() {
         request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     }
+    let headers = request.headers_mut();
     if let Some(token) = token {
-        request.headers_mut().insert(header::AUTHORIZATION, token.clone());
+        headers.insert(header::AUTHORIZATION, token.clone());
+    } else if headers.get(header::AUTHORIZATION).is_some_and(HeaderValue::is_empty) {
+        // It has kept room for one.
+        headers.remove(header::AUTHORIZATION);
     }
     if let Some(proof) = proof {
-        request.headers_mut().insert(HeaderName::from_static("dpop"), proof.clone());
+        headers.insert(HeaderName::from_static("dpop"), proof.clone());
     }
     request
 }
