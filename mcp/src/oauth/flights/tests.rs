@@ -12,7 +12,7 @@ use crate::protocol::oauth::failure::Refusal;
 use crate::protocol::oauth::stored;
 use crate::protocol::oauth::stored::tests::{bare, tokens};
 use crate::runtime::BoxFuture;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Wake};
@@ -226,12 +226,12 @@ fn oa_74_of_a_refresh_that_was_given_up_nobody_knows_what_came() {
     // It stays open.
     let asked = blocking::unblock(move || {
         let mut socket = server.accept().unwrap().0;
-        socket.read_exact(&mut [0; 1]).map(|()| socket).unwrap()
+        socket.read_exact(&mut [0; 1]).map(|()| (server, socket)).unwrap()
     });
     let is_uncertain = || account.tokens.state.lock().stored.as_ref().is_some_and(|it| it.uncertain);
     pollster::block_on(async {
         let (mut waiting, mut asked) = (pin!(credentials(&account)), pin!(asked));
-        let _socket = poll_fn(|cx| {
+        let (server, _socket) = poll_fn(|cx| {
             assert!(waiting.as_mut().poll(cx).is_pending());
             asked.as_mut().poll(cx)
         })
@@ -240,7 +240,25 @@ fn oa_74_of_a_refresh_that_was_given_up_nobody_knows_what_came() {
         let shared = account.flights.table.lock().flying[0].shared.clone();
         shared.give_up();
         assert!(is_uncertain());
+        // It is refused, for whatever reason: that was the last try.
+        let refusing = blocking::unblock(move || {
+            let (mut socket, mut request) = (server.accept().unwrap().0, Vec::new());
+            while !request.windows(21).any(|it| it == b"refresh_token=refresh") {
+                let mut chunk = [0; 1024];
+                let length = socket.read(&mut chunk).unwrap();
+                request.extend_from_slice(&chunk[..length]);
+            }
+            let body = r#"{"error":"invalid_request"}"#;
+            write!(socket, "HTTP/1.1 400 Bad Request\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+                .unwrap();
+        });
+        let (refreshed, _socket) = futures::future::join(credentials(&account), refusing).await;
+        assert!(refreshed.is_ok());
+        assert!(!account.tokens.state.lock().can_refresh());
     });
+    account.tokens.install(Some(stored), false);
+    account.tokens.doubt(&bare());
+    assert!(!is_uncertain(), "those are others");
 }
 
 #[test]
