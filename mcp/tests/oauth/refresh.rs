@@ -249,13 +249,14 @@ fn oa_15_a_token_that_is_refused_as_soon_as_it_is_there_is_not_got_for_ever() {
 fn oa_76_a_token_endpoint_that_hangs_up_or_never_answers_is_a_failure_that_passes() {
     once(async |_| {
         let both = Both::start();
-        for holds in [false, true] {
+        let soon = Duration::from_millis(1);
+        // Which time is over: none, that of an exchange, that of all of them.
+        for (exchange, flow) in [(None, None), (Some(soon), None), (Some(Duration::MAX), Some(soon))] {
             let gate = Gate::default();
-            let then = if holds { Then::Hold(gate.clone()) } else { Then::HangUp };
+            let then = if exchange.is_some() { Then::Hold(gate.clone()) } else { Then::HangUp };
             let mut timeouts = OAuthTimeouts::default();
-            if holds {
-                timeouts.exchange = Duration::from_millis(1);
-            }
+            timeouts.exchange = exchange.unwrap_or(timeouts.exchange);
+            timeouts.flow = flow.unwrap_or(timeouts.flow);
             // The same tokens, and less patience.
             let store = Arc::new(MemoryStore::new());
             let patient = both.builder().store(Arc::clone(&store)).build();
