@@ -88,17 +88,21 @@ impl Account {
         for _ in 0..ROUNDS {
             let purpose = {
                 let state = self.tokens.state.lock();
-                let (is_expired, pause) = (state.is_expired(), state.pause());
                 match &state.stored {
                     None if !state.is_loaded => Purpose::Load(None),
-                    Some(stored) if state.is_due() && state.can_refresh() && pause.is_none() => {
-                        Purpose::Refresh(Arc::clone(stored))
-                    }
-                    Some(_) if is_expired && state.can_refresh() => return Err(unavailable(pause)),
-                    // The server says what it wants in its place.
-                    Some(_) if is_expired => {
-                        let generation = state.generation;
-                        return Ok(Credentials { generation, ..Credentials::default() });
+                    // One that is over is due.
+                    Some(stored) if state.is_due() => {
+                        let (is_expired, pause) = (state.is_expired(), state.pause());
+                        match state.can_refresh() {
+                            true if pause.is_none() => Purpose::Refresh(Arc::clone(stored)),
+                            true if is_expired => return Err(unavailable(pause)),
+                            // The server says what it wants in its place.
+                            false if is_expired => {
+                                let generation = state.generation;
+                                return Ok(Credentials { generation, ..Credentials::default() });
+                            }
+                            _ => return self.present(&state),
+                        }
                     }
                     _ => return self.present(&state),
                 }
