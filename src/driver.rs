@@ -136,9 +136,9 @@ pin_project! {
     /// themselves; the session is the better supervisor. A driver that may be merely done must not: its end is not
     /// the session's.
     ///
-    /// **Panics:** none, unless the program is built with `panic = "abort"`, where no panic is told. A panic of the inner future is the session's cause, [`Cause::Panicked`], and
-    /// the driver's output. The panic hook has reported it. A panic of the inner future's drop is reported by the
-    /// hook and goes no further.
+    /// **Panics:** none. A panic of the inner future is the session's cause, [`Cause::Panicked`], and the driver's
+    /// output. The panic hook has reported it. A panic of the inner future's drop is reported by the hook and goes
+    /// no further. (A program that is built with `panic = "abort"` ends at a panic, and no session is told.)
     ///
     /// **Cancel safety, drop:** dropping a driver that has not resolved ends the session with
     /// [`Cause::Dropped`]. It needs no runtime: an executor that shuts down tells the waiting requests this way.

@@ -179,11 +179,9 @@ impl<R, C> RequestFailed<R, C> {
             Sides::Both { request_leads, .. } => *request_leads,
         }
     }
-}
 
-impl<R, C> RequestFailed<R, C> {
-    /// The same with another type of request error: for one that is no [`Error`], such as a box of one or a text, so
-    /// that `?` works. What leads stays.
+    /// Changes the request's error, if there is one, into another type. With it `?` works for a request whose error is
+    /// no [`Error`], such as a box of one or a text. Which side leads stays as it is.
     ///
     /// ```
     /// use shared_fate::{Session, SupervisedExt};

@@ -61,7 +61,7 @@
 //! - Registration: what a request that waits leaves with its session. [`Lane`] and [`Gate`] keep one from call to
 //!   call.
 //!
-//! [`stream`] has the same for streams.
+//! [`stream`] puts streams under supervision.
 //!
 //! It runs on any executor, spawns nothing, and keeps no timer. Nothing is restarted or retried: you learn *that*
 //! and *why*, and the rest is yours.

@@ -1,4 +1,4 @@
-//! The same on every executor: a driver on one thread, two hundred requests on another.
+//! Every executor: a driver on one thread, two hundred requests on another.
 
 mod support;
 

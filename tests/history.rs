@@ -45,7 +45,7 @@ fn futures_rs_2706_a_wake_during_one_waiters_poll_is_not_spent_on_it() {
 
 #[test]
 fn futures_rs_2706_a_lost_branch_beside_a_driver_polled_inline() {
-    // The same with the driver in the picture: the application drops the branch that was woken (a
+    // A lost branch, with the driver in the picture: the application drops the branch that was woken (a
     // timeout, a lost `select`), in the task that also polls the driver.
     // Ours: `run_until` polls the driver whatever branch the application takes.
     let session = Text::new();

@@ -209,7 +209,7 @@ async fn r13_a_stream_of_results_delivers_all_items_and_then_the_cause() {
     assert!(items.next().await.is_none());
 }
 
-/// The workaround for streams.
+/// What keeps a stream from losing items without the feature: each item is asked for outside of the budget.
 #[cfg(not(feature = "tokio"))]
 fn unbudgeted<T: futures::Stream + Unpin>(mut stream: T) -> impl futures::Stream<Item = T::Item> + Unpin {
     futures::stream::poll_fn(move |cx| {
@@ -312,7 +312,7 @@ async fn busy(other: &str) -> Result<(), Why> {
     Ok(())
 }
 
-/// And the other way round.
+/// In one task with a driver that always has something to do, the application gets its turn.
 #[tokio::test]
 async fn r14_a_busy_driver_does_not_starve_its_application() {
     let session = Session::<Why>::new();
@@ -334,28 +334,33 @@ async fn r14_a_busy_driver_does_not_starve_the_bound_of_its_drain() {
     assert!(cause.is_closed());
 }
 
-/// The bound is for the drain: a timer of tokio's runs from the moment in which it is made.
+/// The bound is for the drain: a timer of tokio's runs from the moment in which it is made. The test turns the clock.
 #[tokio::test(start_paused = true)]
 async fn r21_the_bound_is_for_the_drain() {
-    let ms = |n| tokio::time::sleep(std::time::Duration::from_millis(n));
+    use tokio::time::{Duration, advance, timeout};
+
     let session = Session::<Why>::new();
     let (queue, mut messages) = mpsc::unbounded_channel::<u32>();
-    let written = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let counted = std::sync::Arc::clone(&written);
-    let driver = session.drive(async move {
+    let written = std::cell::Cell::new(0);
+    let driver = session.drive(async {
         while messages.recv().await.is_some() {
-            ms(10).await;
-            counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            advance(Duration::from_millis(10)).await;
+            written.set(written.get() + 1);
         }
         Ok(())
     });
     let app = async move {
-        ms(10_000).await;
+        advance(Duration::from_secs(10)).await;
         (0..3).for_each(|number| queue.send(number).unwrap());
     };
-    let ((), cause) = driver.run_until(app).drain_until(|| ms(5_000)).await;
+    // It is over 5 s after this call.
+    let bound = || {
+        let limit = timeout(Duration::from_secs(5), std::future::pending());
+        async { limit.await.unwrap_or_default() }
+    };
+    let ((), cause) = driver.run_until(app).drain_until(bound).await;
     assert!(cause.is_finished());
-    assert_eq!(written.load(std::sync::atomic::Ordering::SeqCst), 3);
+    assert_eq!(written.get(), 3);
 }
 
 /// A poll that merely waits does not ask again, whatever the budget.

@@ -36,7 +36,7 @@ fn r02_a_reply_that_arrives_with_the_end_is_delivered() {
     session.fail(Why("reset"));
     reply.send(7).unwrap();
     assert_eq!(task.ready(&mut request).unwrap(), Ok(7), "the session ended first, and yet");
-    // The same with a reply that was there before the end.
+    // A reply that was there before the end is delivered, too.
     let session = Text::new();
     let request = script![Pending, Ready(Ok::<_, ()>(8))];
     let mut request = pin!(request.try_supervised(&session));

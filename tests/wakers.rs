@@ -129,7 +129,7 @@ fn r03_a_request_that_was_polled_never_counts_as_unstarted() {
     let ended = TestWaker::new().ready(&mut one).unwrap_err();
     assert!(ended.request_started(), "it was polled {} times", log.polls());
 
-    // The same where the request itself panics, inside a caller that survives it.
+    // A request that panics in its first poll counts as started, too, inside a caller that survives the panic.
     let session = Text::new();
     let mut polls = 0;
     let request = Script::<u8>::each(move |_| {

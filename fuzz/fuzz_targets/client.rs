@@ -1,7 +1,8 @@
 //! A whole client against a server that writes what the input says: bytes, and messages that are nearly right.
 //!
-//! Whatever comes, nothing panics, every call ends, in time, and says why, none is left, and nobody waits for nothing:
-//! what is not woken has a timer. Time is the test's, and passes only when there is nothing else to do.
+//! What holds, whatever the server writes: nothing panics; every call ends, and its error says why; no call is left;
+//! and a client that waits for the server has a timer, too. The test has a clock of its own. Its time passes only when
+//! the client has nothing else to do.
 
 #![no_main]
 
@@ -49,8 +50,8 @@ fn check(error: &Error) {
     assert!(!error.to_string().is_empty() && story.len() < 64 * 1024, "{story}");
 }
 
-/// What the server writes: bytes, and instead of some of them what is on this list. What comes after [`WAIT`] is written
-/// when the client has written something.
+/// A server that writes its script. Some bytes of the script stand for a [`piece`] of a message. What comes after
+/// [`WAIT`] is written when the client has written a line.
 #[derive(Default)]
 struct Server {
     script: Vec<u8>,
@@ -58,8 +59,9 @@ struct Server {
     chunk: usize,
     at: usize,
     ready: Vec<u8>,
-    /// The id of the last request, and how many lines the client has written that were not waited for.
+    /// The id of the last request.
     id: u64,
+    /// How many lines the client has written for which no [`WAIT`] has waited.
     lines: usize,
     line: Vec<u8>,
     waiting: Option<Waker>,
@@ -68,6 +70,7 @@ struct Server {
 const WAIT: u8 = 0x0B;
 const HANG_UP: u8 = 0x0F;
 
+/// What this byte of a script stands for: a piece of a message, or `None` for the byte itself.
 fn piece(byte: u8, id: u64) -> Option<String> {
     Some(match byte {
         0x01 => format!(r#"{{"jsonrpc":"2.0","id":{id},"result":"#),
@@ -90,7 +93,7 @@ fn piece(byte: u8, id: u64) -> Option<String> {
 }
 
 impl Server {
-    /// More to read; `None` if it waits for the client.
+    /// Makes more ready to be read. `None` if there is nothing, because the server waits for the client or is silent.
     fn fill(&mut self) -> Option<()> {
         while self.ready.is_empty() && self.at < self.script.len() {
             match self.script[self.at] {
@@ -104,7 +107,7 @@ impl Server {
             }
             self.at += 1;
         }
-        // At the end of the script it is silent.
+        // At the end of the script the server is silent.
         (!self.ready.is_empty()).then_some(())
     }
 
@@ -170,7 +173,7 @@ impl Wake for Woken {
     }
 }
 
-/// Polls until the end. When nothing is to be done, time passes.
+/// Polls the future until it is ready. When it was not woken, time passes.
 fn block_on(clock: &Clock, future: impl Future<Output = ()>) {
     let mut future = pin!(future);
     let woken = Arc::new(Woken(AtomicBool::new(false)));
@@ -204,7 +207,7 @@ impl Clock {
         Self { start: Instant::now(), state: Arc::default() }
     }
 
-    /// Until somebody is to be woken.
+    /// Lets time pass until the next timer is due, and wakes what waits for that.
     fn pass(&self) {
         let waker = {
             let mut time = self.state.lock().unwrap();

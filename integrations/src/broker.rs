@@ -1,9 +1,8 @@
 //! A message broker that a test starts, stops and kills.
 
-use std::env;
+use crate::servers::{free, value};
 use std::fs;
-use std::io::{Write as _, stderr};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -15,33 +14,12 @@ const LIMIT: Duration = Duration::from_secs(4);
 /// On how many ports it is tried.
 const ATTEMPTS: usize = 5;
 
-/// The program in the variable `name`. Without it the test is skipped.
-pub fn program(name: &str) -> Option<PathBuf> {
-    value(name).map(PathBuf::from)
-}
-
-/// The address in the variable `name`. Without it the test is skipped.
-pub fn address(name: &str) -> Option<SocketAddr> {
-    let address = value(name)?;
-    Some(address.parse().unwrap_or_else(|_| panic!("{name}={address} is no address")))
-}
-
 /// The address and the process's id in the variable `name`, of a server that the test may kill. Without it the test is
 /// skipped.
 pub fn doomed(name: &str) -> Option<(SocketAddr, String)> {
     let value = value(name)?;
     let parts = value.split_once(',').and_then(|(at, id)| Some((at.parse().ok()?, id.to_owned())));
     Some(parts.unwrap_or_else(|| panic!("{name}={value} is no address and id")))
-}
-
-fn value(name: &str) -> Option<String> {
-    let value = env::var(name).ok().filter(|value| !value.is_empty());
-    if value.is_none() {
-        // Not by a macro: what those print is not shown where a test passes.
-        let line = format!("SKIPPED: {name} is not set; integrations/with-servers sets it\n");
-        _ = stderr().write_all(line.as_bytes());
-    }
-    value
 }
 
 /// The arguments with which a broker listens on a port of 127.0.0.1.
@@ -133,10 +111,4 @@ fn listens(process: u32, port: u16) -> bool {
     let Some(socket) = table.lines().find_map(socket) else { return false };
     let Ok(files) = fs::read_dir(format!("/proc/{process}/fd")) else { return false };
     files.flatten().any(|file| fs::read_link(file.path()).is_ok_and(|link| link == socket))
-}
-
-/// An address on loopback with a port that is free now.
-fn free() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address")
 }

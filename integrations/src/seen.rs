@@ -25,10 +25,10 @@ pub struct Seen {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Whose {
     Answered,
-    /// The request's own.
+    /// The request's own error leads.
     Request,
     Session,
-    /// Nobody's, for as long as the test waited.
+    /// The call did not end for as long as the test waited.
     Hang,
 }
 

@@ -1,4 +1,4 @@
-//! Real servers.
+//! Where the real servers are, and servers that a test starts and kills.
 //!
 //! `integrations/with-servers` starts them and says in the environment where they are. Without it a test that needs
 //! one is skipped, and says so. A server that a test kills is started by the test itself.
@@ -29,13 +29,19 @@ pub fn path(name: &str) -> Option<PathBuf> {
     value(name).map(PathBuf::from)
 }
 
-fn value(name: &str) -> Option<String> {
+pub(crate) fn value(name: &str) -> Option<String> {
     let value = env::var(name).ok().filter(|value| !value.is_empty());
     if value.is_none() {
         // Not by a macro: what those print is not shown where a test passes.
         _ = writeln!(stderr(), "SKIPPED: {name} is not set; run integrations/with-servers");
     }
     value
+}
+
+/// An address on loopback with a port that is free now.
+pub(crate) fn free() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address")
 }
 
 /// A server that can be killed. Dropped, it is killed, and its folder is removed.
@@ -75,9 +81,7 @@ impl Server {
     fn new(kind: Kind) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("integrations-{}-{}", id(), COUNT.fetch_add(1, Relaxed));
-        let port = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = port.local_addr().expect("an address");
-        Self { address, folder: env::temp_dir().join(name), kind, child: None }
+        Self { address: free(), folder: env::temp_dir().join(name), kind, child: None }
     }
 
     /// Starts it again, where it was before, and waits until it is ready.

@@ -8,7 +8,8 @@
 //!
 //! 1. The last place is taken.
 //! 2. All free places are on one list, linked in both directions: any of them can be cut off.
-//! 3. `quiet` is what `measure` says: above all numbers if there is a free place, since that may have to be cut off, too.
+//! 3. `quiet` is what `measure` says: above all numbers if there is a free place, since that may have to be cut off,
+//!    too.
 
 /// The end of the free list.
 const NONE: u32 = u32::MAX;

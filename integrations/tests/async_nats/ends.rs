@@ -8,13 +8,14 @@ use shared_fate_integrations::broker::{self, Broker};
 use shared_fate_integrations::proxy::{Fault, Proxy};
 use shared_fate_integrations::runtimes::{Runtimes, runtime};
 use shared_fate_integrations::seen::{Counts, Seen, Whose};
+use shared_fate_integrations::servers;
 use shared_fate_integrations::table::Table;
 use std::path::Path;
 
-/// Where nothing hangs.
+/// How many runs there are where nothing hangs.
 const RUNS: usize = 300;
 
-/// Where everything hangs.
+/// How many runs there are where everything hangs.
 const HANGS: usize = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,7 +44,7 @@ const DROPPED: &str = "the session's driver was dropped";
 
 #[test]
 fn the_connection_or_the_runtime_ends() {
-    let Some(program) = broker::program(VARIABLE) else { return };
+    let Some(program) = servers::path(VARIABLE) else { return };
     let runtimes = Runtimes::new();
     let columns = ["end", "call", "with", "runs", "leads", "says", ""];
     let mut table = Table::new("async-nats: the connection, or the runtime, ends", &columns);
@@ -203,10 +204,10 @@ async fn run(runtimes: &Runtimes, server: &mut Server, with: With, end: End) -> 
     [waiting, later]
 }
 
-/// A canary that is never polled does no harm, and can tell that it is not.
+/// A canary that is never polled does no harm, and the session can tell that it was not polled.
 #[test]
 fn a_canary_that_is_never_polled() {
-    let Some(program) = broker::program(VARIABLE) else { return };
+    let Some(program) = servers::path(VARIABLE) else { return };
     let runtimes = Runtimes::new();
     let mut table = Table::new("async-nats: the canary is never polled", &["with", "leads", "the driver"]);
     for with in [With::Plain, With::Canary] {

@@ -60,11 +60,11 @@ pub enum With {
     /// One session, whose driver does nothing, and is in a callback that the client keeps. It is dropped with the
     /// client's own task.
     Callback,
-    /// The same, and below it a session for each connection, which the client's events end.
+    /// A session as with `Callback`, and below it a session for each connection, which the client's events end.
     Cell,
 }
 
-/// The session of now. The next one takes its place when the connection is lost.
+/// The session of the present connection. When that is lost, the session of the next one takes its place.
 #[derive(Clone)]
 pub struct Cell(Arc<Mutex<AnySession>>);
 

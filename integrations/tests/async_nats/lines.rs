@@ -8,6 +8,7 @@ use shared_fate::{Cause, Session, SupervisedExt};
 use shared_fate_integrations::broker::{self, Broker};
 use shared_fate_integrations::lines;
 use shared_fate_integrations::runtimes::Runtimes;
+use shared_fate_integrations::servers;
 use shared_fate_integrations::table::Table;
 use std::convert::Infallible;
 use std::error::Error;
@@ -106,7 +107,7 @@ fn what_a_user_adds() {
 
 #[test]
 fn they_work() {
-    let Some(program) = broker::program(VARIABLE) else { return };
+    let Some(program) = servers::path(VARIABLE) else { return };
     let broker = Broker::start(&program, broker::nats);
     let runtimes = Runtimes::new();
     runtimes.block_on(async {

@@ -60,7 +60,7 @@ fn all() {
     let runtimes = Runtimes::new();
     let heading = "lines over async-net, on async-executor";
     let mut table = Table::new(heading, &["fault", "call", "with", "runs", "leads", "says", ""]);
-    // Before, nearly all of them hang. So there is one run of each, and they hang together.
+    // Without a session nearly all calls hang. So there is one run of each, and all runs hang at the same time.
     let before = runtimes.block_on(join_all(FAULTS.map(|fault| {
         let runtimes = &runtimes;
         async move { runs(runtimes, false, fault, 1).await }
@@ -135,8 +135,8 @@ async fn run(runtimes: &Runtimes, server: &mut Server, is_supervised: bool, faul
     [first, later]
 }
 
-/// A driver that is never polled: the session has no clock, but it says that the driver was not polled. A driver that is
-/// run beside its user is always polled.
+/// A driver that is never polled: the session has no clock, but it says that the driver was not polled. A driver that
+/// is run beside its user is always polled.
 #[test]
 fn never_polled() {
     let runtimes = Runtimes::new();

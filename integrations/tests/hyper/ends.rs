@@ -145,8 +145,8 @@ async fn run(
     (first, later)
 }
 
-/// A driver that is never polled, and a peer that says nothing more. A session has no clock, so it ends with neither. It
-/// says whether its driver was polled.
+/// A driver that is never polled, and a peer that says nothing more. A session has no clock, so it ends with neither.
+/// `driver_state` says whether the driver was polled.
 #[test]
 fn what_hangs_before_and_after() {
     let runtimes = Runtimes::new();

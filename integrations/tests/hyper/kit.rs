@@ -93,15 +93,15 @@ pub enum With {
     Plain,
     /// hyper's `Connection`, as with `monitor`.
     Monitor,
-    /// The same driver. The calls are explained, and not supervised.
+    /// hyper's `Connection`, as with `monitor`. The calls are explained, and not supervised.
     Explained,
     /// hyper's `Connection`, as with `drive`.
     Drive,
-    /// The bytes too.
+    /// hyper's `Connection`, as with `monitor`, and a tap on its bytes.
     Tap,
-    /// The end of the bytes too.
+    /// hyper's `Connection`, as with `monitor`, and a tap that reports the end of the bytes, too.
     TapEof,
-    /// The tasks too that hyper spawns for HTTP/2.
+    /// hyper's `Connection`, as with `monitor`, and the tasks that hyper spawns for HTTP/2.
     Executor,
 }
 

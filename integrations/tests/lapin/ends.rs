@@ -3,22 +3,22 @@
 use crate::VARIABLE;
 use crate::kit::{Client, DECLARE, connect, declare};
 use shared_fate::DriverState;
-use shared_fate_integrations::broker;
 use shared_fate_integrations::proxy::Fault;
 use shared_fate_integrations::runtimes::{Runtimes, runtime};
 use shared_fate_integrations::seen::{AnySession, Counts, Seen, Whose};
+use shared_fate_integrations::servers;
 use shared_fate_integrations::table::Table;
 use std::net::SocketAddr;
 
-/// Of the crate under a session.
+/// How many runs there are under a session.
 const RUNS: usize = 300;
 
-/// Of the plain crate: each of them hangs, twice.
+/// How many runs there are of the plain crate. Each of them hangs, twice.
 const HANGS: usize = 2;
 
 #[test]
 fn the_runtime_is_gone() {
-    let Some(server) = broker::address(VARIABLE) else { return };
+    let Some(server) = servers::address(VARIABLE) else { return };
     let runtimes = Runtimes::new();
     let columns = ["call", "with", "runs", "leads", "says", ""];
     let mut table = Table::new("lapin: the runtime is gone", &columns);
@@ -72,11 +72,11 @@ enum Observer {
     NeverPolled,
 }
 
-/// lapin goes on without the observer. Who aborts that has ended the session, and nothing else. One that is never
-/// polled does no harm, and tells nothing.
+/// lapin goes on without the observer. To abort the observer ends the session, and nothing else. An observer that is
+/// never polled does no harm, and tells nothing.
 #[test]
 fn the_observer_alone() {
-    let Some(server) = broker::address(VARIABLE) else { return };
+    let Some(server) = servers::address(VARIABLE) else { return };
     let runtimes = Runtimes::new();
     let columns = ["observer", "call", "runs", "leads", "says", ""];
     let mut table = Table::new("lapin: what becomes of the observer alone", &columns);

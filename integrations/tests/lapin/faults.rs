@@ -3,10 +3,10 @@
 use crate::VARIABLE;
 use crate::kit::{Client, DECLARE, connect, declare};
 use shared_fate::SupervisedExt;
-use shared_fate_integrations::broker;
 use shared_fate_integrations::proxy::Fault;
 use shared_fate_integrations::runtimes::Runtimes;
 use shared_fate_integrations::seen::{AnySession, Counts, Seen, Whose};
+use shared_fate_integrations::servers;
 use shared_fate_integrations::table::Table;
 use shared_fate_integrations::waits::{Resolved, Waits};
 use std::net::SocketAddr;
@@ -34,7 +34,7 @@ const FAULTS: [(Fault, &str); 3] = [
 
 #[test]
 fn the_connection_breaks() {
-    let Some(server) = broker::address(VARIABLE) else { return };
+    let Some(server) = servers::address(VARIABLE) else { return };
     let runtimes = Runtimes::new();
     let mut table =
         Table::new("lapin: the connection breaks", &["fault", "call", "with", "runs", "leads", "says", ""]);

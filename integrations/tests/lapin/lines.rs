@@ -6,9 +6,9 @@ use anyhow::Result;
 use futures::{StreamExt, TryStreamExt, future};
 use lapin::{Connection, ConnectionProperties, Event, Queue};
 use shared_fate::{Session, SupervisedExt};
-use shared_fate_integrations::broker;
 use shared_fate_integrations::lines;
 use shared_fate_integrations::runtimes::Runtimes;
+use shared_fate_integrations::servers;
 use shared_fate_integrations::table::Table;
 
 /// Before.
@@ -56,7 +56,7 @@ fn a_user_adds_seven() {
 
 #[test]
 fn they_work() {
-    let Some(server) = broker::address(VARIABLE) else { return };
+    let Some(server) = servers::address(VARIABLE) else { return };
     Runtimes::new().block_on(async {
         plain::queue(&uri(server)).await.unwrap();
         session::queue(&uri(server)).await.unwrap();

@@ -96,7 +96,7 @@ async fn run(
     [first, second, later]
 }
 
-/// A session has no clock, so it does not end when its driver is never polled. It says so.
+/// A session has no clock, so it does not end when its driver is never polled. `driver_state` says that this is so.
 #[test]
 fn never_polled() {
     let Some(server) = servers::address(SERVER) else { return };

@@ -31,7 +31,7 @@ pub enum With {
     Plain,
     /// The connection, as with `monitor`. Of a call's errors "connection closed" alone may be an echo.
     Monitor,
-    /// The same, and every error may be an echo.
+    /// The connection, as with `monitor`. Every error of a call may be an echo.
     EveryError,
     /// The connection, as with `drive`.
     Drive,
@@ -43,9 +43,9 @@ pub struct Client {
     pub session: Option<AnySession>,
     pub driver: JoinHandle<()>,
     pub decoder: Trigger,
-    /// As the server knows it.
+    /// The name by which the server knows the client.
     pub name: String,
-    /// Of its calls.
+    /// When its calls resolved.
     pub resolved: Resolved,
 }
 

@@ -16,7 +16,7 @@ const REASON: &str = "the quota is used up";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
-    /// Of the endpoint's runtime. The caller has another.
+    /// The endpoint's runtime is shut down. The caller runs on another one.
     RuntimeGone,
     SocketFails,
     /// The server closes the connection, with a reason.

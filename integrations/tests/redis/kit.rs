@@ -29,7 +29,7 @@ pub enum With {
     Plain,
     /// The driver. It resolves to `()`, and may be done.
     Driver,
-    /// The bytes and their end, and the driver. When that is done, the session ends.
+    /// A tap on the bytes and their end, and the driver. When the driver is done, the session ends.
     Tap,
 }
 
@@ -40,9 +40,9 @@ pub struct Client {
     pub session: Option<AnySession>,
     pub driver: JoinHandle<()>,
     pub decoder: Trigger,
-    /// As the server knows it.
+    /// The id by which the server knows the connection.
     pub id: i64,
-    /// Of its calls.
+    /// When its calls resolved.
     pub resolved: Resolved,
 }
 
@@ -54,7 +54,7 @@ pub async fn connect(with: With, address: SocketAddr, on: Handle) -> Client {
     let (io, id) = id_of(io).await;
     let (io, decoder) = Panicking::new(io);
     let session = (with != With::Plain).then(AnySession::new);
-    // Without the library's own clock: who hangs is to be seen.
+    // Without the library's own timeout, so that a call that hangs is seen to hang.
     let config = AsyncConnectionConfig::new().set_response_timeout(None);
     let info = RedisConnectionInfo::default();
     let (connection, driver) = match (with, &session) {

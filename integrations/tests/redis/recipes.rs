@@ -1,4 +1,4 @@
-//! What a user can do about the rest.
+//! Recipes for redis: a request that reports what its driver does not tell; a driver that ends with the last handle.
 
 use crate::kit::{Admin, Client, SERVER, With, connect, echo, wait};
 use futures::poll;
@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 const RUNS: usize = 300;
 
-/// The driver does not tell its parse error. The request that has it can.
+/// The driver does not tell its parse error. The request that has the error can report it.
 #[test]
 fn a_request_reports() {
     let Some(server) = servers::address(SERVER) else { return };

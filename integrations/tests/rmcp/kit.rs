@@ -51,7 +51,7 @@ async fn answer(mut io: TcpStream, arrived: mpsc::UnboundedSender<Arrived>) -> a
             Some("tools/call") => {
                 let (answer, asked_to) = oneshot::channel();
                 _ = arrived.send(answer);
-                // Not asked to, it says nothing more.
+                // Unasked, the server says nothing more.
                 if asked_to.await.is_err() {
                     std::future::pending::<()>().await;
                 }
@@ -75,7 +75,7 @@ pub enum With {
     Plain,
     /// An observer: rmcp's task is its own, and can be waited for.
     Observer,
-    /// The bytes too, and their end.
+    /// An observer, and a tap on the bytes and their end.
     Tap,
 }
 
@@ -86,7 +86,7 @@ pub struct Client {
     pub decoder: Trigger,
 }
 
-/// Connects in the runtime in which it is called. rmcp's task is there, and what observes it.
+/// Connects in the runtime in which it is called. rmcp's task and its observer run there.
 pub async fn connect(with: With, address: SocketAddr) -> Client {
     let io = TcpStream::connect(address).await.expect("a connection");
     io.set_nodelay(true).expect("a socket");

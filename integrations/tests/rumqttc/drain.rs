@@ -6,6 +6,7 @@ use rumqttc::{AsyncClient, ClientError, ConnectionError, Event, EventLoop, Outgo
 use shared_fate::{Cause, Session};
 use shared_fate_integrations::broker::{self, Broker};
 use shared_fate_integrations::runtimes::{LIMIT, Runtimes};
+use shared_fate_integrations::servers;
 use shared_fate_integrations::table::Table;
 use std::future::pending;
 use std::net::SocketAddr;
@@ -54,7 +55,7 @@ impl How {
 
 #[test]
 fn the_application_returns() {
-    let Some(program) = broker::program(VARIABLE) else { return };
+    let Some(program) = servers::path(VARIABLE) else { return };
     let runtimes = Runtimes::new();
     let broker = Broker::start(&program, broker::mosquitto);
     let columns = ["application and driver", "runs", "fewest arrive", "most", "the cause then"];

@@ -11,14 +11,15 @@ use shared_fate_integrations::panicking;
 use shared_fate_integrations::proxy::{Fault, Proxy};
 use shared_fate_integrations::runtimes::{Runtimes, runtime};
 use shared_fate_integrations::seen::{AnySession, Counts, Seen, Whose};
+use shared_fate_integrations::servers;
 use shared_fate_integrations::table::Table;
 use std::path::Path;
 use tokio::runtime::Runtime;
 
-/// Of the crate under a session.
+/// How many runs there are under a session.
 const RUNS: usize = 300;
 
-/// Of the plain crate: each of them hangs.
+/// How many runs there are of the plain crate. Each of them hangs.
 const HANGS: usize = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,7 +47,7 @@ const DROPPED: &str = "the session's driver was dropped";
 
 #[test]
 fn the_connection_or_its_driver_ends() {
-    let Some(program) = broker::program(VARIABLE) else { return };
+    let Some(program) = servers::path(VARIABLE) else { return };
     panicking::keep_quiet();
     let runtimes = Runtimes::new();
     let columns = ["end", "call", "with", "runs", "leads", "says", ""];
@@ -139,7 +140,7 @@ async fn run(runtimes: &Runtimes, broker: &mut Broker, with_session: bool, end: 
 /// The acknowledgement and a reset are on their way. What the driver has read, the caller gets.
 #[test]
 fn the_acknowledgement_races_with_the_end() {
-    let Some(program) = broker::program(VARIABLE) else { return };
+    let Some(program) = servers::path(VARIABLE) else { return };
     let runtimes = Runtimes::new();
     let broker = Broker::start(&program, broker::mosquitto);
     let run = async || {
@@ -175,7 +176,7 @@ fn the_acknowledgement_races_with_the_end() {
 /// A session has no clock. It can tell that its driver was not polled.
 #[test]
 fn a_driver_that_is_never_polled() {
-    let Some(program) = broker::program(VARIABLE) else { return };
+    let Some(program) = servers::path(VARIABLE) else { return };
     let runtimes = Runtimes::new();
     let broker = Broker::start(&program, broker::mosquitto);
     let run = async |session: Option<AnySession>| {

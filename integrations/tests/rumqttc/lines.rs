@@ -8,6 +8,7 @@ use shared_fate::{Session, SupervisedExt};
 use shared_fate_integrations::broker::{self, Broker};
 use shared_fate_integrations::lines;
 use shared_fate_integrations::runtimes::Runtimes;
+use shared_fate_integrations::servers;
 use shared_fate_integrations::table::Table;
 
 /// Before.
@@ -54,7 +55,7 @@ fn a_user_adds_three() {
 
 #[test]
 fn they_work() {
-    let Some(program) = broker::program(VARIABLE) else { return };
+    let Some(program) = servers::path(VARIABLE) else { return };
     let broker = Broker::start(&program, broker::mosquitto);
     Runtimes::new().block_on(async {
         plain::publish(options(broker.address()), "text").await.unwrap();

@@ -10,6 +10,7 @@ use shared_fate_integrations::drivers::{self, How};
 use shared_fate_integrations::proxy::{Fault, Proxy};
 use shared_fate_integrations::runtimes::Runtimes;
 use shared_fate_integrations::seen::{AnySession, Counts, Seen, Whose};
+use shared_fate_integrations::servers;
 use shared_fate_integrations::table::Table;
 use std::mem::replace;
 use std::path::Path;
@@ -17,10 +18,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// Of the crate under a session.
+/// How many runs there are under a session.
 const RUNS: usize = 300;
 
-/// Of the plain crate: each of them hangs.
+/// How many runs there are of the plain crate. Each of them hangs.
 const HANGS: usize = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,7 +33,7 @@ enum End {
 
 #[test]
 fn the_loop_goes_on() {
-    let Some(program) = broker::program(VARIABLE) else { return };
+    let Some(program) = servers::path(VARIABLE) else { return };
     let runtimes = Runtimes::new();
     let columns = ["end", "call", "with", "runs", "leads", "says", ""];
     let mut table = Table::new("rumqttc: the loop goes on after an error", &columns);
@@ -67,7 +68,7 @@ fn the_loop_goes_on() {
 
 const CLOSED: &str = "Connection closed by peer abruptly";
 
-/// The session of the loop, and below it that of the connection of now.
+/// The session of the loop, and below it the session of the present connection.
 #[derive(Clone)]
 struct Cell {
     whole: AnySession,

@@ -14,11 +14,11 @@ const RUNS: usize = 300;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// Of the channel's runtime. The caller has another.
+    /// The channel's runtime is shut down. The caller runs on another one.
     RuntimeGone,
     /// The connection is reset.
     Reset,
-    /// The client is dropped. Then come the answers.
+    /// The client is dropped. The answers come after that.
     Done,
 }
 

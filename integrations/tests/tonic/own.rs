@@ -32,7 +32,7 @@ enum Fault {
     Panic,
     Abort,
     RuntimeGone,
-    /// The client is dropped. Then come the answers.
+    /// The client is dropped. The answers come after that.
     Done,
 }
 
@@ -57,7 +57,7 @@ enum With {
     Plain,
     /// hyper's `Connection`, as with `monitor`, and readiness through a gate.
     Monitor,
-    /// The tasks too that hyper spawns.
+    /// hyper's `Connection`, as with `monitor`, the tasks that hyper spawns, and readiness through a gate.
     Executor,
 }
 

@@ -98,7 +98,7 @@ pub fn connect(with: With, on: &Handle) -> Client {
     Client { buffer, session, driver, fate, answer }
 }
 
-/// tower's boxed error is none itself.
+/// Makes a call. Its error is wrapped: tower's box of an error is no error itself.
 pub async fn call(buffer: Buffered) -> io::Result<&'static str> {
     buffer.oneshot("request").await.map_err(io::Error::other)
 }

@@ -21,13 +21,13 @@ enum End {
     Fails,
     Abort,
     RuntimeGone,
-    /// The last handle is dropped. The worker has passed all requests on, and is done. Then come the answers.
+    /// The last handle is dropped. The worker has passed all requests on, and is done. The answers come after that.
     Done,
 }
 
 const ENDS: [End; 5] = [End::Panics, End::Fails, End::Abort, End::RuntimeGone, End::Done];
 
-/// The first two are in the queue when it happens.
+/// The calls of a run. The first two are in the queue when the fault happens.
 const CALLS: [&str; 3] = ["first", "second", "later"];
 
 type Calls = [Counts; 3];
@@ -73,10 +73,10 @@ fn check(end: End, with: With, call: &str, counts: &Counts) {
         (End::Abort | End::RuntimeGone, _) => {
             assert_eq!(is_led(Whose::Session, "the session's driver was dropped"), runs, "{what}");
         }
-        // The worker has told the reason to all who wait, and to who comes later.
+        // The worker tells its reason to each call, also to one that is made later.
         (End::Fails, With::Done) => assert_eq!(is_led(Whose::Request, "connection reset"), runs, "{what}"),
         (End::Done, With::Done) => assert_eq!(counts.of(Whose::Answered), runs, "{what}"),
-        // The recipe that loses: `()` is made an end, and answers and reasons are on their way still.
+        // This recipe loses: it takes `()` for the session's end while answers and reasons are still on their way.
         (End::Fails | End::Done, _) => {}
     }
 }
@@ -123,7 +123,7 @@ async fn run(runtimes: &Runtimes, with: With, end: End) -> [Option<Seen>; 3] {
     [Some(first), Some(second), later]
 }
 
-/// A worker that nobody polls: the session has no clock, but it can tell.
+/// The worker is never polled. The session has no clock, so the call hangs; but the session can tell why.
 #[test]
 fn never_polled() {
     let runtimes = Runtimes::new();

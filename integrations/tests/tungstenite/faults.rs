@@ -1,5 +1,5 @@
-//! The connection breaks, or a half of the client ends, with a call in flight. The map is not cleared: nobody thought
-//! of it.
+//! The connection breaks, or a half of the client ends, with a call in flight. The client does not clear its map of
+//! pending calls then: a step that is easily forgotten.
 
 use crate::kit::{Client, REASON, Server, Then, With, connect, reason, serve};
 use futures::future::join_all;
@@ -18,17 +18,17 @@ const RUNS: usize = 300;
 enum Fault {
     Reset,
     Finish,
-    /// An opcode that there is not.
+    /// A frame with an opcode that does not exist.
     BadFrame,
     /// A reply over which the reader's `unwrap` trips.
     BadReply,
     /// A close frame with a reason.
     Close,
     ReaderAborted,
-    /// With the call still in its queue.
+    /// The writer is aborted while the call is still in its queue.
     WriterAborted,
     RuntimeGone,
-    /// The answer, and after it the close frame: the reader is done while the caller still sleeps.
+    /// The answer, and after it the close frame: the reader is done before the caller is polled again.
     AnsweredThenClosed,
 }
 
@@ -71,7 +71,7 @@ fn all() {
         "tungstenite by hand: reader, writer, map",
         &["fault", "call", "with", "runs", "leads", "says", ""],
     );
-    // Before, nearly all of them hang. So there is one run of each, and they hang together.
+    // Without a session nearly all calls hang. So there is one run of each, and all runs hang at the same time.
     let before = runtimes.block_on(join_all(FAULTS.map(|fault| {
         let runtimes = &runtimes;
         async move { runs(runtimes, With::Plain, fault, 1).await }
@@ -116,7 +116,8 @@ fn check(fault: Fault, with: With, [before, _]: &Calls, [first, later]: &Calls) 
     assert_eq!(later.count(has_cause), RUNS, "{what}: later");
 }
 
-/// Where the reader alone is driven, what becomes of the writer is nobody's business. As before.
+/// Whether the call hangs under a session, too. It does if the writer ends and the reader alone is driven: the session
+/// does not know of the writer.
 fn hangs(fault: Fault, with: With) -> bool {
     fault == Fault::WriterAborted && with == With::Reader
 }

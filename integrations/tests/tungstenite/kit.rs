@@ -106,7 +106,7 @@ pub enum With {
     Plain,
     /// The reader, as with `drive`.
     Reader,
-    /// The reader, and of the writer that it panics or is dropped, but not its errors.
+    /// The reader, as with `drive`; and the writer's panic or drop, but not its errors.
     ReaderAndWriter,
     /// Reader and writer, as with `drive`.
     Both,
@@ -193,7 +193,7 @@ async fn write(
 }
 
 impl Client {
-    /// A call, plain.
+    /// A call without a session.
     pub async fn call(&self, text: &str) -> io::Result<String> {
         let id = self.last.fetch_add(1, Relaxed);
         let (call, reply) = oneshot::channel();
@@ -202,7 +202,7 @@ impl Client {
         reply.await.map_err(io::Error::other)
     }
 
-    /// Sends something that nobody answers.
+    /// Sends a message to which there is no reply.
     pub fn notify(&self, text: &str) -> bool {
         self.outbox.send(Message::text(text)).is_ok()
     }

@@ -1,4 +1,5 @@
-//! A driver that nobody polls. A session has no clock: the call hangs as before. But a timeout can tell why.
+//! The driver is never polled. A session has no clock, so the call hangs as it does without one; but a timeout can tell
+//! why.
 
 use crate::kit::{Then, With, connect, serve};
 use futures::future::join_all;
