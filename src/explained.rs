@@ -52,29 +52,13 @@ impl<F, S: Supervisor, R> Explained<F, S, R> {
     pub(crate) fn new(inner: F, supervisor: S) -> Self {
         Self { inner: Some(inner), supervisor, registration: Default::default(), echo: None }
     }
-
-    /// Looks for the cause behind an error that has just come, or that is held back.
-    fn poll_explained(
-        self: Pin<&mut Self>,
-        error: Option<R>,
-        cx: &mut Context<'_>,
-    ) -> Poll<RequestFailed<R, S::Cause>> {
-        let mut this = self.project();
-        if let Some(error) = error {
-            match Echo::of(error, this.supervisor.as_mut(), cx) {
-                Ok(failed) => return Poll::Ready(failed),
-                Err(echo) => *this.echo = Some(echo),
-            }
-        }
-        Echo::poll_settled(this.echo, this.supervisor, this.registration, cx)
-    }
 }
 
 impl<F: TryFuture, S: Supervisor> Future for Explained<F, S, F::Error> {
     type Output = Result<F::Ok, RequestFailed<F::Error, S::Cause>>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.as_mut().project();
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
         let mut error = None;
         if let Some(request) = this.inner.as_mut().as_pin_mut() {
             let result = ready!(request.try_poll(cx));
@@ -84,7 +68,7 @@ impl<F: TryFuture, S: Supervisor> Future for Explained<F, S, F::Error> {
                 Err(own) => error = Some(own),
             }
         }
-        self.poll_explained(error, cx).map(Err)
+        Echo::poll(this.echo, error, this.supervisor, this.registration, cx).map(Err)
     }
 }
 
@@ -97,8 +81,8 @@ impl<F: TryFuture, S: Supervisor> FusedFuture for Explained<F, S, F::Error> {
 impl<T: TryStream, S: Supervisor> Stream for Explained<T, S, T::Error> {
     type Item = Result<T::Ok, RequestFailed<T::Error, S::Cause>>;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut this = self.as_mut().project();
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut this = self.project();
         let mut error = None;
         if this.echo.is_none() {
             let Some(stream) = this.inner.as_mut().as_pin_mut() else { return Poll::Ready(None) };
@@ -111,9 +95,9 @@ impl<T: TryStream, S: Supervisor> Stream for Explained<T, S, T::Error> {
                 }
             }
         }
-        let failed = ready!(self.as_mut().poll_explained(error, cx));
+        let failed = ready!(Echo::poll(this.echo, error, this.supervisor, this.registration, cx));
         if failed.cause().is_some() {
-            self.project().inner.set(None);
+            this.inner.set(None);
         }
         Poll::Ready(Some(Err(failed)))
     }

@@ -188,7 +188,7 @@ impl<R, E: ?Sized> Gate<R, E> {
     ) -> Poll<Result<T, Failed<R, E>>> {
         if self.echo.is_some() {
             let mut lane = &mut self.lane;
-            return Echo::poll_settled(&mut self.echo, Pin::new(&mut lane), &mut false, cx).map(Err);
+            return Echo::poll(&mut self.echo, None, Pin::new(&mut lane), &mut false, cx).map(Err);
         }
         let mut request = pin!(poll_fn(poll).try_supervised(&mut self.lane));
         let poll = request.as_mut().poll(cx);

@@ -239,44 +239,33 @@ where
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut this = self.project();
+        let mut own = None;
         if this.echo.is_none() {
             match ready!(this.inner.as_mut().poll_next(cx)) {
                 None => return Poll::Ready(None),
                 Some(Err(ended)) => return Poll::Ready(Some(Err(RequestFailed::ended(ended)))),
                 Some(Ok(Ok(item))) => return Poll::Ready(Some(Ok(item))),
-                Some(Ok(Err(error))) => {
-                    let mut inner = this.inner.as_mut().project();
-                    if !this.is_echo.may_be_echo(&error) {
-                        return Poll::Ready(Some(Err(RequestFailed::own(error))));
-                    }
-                    if let Some(cause) = inner.cause.take() {
-                        inner.stream.set(None);
-                        return Poll::Ready(Some(Err(at_the_end::<R, S>(error, cause))));
-                    }
-                    match Echo::of(error, inner.supervisor, cx) {
-                        Ok(failed) => return Poll::Ready(Some(Err(fuse(inner.stream, failed)))),
-                        Err(echo) => *this.echo = Some(echo),
-                    }
+                Some(Ok(Err(error))) if !this.is_echo.may_be_echo(&error) => {
+                    return Poll::Ready(Some(Err(RequestFailed::own(error))));
                 }
+                Some(Ok(Err(error))) => own = Some(error),
             }
         }
-        let inner = this.inner.project();
-        let failed = ready!(Echo::poll_settled(this.echo, inner.supervisor, inner.registration, cx));
-        Poll::Ready(Some(Err(fuse(inner.stream, failed))))
+        let mut inner = this.inner.project();
+        let failed = match (own, inner.cause.take()) {
+            (Some(error), Some(cause)) => at_the_end::<R, S>(error, cause),
+            (own, _) => ready!(Echo::poll(this.echo, own, inner.supervisor, inner.registration, cx)),
+        };
+        if failed.cause().is_some() {
+            inner.stream.set(None);
+        }
+        Poll::Ready(Some(Err(failed)))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         let (_, upper) = self.inner.size_hint();
         (0, upper.and_then(|upper| upper.checked_add(usize::from(self.echo.is_some()))))
     }
-}
-
-/// Ends the stream, if its session has ended.
-fn fuse<T, R, C>(mut stream: Pin<&mut Option<T>>, failed: RequestFailed<R, C>) -> RequestFailed<R, C> {
-    if failed.cause().is_some() {
-        stream.set(None);
-    }
-    failed
 }
 
 impl<T, S, P, I, R> FusedStream for TrySupervisedStream<T, S, P>

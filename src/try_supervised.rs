@@ -50,31 +50,25 @@ pub(crate) struct Echo<R> {
 }
 
 impl<R> Echo<R> {
-    /// What becomes of an error that may be an echo, while the session seems to live: an answer, or something to
-    /// wait with.
-    pub(crate) fn of<S: Supervisor>(
-        error: R,
+    /// What becomes of an error that may be an echo, of one that has just come or of the one that is held back. Ready
+    /// when all polls that were under way are over, or the session has ended.
+    pub(crate) fn poll<S: Supervisor>(
+        held: &mut Option<Box<Self>>,
+        error: Option<R>,
         mut supervisor: Pin<&mut S>,
-        cx: &mut Context<'_>,
-    ) -> Result<RequestFailed<R, S::Cause>, Box<Self>> {
-        let polls = supervisor.as_mut().under_way();
-        if polls.is_empty() {
-            Ok(failed::<R, S>(error, supervisor.end_after(cx)))
-        } else {
-            Err(Box::new(Self { error, polls }))
-        }
-    }
-
-    /// Ready when all polls are over, or the session has ended.
-    pub(crate) fn poll_settled<S: Supervisor>(
-        this: &mut Option<Box<Self>>,
-        supervisor: Pin<&mut S>,
         registration: &mut S::Registration,
         cx: &mut Context<'_>,
     ) -> Poll<RequestFailed<R, S::Cause>> {
-        let echo = this.as_mut().expect("`TrySupervised` polled after completion");
+        if let Some(error) = error {
+            let polls = supervisor.as_mut().under_way();
+            if polls.is_empty() {
+                return Poll::Ready(failed::<R, S>(error, supervisor.end_after(cx)));
+            }
+            *held = Some(Box::new(Self { error, polls }));
+        }
+        let echo = held.as_mut().expect("`TrySupervised` polled after completion");
         let end = ready!(poll_settled(&mut echo.polls, supervisor, registration, cx));
-        let echo = this.take().expect("see above");
+        let echo = held.take().expect("see above");
         Poll::Ready(failed::<R, S>(echo.error, end))
     }
 }
@@ -200,25 +194,21 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<RequestFailed<R, S::Cause>> {
         let this = self.project();
-        let (mut supervisor, registration) = this.inner.supervision();
-        if let Some((error, cause)) = failed {
-            if !this.is_echo.may_be_echo(&error) {
-                // It waits for nothing. A cause that is there already goes along.
+        let (supervisor, registration) = this.inner.supervision();
+        let error = match failed {
+            // It waits for nothing. A cause that is there already goes along.
+            Some((error, cause)) if !this.is_echo.may_be_echo(&error) => {
                 let cause = cause.or_else(|| supervisor.end_after(cx));
                 return Poll::Ready(match cause {
                     Some(cause) => RequestFailed::both(error, cause, true),
                     None => RequestFailed::own(error),
                 });
             }
-            if let Some(cause) = cause {
-                return Poll::Ready(at_the_end::<R, S>(error, cause));
-            }
-            match Echo::of(error, supervisor.as_mut(), cx) {
-                Ok(failed) => return Poll::Ready(failed),
-                Err(echo) => *this.echo = Some(echo),
-            }
-        }
-        Echo::poll_settled(this.echo, supervisor, registration, cx)
+            Some((error, Some(cause))) => return Poll::Ready(at_the_end::<R, S>(error, cause)),
+            Some((error, None)) => Some(error),
+            None => None,
+        };
+        Echo::poll(this.echo, error, supervisor, registration, cx)
     }
 }
 

@@ -1,59 +1,14 @@
 //! What `sync.rs` has, from parts that loom and shuttle know.
 
 #[cfg(shared_fate_loom)]
-pub(crate) use loom::sync::{
-    MutexGuard,
-    atomic::{AtomicU8, AtomicUsize},
-};
-#[cfg(shared_fate_loom)]
-use loom::{
-    sync::{
-        Mutex as Inner,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread_local,
-};
+use loom as kit;
 #[cfg(shared_fate_shuttle)]
-pub(crate) use shuttle::sync::{
-    MutexGuard,
-    atomic::{AtomicU8, AtomicUsize},
-};
-#[cfg(shared_fate_shuttle)]
-use shuttle::{
-    sync::{
-        Mutex as Inner,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread_local,
-};
-use std::sync::{PoisonError, TryLockError};
+use shuttle as kit;
 
-#[derive(Debug)]
-pub(crate) struct Mutex<T>(Inner<T>);
-
-impl<T: Default> Default for Mutex<T> {
-    fn default() -> Self {
-        Self::new(T::default())
-    }
-}
-
-impl<T> Mutex<T> {
-    pub(crate) fn new(value: T) -> Self {
-        Self(Inner::new(value))
-    }
-
-    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        match self.0.try_lock() {
-            Ok(guard) => Some(guard),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
-    }
-}
+use kit::sync::atomic::{AtomicBool, Ordering};
+pub(crate) use kit::sync::atomic::{AtomicU8, AtomicUsize};
+pub(crate) use kit::sync::{Mutex, MutexGuard};
+use kit::thread_local;
 
 /// `OnceLock`, with a flag that the models know: it is stored with `Release` after the value.
 ///
