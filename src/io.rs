@@ -113,6 +113,7 @@ impl<T, E: ?Sized, M> Tap<T, E, M> {
 struct Reports<'a, E: ?Sized, M> {
     session: &'a Session<E>,
     map: &'a mut M,
+    eof: bool,
 }
 
 impl<E: ?Sized, M: FnMut(io::Error) -> Cause<E>> Reports<'_, E, M> {
@@ -132,11 +133,13 @@ impl<E: ?Sized, M: FnMut(io::Error) -> Cause<E>> Reports<'_, E, M> {
         })
     }
 
-    fn eof(&mut self) {
-        if !self.session.is_ended() {
+    /// [`check`](Self::check) for a read, which finds the end of the stream if there was room for a byte.
+    fn check_read(&mut self, result: io::Result<usize>, had_room: bool) -> io::Result<usize> {
+        if self.eof && had_room && matches!(result, Ok(0)) && !self.session.is_ended() {
             let error = io::Error::new(ErrorKind::UnexpectedEof, "the peer closed the connection");
             self.session.end((self.map)(error));
         }
+        self.check(result)
     }
 }
 
@@ -147,13 +150,9 @@ where
     M: FnMut(io::Error) -> Cause<E>,
 {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        let reports_eof = self.reports_eof && !buf.is_empty();
+        let has_room = !buf.is_empty();
         let (io, mut reports) = self.parts();
-        let poll = io.poll_read(cx, buf).map(|result| reports.check(result));
-        if reports_eof && matches!(poll, Poll::Ready(Ok(0))) {
-            reports.eof();
-        }
-        poll
+        io.poll_read(cx, buf).map(|result| reports.check_read(result, has_room))
     }
 
     fn poll_read_vectored(
@@ -161,20 +160,16 @@ where
         cx: &mut Context<'_>,
         bufs: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        let reports_eof = self.reports_eof && bufs.iter().any(|buf| !buf.is_empty());
+        let has_room = bufs.iter().any(|buf| !buf.is_empty());
         let (io, mut reports) = self.parts();
-        let poll = io.poll_read_vectored(cx, bufs).map(|result| reports.check(result));
-        if reports_eof && matches!(poll, Poll::Ready(Ok(0))) {
-            reports.eof();
-        }
-        poll
+        io.poll_read_vectored(cx, bufs).map(|result| reports.check_read(result, has_room))
     }
 }
 
 impl<T, E: ?Sized, M> Tap<T, E, M> {
     fn parts(self: Pin<&mut Self>) -> (Pin<&mut T>, Reports<'_, E, M>) {
         let this = self.project();
-        (this.io, Reports { session: this.session, map: this.map })
+        (this.io, Reports { session: this.session, map: this.map, eof: *this.reports_eof })
     }
 }
 
@@ -224,14 +219,10 @@ mod tokio {
             cx: &mut Context<'_>,
             buf: &mut ReadBuf<'_>,
         ) -> Poll<io::Result<()>> {
-            let (filled, has_room) = (buf.filled().len(), buf.remaining() > 0);
-            let reports_eof = self.reports_eof && has_room;
+            let (before, has_room) = (buf.filled().len(), buf.remaining() > 0);
             let (io, mut reports) = self.parts();
-            let poll = io.poll_read(cx, buf).map(|result| reports.check(result));
-            if reports_eof && matches!(poll, Poll::Ready(Ok(()))) && buf.filled().len() == filled {
-                reports.eof();
-            }
-            poll
+            let read = io.poll_read(cx, buf).map_ok(|()| buf.filled().len().abs_diff(before));
+            read.map(|result| reports.check_read(result, has_room).map(drop))
         }
     }
 

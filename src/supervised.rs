@@ -93,11 +93,6 @@ pub(crate) mod sealed {
 }
 pub(crate) use sealed::Sealed;
 
-/// What a request keeps between its polls, under a session.
-#[derive(Debug, Default)]
-#[allow(unnameable_types, reason = "a part of the sealed trait")]
-pub struct SessionRegistration(Registration);
-
 macro_rules! supervised_by_session {
     ($session:ty) => {
         impl<E: ?Sized> Supervisor for $session {
@@ -106,31 +101,31 @@ macro_rules! supervised_by_session {
 
         impl<E: ?Sized> Sealed for $session {
             type End = Cause<E>;
-            type Registration = SessionRegistration;
+            type Registration = Registration;
 
             #[inline]
-            fn started(registration: &mut SessionRegistration) -> &mut bool {
-                &mut registration.0.started
+            fn started(registration: &mut Registration) -> &mut bool {
+                &mut registration.started
             }
 
             #[inline]
             fn end_before(
                 self: Pin<&mut Self>,
-                registration: &mut SessionRegistration,
+                registration: &mut Registration,
                 _: &mut Context<'_>,
             ) -> Option<Cause<E>> {
                 let cause = self.cause()?;
-                registration.0.abandon();
+                registration.abandon();
                 Some(cause)
             }
 
             #[inline]
             fn poll_end(
                 self: Pin<&mut Self>,
-                registration: &mut SessionRegistration,
+                registration: &mut Registration,
                 cx: &mut Context<'_>,
             ) -> Poll<Cause<E>> {
-                Session::poll_end(&self, &mut registration.0, cx)
+                Session::poll_end(&self, registration, cx)
             }
 
             fn end_after(self: Pin<&mut Self>, _: &mut Context<'_>) -> Option<Cause<E>> {
@@ -142,8 +137,8 @@ macro_rules! supervised_by_session {
             }
 
             #[inline]
-            fn deregister(self: Pin<&mut Self>, registration: &mut SessionRegistration) {
-                Session::deregister(&self, &mut registration.0);
+            fn deregister(self: Pin<&mut Self>, registration: &mut Registration) {
+                Session::deregister(&self, registration);
             }
 
             fn is_orderly(cause: &Cause<E>) -> bool {

@@ -44,7 +44,8 @@ struct Shard(Mutex<Slab<Waker>>);
 
 /// Where a future's waker is. Empty until the future first had to wait.
 #[derive(Debug, Default)]
-pub(crate) struct Registration {
+#[allow(unnameable_types, reason = "a part of the sealed trait of supervisors")]
+pub struct Registration {
     /// The registered waker's identity; `None` means that none is.
     vtable: Option<&'static RawWakerVTable>,
     /// The address only: kept as a number so that it takes no part in auto traits.
