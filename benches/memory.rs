@@ -3,8 +3,8 @@
 //! `inline`: bytes in the future beyond the request. `heap`: bytes on the heap for each of so many
 //! waiters on one session. `allocations`: for a call that pends once, after a warm-up.
 //!
-//! And what a session occupies when nothing waits under it, or when much has waited. It fails where the contract allows
-//! less.
+//! A second table has what a session occupies when nothing waits under it, or when much has waited. The benchmark fails
+//! where the contract allows less.
 
 mod peers;
 mod report;

@@ -11,7 +11,7 @@
 //! Each thread reads the clock of its own CPU time, where there is one: on a loaded machine the wall clock makes every
 //! cell longer that lasts longer than a time slice.
 //!
-//! At the end a summary with what `instructions` and `memory` found last.
+//! At the end it prints a summary, with what `instructions` and `memory` found last.
 
 mod peers;
 mod report;
@@ -51,7 +51,7 @@ fn main() {
     summary(&calls, &threads, &ends);
 }
 
-/// One measurement of every peer, in every round; `None` where it makes no sense.
+/// One measurement of each peer in each round. A peer for which it makes no sense is not in here.
 struct Rounds {
     /// Nanoseconds by peer and round.
     of: Vec<(&'static str, Vec<f64>)>,
@@ -62,7 +62,7 @@ impl Rounds {
         let peers: Vec<&Peer> = PEERS.iter().filter(|peer| peers(peer)).collect();
         let mut of: Vec<_> = peers.iter().map(|peer| (peer.name, Vec::new())).collect();
         for round in 0..rounds {
-            // Not always after the same neighbour.
+            // Each round begins with another peer.
             for turn in 0..peers.len() {
                 let peer = (turn + round) % peers.len();
                 of[peer].1.push(one(peers[peer]));

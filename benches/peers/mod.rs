@@ -469,9 +469,9 @@ peers! {
     }
 }
 
-/// No supervision: not for W5.
+/// A request without supervision. It is in no table of W5.
 pub(crate) const RAW: &str = PEERS[0].name;
-/// Ours, what every other is compared to.
+/// A request under a session, to which every other way is compared.
 pub(crate) const OURS: &str = PEERS[1].name;
-/// No supervision either: only for W5.
+/// A list of wakers and no request. It is in the tables of W5 alone.
 pub(crate) const FLOOR: &str = PEERS[PEERS.len() - 1].name;
