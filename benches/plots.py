@@ -104,16 +104,16 @@ def costs():
         "; ".join(f"{name}: {cell}" for name, cell in rows),
     )
     picture.legend([("this crate", OURS), ("another way", PEER), ("unsupervised", FLOOR)])
-    left, top = left_of([name for name, _ in rows]), 66
+    left, top, pitch = left_of([name for name, _ in rows]), 66, 19
     scale = (WIDTH - left - 90) / max(number(cell) for _, cell in rows)
     for at, (name, cell) in enumerate(rows):
-        y = top + 24 * at
+        y = top + pitch * at
         ours = re.match(r"(&mut lane|&?session\b)", name)
         colour = OURS if ours else FLOOR if name.startswith("nothing") else PEER
-        picture.text(left - 8, y + 13, name, "end")
-        picture.bar(left, y, scale * number(cell), 17, colour)
-        picture.text(left + scale * number(cell) + 6, y + 13, cell)
-    height = top + 24 * len(rows) + 30
+        picture.text(left - 8, y + 12, name, "end")
+        picture.bar(left, y, scale * number(cell), 14, colour)
+        picture.text(left + scale * number(cell) + 6, y + 12, cell)
+    height = top + pitch * len(rows) + 30
     note = "In brackets: locked operations. Counted by callgrind: cargo bench --bench instructions"
     picture.text(16, height - 12, note, "small")
     picture.save("docs/costs.svg", height)
