@@ -3,22 +3,15 @@
 mod support;
 
 use futures::future::FusedFuture;
-use shared_fate::{Cause, Ended, Session, SupervisedExt};
+use shared_fate::{Cause, Session, SupervisedExt};
 use std::panic::panic_any;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
-use support::{Outcome, Script, TestWaker, Why, panic_of, script};
+use support::{Outcome, Script, TestWaker, Why, panic_of, script, waiter};
 
 type Text = Session<Why>;
-
-/// A waiter with a task of its own.
-fn waiter(session: &Text) -> (TestWaker, Pin<Box<Ended<Why>>>) {
-    let (task, mut ended) = (TestWaker::new(), Box::pin(session.ended()));
-    task.pending(&mut ended);
-    (task, ended)
-}
 
 #[test]
 fn r12_a_panic_is_published_and_unwinds_nowhere() {

@@ -4,22 +4,15 @@ mod support;
 
 use futures::channel::oneshot;
 use futures::future::FusedFuture;
-use shared_fate::{Cause, Ended, Session, SupervisedExt};
+use shared_fate::{Cause, Session, SupervisedExt};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::Poll;
 use std::thread;
-use support::{Outcome, Script, TestWaker, Why, no_deadlock, script};
+use support::{Outcome, Script, TestWaker, Why, no_deadlock, script, waiter};
 
 type Text = Session<Why>;
-
-/// A waiter with a task of its own.
-fn waiter(session: &Text) -> (TestWaker, Pin<Box<Ended<Why>>>) {
-    let (task, mut ended) = (TestWaker::new(), Box::pin(session.ended()));
-    task.pending(&mut ended);
-    (task, ended)
-}
 
 #[test]
 fn r01_the_verdict_is_published_before_the_driver_is_dropped() {

@@ -4,6 +4,7 @@
 
 #![allow(dead_code, reason = "every test file uses a part of the kit")]
 
+use shared_fate::{Ended, Session};
 use std::any::Any;
 use std::collections::VecDeque;
 use std::error::Error;
@@ -129,6 +130,13 @@ impl fmt::Display for Why {
 }
 
 impl Error for Why {}
+
+/// A waiter for the end of a session, with a task of its own.
+pub(crate) fn waiter(session: &Session<Why>) -> (TestWaker, Pin<Box<Ended<Why>>>) {
+    let (task, mut ended) = (TestWaker::new(), Box::pin(session.ended()));
+    task.pending(&mut ended);
+    (task, ended)
+}
 
 /// What most drivers of the tests resolve to.
 pub(crate) type Outcome = Result<(), Why>;
