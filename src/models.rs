@@ -1,8 +1,8 @@
 //! Interleavings: every one of them with loom, random ones with shuttle; one body for both.
 //!
 //! ```text
-//! RUSTFLAGS="--cfg shared_fate_loom" LOOM_MAX_PREEMPTIONS=3 cargo test --release --lib
-//! RUSTFLAGS="--cfg shared_fate_shuttle" cargo test --release --lib
+//! RUSTFLAGS="--cfg shared_fate_loom" LOOM_MAX_PREEMPTIONS=5 cargo test --lib models
+//! RUSTFLAGS="--cfg shared_fate_shuttle" cargo test --lib models
 //! ```
 //!
 //! The pattern: a waiter polls while something else happens on another thread. If it got `Pending`, it

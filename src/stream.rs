@@ -1,4 +1,4 @@
-//! Streams that end with their session: the items first, then the cause (R13).
+//! Streams that end with their session: the items first, then the cause.
 
 use crate::budget::poll_unbudgeted;
 use crate::errors::{RequestFailed, SessionEnded};
