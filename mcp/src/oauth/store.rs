@@ -20,7 +20,7 @@ use std::sync::Arc;
 ///
 /// Its futures may be dropped at any time. They are given 35 s, and what takes longer has failed.
 pub trait TokenStore: Send + Sync + 'static {
-    /// What is kept under this key. For an entry that is damaged, the error is the [`StoredError`](super::StoredError) that
+    /// What is kept under this key. For an entry that is damaged, the error is the [`StoredError`] that
     /// says so, as it is: a login and a logout replace such an entry, and nothing else does.
     fn load<'a>(
         &'a self,

@@ -384,21 +384,27 @@ fn era_01_17_what_a_child_is_stays_with_its_command() {
 #[test]
 fn era_01_old_01_the_older_transport_is_remembered_by_itself() {
     everywhere(async |run| {
-        let feed = Feed::new();
-        let served = feed.clone();
+        // Each session has a stream of its own: one that ends late takes nothing of the next one's.
+        let feed = Arc::new(Mutex::new(Feed::new()));
+        let served = Arc::clone(&feed);
         let server = Server::start(move |call| match &*call.request.target {
             "/mcp" => dual(call),
-            _ => old(&served, call),
+            _ => {
+                let feed = served.lock().unwrap().clone();
+                old(&feed, call);
+            }
         });
         let builder = auto();
         for known in [false, true] {
             expect(run, &builder, &server, &[DISCOVER], Revision::LATEST).await;
             let before = server.requests().len();
-            feed.write("event: endpoint\ndata: messages\n\n");
+            let own = Feed::new();
+            own.write("event: endpoint\ndata: messages\n\n");
+            *feed.lock().unwrap() = own.clone();
             let sse = Sse::new(&format!("http://{}/sse", server.address())).unwrap();
             let (client, driver) = builder.clone().connect(sse).await.unwrap();
             run.drive(driver, async { client.close().await }).await;
-            feed.write("");
+            own.write("");
             assert_eq!(client.revision(), Revision::LATEST_WITH_HANDSHAKE);
             let asked = server.requests()[before..].iter().filter(|it| it.rpc() == DISCOVER).count();
             assert_eq!(asked, usize::from(!known));

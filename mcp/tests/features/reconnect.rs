@@ -76,10 +76,12 @@ fn initializations(server: &Server) -> usize {
 #[test]
 fn ses_05_16_reconnecting_after_a_404_starts_anew_and_repeats_nothing() {
     everywhere(async |run| {
-        let feed = Feed::new();
-        let (served, sessions) = (feed.clone(), Arc::new(AtomicUsize::new(0)));
+        let (first, feed) = (Feed::new(), Feed::new());
+        let (served, next, sessions) = (first.clone(), feed.clone(), Arc::new(AtomicUsize::new(0)));
         let server = Server::start(move |call| match (&*call.request.method, call.request.rpc()) {
-            ("GET", _) => served.serve(call),
+            // Each session has a stream of its own: one that ends late takes nothing of the next one's.
+            ("GET", _) if call.request.header("mcp-session-id") == Some("s0") => served.serve(call),
+            ("GET", _) => next.serve(call),
             (_, "initialize") => {
                 let number = sessions.fetch_add(1, Ordering::SeqCst);
                 let answer = call.answer();
@@ -95,7 +97,7 @@ fn ses_05_16_reconnecting_after_a_404_starts_anew_and_repeats_nothing() {
             assert!(matches!(cause(&error).kind(), ErrorKind::SessionExpired(_)));
         })
         .await;
-        feed.write("");
+        first.end();
         let before = server.requests().len();
         let (new, driver) = old.reconnect().await.unwrap();
         run.drive(driver, async {
