@@ -41,6 +41,7 @@ pub mod design {
 mod call;
 mod client;
 mod connection;
+mod encoding;
 pub mod error;
 #[cfg(feature = "http")]
 mod http_client;
