@@ -242,7 +242,7 @@ impl Inbox {
     fn accept_question(&self, request: ServerRequest) -> Option<&'static str> {
         self.asked_at.store(self.alarm.now(), Ordering::Relaxed);
         self.serving.fetch_add(1, Ordering::Relaxed);
-        match self.outbox.push_request(request) {
+        match self.outbox.serve(request) {
             Ok(()) => None,
             Err(Refused::Full) => Some("queued requests of the server"),
             Err(Refused::Busy(id)) => {
@@ -272,7 +272,7 @@ impl Inbox {
                 if let Some(Cancelled { id }) = params_text.and_then(read_object) {
                     if let Some(id) = RequestId::new(id) {
                         // Without room it is answered all the same, which is allowed (CAN-03).
-                        self.outbox.push(Job::Forget(id));
+                        self.outbox.forget(id);
                     }
                 }
             }
@@ -402,18 +402,18 @@ impl Inbox {
 
     /// Queues an answer to the server. `false` if there is no room.
     pub(crate) fn post_answer(&self, answer: Outgoing<'static>) -> bool {
-        self.outbox.push(Job::Answer(answer))
+        self.outbox.answer(answer)
     }
 
     /// Queues a cancellation, best effort: without room the server works for nobody.
     pub(crate) fn post_cancellation(&self, cancellation: Outgoing<'static>) {
-        self.outbox.push(Job::Cancel(cancellation));
+        self.outbox.cancel(cancellation);
     }
 
     /// Queues the end of a subscription to a resource, best effort. It is not sent if somebody wants to know of the
     /// resource again by then: of two messages of different tasks nobody knows which comes first.
     pub(crate) fn post_unsubscription(&self, uri: String, message: Outgoing<'static>) {
-        self.outbox.push(Job::Unsubscribe { uri, message });
+        self.outbox.unsubscribe(uri, message);
     }
 
     pub(crate) fn poll_job(&self, capacity: Capacity, cx: &mut Context<'_>) -> Poll<Job> {

@@ -9,9 +9,9 @@ use crate::call::exchange;
 use crate::call::options::CallOptions;
 use crate::call::reply::checked;
 use crate::call::{Asked, NOT_AN_OBJECT, params_of, request};
-use crate::error::{Delivery, Error, TimeoutError, Violation};
+use crate::error::{Delivery, Error, Violation};
 use crate::inbox::changes::{ACKNOWLEDGED, Change, Changes};
-use crate::inbox::deadline::{Budget, within_either};
+use crate::inbox::deadline::{Budget, Clock, within_either};
 use crate::inbox::interest::Interest;
 use crate::inbox::subscriptions::Listener;
 use crate::protocol::stateless::LISTEN;
@@ -153,11 +153,8 @@ impl Client {
                 }
             }
         });
-        // There is no progress: silence is as long as the wait.
-        let silence = self.options().silence_limit().map(|after| TimeoutError { after, total: false });
-        let total = self.options().total_limit().map(|after| TimeoutError { after, total: true });
-        let limit = total.into_iter().chain(silence).min_by_key(|limit| limit.after);
-        within_either(&self.connection().inbox, limit, acknowledged).await?;
+        let limit = self.options().first_limit();
+        within_either(&self.connection().inbox, limit, Clock::GoesOn, acknowledged).await?;
         Ok(subscription)
     }
 
