@@ -9,7 +9,7 @@ use crate::call::exchange;
 use crate::call::options::CallOptions;
 use crate::call::reply::checked;
 use crate::call::{Asked, NOT_AN_OBJECT, params_of, request};
-use crate::error::{Delivery, Error, Violation};
+use crate::error::{Delivery, Error, ErrorKind, Violation};
 use crate::inbox::changes::{ACKNOWLEDGED, Change, Changes};
 use crate::inbox::deadline::{Budget, Clock, within_either};
 use crate::inbox::interest::Interest;
@@ -199,9 +199,12 @@ impl Client {
 
 /// The server's own stream is lost, or it turns out that there is none.
 fn stream_lost(cause: &Cause<Error>) -> Error {
+    let just_ended = |error: &Error| matches!(error.kind(), ErrorKind::Protocol(it) if *it.violation() == Violation::OwnStreamLost);
     match cause {
-        Cause::Failed(error) => Error::protocol_with(Violation::StreamEnded, Arc::clone(error)),
-        _ => Error::protocol_with(Violation::StreamEnded, "the server has no stream of its own"),
+        // There is no more to say.
+        Cause::Failed(error) if just_ended(error) => Error::protocol(Violation::OwnStreamLost),
+        Cause::Failed(error) => Error::protocol_with(Violation::OwnStreamLost, Arc::clone(error)),
+        _ => Error::protocol_with(Violation::OwnStreamLost, "the server has no stream of its own"),
     }
 }
 

@@ -187,7 +187,7 @@ impl Http {
             }
             rounds += 1;
             if rounds > inbox.limits().resumptions {
-                let error = lost.unwrap_or_else(|| Error::protocol(Violation::StreamEnded));
+                let error = lost.unwrap_or_else(|| Error::protocol(Violation::OwnStreamLost));
                 inbox.lose_own_stream(error);
                 return;
             }
