@@ -256,11 +256,11 @@ impl Inbox {
         if method == "notifications/tools/list_changed" {
             self.tool_changes.fetch_add(1, Ordering::Relaxed);
         }
+        self.pending.lock().handle_other();
         if self.accept_change(method, params) {
-            return self.pending.lock().handle_other();
+            return;
         }
         let params_text = params.map(RawValue::get);
-        self.pending.lock().handle_other();
         match method {
             "notifications/progress" => self.accept_progress(params_text),
             "notifications/cancelled" => {

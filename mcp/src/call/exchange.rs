@@ -11,10 +11,10 @@
 //! 2. A server that may be at work for nobody is told so, once: by the same `Drop`.
 //! 3. What registers a waker does so before it looks at the clock, and arms the alarm after that (see the alarm).
 
-use super::Caller;
 use super::options::CallOptions;
 use super::reply::failure;
 use super::watch::Watch;
+use super::{ByUri, Caller};
 use crate::connection::Connection;
 use crate::error::{Delivery, Error, ErrorKind, InvalidInput, TimeoutError};
 use crate::inbox::call_hook::CallStart;
@@ -142,10 +142,6 @@ pub(crate) fn ask_without_waiting(connection: &Connection, request: Request<'_>)
 
 /// Asks for no more changes of a resource, in the same way; unless somebody subscribes to it in the meantime.
 pub(crate) fn unsubscribe_without_waiting(connection: &Connection, uri: &str) {
-    #[derive(Serialize)]
-    struct ByUri<'a> {
-        uri: &'a str,
-    }
     let params = to_raw_value(&ByUri { uri }).expect("a string");
     let params = Params::Text(Some(&params));
     let request = Request { method: "resources/unsubscribe", params, meta: &[], routing: None };

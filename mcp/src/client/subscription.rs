@@ -4,11 +4,11 @@
 //! resources after a request for each; the subscription makes these requests, and takes them back at its end.
 
 use super::Client;
-use super::methods::{ByUri, SUBSCRIBE};
+use super::methods::SUBSCRIBE;
 use crate::call::exchange;
 use crate::call::options::CallOptions;
 use crate::call::reply::checked;
-use crate::call::{Asked, NOT_AN_OBJECT, params_of, request};
+use crate::call::{Asked, ByUri, NOT_AN_OBJECT, params_of, request};
 use crate::error::{Delivery, Error, ErrorKind, Violation};
 use crate::inbox::changes::{ACKNOWLEDGED, Change, Changes};
 use crate::inbox::deadline::{Budget, Clock, within_either};

@@ -262,27 +262,18 @@ impl Pipes {
 
     /// Reads everything, and throws the output away.
     pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>) {
-        let Self { reader, stderr, output_ended, errors, .. } = self;
+        self.poll_stderr(cx);
+        let Self { reader, output_ended, .. } = self;
         with_chunk(|chunk| {
             for _ in 0..TURN {
-                let mut idle = true;
-                if !*output_ended {
-                    if let Poll::Ready(read) = Pin::new(&mut *reader).poll_read(cx, chunk) {
-                        *output_ended = !matches!(read, Ok(1..));
-                        idle = false;
-                    }
-                }
-                if let Some(open) = stderr {
-                    if let Poll::Ready(read) = Pin::new(open).poll_read(cx, chunk) {
-                        match read {
-                            Ok(read @ 1..) => errors.push(&chunk[..read]),
-                            _ => *stderr = None,
-                        }
-                        idle = false;
-                    }
-                }
-                if idle {
+                if *output_ended {
                     return;
+                }
+                match Pin::new(&mut *reader).poll_read(cx, chunk) {
+                    Poll::Pending => return,
+                    Poll::Ready(Ok(1..)) => {}
+                    Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Poll::Ready(Ok(0) | Err(_)) => *output_ended = true,
                 }
             }
             cx.waker().wake_by_ref();
