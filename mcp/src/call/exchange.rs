@@ -61,7 +61,7 @@ pub(super) fn adds_nothing(options: &CallOptions) -> bool {
 }
 
 impl<'a> Request<'a> {
-    /// With what is to be added to its `_meta`.
+    /// The message of this request, with these members added to its `_meta`.
     fn into_message(self, id: u64, meta: &[(&str, Cow<'_, RawValue>)]) -> Outgoing<'a> {
         let Self { method, params, routing, .. } = self;
         let body = match params {

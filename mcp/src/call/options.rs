@@ -119,7 +119,7 @@ impl CallOptions {
         Ok(self)
     }
 
-    /// These, and what they leave open as `base` has it.
+    /// These options, with what they leave open taken from `base`.
     pub(crate) fn over(mut self, base: &Self) -> Self {
         self.silence = self.silence.or(base.silence);
         self.total = self.total.or(base.total);

@@ -208,7 +208,7 @@ fn stream_lost(cause: &Cause<Error>) -> Error {
     }
 }
 
-/// To what a server has agreed.
+/// What a server has agreed to report.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Agreement {

@@ -83,7 +83,7 @@ impl Inbox {
         (0, false)
     }
 
-    /// After the alarm: a call that has looked at the clock, and is `due` then, sees to all that sleep.
+    /// Sees to all calls that sleep, after the alarm. Done by a call that has looked at the clock and is `due` then.
     fn see_to_all(&self, id: u64, due: u64, now: u64) {
         let (overdue, earliest, waiting) = {
             let mut pending = self.pending.lock();

@@ -1,4 +1,4 @@
-//! Tools.
+//! Tools: what the methods that list and call them return.
 
 use super::capabilities::Icon;
 use super::content::text_of;

@@ -183,7 +183,7 @@ impl Transport for Sse {
         })
     }
 
-    /// Beside a server of the newer transport.
+    /// Another origin than that of a server of the newer transport in the same place.
     fn origin(&self) -> Option<String> {
         Some(format!("sse {}", self.endpoint.origin()))
     }

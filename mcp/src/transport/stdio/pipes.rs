@@ -87,7 +87,7 @@ impl Pipes {
         }
     }
 
-    /// Before anything is read.
+    /// Sets the limits, before anything is read.
     pub(super) fn set_limits(&mut self, limits: &Limits) {
         self.lines = LineDecoder::new(limits.line);
         self.line_limit = limits.line;
@@ -294,13 +294,14 @@ fn listen(line: &[u8], Printed { tail, has_spoken }: &mut Printed, inbox: &Inbox
     if *has_spoken {
         return;
     }
-    // As the Language Server Protocol does; and a message over several lines.
+    // A header before each message, or a message over several lines.
     let header = line.get(..HEADER.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(HEADER));
     if header || line.starts_with(b"\"jsonrpc\"") {
         inbox.session().fail(Error::instead(Violation::Framing, excerpt(line, 100)));
     }
 }
 
+/// How a message of the Language Server Protocol begins.
 const HEADER: &[u8] = b"Content-Length:";
 
 /// Where the pipes are while nobody uses them.
