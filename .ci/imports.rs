@@ -30,6 +30,7 @@ const ROOMS: &[&[&str]] = &[
     &["error"],
     &["runtime"],
     &["protocol", "http_client", "process", "sync"],
+    &["encoding"],
 ];
 
 /// A module's path, without the crate's name.

@@ -99,6 +99,13 @@ impl Caller<'_> {
 
 pub(crate) const NOT_AN_OBJECT: &str = "arguments must be a JSON object";
 
+/// The parameters of what is asked of a resource.
+#[derive(Serialize)]
+pub(crate) struct ByUri<'a> {
+    pub(crate) uri: &'a str,
+}
+
+/// The parameters of what is called by its name.
 #[derive(Serialize)]
 pub(crate) struct Named<'a> {
     pub(crate) name: &'a str,

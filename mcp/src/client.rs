@@ -206,12 +206,22 @@ impl Client {
     /// Sends any request and returns its result as JSON text.
     ///
     /// `params` must serialize to a JSON object, or to `null` for none.
+    ///
+    /// # Errors
+    ///
+    /// Those of every call; and, before anything is sent, when the method is empty or the parameters are no JSON object.
     pub async fn request(&self, method: &str, params: impl Serialize) -> Result<Json, Error> {
         let asked = self.caller().asked(method, &params, "parameters must be a JSON object")?;
         self.call(method, asked).await.and_then(checked).map(Json::from)
     }
 
     /// Sends any notification. Resolves when it is handed to the transport.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be sent within the call's limits, or the session ends; and as for [`request`](Self::request).
+    ///
+    /// **Cancel safety:** dropped, it has sent the notification or not.
     pub async fn notify(&self, method: &str, params: impl Serialize) -> Result<(), Error> {
         let params = params_of(&params, "parameters must be a JSON object")?;
         exchange::notify(self.caller(), method, params.as_deref()).await

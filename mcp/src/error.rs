@@ -353,8 +353,12 @@ impl Error {
             ErrorKind::Io(error) => error.refused.as_ref(),
             #[cfg(feature = "oauth")]
             ErrorKind::Auth(error) => error.refused(),
-            // A stream that was lost, and could not be resumed because of this answer.
-            ErrorKind::Protocol(error) => error.source.as_ref()?.downcast_ref::<Self>()?.http(),
+            // A stream that was lost, and could not be had again because of this answer.
+            ErrorKind::Protocol(error) => {
+                let source = error.source.as_ref()?;
+                let shared = || source.downcast_ref::<Arc<Self>>().map(|error| &**error);
+                source.downcast_ref::<Self>().or_else(shared)?.http()
+            }
             _ => self.session_cause()?.error()?.http(),
         }
     }

@@ -41,6 +41,7 @@ pub mod design {
 mod call;
 mod client;
 mod connection;
+mod encoding;
 pub mod error;
 #[cfg(feature = "http")]
 mod http_client;
@@ -123,7 +124,7 @@ pub use transport::stdio::Stdio;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// So is the page for those who come from elsewhere.
+/// The examples of the page for those who come from elsewhere are compiled, and run.
 #[cfg(all(doctest, feature = "stdio"))]
 #[doc = include_str!("../docs/coming-from.md")]
 struct ComingFrom;

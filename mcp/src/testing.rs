@@ -143,8 +143,8 @@ impl MockServer {
         self
     }
 
-    /// The next request for `method` gets this reply, as if its handler had returned it, and no handler sees it. Several such replies are given one after the
-    /// other.
+    /// The next request for `method` gets this reply, as if its handler had returned it, and no handler sees it. Several such
+    /// replies are given one after the other.
     pub fn once(self, method: &str, reply: impl Into<Reply>) -> Self {
         self.shared.script.lock().answer_once(method, reply.into());
         self

@@ -11,14 +11,14 @@
 //! 2. A server that may be at work for nobody is told so, once: by the same `Drop`.
 //! 3. What registers a waker does so before it looks at the clock, and arms the alarm after that (see the alarm).
 
-use super::Caller;
 use super::options::CallOptions;
 use super::reply::failure;
 use super::watch::Watch;
+use super::{ByUri, Caller};
 use crate::connection::Connection;
 use crate::error::{Delivery, Error, ErrorKind, InvalidInput, TimeoutError};
 use crate::inbox::call_hook::CallStart;
-use crate::inbox::deadline::{Deadline, within_either};
+use crate::inbox::deadline::{Clock, Deadline, within_either};
 use crate::protocol::message::{self, Draft, ResultText};
 use crate::protocol::meta::with_meta;
 use crate::protocol::outgoing::{Outgoing, Routing};
@@ -61,7 +61,7 @@ pub(super) fn adds_nothing(options: &CallOptions) -> bool {
 }
 
 impl<'a> Request<'a> {
-    /// With what is to be added to its `_meta`.
+    /// The message of this request, with these members added to its `_meta`.
     fn into_message(self, id: u64, meta: &[(&str, Cow<'_, RawValue>)]) -> Outgoing<'a> {
         let Self { method, params, routing, .. } = self;
         let body = match params {
@@ -93,10 +93,7 @@ pub(crate) async fn exchange_once(
         // CAN-02, ERA-19; and from 2026-07-28 on an exchange is cancelled by its end.
         let by_drop = !request.meta.is_empty() && connection.transport.is_request_response();
         let cancellable = !inbox.is_handshaking() && !by_drop;
-        let call = match PendingCall::begin(connection, &retracted, cancellable, options) {
-            Ok(call) => call,
-            Err(error) => return Err(error),
-        };
+        let call = PendingCall::begin(connection, &retracted, cancellable, options)?;
         let mut deadline = Deadline::new(inbox, options.silence_limit(), total);
         // OA-99: nobody is asked for the sake of a ping.
         call.tracking.allow_asking(request.method != "ping");
@@ -145,10 +142,6 @@ pub(crate) fn ask_without_waiting(connection: &Connection, request: Request<'_>)
 
 /// Asks for no more changes of a resource, in the same way; unless somebody subscribes to it in the meantime.
 pub(crate) fn unsubscribe_without_waiting(connection: &Connection, uri: &str) {
-    #[derive(Serialize)]
-    struct ByUri<'a> {
-        uri: &'a str,
-    }
     let params = to_raw_value(&ByUri { uri }).expect("a string");
     let params = Params::Text(Some(&params));
     let request = Request { method: "resources/unsubscribe", params, meta: &[], routing: None };
@@ -179,16 +172,10 @@ pub(crate) async fn notify(caller: Caller<'_>, method: &str, params: Option<&Raw
     let inbox = &*connection.inbox;
     let body = message::encode_notification(method, params);
     let message = Outgoing::unasked(Some(method.into()), body);
-    let limit = match (options.silence_limit(), options.total_limit()) {
-        (Some(after), total) if total.is_none_or(|total| after < total) => {
-            Some(TimeoutError { after, total: false })
-        }
-        (_, total) => total.map(|after| TimeoutError { after, total: true }),
-    };
     let tracking = Tracking::default();
     let send = async {
         let sending = connection.transport.send(message, &tracking, inbox);
-        within_either(inbox, limit, sending).await
+        within_either(inbox, options.first_limit(), Clock::GoesOn, sending).await
     };
     let result = send.try_supervised_if(inbox.session(), may_be_echo).await;
     let result = result.map(drop).map_err(|failed| Error::from_request(failed, tracking.is_unsent()));

@@ -18,6 +18,7 @@ use crate::inbox::deadline::{Budget, within};
 use crate::inbox::event::Event;
 use crate::protocol::headers::{HeaderArgument, header_arguments, read_page};
 use crate::sync::shared_future::Waiter;
+use crate::sync::yield_now;
 use crate::types::{Json, Tool};
 use serde_json::value::to_raw_value;
 use std::collections::{BTreeMap, HashSet};
@@ -159,20 +160,8 @@ async fn fetch_pages(connection: &Arc<Connection>) -> Option<()> {
             Some(_) => return None,
         };
         cursor = Some(next);
-        wake_all_who_wait().await;
+        // All calls that wait look at the page that has come: a wake of the shared future is theirs.
+        yield_now().await;
     }
     None
-}
-
-/// Lets all calls that wait look at the page that has come: a wake of the shared future is theirs.
-async fn wake_all_who_wait() {
-    let mut woken = false;
-    poll_fn(|cx| match std::mem::replace(&mut woken, true) {
-        true => Poll::Ready(()),
-        false => {
-            cx.waker().wake_by_ref();
-            Poll::Pending
-        }
-    })
-    .await;
 }

@@ -1,6 +1,6 @@
 //! [`CallOptions`]: how the calls of one client behave.
 
-use crate::error::Error;
+use crate::error::{Error, TimeoutError};
 use crate::inbox::changes::Changes;
 use crate::inbox::progress::ProgressHandler;
 use crate::types::{Json, LoggingLevel, Progress};
@@ -119,7 +119,7 @@ impl CallOptions {
         Ok(self)
     }
 
-    /// These, and what they leave open as `base` has it.
+    /// These options, with what they leave open taken from `base`.
     pub(crate) fn over(mut self, base: &Self) -> Self {
         self.silence = self.silence.or(base.silence);
         self.total = self.total.or(base.total);
@@ -139,6 +139,13 @@ impl CallOptions {
     /// `None`: for ever.
     pub(crate) fn total_limit(&self) -> Option<Duration> {
         self.total.get()
+    }
+
+    /// The limit of something that makes no progress: silence lasts as long as all of it. `None`: for ever.
+    pub(crate) fn first_limit(&self) -> Option<TimeoutError> {
+        let total = self.total_limit().map(|after| TimeoutError { after, total: true });
+        let silence = self.silence_limit().map(|after| TimeoutError { after, total: false });
+        total.into_iter().chain(silence).min_by_key(|limit| limit.after)
     }
 }
 

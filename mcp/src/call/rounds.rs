@@ -13,7 +13,7 @@ use crate::protocol::stateless::{Outcome, outcome, with_input};
 use serde_json::value::RawValue;
 use std::time::Duration;
 
-/// What is not asked of a server of this revision any more.
+/// The methods that this revision has removed.
 const REMOVED_METHODS: [&str; 7] = [
     "initialize",
     "logging/setLevel",

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
+/// No interval is shorter.
 const SHORTEST: Duration = Duration::from_millis(10);
 
 /// Resolves when the server has missed a ping: it is not answered when the next one is due.
@@ -76,7 +77,8 @@ async fn ping(connection: &Arc<Connection>) -> Result<(), Error> {
     }
 }
 
-/// Where too many calls are pending it is theirs to find out.
+/// Whether a failed ping counts as answered. Where too many calls are pending, the ping is not sent, and those calls find out
+/// how the server is.
 fn is_answer(error: &Error) -> bool {
     use ErrorKind::{Http, Limit, Protocol, Rpc};
     matches!(error.kind(), Http(_) | Limit(_) | Protocol(_) | Rpc(_))

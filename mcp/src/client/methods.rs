@@ -3,7 +3,7 @@
 use super::Client;
 use crate::call::header_list::note_tools;
 use crate::call::reply::{checked, read_result, read_result_within};
-use crate::call::{Asked, NOT_AN_OBJECT, exchange, request};
+use crate::call::{Asked, ByUri, NOT_AN_OBJECT, exchange, request};
 use crate::error::{Delivery, Error, InvalidInput, Violation};
 use crate::inbox::deadline::Budget;
 use crate::protocol::message::ResultText;
@@ -28,11 +28,6 @@ pub(super) const SUBSCRIBE: &str = "resources/subscribe";
 #[derive(Serialize)]
 pub(super) struct Level<'a> {
     pub(super) level: &'a LoggingLevel,
-}
-
-#[derive(Serialize)]
-pub(super) struct ByUri<'a> {
-    pub(super) uri: &'a str,
 }
 
 /// What pages have in common.

@@ -4,14 +4,14 @@
 //! resources after a request for each; the subscription makes these requests, and takes them back at its end.
 
 use super::Client;
-use super::methods::{ByUri, SUBSCRIBE};
+use super::methods::SUBSCRIBE;
 use crate::call::exchange;
 use crate::call::options::CallOptions;
 use crate::call::reply::checked;
-use crate::call::{Asked, NOT_AN_OBJECT, params_of, request};
-use crate::error::{Delivery, Error, TimeoutError, Violation};
+use crate::call::{Asked, ByUri, NOT_AN_OBJECT, params_of, request};
+use crate::error::{Delivery, Error, ErrorKind, Violation};
 use crate::inbox::changes::{ACKNOWLEDGED, Change, Changes};
-use crate::inbox::deadline::{Budget, within_either};
+use crate::inbox::deadline::{Budget, Clock, within_either};
 use crate::inbox::interest::Interest;
 use crate::inbox::subscriptions::Listener;
 use crate::protocol::stateless::LISTEN;
@@ -153,11 +153,8 @@ impl Client {
                 }
             }
         });
-        // There is no progress: silence is as long as the wait.
-        let silence = self.options().silence_limit().map(|after| TimeoutError { after, total: false });
-        let total = self.options().total_limit().map(|after| TimeoutError { after, total: true });
-        let limit = total.into_iter().chain(silence).min_by_key(|limit| limit.after);
-        within_either(&self.connection().inbox, limit, acknowledged).await?;
+        let limit = self.options().first_limit();
+        within_either(&self.connection().inbox, limit, Clock::GoesOn, acknowledged).await?;
         Ok(subscription)
     }
 
@@ -202,13 +199,16 @@ impl Client {
 
 /// The server's own stream is lost, or it turns out that there is none.
 fn stream_lost(cause: &Cause<Error>) -> Error {
+    let just_ended = |error: &Error| matches!(error.kind(), ErrorKind::Protocol(it) if *it.violation() == Violation::OwnStreamLost);
     match cause {
-        Cause::Failed(error) => Error::protocol_with(Violation::StreamEnded, Arc::clone(error)),
-        _ => Error::protocol_with(Violation::StreamEnded, "the server has no stream of its own"),
+        // There is no more to say.
+        Cause::Failed(error) if just_ended(error) => Error::protocol(Violation::OwnStreamLost),
+        Cause::Failed(error) => Error::protocol_with(Violation::OwnStreamLost, Arc::clone(error)),
+        _ => Error::protocol_with(Violation::OwnStreamLost, "the server has no stream of its own"),
     }
 }
 
-/// To what a server has agreed.
+/// What a server has agreed to report.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Agreement {

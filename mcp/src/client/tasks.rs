@@ -1,10 +1,10 @@
 //! Tasks of revision 2025-11-25: requests that the server works on on its own time (TSK-01 to TSK-09).
 
 use super::Client;
-use super::methods::{ByUri, Paged, paged};
+use super::methods::{Paged, paged};
 use crate::call::follow_task::{Abandoned, Inquiry, Step, by_id, follow};
 use crate::call::options::CallOptions;
-use crate::call::{Asked, NOT_AN_OBJECT, Named, params_of};
+use crate::call::{Asked, ByUri, NOT_AN_OBJECT, Named, params_of};
 use crate::error::{Delivery, Error, InvalidInput, Violation};
 use crate::inbox::Inbox;
 use crate::inbox::deadline::{Budget, within};

@@ -129,7 +129,10 @@ impl ToolHeaders {
             return None;
         }
         let (shared, waiter) = SharedFuture::start(fetch);
-        (known.fetch, known.failure) = (Some(shared), None);
+        known.failure = None;
+        let left_over = known.fetch.replace(shared);
+        drop(known);
+        drop(left_over);
         Some(waiter)
     }
 

@@ -257,6 +257,9 @@ pub enum Violation {
     /// The event stream ended before the reply.
     #[error("the event stream ended before the reply")]
     StreamEnded,
+    /// The server's own event stream has ended, and a subscription with it; or it turns out that there is none.
+    #[error("the server's own event stream is lost")]
+    OwnStreamLost,
     /// A result that does not have the method's form.
     #[error("the result does not have the form that the method requires")]
     Result,

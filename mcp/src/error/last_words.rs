@@ -11,15 +11,15 @@ pub(super) struct Words<'a> {
     pub(super) last: Option<&'a str>,
 }
 
-/// From standard error; from standard output, which is for messages, where that is all there is, or all that names an
-/// error.
+/// Finds the lines in standard error. Standard output, which is for messages, counts where standard error is empty, or names
+/// no error.
 pub(super) fn last_words<'a>(stderr: &'a str, stdout: &'a str) -> Words<'a> {
     let last = lines(stderr).next().or_else(|| lines(stdout).next());
     let reason = reason(stderr).or_else(|| reason(stdout)).filter(|reason| Some(*reason) != last);
     Words { reason, last }
 }
 
-/// Those with something on them, the last one first.
+/// The lines that are not blank, the last one first.
 fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.lines().rev().map(str::trim).filter(|line| !line.is_empty())
 }

@@ -24,8 +24,8 @@ pub trait Net: Send + Sync + 'static {
     /// There is no need to limit the time. Dropping the future gives up.
     fn connect<'a>(&'a self, host: &'a str, port: u16) -> Connecting<'a>;
 
-    /// The same, but only to addresses that are `allowed`: all others are as if the host did not have them. If none
-    /// is left, that is [`PermissionDenied`](io::ErrorKind::PermissionDenied).
+    /// Opens a connection as [`connect`](Self::connect) does, but only to addresses that are `allowed`. The host is treated
+    /// as if it had no others; if none is left, the error is [`PermissionDenied`](io::ErrorKind::PermissionDenied).
     ///
     /// It is for hosts that a server has named, not the user: those of the authorization servers of OAuth. Unless it is
     /// implemented, a `host` that is an address is checked, and what a name stands for is not.

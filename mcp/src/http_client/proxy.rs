@@ -15,6 +15,7 @@ use http::{HeaderValue, Uri};
 
 use self::bypass::{Bypass, is_loopback};
 use super::port::explicit_port;
+use crate::encoding::{base64, unescape};
 
 pub(super) use self::error::Why;
 pub use self::error::{InvalidProxy, ProxyError};
@@ -276,7 +277,7 @@ impl Credentials {
     /// `user`, `user:` or `user:password`, with escapes.
     fn parse(text: &str, protocol: Protocol) -> Result<Self, &'static str> {
         let (user, password) = text.split_once(':').unwrap_or((text, ""));
-        let (user, password) = (decoded(user), decoded(password));
+        let (user, password) = (unescape(user), unescape(password));
         match protocol {
             Protocol::Http if user.contains(&b':') => return Err("its user name has a colon"),
             Protocol::Http if user.iter().chain(&password).any(u8::is_ascii_control) => {
@@ -299,38 +300,4 @@ impl Credentials {
 /// A host and a port, as a URL has them.
 fn authority(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
-}
-
-/// With the escapes undone (RFC 3986, 2.1). What is no escape is what it is.
-fn decoded(text: &str) -> Vec<u8> {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, behind)) = rest.split_first() {
-        let digit = |at: usize| behind.get(at).and_then(|&digit| char::from(digit).to_digit(16));
-        match (byte, digit(0), digit(1)) {
-            (b'%', Some(high), Some(low)) => {
-                decoded.extend(u8::try_from(high * 16 + low));
-                rest = &behind[2..];
-            }
-            _ => {
-                decoded.push(byte);
-                rest = behind;
-            }
-        }
-    }
-    decoded
-}
-
-/// RFC 4648, section 4.
-pub(super) fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let bits = (0..3).fold(0, |bits, at| bits << 8 | u32::from(group.get(at).copied().unwrap_or(0)));
-        for at in 0..4 {
-            let digit = DIGITS[(bits >> (18 - 6 * at)) as usize % 64];
-            text.push(if at <= group.len() { digit.into() } else { '=' });
-        }
-    }
-    text
 }

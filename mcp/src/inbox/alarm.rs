@@ -77,14 +77,14 @@ pub(crate) enum Bell {
     Backup(u64),
 }
 
-/// Who is to be woken when a timer goes off.
+/// Which calls are to be woken when a timer goes off.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Due {
-    /// Who is due by then.
+    /// Those that are due by then.
     pub(crate) until: u64,
     /// How many of the rest, the earliest first.
     pub(crate) more: usize,
-    /// If these are none: one.
+    /// If there are none of either: one call.
     pub(crate) anybody: bool,
 }
 

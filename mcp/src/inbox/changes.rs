@@ -81,7 +81,7 @@ impl Changes {
         Self { limit, byte_limit, kept: WaitCell::default() }
     }
 
-    /// To what the server has agreed, if it has.
+    /// What the server has agreed to report, once it has.
     pub(crate) fn acknowledged(&self) -> Option<Json> {
         self.kept.with(|kept| kept.acknowledged.clone())
     }

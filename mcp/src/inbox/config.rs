@@ -31,7 +31,7 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     pub(crate) timer: Arc<dyn Timer>,
-    /// For transports that were not told themselves.
+    /// For transports that have no reactor of their own.
     #[cfg_attr(
         not(any(feature = "stdio", feature = "http")),
         allow(dead_code, reason = "others have their streams")

@@ -11,7 +11,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-use std::task::{Poll, Wake, Waker};
+use std::task::{Poll, Wake, Waker, ready};
 use std::time::Duration;
 
 /// How long a request of the server's is answered at most before calls count silence again, where
@@ -83,7 +83,7 @@ impl Inbox {
         (0, false)
     }
 
-    /// After the alarm: a call that has looked at the clock, and is `due` then, sees to all that sleep.
+    /// Sees to all calls that sleep, after the alarm. Done by a call that has looked at the clock and is `due` then.
     fn see_to_all(&self, id: u64, due: u64, now: u64) {
         let (overdue, earliest, waiting) = {
             let mut pending = self.pending.lock();
@@ -247,62 +247,47 @@ pub(crate) async fn within<T>(
     limit: Option<Duration>,
     future: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
-    within_either(inbox, limit.map(|after| TimeoutError { after, total: true }), future).await
+    let limit = limit.map(|after| TimeoutError { after, total: true });
+    within_either(inbox, limit, Clock::GoesOn, future).await
 }
 
-/// [`within`], but the time does not count in which a call waits for a person who was asked to sign in. `future` is polled
-/// when they have answered.
-#[cfg(feature = "http")]
-pub(crate) async fn within_patiently<T>(
-    inbox: &Inbox,
-    limit: Option<Duration>,
-    future: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
-    let mut future = pin!(future);
-    let (budget, mut timer) = (Budget::new(inbox, limit), None);
-    poll_fn(|cx| {
-        if let Poll::Ready(result) = future.as_mut().poll(cx) {
-            return Poll::Ready(result);
-        }
-        let Some(after) = limit else { return Poll::Pending };
-        loop {
-            if timer.is_none() && inbox.asked().1 {
-                return Poll::Pending;
-            }
-            let sleep = timer.get_or_insert_with(|| inbox.sleep(budget.left().unwrap_or_default()));
-            if sleep.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            timer = None;
-            if budget.is_spent() && !inbox.asked().1 {
-                let error = TimeoutError { after, total: true };
-                return Poll::Ready(Err(Error::new(ErrorKind::Timeout(error), Delivery::MaybeSent)));
-            }
-        }
-    })
-    .await
+/// What a limit does while a call waits for a person who was asked to sign in.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Clock {
+    GoesOn,
+    /// The time is the person's. The future has to be polled when the person has answered.
+    #[cfg(feature = "http")]
+    Stops,
 }
 
 /// [`within`], where the error says which limit it was.
 pub(crate) async fn within_either<T>(
     inbox: &Inbox,
     limit: Option<TimeoutError>,
+    clock: Clock,
     future: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
-    let mut future = pin!(future);
-    let begun = limit.map_or(0, |_| inbox.clock());
-    let mut timer = None;
+    let asked = || if clock == Clock::GoesOn { (0, false) } else { inbox.asked() };
+    let (begun, asked_before) = (limit.map_or(0, |_| inbox.clock()), asked().0);
+    // The first poll may have taken long, or this thread did not have its turn.
+    let left = |limit: TimeoutError| {
+        let past = inbox.clock().saturating_sub(begun).saturating_sub(asked().0.saturating_sub(asked_before));
+        limit.after.saturating_sub(Duration::from_millis(past))
+    };
+    let (mut future, mut timer) = (pin!(future), None);
     poll_fn(|cx| {
         if let Poll::Ready(result) = future.as_mut().poll(cx) {
             return Poll::Ready(result);
         }
         let Some(limit) = limit else { return Poll::Pending };
-        // The first poll may have taken long, or this thread did not have its turn.
-        let timer = timer.get_or_insert_with(|| {
-            let past = Duration::from_millis(inbox.clock().saturating_sub(begun));
-            inbox.sleep(limit.after.saturating_sub(past))
-        });
-        timer.as_mut().poll(cx).map(|()| Err(Error::new(ErrorKind::Timeout(limit), Delivery::MaybeSent)))
+        while timer.is_some() || !asked().1 {
+            ready!(timer.get_or_insert_with(|| inbox.sleep(left(limit))).as_mut().poll(cx));
+            timer = None;
+            if clock == Clock::GoesOn || (left(limit).is_zero() && !asked().1) {
+                return Poll::Ready(Err(Error::new(ErrorKind::Timeout(limit), Delivery::MaybeSent)));
+            }
+        }
+        Poll::Pending
     })
     .await
 }

@@ -1,7 +1,8 @@
-//! [`Outbox`]: what is left for the driver to do: of each kind in order, and each kind with a limit of its own, so that
-//! none takes the room of another.
+//! [`Outbox`]: what is left for the driver to do. Each kind of work has its own queue, with a limit of its own, so that none
+//! takes the room of another.
 //!
-//! Invariant: `request_bytes` is what the requests in `served` have together; so much as the limit, or what one alone has.
+//! Invariant: `Queues::request_bytes` is the length of the requests in `served` together. It is above the limit only where
+//! there is one request alone.
 
 use crate::protocol::message::RequestId;
 use crate::protocol::outgoing::{Outgoing, ServerRequest};
@@ -17,9 +18,9 @@ pub(crate) enum Job {
     Forget(RequestId),
     /// Send an answer to the server.
     Answer(Outgoing<'static>),
-    /// Tell the server that an answer of its own is not wanted any more.
+    /// Tell the server that its answer to a call is not wanted any more.
     Cancel(Outgoing<'static>),
-    /// Tell it that nobody wants to know of a resource any more, if that is so.
+    /// Tell the server that nobody wants to know of a resource any more, if that is so by then.
     Unsubscribe { uri: String, message: Outgoing<'static> },
 }
 
@@ -32,7 +33,7 @@ pub(crate) struct Outbox {
 
 #[derive(Debug, Default)]
 struct Queues {
-    /// `Serve` and `Forget`: whoever is to be forgotten has been served before.
+    /// `Serve` and `Forget`, in one queue: the request that is to be forgotten comes first.
     served: VecDeque<Job>,
     request_bytes: usize,
     answers: VecDeque<Job>,
@@ -51,7 +52,7 @@ pub(crate) struct Capacity {
 pub(crate) enum Refused {
     /// There are too many.
     Full,
-    /// They have too much text. It can be answered that it is refused.
+    /// They have too much text. This one can be answered: with an error.
     Busy(RequestId),
 }
 
@@ -60,7 +61,8 @@ impl Outbox {
         Self { limit, request_bytes, queues: WaitCell::default() }
     }
 
-    pub(crate) fn push_request(&self, request: ServerRequest) -> Result<(), Refused> {
+    /// Queues a request of the server's.
+    pub(crate) fn serve(&self, request: ServerRequest) -> Result<(), Refused> {
         self.queues.change(|queues| {
             let bytes = queues.request_bytes.saturating_add(request.bytes());
             if queues.served.len() >= self.limit {
@@ -75,19 +77,34 @@ impl Outbox {
         })
     }
 
-    /// `false` if there is no room.
-    pub(crate) fn push(&self, job: Job) -> bool {
+    /// Queues that the server does not want an answer any more. `false` if there is no room.
+    pub(crate) fn forget(&self, id: RequestId) -> bool {
+        self.push(Job::Forget(id), |queues| &mut queues.served)
+    }
+
+    /// Queues an answer to the server. `false` if there is no room.
+    pub(crate) fn answer(&self, answer: Outgoing<'static>) -> bool {
+        self.push(Job::Answer(answer), |queues| &mut queues.answers)
+    }
+
+    /// Queues a cancellation. `false` if there is no room.
+    pub(crate) fn cancel(&self, message: Outgoing<'static>) -> bool {
+        self.push(Job::Cancel(message), |queues| &mut queues.cancellations)
+    }
+
+    /// Queues the end of a subscription to a resource. `false` if there is no room.
+    pub(crate) fn unsubscribe(&self, uri: String, message: Outgoing<'static>) -> bool {
+        self.push(Job::Unsubscribe { uri, message }, |queues| &mut queues.cancellations)
+    }
+
+    fn push(&self, job: Job, queue: impl FnOnce(&mut Queues) -> &mut VecDeque<Job>) -> bool {
         self.queues.change(|queues| {
-            let queue = match job {
-                Job::Serve(_) | Job::Forget(_) => &mut queues.served,
-                Job::Answer(_) => &mut queues.answers,
-                Job::Cancel(_) | Job::Unsubscribe { .. } => &mut queues.cancellations,
-            };
-            let room = queue.len() < self.limit;
-            if room {
+            let queue = queue(queues);
+            let has_room = queue.len() < self.limit;
+            if has_room {
                 queue.push_back(job);
             }
-            room
+            has_room
         })
     }
 
@@ -137,21 +154,21 @@ mod tests {
     #[test]
     fn requests_fit_up_to_the_limit_in_bytes_and_one_alone_may_be_larger() {
         let outbox = Outbox::new(10, 100);
-        assert!(outbox.push_request(request(60)).is_ok());
-        assert!(outbox.push_request(request(40)).is_ok(), "at the limit");
-        assert!(matches!(outbox.push_request(request(6)), Err(Refused::Busy(_))), "past it");
+        assert!(outbox.serve(request(60)).is_ok());
+        assert!(outbox.serve(request(40)).is_ok(), "at the limit");
+        assert!(matches!(outbox.serve(request(6)), Err(Refused::Busy(_))), "past it");
         assert!(pop(&outbox));
-        assert!(outbox.push_request(request(60)).is_ok());
-        assert!(matches!(outbox.push_request(request(6)), Err(Refused::Busy(_))));
+        assert!(outbox.serve(request(60)).is_ok());
+        assert!(matches!(outbox.serve(request(6)), Err(Refused::Busy(_))));
         assert!(pop(&outbox) && pop(&outbox) && !pop(&outbox));
-        assert!(outbox.push_request(request(1000)).is_ok(), "alone");
-        assert!(matches!(outbox.push_request(request(6)), Err(Refused::Busy(_))));
+        assert!(outbox.serve(request(1000)).is_ok(), "alone");
+        assert!(matches!(outbox.serve(request(6)), Err(Refused::Busy(_))));
     }
 
     #[test]
     fn requests_fit_up_to_the_limit_in_number() {
         let outbox = Outbox::new(2, 100);
-        assert!(outbox.push_request(request(6)).is_ok() && outbox.push_request(request(6)).is_ok());
-        assert!(matches!(outbox.push_request(request(6)), Err(Refused::Full)));
+        assert!(outbox.serve(request(6)).is_ok() && outbox.serve(request(6)).is_ok());
+        assert!(matches!(outbox.serve(request(6)), Err(Refused::Full)));
     }
 }

@@ -8,7 +8,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Most replies are smaller: they cost nothing here.
+/// A reply of up to so many bytes is not counted. Most replies are smaller.
 const SMALL: usize = 64 * 1024;
 
 #[derive(Debug, Default)]
@@ -33,7 +33,8 @@ impl Share<'_> {
         self.limit
     }
 
-    /// From now on the reply has so many bytes; less than [`SMALL`] is not counted. `false` if there is no room for them: then it has what it had.
+    /// From now on the reply has so many bytes. Up to [`SMALL`] they are not counted. `false` if there is no room for them: then
+    /// the share stays what it was.
     pub(crate) fn set(&mut self, bytes: usize) -> bool {
         let bytes = if bytes <= SMALL { 0 } else { bytes };
         if bytes == self.bytes {

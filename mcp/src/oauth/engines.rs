@@ -59,8 +59,8 @@ fn anonymous(connect: &EngineConfig) -> Option<EngineConfig> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encoding::base64;
     use crate::oauth::OAuth;
-    use crate::protocol::headers::base64;
     use rcgen::{CertificateParams, KeyPair};
 
     #[test]

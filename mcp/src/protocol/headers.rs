@@ -7,6 +7,7 @@ pub(crate) use annotations::header_arguments;
 pub(crate) use list::read_page;
 
 use super::json::object::Object;
+use crate::encoding::base64;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -32,23 +33,6 @@ pub(crate) fn header_value(value: &str) -> Cow<'_, str> {
         true => Cow::Borrowed(value),
         false => Cow::Owned(format!("=?base64?{}?=", base64(value.as_bytes()))),
     }
-}
-
-/// With the standard alphabet, and padded (RFC 4648, 4).
-pub(crate) fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let bits =
-            group.iter().fold(0u32, |bits, &byte| bits << 8 | u32::from(byte)) << (8 * (3 - group.len()));
-        for digit in 0..4 {
-            text.push(match digit <= group.len() {
-                true => char::from(ALPHABET[(bits >> (18 - 6 * digit)) as usize & 63]),
-                false => '=',
-            });
-        }
-    }
-    text
 }
 
 /// An argument of a tool that is repeated as a header.

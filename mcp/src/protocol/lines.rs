@@ -19,8 +19,9 @@ use memchr::memchr;
 /// How much of an oversized line is reported, for people.
 const PREFIX: usize = 256;
 
-/// How many times the limit a line is that is taken to have no end; and a reply to us.
+/// A line that is this many times as long as one may be is taken to have no end.
 const ENDLESS: usize = 5;
+/// The same measure for a reply to us, which is given more time.
 const ENDLESS_REPLY: usize = 100;
 
 /// A line without its LF or CRLF.
@@ -58,7 +59,7 @@ enum Skipping {
     Reported {
         is_ours: bool,
     },
-    /// It has been reported, and that it is endless, too.
+    /// It has been reported, and reported as endless, too.
     Endless,
 }
 
@@ -163,7 +164,7 @@ impl LineDecoder {
     }
 }
 
-/// A line of which no more is kept than one may be long, and the CR before its LF.
+/// Reports a whole line, unless it is blank. It may still end with the CR before its LF.
 fn report(line: &[u8], on_line: &mut impl FnMut(Line<'_>)) {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if !line.trim_ascii().is_empty() {

@@ -9,7 +9,8 @@
 //! 4. An outbound message contains no line break and never a null `params`.
 //!
 //! Parsing a response allocates its result and nothing else; a request allocates its id, its method
-//! and its parameters; a batch allocates a copy of its text, and its members one at a time. While it scans nested values the parser keeps one byte per level.
+//! and its parameters; a batch allocates a copy of its text, and its members one at a time. While the parser scans nested
+//! values it keeps one byte for each level.
 
 mod batch;
 mod draft;
@@ -235,7 +236,7 @@ fn present(member: Option<&RawValue>) -> Option<&RawValue> {
     member.filter(|raw| raw.get() != "null")
 }
 
-/// What came, with a look into its result, which tells whether it is one.
+/// An inbound message after its result has been read: that tells whether it is a result.
 #[cfg(any(test, shared_fate_fuzz))]
 pub(in crate::protocol) fn settled(inbound: Inbound) -> Result<Inbound, Malformed> {
     let Inbound::One(Message::Response { id, outcome: Ok(result) }) = inbound else { return Ok(inbound) };

@@ -116,12 +116,12 @@ impl Line {
         }
     }
 
-    /// Returns the state that comes back with the answer.
-    pub(super) fn expect_input(&self, then: reply::Then) -> String {
+    /// Returns the state that comes back with the answer; `None` when the connection is closed.
+    pub(super) fn expect_input(&self, then: reply::Then) -> Option<String> {
         let mut asked = self.asked.lock();
-        let state = asked.next().unwrap_or_default();
+        let state = asked.next()?;
         asked.inputs.insert(state.clone(), then);
-        state
+        Some(state)
     }
 
     pub(super) fn take_input(&self, state: &str) -> Option<reply::Then> {

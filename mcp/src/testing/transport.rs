@@ -147,7 +147,7 @@ impl Call {
                 ("error", value)
             }
             End::Ask { method, params, then } if self.is_stateless => {
-                let state = self.line.expect_input(then);
+                let Some(state) = self.line.expect_input(then) else { return };
                 let mut request = json!({ "method": method });
                 if !params.is_null() {
                     request["params"] = params;

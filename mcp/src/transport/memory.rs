@@ -5,6 +5,7 @@ use crate::error::{Delivery, Error, IoStage};
 use crate::inbox::Inbox;
 use crate::protocol::outgoing::Outgoing;
 use crate::runtime::timer::BoxFuture;
+use crate::sync::yield_now;
 use async_channel::{Receiver, Sender, TrySendError, bounded};
 use std::fmt;
 use std::io;
@@ -144,19 +145,6 @@ impl Transport for Memory {
 fn closed() -> Error {
     let error = io::Error::from(io::ErrorKind::UnexpectedEof);
     Error::io(IoStage::Read, error, Delivery::MaybeSent)
-}
-
-/// Pending once.
-async fn yield_now() {
-    let mut yielded = false;
-    std::future::poll_fn(|cx| {
-        if std::mem::replace(&mut yielded, true) {
-            return std::task::Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        std::task::Poll::Pending
-    })
-    .await;
 }
 
 impl fmt::Debug for Memory {

@@ -60,7 +60,7 @@ impl Tracking {
         self.asks.load(Ordering::Relaxed)
     }
 
-    /// Whether it waits for a person at this time. Returns whether that is news.
+    /// Notes whether the message waits for a person at this time. Returns whether that is news.
     #[cfg(feature = "oauth")]
     pub(crate) fn asking(&self, asking: bool, now: u64) -> bool {
         let mut asked = self.asked.lock();

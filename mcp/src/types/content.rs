@@ -3,10 +3,11 @@
 use super::capabilities::Icon;
 use super::decoding::{charge, odd};
 use super::member::{Member, Read, null_and_wrappers, odd_scalars, start};
-use super::object::{Extra, Name, Object, object};
+use super::object::{Extra, Object, object};
 use super::transcode::Transcoded;
 use super::words::Annotations;
 use super::{CallToolResult, Json};
+use crate::protocol::json::object::Key;
 use serde::de::value::MapDeserializer;
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -284,7 +285,7 @@ impl<'de> Visitor<'de> for ContentVisitor {
     /// In one pass where the type comes first, as it nearly always does: a text may be long.
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Content, A::Error> {
         let mut members = Extra::default();
-        if let Some(name) = map.next_key::<Name<'de>>()? {
+        if let Some(name) = map.next_key::<Key<'de>>()? {
             if name.0 == "type" {
                 let kind = match map.next_value_seed(Kind)? {
                     Read::Value(kind) => kind,
@@ -304,7 +305,7 @@ impl<'de> Visitor<'de> for ContentVisitor {
                 members.push(&name.0, map.next_value()?)?;
             }
         }
-        while let Some(name) = map.next_key::<Name<'de>>()? {
+        while let Some(name) = map.next_key::<Key<'de>>()? {
             members.push(&name.0, map.next_value()?)?;
         }
         Content::from_members(members).map_err(de::Error::custom)

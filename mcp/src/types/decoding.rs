@@ -7,10 +7,13 @@ use serde::de;
 use std::cell::{Cell, RefCell};
 
 thread_local! {
-    /// How many bytes may still be taken; `None` where no result is being decoded.
+    /// How many bytes may still be taken, or [`EXCEEDED`]; `None` where no result is being decoded.
     static LEFT: Cell<Option<usize>> = const { Cell::new(None) };
     static ODDITIES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
+
+/// More were to be taken than there were.
+const EXCEEDED: usize = usize::MAX;
 
 /// How many oddities of one result are told.
 const TOLD: usize = 16;
@@ -33,11 +36,11 @@ pub(super) fn observe<T>(limit: usize, decode: impl FnOnce() -> T) -> (T, Findin
             LEFT.set(self.0);
         }
     }
-    let _restore = Restore(LEFT.replace(Some(limit)));
+    let _restore = Restore(LEFT.replace(Some(limit.min(EXCEEDED - 1))));
     let decoded = decode();
-    let left = LEFT.get().unwrap_or(usize::MAX);
-    let exceeded = left == usize::MAX;
-    let taken = if exceeded { limit } else { limit - left };
+    let left = LEFT.get().unwrap_or(EXCEEDED);
+    let exceeded = left == EXCEEDED;
+    let taken = if exceeded { limit } else { limit.min(EXCEEDED - 1) - left };
     (decoded, Findings { taken, exceeded, oddities: ODDITIES.take() })
 }
 
@@ -46,12 +49,12 @@ pub(super) fn observe<T>(limit: usize, decode: impl FnOnce() -> T) -> (T, Findin
 pub(super) fn charge<E: de::Error>(bytes: usize) -> Result<(), E> {
     match LEFT.get() {
         None => Ok(()),
-        Some(left) if bytes <= left && left != usize::MAX => {
+        Some(left) if bytes <= left && left != EXCEEDED => {
             LEFT.set(Some(left - bytes));
             Ok(())
         }
         Some(_) => {
-            LEFT.set(Some(usize::MAX));
+            LEFT.set(Some(EXCEEDED));
             Err(E::custom("the decoded value would take too much memory"))
         }
     }

@@ -125,6 +125,9 @@ impl<'de, T: Member> DeserializeSeed<'de> for Lenient<T> {
 
 /// A type that is made of one string, number or truth value.
 pub(super) trait Scalar: Sized {
+    /// See [`Member::LIST_IS_OPTIONAL`].
+    const LIST_IS_OPTIONAL: bool = false;
+
     fn from_str(_: &str) -> Option<Self> {
         None
     }
@@ -144,7 +147,46 @@ pub(super) trait Scalar: Sized {
     fn from_f64(_: f64) -> Option<Self> {
         None
     }
+
+    /// Whether it need not be written.
+    fn is_default(&self) -> bool {
+        false
+    }
+
+    /// Whether an object that needs it cannot be used with this value.
+    fn is_useless(&self) -> bool {
+        false
+    }
 }
+
+/// Makes a scalar a member. (Not for all at once: `Box` might be a scalar, as far as the compiler knows.)
+macro_rules! scalar_member {
+    ($type:ty) => {
+        impl $crate::types::member::Member for $type {
+            const LIST_IS_OPTIONAL: bool = <Self as $crate::types::member::Scalar>::LIST_IS_OPTIONAL;
+
+            fn read<'de, D: ::serde::Deserializer<'de>>(
+                deserializer: D,
+            ) -> Result<$crate::types::member::Read<Self>, D::Error> {
+                $crate::types::member::read_scalar(deserializer)
+            }
+
+            fn is_absent(&self) -> bool {
+                $crate::types::member::Scalar::is_default(self)
+            }
+
+            fn is_missing(&self, is_odd: bool) -> bool {
+                is_odd || $crate::types::member::Scalar::is_useless(self)
+            }
+        }
+    };
+}
+pub(super) use scalar_member;
+
+scalar_member!(String);
+scalar_member!(bool);
+scalar_member!(f64);
+scalar_member!(u64);
 
 pub(super) fn read_scalar<'de, T: Scalar, D: Deserializer<'de>>(
     deserializer: D,
@@ -199,44 +241,12 @@ impl<'de, T: Scalar> Visitor<'de> for ScalarVisitor<T> {
     }
 }
 
-/// Members of scalars read themselves.
-macro_rules! scalar_members {
-    ($($type:ty),*) => { $(
-        impl Member for $type {
-            fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Read<Self>, D::Error> {
-                read_scalar(deserializer)
-            }
-
-            fn is_absent(&self) -> bool {
-                Absent::is(self)
-            }
-
-            fn is_missing(&self, is_odd: bool) -> bool {
-                is_odd || Absent::is_needed(self)
-            }
-        }
-    )* };
-}
-
-/// When a scalar need not be written, and when what needs it cannot do without.
-trait Absent {
-    fn is(&self) -> bool {
-        false
-    }
-
-    fn is_needed(&self) -> bool {
-        false
-    }
-}
-
 impl Scalar for String {
     fn from_str(text: &str) -> Option<Self> {
         Some(text.to_owned())
     }
-}
 
-impl Absent for String {
-    fn is_needed(&self) -> bool {
+    fn is_useless(&self) -> bool {
         self.is_empty()
     }
 }
@@ -245,10 +255,8 @@ impl Scalar for bool {
     fn from_bool(value: bool) -> Option<Self> {
         Some(value)
     }
-}
 
-impl Absent for bool {
-    fn is(&self) -> bool {
+    fn is_default(&self) -> bool {
         !self
     }
 }
@@ -269,8 +277,6 @@ impl Scalar for f64 {
     }
 }
 
-impl Absent for f64 {}
-
 impl Scalar for u64 {
     fn from_u64(value: u64) -> Option<Self> {
         Some(value)
@@ -286,10 +292,6 @@ impl Scalar for u64 {
         (value.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(&value)).then_some(value as Self)
     }
 }
-
-impl Absent for u64 {}
-
-scalar_members!(String, bool, f64, u64);
 
 impl<T: Member> Member for Option<T> {
     fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Read<Self>, D::Error> {

@@ -9,7 +9,6 @@ use super::member::{Read, null_and_wrappers, odd_scalars};
 use super::transcode::Transcoded;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -133,33 +132,6 @@ impl<K: AsRef<str>> FromIterator<(K, Json)> for Extra {
     }
 }
 
-/// A member's name: borrowed where the text allows.
-pub(super) struct Name<'de>(pub(super) Cow<'de, str>);
-
-impl<'de> Deserialize<'de> for Name<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct NameVisitor;
-
-        impl<'de> Visitor<'de> for NameVisitor {
-            type Value = Name<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a member's name")
-            }
-
-            fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Name<'de>, E> {
-                Ok(Name(Cow::Borrowed(name)))
-            }
-
-            fn visit_str<E>(self, name: &str) -> Result<Name<'de>, E> {
-                Ok(Name(Cow::Owned(name.to_owned())))
-            }
-        }
-
-        deserializer.deserialize_str(NameVisitor)
-    }
-}
-
 /// An object that is read member by member.
 pub(super) trait Object: Sized {
     const NAME: &'static str;
@@ -225,7 +197,7 @@ macro_rules! object {
             ) -> Result<Self, A::Error> {
                 #[allow(clippy::needless_update, reason = "one object has no members of its own")]
                 let mut object = Self { extra, ..Self::default() };
-                while let Some(name) = map.next_key::<$crate::types::object::Name<'de>>()? {
+                while let Some(name) = map.next_key::<$crate::protocol::json::object::Key<'de>>()? {
                     match &*name.0 {
                         $($json => {
                             use $crate::types::member::{Lenient, Member, Read};
@@ -330,83 +302,3 @@ impl<'de, T: Object> Visitor<'de> for StrictVisitor<T> {
         T::read_members(map, Extra::default())
     }
 }
-
-/// A word that may be one of some that the protocol knows.
-macro_rules! words {
-    (
-        $(#[$meta:meta])*
-        pub enum $name:ident {
-            $($(#[$variant_meta:meta])* $variant:ident = $word:literal,)*
-        }
-    ) => {
-        $(#[$meta])*
-        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-        #[non_exhaustive]
-        pub enum $name {
-            $($(#[$variant_meta])* $variant,)*
-            /// A word that this crate does not know.
-            Other(Box<str>),
-        }
-
-        impl $name {
-            /// The protocol's word for it.
-            pub fn as_str(&self) -> &str {
-                match self {
-                    $(Self::$variant => $word,)*
-                    Self::Other(word) => word,
-                }
-            }
-        }
-
-        impl From<&str> for $name {
-            fn from(word: &str) -> Self {
-                match word {
-                    $($word => Self::$variant,)*
-                    other => Self::Other(other.into()),
-                }
-            }
-        }
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-
-        impl ::serde::Serialize for $name {
-            fn serialize<S: ::serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(self.as_str())
-            }
-        }
-
-        impl<'de> ::serde::Deserialize<'de> for $name {
-            fn deserialize<D: ::serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let word = $crate::types::object::Name::deserialize(deserializer)?;
-                Ok(Self::from(&*word.0))
-            }
-        }
-
-        impl $crate::types::member::Scalar for $name {
-            fn from_str(text: &str) -> Option<Self> {
-                Some(Self::from(text))
-            }
-        }
-    };
-}
-pub(super) use words;
-
-/// Words are members of objects.
-macro_rules! word_members {
-    ($($name:ident $(, $optional:literal)?;)*) => { $(
-        impl $crate::types::member::Member for $name {
-            $(const LIST_IS_OPTIONAL: bool = $optional;)?
-
-            fn read<'de, D: ::serde::Deserializer<'de>>(
-                deserializer: D,
-            ) -> Result<$crate::types::member::Read<Self>, D::Error> {
-                $crate::types::member::read_scalar(deserializer)
-            }
-        }
-    )* };
-}
-pub(super) use word_members;

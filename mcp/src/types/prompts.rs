@@ -1,4 +1,4 @@
-//! Prompts and completion.
+//! Prompts and completion: what the methods take and return.
 
 use super::capabilities::Icon;
 use super::object::object;

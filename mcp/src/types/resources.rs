@@ -1,4 +1,4 @@
-//! Resources.
+//! Resources: what the methods that list and read them return.
 
 use super::capabilities::Icon;
 use super::object::object;

@@ -1,7 +1,7 @@
 //! Sampling: a server uses the client's model.
 
-use super::object::{object, word_members, words};
-use super::words::Role;
+use super::object::object;
+use super::words::{Role, words};
 use super::{Blocks, Json, Tool};
 
 object! {
@@ -148,10 +148,4 @@ words! {
         /// It wants a tool to be used.
         ToolUse = "toolUse",
     }
-}
-
-word_members! {
-    ToolChoiceMode;
-    IncludeContext;
-    StopReason;
 }

@@ -1,7 +1,8 @@
 //! Tasks of revision 2025-11-25.
 
 use super::Json;
-use super::object::{object, word_members, words};
+use super::object::object;
+use super::words::words;
 
 object! {
     /// Work that a server does on its own time.
@@ -49,8 +50,10 @@ object! {
 
 words! {
     /// How far a task is.
+    #[derive(Default)]
     pub enum TaskStatus {
         /// It is being worked on.
+        #[default]
         Working = "working",
         /// It waits for something from this client: ask for its result, and answer what comes.
         InputRequired = "input_required",
@@ -60,17 +63,6 @@ words! {
         Failed = "failed",
         /// It was cancelled.
         Cancelled = "cancelled",
-    }
-}
-
-word_members! {
-    TaskStatus;
-}
-
-#[allow(clippy::derivable_impls, reason = "the words' macro has no place for it")]
-impl Default for TaskStatus {
-    fn default() -> Self {
-        Self::Working
     }
 }
 

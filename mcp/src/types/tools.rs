@@ -1,8 +1,9 @@
-//! Tools.
+//! Tools: what the methods that list and call them return.
 
 use super::capabilities::Icon;
 use super::content::text_of;
-use super::object::{object, word_members, words};
+use super::object::object;
+use super::words::words;
 use super::{Content, Json};
 use crate::error::{FormError, excerpt};
 use serde::Deserialize;
@@ -85,10 +86,6 @@ words! {
         /// Always.
         Required = "required",
     }
-}
-
-word_members! {
-    TaskSupport;
 }
 
 object! {

@@ -149,6 +149,39 @@ fn limits_error_body() {
 }
 
 #[test]
+fn a_reply_of_another_type_is_read_to_its_end_and_bounded_as_any_other() {
+    everywhere(async |run| {
+        let server = http::Server::start(|call| match call.request.tool() {
+            "plain" => {
+                let reply = reply_of(length(&call.request), call);
+                call.respond("200 OK", &["Content-Type: text/plain"], &reply);
+            }
+            _ => call.normal(),
+        });
+        const LONG: usize = 300_000;
+        let limits = |limits: &mut Limits| (limits.body, limits.error_body) = (LONG, 10_001);
+        let (client, driver) = over_http(with(limits), &server).await;
+        run.drive(driver, async {
+            let text = client.call_tool("plain", json!({ "length": LONG })).await.unwrap().text();
+            assert!((LONG - 200..LONG).contains(&text.len()), "{}", text.len());
+            let error = client.call_tool("plain", json!({ "length": LONG + 1 })).await.unwrap_err();
+            assert_eq!(limit(&error), ("the length of a reply", LONG));
+            client.close().await;
+        })
+        .await;
+        let limits = |limits: &mut Limits| (limits.body, limits.error_body) = (1000, 100_000);
+        let (client, driver) = over_http(with(limits), &server).await;
+        run.drive(driver, async {
+            client.call_tool("plain", json!({ "length": 1000 })).await.unwrap();
+            let error = client.call_tool("plain", json!({ "length": 1001 })).await.unwrap_err();
+            assert_eq!(limit(&error), ("the length of a reply", 1000));
+            client.close().await;
+        })
+        .await;
+    });
+}
+
+#[test]
 fn the_excerpt_of_a_body_is_as_short_as_promised() {
     everywhere(async |run| {
         for body in ["x".repeat(5000), "\u{1}".repeat(5000), "ä\u{fffd}".repeat(1000)] {

@@ -39,12 +39,13 @@ fn timeout(error: &Error) -> (Duration, bool) {
 #[test]
 fn sub_09_with_the_servers_own_stream_a_subscription_is_lost() {
     everywhere(async |run| {
-        for refusal in ["404 Not Found", "503 Service Unavailable"] {
+        for refusal in ["404 Not Found", "503 Service Unavailable", "200 OK"] {
             let (feed, opened) = (Feed::new(), AtomicBool::new(false));
             let served = feed.clone();
             let server = Server::start(move |call| match &*call.request.method {
                 "GET" if !opened.swap(true, Ordering::Relaxed) => served.serve(call),
-                "GET" => call.respond(refusal, &[], ""),
+                // With 200 it is a stream that has ended.
+                "GET" => call.respond(refusal, &["Content-Type: text/event-stream"], ""),
                 _ => match talkative(&call.request.body) {
                     Some(answer) => call.json(&[], &answer.to_string()),
                     None => call.normal(),
@@ -65,8 +66,10 @@ fn sub_09_with_the_servers_own_stream_a_subscription_is_lost() {
                 let (lost, ()) = join(changes.next(), clock.pass(seconds(1))).await;
                 for lost in [lost, others.next().await] {
                     let lost = lost.unwrap().unwrap_err();
-                    assert_eq!(*violation(&lost), Violation::StreamEnded);
-                    assert!(story(&lost).contains(&refusal[..3]), "{lost:#}");
+                    assert_eq!(*violation(&lost), Violation::OwnStreamLost);
+                    let status = lost.http().map(|http| http.status().to_string());
+                    assert_eq!(status, Some(refusal[..3].to_owned()).filter(|status| status != "200"));
+                    assert_eq!(story(&lost).matches("the server's own event stream is lost").count(), 1);
                     assert!(lost.server().is_some() && !client.session().is_ended());
                 }
                 assert!(changes.next().await.is_none() && changes.is_terminated());
@@ -74,7 +77,7 @@ fn sub_09_with_the_servers_own_stream_a_subscription_is_lost() {
                 let asked =
                     || server.requests().iter().filter(|it| it.rpc() == "resources/subscribe").count();
                 let error = client.listen(&everything()).await.unwrap_err();
-                assert_eq!(*violation(&error), Violation::StreamEnded);
+                assert_eq!(*violation(&error), Violation::OwnStreamLost);
                 assert_eq!(asked(), 2, "those of before");
                 client.ping().await.unwrap();
                 client.close().await;

@@ -79,3 +79,14 @@ fn half_a_surrogate_anywhere_is_mended() {
     assert!(serde_json::from_str::<Value>(&again).is_ok(), "{again}");
     assert_eq!(again.matches('\u{fffd}').count() + again.matches(r"\ufffd").count(), 3);
 }
+
+#[test]
+fn the_largest_limit_lets_every_result_through() {
+    let mut config = Config::new();
+    config.limits.decoded = usize::MAX;
+    let text = r#"{"id":7,"result":{"content":[{"type":"text","text":"hello"}]}}"#;
+    let read = read_result_within::<CallToolResult>(&Inbox::new(config, None), "x", reply(text), usize::MAX);
+    let (result, taken) = read.unwrap();
+    assert_eq!(result.text(), "hello");
+    assert!((5..1000).contains(&taken), "{taken}");
+}

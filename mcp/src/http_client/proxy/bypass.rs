@@ -91,7 +91,7 @@ fn is_in(address: IpAddr, network: IpAddr, bits: u8) -> bool {
     differing.leading_zeros() >= u32::from(bits)
 }
 
-/// Whether it is this machine: through a proxy, the name would be another one's.
+/// Whether the host is this machine. A proxy would take the name for its own machine.
 pub(super) fn is_loopback(host: &str) -> bool {
     let name = host.strip_suffix('.').unwrap_or(host);
     if name == "localhost" || name.ends_with(".localhost") {

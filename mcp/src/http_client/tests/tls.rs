@@ -110,7 +110,7 @@ impl Authority {
 }
 
 pub(super) fn pem(label: &str, der: &[u8]) -> String {
-    let text = super::super::proxy::base64(der);
+    let text = crate::encoding::base64(der);
     format!("A comment\n-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
 }
 

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 #[derive(Debug)]
 pub(crate) struct Batch {
     json: Box<str>,
-    /// Of the next member, or of the white space before it.
+    /// Where the next member begins, or the white space before it.
     at: usize,
 }
 

@@ -1,6 +1,6 @@
 //! Base64 with the URL's alphabet (RFC 4648, 5), as JOSE and PKCE have it: without padding.
 
-use crate::protocol::headers::base64;
+use crate::encoding::base64;
 
 pub(crate) fn encode(bytes: &[u8]) -> String {
     base64(bytes).trim_end_matches('=').replace('+', "-").replace('/', "_")

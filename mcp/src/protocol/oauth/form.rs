@@ -1,6 +1,7 @@
 //! Forms and queries (`application/x-www-form-urlencoded`), written in the one way that every server reads: unreserved
 //! characters plain, all others `%XX`, blanks too.
 
+use crate::encoding::unescape_form;
 use std::fmt::Write;
 
 /// The fields of a form, as its text.
@@ -62,20 +63,7 @@ pub(crate) fn decode(query: &str) -> Vec<(String, String)> {
 }
 
 fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, others)) = rest.split_first() {
-        let digit = |at: usize| others.get(at).and_then(|&byte| char::from(byte).to_digit(16));
-        let escaped = digit(0).zip(digit(1)).and_then(|(high, low)| u8::try_from(high << 4 | low).ok());
-        let (byte, behind) = match (first, escaped) {
-            (b'%', Some(byte)) => (byte, &others[2..]),
-            (b'+', _) => (b' ', others),
-            (byte, _) => (byte, others),
-        };
-        bytes.push(byte);
-        rest = behind;
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    String::from_utf8_lossy(&unescape_form(text)).into_owned()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::metadata::{object, string};
 use super::secret::Secret;
 use super::stored::{AuthMethod, Members, Registration, Scheme, Tokens};
 use super::{place, scope};
-use crate::protocol::headers::base64;
+use crate::encoding::base64;
 use serde_json::{Map, Value};
 
 /// Adds who we are: to the form, or as the value of the `Authorization` header, never both (RFC 6749, 2.3).

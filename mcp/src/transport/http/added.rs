@@ -39,7 +39,7 @@ pub(super) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue
 /// How many values are remembered. What is secret is added again and again, and so stays among them.
 const REMEMBERED: usize = 64;
 
-/// The values that were added last. Clones are the same.
+/// The values that were added last. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Added(Arc<Mutex<VecDeque<HeaderValue>>>);
 

@@ -26,9 +26,10 @@ pub(super) async fn http_error(response: Response<Body>, inbox: &Inbox) -> HttpE
         Ok(()) => read_some(&mut body, inbox).await,
         Err(_) => Vec::new(),
     };
+    let text = &text[..text.len().min(inbox.limits().error_body)];
     // Read first and masked then: a secret may be written with escapes.
-    let rpc = message::error_in(&text).map(|error| secrets.mask_error(error));
-    let text = secrets.mask_body(&text);
+    let rpc = message::error_in(text).map(|error| secrets.mask_error(error));
+    let text = secrets.mask_body(text);
     let challenges = || head.headers.get_all(header::WWW_AUTHENTICATE).iter();
     HttpError {
         status: head.status.as_u16(),
@@ -71,11 +72,15 @@ pub(super) fn too_much(share: &Share<'_>) -> Error {
 /// A whole body, of which `text` has been read.
 pub(super) async fn read(mut text: Vec<u8>, body: &mut Body, inbox: &Inbox) -> Result<Vec<u8>, Error> {
     let limit = inbox.limits().body;
+    let too_long = || Error::limit("the length of a reply", limit, Delivery::Answered);
+    if text.len() > limit {
+        return Err(too_long());
+    }
     let mut share = inbox.receiving();
     while let Some(chunk) = body.chunk().await {
         let chunk = chunk.map_err(body_failed)?;
-        if chunk.len() > limit.saturating_sub(text.len()) {
-            return Err(Error::limit("the length of a reply", limit, Delivery::Answered));
+        if chunk.len() > limit - text.len() {
+            return Err(too_long());
         }
         append(&mut text, &chunk, limit);
         if !share.set(text.capacity()) {
@@ -94,7 +99,8 @@ pub(super) fn is_like_json(text: &[u8]) -> bool {
     matches!(text.trim_ascii_start().first(), Some(b'{' | b'['))
 }
 
-/// The beginning of an error's body, as far as it can be had soon.
+/// The beginning of a body, as far as it can be had soon: [`Limits::error_body`](crate::Limits::error_body), and what more
+/// came in the last chunk.
 pub(super) async fn read_some(body: &mut Body, inbox: &Inbox) -> Vec<u8> {
     let limit = inbox.limits().error_body;
     let mut text = Vec::new();
@@ -103,7 +109,7 @@ pub(super) async fn read_some(body: &mut Body, inbox: &Inbox) -> Vec<u8> {
         while text.len() < limit {
             match body.poll_chunk(cx) {
                 Poll::Ready(Some(Ok(chunk))) => {
-                    text.extend_from_slice(&chunk[..chunk.len().min(limit - text.len())]);
+                    text.extend_from_slice(&chunk);
                 }
                 Poll::Ready(_) => break,
                 Poll::Pending => {

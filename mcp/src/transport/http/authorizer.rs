@@ -19,7 +19,7 @@ use ::http::{Method, Response, StatusCode, Uri};
 #[cfg(feature = "oauth")]
 use std::{borrow::Cow, sync::Arc};
 
-/// Who has the tokens. Clones are the same.
+/// Who has the tokens. Clones share them.
 #[derive(Clone)]
 pub(super) enum Authorizer {
     Provider(Tokens),

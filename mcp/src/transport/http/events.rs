@@ -95,11 +95,11 @@ pub(super) struct Cursor {
     retry: Option<Duration>,
 }
 
-/// Without word from the server; doubled with every round that brings no news (RES-03).
+/// The pause where the server asks for none. It doubles with every round that brings no news (RES-03).
 const RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
-/// However soon the server would like it: streams that end at once, each with some event, are no reason
+/// The shortest pause, however soon the server would like it: streams that end at once, each with some event, are no reason
 /// to do nothing but open the next.
 const SOONEST: Duration = Duration::from_millis(100);
 
@@ -187,7 +187,7 @@ impl Http {
             }
             rounds += 1;
             if rounds > inbox.limits().resumptions {
-                let error = lost.unwrap_or_else(|| Error::protocol(Violation::StreamEnded));
+                let error = lost.unwrap_or_else(|| Error::protocol(Violation::OwnStreamLost));
                 inbox.lose_own_stream(error);
                 return;
             }

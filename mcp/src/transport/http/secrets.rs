@@ -1,12 +1,14 @@
 //! What a request carries that no error may show, though its answer may repeat it (SEC-09).
 
+use crate::encoding::unescape_form;
 use crate::protocol::message::RpcError;
 use ::http::Uri;
 use ::http::header::{HeaderMap, HeaderValue};
 use serde_json::Value;
 use std::borrow::Cow;
 
-/// The values of the headers that are sensitive, and of the URL's query, and a proxy's credentials. An extension of an answer that is an error.
+/// The values of the headers that are sensitive and of the URL's query, and a proxy's credentials. An answer that is an error
+/// has them as an extension.
 #[derive(Clone, Default)]
 pub(super) struct Secrets(Vec<Vec<u8>>);
 
@@ -33,7 +35,7 @@ impl Secrets {
         for pair in url.query().unwrap_or_default().split('&') {
             let value = pair.split_once('=').map_or(pair, |(_, value)| value);
             known.push(value.as_bytes().to_vec());
-            known.push(decoded(value));
+            known.push(unescape_form(value));
         }
         for secret in &mut known {
             *secret = secret.trim_ascii().to_vec();
@@ -104,24 +106,6 @@ fn next_string(text: &str) -> Option<(&str, &str, &str)> {
     Some((&text[..start], &text[start..=end], &text[end + 1..]))
 }
 
-/// A value of a query, read (RFC 3986, 2.1; and `+` as forms have it).
-fn decoded(value: &str) -> Vec<u8> {
-    let mut decoded = Vec::new();
-    let mut bytes = value.as_bytes().iter();
-    while let Some(&byte) = bytes.next() {
-        let digits = bytes.as_slice().get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-        decoded.push(match (byte, digits.and_then(|digits| u8::from_str_radix(digits, 16).ok())) {
-            (b'%', Some(escaped)) => {
-                bytes.nth(1);
-                escaped
-            }
-            (b'+', _) => b' ',
-            (byte, _) => byte,
-        });
-    }
-    decoded
-}
-
 fn replace(text: &[u8], secret: &[u8]) -> Vec<u8> {
     let mut masked = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -160,9 +144,9 @@ mod tests {
 
     #[test]
     fn sec_09_the_values_of_a_query_are_masked_however_they_are_written() {
-        let secrets = secrets("x", "y", "key=s%2Fecret&page=12&tok+en&empty=");
-        let text = "Cannot POST /b?key=s%2Fecret&page=12 (s/ecret, tok en, application/json)";
-        let expected = "Cannot POST /b?key=***&page=12 (***, ***, application/json)";
+        let secrets = secrets("x", "y", "key=s%2Fecret&page=12&tok+en&empty=&odd=a%+1b");
+        let text = "Cannot POST /b?key=s%2Fecret&page=12 (s/ecret, tok en, a% 1b, application/json)";
+        let expected = "Cannot POST /b?key=***&page=12 (***, ***, ***, application/json)";
         assert_eq!(secrets.mask_text(text), expected);
     }
 

@@ -12,12 +12,12 @@ use super::events::{EVENT_STREAM, Events, deliver, is_message};
 use super::secrets::Secrets;
 use super::tokens::{TokenProvider, Tokens};
 use super::{PROTOCOL_VERSION, url};
-use crate::error::{Delivery, Error, ErrorKind, HttpError, Violation};
+use crate::error::{Delivery, Error, ErrorKind, HttpError, TimeoutError, Violation};
 #[cfg(feature = "webpki-roots")]
 use crate::http_client::Roots;
 use crate::http_client::{Net, Proxy};
 use crate::inbox::Inbox;
-use crate::inbox::deadline::within_patiently;
+use crate::inbox::deadline::{Clock, within_either};
 use crate::inbox::limits::Timeouts;
 use crate::protocol::handshake::{INITIALIZE, Revision};
 use crate::protocol::outgoing::Outgoing;
@@ -101,7 +101,8 @@ impl Sse {
         let Timeouts { endpoint, handshake, .. } = *inbox.timeouts();
         // The handshake must not run out first: it could not say what it was that did not come.
         let limit = endpoint.into_iter().chain(handshake.map(|handshake| handshake / 2)).min();
-        let mut events = match within_patiently(inbox, limit, begin).await {
+        let limit = limit.map(|after| TimeoutError { after, total: true });
+        let mut events = match within_either(inbox, limit, Clock::Stops, begin).await {
             Ok(begun) => begun?,
             Err(late) => {
                 return Err(Error::protocol_with(Violation::Endpoint("it did not come in time"), late));
@@ -182,7 +183,7 @@ impl Transport for Sse {
         })
     }
 
-    /// Beside a server of the newer transport.
+    /// Another origin than that of a server of the newer transport in the same place.
     fn origin(&self) -> Option<String> {
         Some(format!("sse {}", self.endpoint.origin()))
     }

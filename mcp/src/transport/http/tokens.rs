@@ -22,7 +22,7 @@ pub trait TokenProvider: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<String, Box<dyn StdError + Send + Sync>>>;
 }
 
-/// A provider, and its state for all requests to one server. Clones are the same.
+/// A provider, and its state for all requests to one server. Clones share both.
 #[derive(Clone)]
 pub(super) struct Tokens {
     provider: Arc<dyn TokenProvider>,

@@ -87,7 +87,7 @@ impl Pipes {
         }
     }
 
-    /// Before anything is read.
+    /// Sets the limits, before anything is read.
     pub(super) fn set_limits(&mut self, limits: &Limits) {
         self.lines = LineDecoder::new(limits.line);
         self.line_limit = limits.line;
@@ -262,27 +262,18 @@ impl Pipes {
 
     /// Reads everything, and throws the output away.
     pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>) {
-        let Self { reader, stderr, output_ended, errors, .. } = self;
+        self.poll_stderr(cx);
+        let Self { reader, output_ended, .. } = self;
         with_chunk(|chunk| {
             for _ in 0..TURN {
-                let mut idle = true;
-                if !*output_ended {
-                    if let Poll::Ready(read) = Pin::new(&mut *reader).poll_read(cx, chunk) {
-                        *output_ended = !matches!(read, Ok(1..));
-                        idle = false;
-                    }
-                }
-                if let Some(open) = stderr {
-                    if let Poll::Ready(read) = Pin::new(open).poll_read(cx, chunk) {
-                        match read {
-                            Ok(read @ 1..) => errors.push(&chunk[..read]),
-                            _ => *stderr = None,
-                        }
-                        idle = false;
-                    }
-                }
-                if idle {
+                if *output_ended {
                     return;
+                }
+                match Pin::new(&mut *reader).poll_read(cx, chunk) {
+                    Poll::Pending => return,
+                    Poll::Ready(Ok(1..)) => {}
+                    Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Poll::Ready(Ok(0) | Err(_)) => *output_ended = true,
                 }
             }
             cx.waker().wake_by_ref();
@@ -303,13 +294,14 @@ fn listen(line: &[u8], Printed { tail, has_spoken }: &mut Printed, inbox: &Inbox
     if *has_spoken {
         return;
     }
-    // As the Language Server Protocol does; and a message over several lines.
+    // A header before each message, or a message over several lines.
     let header = line.get(..HEADER.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(HEADER));
     if header || line.starts_with(b"\"jsonrpc\"") {
         inbox.session().fail(Error::instead(Violation::Framing, excerpt(line, 100)));
     }
 }
 
+/// How a message of the Language Server Protocol begins.
 const HEADER: &[u8] = b"Content-Length:";
 
 /// Where the pipes are while nobody uses them.

@@ -1,5 +1,6 @@
 //! What is to be written, in order. Requests can be taken back until they are begun.
 
+use crate::sync::contain;
 use crate::sync::wait_cell::WaitCell;
 use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, VecDeque};
@@ -8,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    /// WaitCell by whoever writes.
+    /// Whoever writes waits for it.
     state: WaitCell<State>,
 }
 
@@ -83,7 +84,7 @@ impl Queue {
             false => BTreeMap::new(),
         });
         for waker in waiting.into_values() {
-            waker.wake();
+            contain(|| waker.wake());
         }
     }
 
@@ -165,5 +166,48 @@ impl Drop for Push<'_> {
             let waker = self.queue.state.with(|state| state.waiting.remove(&place));
             drop(waker);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::task::noop_waker;
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    struct Panics;
+
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("a waker may do so");
+        }
+    }
+
+    #[derive(Default)]
+    struct Counts(AtomicUsize);
+
+    impl Wake for Counts {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_waker_that_panics_harms_no_other_that_waits_for_room() {
+        let queue = Queue::default();
+        assert!(
+            pin!(queue.push(b"first".to_vec(), 1)).poll(&mut Context::from_waker(&noop_waker())).is_ready()
+        );
+        let (mut one, mut two) = (pin!(queue.push(Vec::new(), 1)), pin!(queue.push(Vec::new(), 1)));
+        let counts = Arc::<Counts>::default();
+        let (panics, waker) = (Waker::from(Arc::new(Panics)), Waker::from(Arc::clone(&counts)));
+        assert!(one.as_mut().poll(&mut Context::from_waker(&panics)).is_pending());
+        assert!(two.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        let mut written = Vec::new();
+        queue.fill(&mut written, 100);
+        assert_eq!((&*written, counts.0.load(Ordering::Relaxed)), (&b"first\n"[..], 1));
     }
 }

@@ -18,12 +18,12 @@ pub(super) struct Stderr {
 }
 
 impl Stderr {
-    /// Keeps so many bytes.
+    /// Keeps the last `kept` bytes.
     pub(super) fn new(kept: usize, hook: Option<StderrHook>) -> Self {
         Self { tail: Tail::new(kept), hook, line: Vec::new() }
     }
 
-    /// Before anything has come.
+    /// Sets how many bytes are kept, before anything has come.
     pub(super) fn keep(&mut self, kept: usize) {
         self.tail = Tail::new(kept);
     }

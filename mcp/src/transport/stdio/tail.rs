@@ -16,7 +16,7 @@ impl Tail {
         // Of what is longer than all that is kept, only the end need be copied.
         self.bytes.extend_from_slice(&bytes[bytes.len().saturating_sub(self.limit)..]);
         // Cut now and then, not every time: the cost stays linear.
-        if self.bytes.len() > 2 * self.limit {
+        if self.bytes.len() > self.limit.saturating_mul(2) {
             self.bytes.drain(..self.bytes.len() - self.limit);
         }
     }
@@ -50,6 +50,9 @@ mod tests {
             assert!(limit < 5 || all.ends_with(text.trim_start_matches('\u{fffd}')), "{limit}: {text:?}");
             assert!(tail.bytes.len() <= 2 * limit);
         }
+        let mut tail = Tail::new(usize::MAX);
+        tail.push(b"all");
+        assert_eq!(tail.text(), "all");
         let mut tail = Tail::new(3);
         tail.push(b"\xff\xff\xff\xff");
         assert_eq!(tail.text(), "\u{fffd}");
