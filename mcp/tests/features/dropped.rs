@@ -156,6 +156,12 @@ fn liv_18_liv_27_connecting_dropped_at_every_point() {
                 break;
             }
         }
+    });
+}
+
+#[test]
+fn liv_18_liv_27_connecting_to_a_process_dropped_at_every_point() {
+    once(async |_| {
         for polls in 0.. {
             let (stdio, server) = lines::process(normal);
             let process = server.process().await;

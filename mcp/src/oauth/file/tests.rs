@@ -1,5 +1,6 @@
 //! What is in the folder, who may see it, and who gets in whose way.
 
+use super::by_creating::{Created, STALE, try_lock};
 use super::*;
 use crate::oauth::{StoreKey, Swapped, TokenStore};
 use crate::protocol::oauth::stored::Stored;
@@ -164,9 +165,9 @@ fn oa_73_one_at_a_time_has_the_lock() {
     fs::remove_dir_all(folder).unwrap();
 }
 
-fn created(path: &Path) -> by_creating::Created {
+fn created(path: &Path) -> Created {
     loop {
-        match by_creating::try_lock(path).unwrap() {
+        match try_lock(path).unwrap() {
             Some(created) => return created,
             None => thread::yield_now(),
         }
@@ -197,16 +198,16 @@ fn oa_73_who_waits_for_the_lock_keeps_no_thread_and_leaves_nothing_behind() {
 #[test]
 fn oa_73_a_lock_that_was_left_behind_is_taken_when_no_flow_takes_so_long() {
     let timeouts = crate::oauth::OAuthTimeouts::default();
-    assert!(by_creating::STALE > timeouts.flow + 4 * timeouts.store);
+    assert!(STALE > timeouts.flow + 4 * timeouts.store);
     let folder = folder();
     make_private(&folder).unwrap();
     let path = folder.join("created.lock");
     let stale = created(&path);
     let file = File::options().write(true).open(&path).unwrap();
-    file.set_modified(SystemTime::now() - by_creating::STALE + Duration::from_secs(60)).unwrap();
-    assert!(by_creating::try_lock(&path).unwrap().is_none(), "it may be in use");
-    assert!(by_creating::try_lock(&path).unwrap().is_none());
-    file.set_modified(SystemTime::now() - by_creating::STALE * 2).unwrap();
+    file.set_modified(SystemTime::now() - STALE + Duration::from_secs(60)).unwrap();
+    assert!(try_lock(&path).unwrap().is_none(), "it may be in use");
+    assert!(try_lock(&path).unwrap().is_none());
+    file.set_modified(SystemTime::now() - STALE * 2).unwrap();
     // A file that is open keeps its name on some windows.
     drop(file);
     let taken = created(&path);
