@@ -113,6 +113,8 @@ pub use protocol::message::RpcError;
 #[doc(hidden)]
 pub use protocol::properties;
 #[doc(inline)]
+/// The core, whose `Cause` and `Session` are a part of this crate's errors and of a transport's interface.
+pub use shared_fate;
 pub use transport::Transport;
 #[cfg(feature = "http")]
 pub use transport::http::{Http, Sse, TokenProvider};
