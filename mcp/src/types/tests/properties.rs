@@ -83,9 +83,10 @@ fn holds<T: DeserializeOwned + Serialize + PartialEq + fmt::Debug>(value: &Value
 }
 
 macro_rules! all_types {
-    ($($type:ty),* $(,)?) => {
+    ($($type:ty),*; $($word:ty),* $(,)?) => {
         fn all_hold(value: &Value) {
             $(holds::<$type>(value);)*
+            $(holds::<$word>(value);)*
         }
 
         #[test]
@@ -113,6 +114,7 @@ all_types!(
     CreateMessageParams,
     CreateMessageResult,
     ElicitForm,
+    ElicitationCapability,
     ElicitUrl,
     EmbeddedResource,
     Extra,
@@ -122,6 +124,7 @@ all_types!(
     Implementation,
     InitializeResult,
     Json,
+    ListCapability,
     ListPromptsResult,
     ListResourceTemplatesResult,
     ListResourcesResult,
@@ -140,19 +143,28 @@ all_types!(
     ResourceContents,
     ResourceLink,
     ResourceTemplate,
+    ResourcesCapability,
     Role,
     Root,
+    SamplingCapability,
     SamplingMessage,
     ServerCapabilities,
     Task,
     TaskStatus,
+    TasksCapability,
     TextContent,
     Tool,
     ToolAnnotations,
     ToolChoice,
     ToolExecution,
     ToolResultContent,
-    ToolUseContent,
+    ToolUseContent;
+    // They have no default.
+    CompletionTarget,
+    IncludeContext,
+    StopReason,
+    TaskSupport,
+    ToolChoiceMode,
 );
 
 proptest! {
