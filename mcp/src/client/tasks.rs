@@ -5,9 +5,9 @@ use super::methods::{Paged, paged};
 use crate::call::follow_task::{Abandoned, Inquiry, Step, by_id, follow};
 use crate::call::options::CallOptions;
 use crate::call::{Asked, ByUri, NOT_AN_OBJECT, Named, params_of};
-use crate::error::{Delivery, Error, InvalidInput, Violation};
+use crate::error::{Delivery, Error, InvalidInput, TimeoutError, Violation};
 use crate::inbox::Inbox;
-use crate::inbox::deadline::{Budget, within};
+use crate::inbox::deadline::{Budget, Clock, within_either};
 use crate::protocol::json::object::Object;
 use crate::runtime::timer::BoxFuture;
 use crate::types::{
@@ -181,13 +181,14 @@ impl Client {
         }
     }
 
-    /// The outer error is that the time is over.
+    /// The outer error is that the time is over. It stands still while a person is asked to sign in.
     async fn in_time<T>(
         &self,
         limit: Option<Duration>,
         future: impl Future<Output = Result<T, Error>>,
     ) -> Result<Result<T, Error>, Error> {
-        within(&self.connection().inbox, limit, async { Ok(future.await) }).await
+        let limit = limit.map(|after| TimeoutError { after, total: true });
+        within_either(&self.connection().inbox, limit, Clock::Stops, async { Ok(future.await) }).await
     }
 
     fn noted(&self, task: Task) -> Result<Task, Error> {

@@ -256,7 +256,6 @@ pub(crate) async fn within<T>(
 pub(crate) enum Clock {
     GoesOn,
     /// The time is the person's. The future has to be polled when the person has answered.
-    #[cfg(feature = "http")]
     Stops,
 }
 

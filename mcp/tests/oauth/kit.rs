@@ -302,7 +302,11 @@ fn mcp(call: &mut Call, books: &Mutex<Books>, base: &str) {
             call.respond("403 Forbidden", &[&challenge], r#"{"error":"insufficient_scope"}"#);
         }
         Some(_) if books.lock().unwrap().mute && !call.request.tool().is_empty() => call.hold(),
-        Some(_) => call.normal(),
+        Some(_) => {
+            if !task(call, books) {
+                call.normal();
+            }
+        }
         None => {
             let (hook, count) = {
                 let mut books = books.lock().unwrap();
@@ -321,6 +325,28 @@ fn mcp(call: &mut Call, books: &Mutex<Books>, base: &str) {
             }
         }
     }
+}
+
+/// Answers what concerns tasks: one is there at once, and then no token is good any more; the next question finds it done.
+fn task(call: &mut Call, books: &Mutex<Books>) -> bool {
+    let task = |status| json!({ "taskId": "t", "status": status, "createdAt": "", "lastUpdatedAt": "", "ttl": null });
+    let result = match call.request.rpc() {
+        "initialize" => json!({
+            "protocolVersion": "2025-11-25",
+            "capabilities": { "tools": {}, "tasks": { "requests": { "tools": { "call": {} } } } },
+            "serverInfo": { "name": "tasks", "version": "0" },
+        }),
+        "tools/call" if call.request.body["params"]["task"].is_object() => {
+            books.lock().unwrap().revoke();
+            json!({ "task": task("working") })
+        }
+        "tasks/get" => task("completed"),
+        "tasks/result" => crate::fault::text_result("done"),
+        _ => return false,
+    };
+    let answer = json!({ "jsonrpc": "2.0", "id": call.request.body["id"], "result": result });
+    call.json(&[], &answer.to_string());
+    true
 }
 
 /// The older transport: what POSTs ask is answered on the stream.

@@ -124,6 +124,30 @@ fn oa_63_after_a_person_has_answered_the_clocks_run_on() {
     });
 }
 
+#[test]
+fn oa_63_the_time_of_a_task_stands_still_for_a_person_too() {
+    once(async |run| {
+        let both = Both::start();
+        let clock = Clock::new();
+        let (consent, asked, answer) = slow_person();
+        let oauth = OAuth::builder().consent(consent).prompt(Prompt::OnCall).build();
+        oauth_signed(&oauth, &both, &asked, &answer).await;
+        let builder = Client::builder().mode(Mode::Legacy).timer(clock.clone());
+        let connected = builder.connect(both.http(&oauth)).await.unwrap();
+        with_client(run, connected, async |client| {
+            let person = async {
+                let url = asked.recv().await.unwrap();
+                clock.advance(Duration::from_secs(8 * 3600));
+                answer.send(agree(&url, &both.books)).await.unwrap();
+            };
+            let task = client.run_tool_as_task("slow", serde_json::json!({}), None);
+            let (result, ()) = join(task, person).await;
+            result.unwrap();
+        })
+        .await;
+    });
+}
+
 async fn oauth_signed(oauth: &OAuth, both: &Both, asked: &Receiver<String>, answer: &Sender<String>) {
     let http = both.http(oauth);
     let person = async {
