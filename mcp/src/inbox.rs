@@ -30,6 +30,7 @@ use outbox::{Capacity, Job, Outbox};
 use progress::Reporters;
 use serde_json::value::RawValue;
 use shared_fate::Session;
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -63,7 +64,7 @@ pub struct Inbox {
     /// Until the handshake is over, an error that names nobody can only mean its one call.
     handshaking: AtomicBool,
     /// The last thing that was nobody's, and the number of the call that was to come next.
-    last_stray: Mutex<Option<Box<(u64, String)>>>,
+    last_stray: Mutex<Option<Box<(u64, Cow<'static, str>)>>>,
     /// How often the server has said that its list of tools has changed.
     tool_changes: AtomicU64,
     /// Servers of revision 2026-07-28 send no requests, and get no answer to one.

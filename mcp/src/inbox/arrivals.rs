@@ -39,7 +39,7 @@ impl Inbox {
     /// Takes the beginning of a message that is too long, where it is known which call the message answers.
     pub(crate) fn accept_too_long(&self, id: Option<u64>, prefix: &[u8], limit: usize) {
         let handled = self.pending.lock().handle_too_long(id, limit);
-        self.finish(handled, || excerpt(prefix, 100));
+        self.finish(handled, || excerpt(prefix, 100).into());
     }
 
     /// Takes what came after the last line end when the input ended: a message without its line end, or half of one.
@@ -82,8 +82,8 @@ impl Inbox {
                     pending.handle_reply(id, outcome)
                 };
                 self.finish(handled, || match error {
-                    Some(error) => format!("an error for a call that nobody waits for: {error}"),
-                    None => "a reply that nobody waits for".to_owned(),
+                    Some(error) => format!("an error for a call that nobody waits for: {error}").into(),
+                    None => "a reply that nobody waits for".into(),
                 });
             }
             Message::Request { id, method, params } => {
@@ -98,7 +98,7 @@ impl Inbox {
         if self.mute.load(Ordering::Relaxed) {
             let what = || {
                 let method = excerpt(request.method.as_bytes(), 100);
-                format!("the request {method:?}, which this revision does not have")
+                format!("the request {method:?}, which this revision does not have").into()
             };
             return self.finish(Handled::Stray, what);
         }
@@ -201,7 +201,7 @@ impl Inbox {
     #[cfg(feature = "http")]
     pub(crate) fn accept_elsewhere(&self, id: u64, outcome: Result<ResultText, RpcError>) {
         let handled = self.pending.lock().handle_reply_elsewhere(id, outcome);
-        self.finish(handled, || "a reply to one call in the answer to another".to_owned());
+        self.finish(handled, || "a reply to one call in the answer to another".into());
     }
 
     pub(crate) fn accept_in_batch(&self, malformed: Malformed) {
@@ -210,26 +210,26 @@ impl Inbox {
 
     fn accept_malformed(&self, malformed: Malformed, text: &[u8]) {
         let handled = self.pending.lock().handle_malformed(malformed);
-        self.finish(handled, || excerpt(text, 100));
+        self.finish(handled, || excerpt(text, 100).into());
     }
 
-    pub(super) fn finish(&self, handled: Handled, what: impl FnOnce() -> String) {
+    pub(super) fn finish(&self, handled: Handled, what: impl FnOnce() -> Cow<'static, str>) {
         match handled {
             // A call whose waker panics harms nobody else.
             Handled::Settled(Some(waker)) => contain(|| waker.wake()),
             Handled::Settled(None) => {}
             // What still comes after a flood is not told.
             Handled::Late | Handled::Stray if self.session.is_ended() => {}
-            Handled::Late => self.emit(&Event::Stray { excerpt: what().into() }),
+            Handled::Late => self.emit(&Event::Stray { excerpt: what() }),
             Handled::Stray => {
                 let what = what();
-                self.emit(&Event::Stray { excerpt: what.as_str().into() });
+                self.emit(&Event::Stray { excerpt: Cow::Borrowed(&what) });
                 self.count_stray(what);
             }
         }
     }
 
-    fn count_stray(&self, what: String) {
+    fn count_stray(&self, what: Cow<'static, str>) {
         let now = self.alarm.now();
         let (few, next) = {
             let mut pending = self.pending.lock();
@@ -238,7 +238,11 @@ impl Inbox {
         if !few {
             self.session.fail(Error::protocol(Violation::Flood));
         }
-        let replaced = self.last_stray.lock().replace(Box::new((next, what)));
+        let replaced = {
+            let mut last = self.last_stray.lock();
+            let last = last.get_or_insert_default();
+            std::mem::replace(&mut **last, (next, what))
+        };
         drop(replaced);
     }
 
@@ -246,6 +250,6 @@ impl Inbox {
     pub(crate) fn stray_since(&self, call: u64) -> Option<Error> {
         let stray = self.last_stray.lock();
         let (_, what) = stray.as_deref().filter(|(next, _)| *next > call)?;
-        Some(Error::instead(Violation::Stray, what.clone()))
+        Some(Error::instead(Violation::Stray, what.clone().into_owned()))
     }
 }

@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 #[cfg(feature = "http")]
 use shared_fate::Cause;
 use shared_fate::Session;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -133,7 +134,7 @@ impl Inbox {
             }
             let empty = empty_object().to_owned().into();
             let handled = self.pending.lock().handle_reply(ResponseId::Ours(id), Ok(empty));
-            self.finish(handled, String::new);
+            self.finish(handled, Cow::default);
             return true;
         }
         let Some(id) = subscription_of(text) else { return false };

@@ -175,7 +175,7 @@ fn liv_18_liv_27_connecting_to_a_process_dropped_at_every_point() {
 }
 
 #[test]
-fn liv_18_liv_26_closing_dropped_at_every_point() {
+fn liv_18_liv_26_closing_a_process_dropped_at_every_point() {
     once(async |_| {
         for polls in 0.. {
             let (stdio, server) = lines::process(normal);
@@ -194,6 +194,12 @@ fn liv_18_liv_26_closing_dropped_at_every_point() {
                 break;
             }
         }
+    });
+}
+
+#[test]
+fn liv_18_liv_26_closing_dropped_at_every_point() {
+    once(async |_| {
         for polls in 0.. {
             let server = Server::start(Call::normal);
             let (client, driver) = on(&Clock::new()).connect(http(&server)).await.unwrap();
