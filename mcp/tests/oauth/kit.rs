@@ -1,6 +1,6 @@
 //! One server that is an MCP server and its authorization server, and a person who agrees.
 
-use crate::fault::http::{Call, Server};
+use crate::fault::http::{Call, SESSION, Server};
 use crate::fault::run::Run;
 use serde_json::{Value, json};
 use shared_fate_mcp::oauth::{AuthError, AuthErrorKind, OAuth, OAuthBuilder, Status, consent_fn};
@@ -345,7 +345,9 @@ fn task(call: &mut Call, books: &Mutex<Books>) -> bool {
         _ => return false,
     };
     let answer = json!({ "jsonrpc": "2.0", "id": call.request.body["id"], "result": result });
-    call.json(&[], &answer.to_string());
+    let session = format!("Mcp-Session-Id: {SESSION}");
+    let headers: &[&str] = if call.request.rpc() == "initialize" { &[&session] } else { &[] };
+    call.json(headers, &answer.to_string());
     true
 }
 

@@ -20,11 +20,7 @@ fn oa_01_after_a_login_every_request_has_the_token() {
         let status = both.status(&oauth).await.unwrap();
         assert!(status.has_access && status.has_refresh && status.expires.is_none());
         let connected = Client::connect(http).await.unwrap();
-        with_client(run, connected, async |client| {
-            call(client).await.unwrap();
-            both.server.arrival(|request| request.method == "GET").await;
-        })
-        .await;
+        with_client(run, connected, async |client| call(client).await.unwrap()).await;
         let requests = both.server.requests();
         let sent = requests.iter().filter(|request| request.target == "/mcp");
         let methods: Vec<_> = sent.clone().map(|request| &*request.method).collect();
