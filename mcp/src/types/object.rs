@@ -136,6 +136,10 @@ impl<K: AsRef<str>> FromIterator<(K, Json)> for Extra {
 pub(super) trait Object: Sized {
     const NAME: &'static str;
 
+    /// The names of its members.
+    #[cfg(test)]
+    const MEMBERS: &'static [&'static str];
+
     /// Reads the members that `map` still has to those that are in `extra` already.
     fn read_members<'de, A: MapAccess<'de>>(map: A, extra: Extra) -> Result<Self, A::Error>;
 
@@ -190,6 +194,9 @@ macro_rules! object {
 
         impl $crate::types::object::Object for $name {
             const NAME: &'static str = stringify!($name);
+
+            #[cfg(test)]
+            const MEMBERS: &'static [&'static str] = &[$($json),*];
 
             fn read_members<'de, A: ::serde::de::MapAccess<'de>>(
                 mut map: A,
