@@ -3,20 +3,21 @@
 
 use super::{HeaderArgument, header_arguments};
 use crate::protocol::json::members::members;
-use serde::de::{Deserializer, Error, SeqAccess, Visitor};
+use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::fmt;
 
 /// Tells `each` the name of every tool and its annotated arguments, or what is wrong with them. A tool that is none is
-/// skipped. Returns the cursor of the next page; `Err` for what is no page.
+/// skipped. Returns the cursor of the next page; `Err` for what is no page. What is absent, `null` or odd means what it does
+/// where the page is typed: no tools, or no next page.
 pub(crate) fn read_page(
     page: &str,
     limit: usize,
     mut each: impl FnMut(&str, Result<Vec<HeaderArgument>, &'static str>),
 ) -> Result<Option<String>, serde_json::Error> {
     let [tools, next] = members(page, ["tools", "nextCursor"])?;
-    let tools = tools.ok_or_else(|| serde_json::Error::missing_field("tools"))?;
-    let next = next.map_or(Ok(None), |next| serde_json::from_str(next.get()))?;
+    let next = next.and_then(|next| serde_json::from_str(next.get()).ok());
+    let Some(tools) = tools.filter(|tools| tools.get() != "null") else { return Ok(next) };
     let tool = |tool: &RawValue| {
         let Ok([Some(name), schema]) = members(tool.get(), ["name", "inputSchema"]) else { return };
         let Ok(name) = serde_json::from_str::<String>(name.get()) else { return };

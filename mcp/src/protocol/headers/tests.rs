@@ -175,3 +175,28 @@ fn par_04_par_05_par_07_values() {
         assert!(header_of(mirrored, &raw(arguments)).is_err(), "{arguments}");
     }
 }
+
+#[test]
+fn par_09_what_is_odd_on_a_page_decides_over_nothing_else() {
+    let schema = r#"{"properties":{"a":{"type":"string","x-mcp-header":"A"}}}"#;
+    let page = |tools: &str, next: &str| {
+        let mut names = Vec::new();
+        let page = format!(r#"{{"tools":{tools},"nextCursor":{next}}}"#);
+        let next = read_page(&page, usize::MAX, |name, arguments| {
+            names.push((name.to_owned(), arguments.map(|it| it.len())));
+        });
+        next.map(|next| (next, names)).ok()
+    };
+    let tools = format!(
+        r#"[7,null,{{}},{{"name":7}},{{"name":"x","description":7,"inputSchema":{schema}}},{{"name":"y"}}]"#
+    );
+    let found = vec![("x".to_owned(), Ok(1)), ("y".to_owned(), Ok(0))];
+    assert_eq!(page(&tools, r#""2""#), Some((Some("2".to_owned()), found.clone())));
+    for no_cursor in ["null", "7", "{}"] {
+        assert_eq!(page(&tools, no_cursor), Some((None, found.clone())), "{no_cursor}");
+    }
+    assert_eq!(page("null", "null"), Some((None, Vec::new())));
+    for no_list in ["7", "{}", r#""x""#] {
+        assert_eq!(page(no_list, "null"), None, "{no_list}");
+    }
+}
