@@ -13,6 +13,8 @@ object! {
         prompts: "prompts" => Vec<Prompt>,
         /// Where the next page begins, if there is one.
         next_cursor: "nextCursor" => Option<String>,
+        /// Of what kind the result is (2026-07-28).
+        result_type: "resultType" => Option<String>,
         /// Metadata.
         meta: "_meta" => Option<Json>,
     }
@@ -86,6 +88,8 @@ object! {
     pub struct CompleteResult needs completion: "completion" {
         /// The suggestions.
         completion: "completion" => Completion,
+        /// Of what kind the result is (2026-07-28).
+        result_type: "resultType" => Option<String>,
         /// Metadata.
         meta: "_meta" => Option<Json>,
     }

@@ -12,6 +12,8 @@ object! {
         resources: "resources" => Vec<Resource>,
         /// Where the next page begins, if there is one.
         next_cursor: "nextCursor" => Option<String>,
+        /// Of what kind the result is (2026-07-28).
+        result_type: "resultType" => Option<String>,
         /// Metadata.
         meta: "_meta" => Option<Json>,
     }
@@ -67,6 +69,8 @@ object! {
         resource_templates: "resourceTemplates" => Vec<ResourceTemplate>,
         /// Where the next page begins, if there is one.
         next_cursor: "nextCursor" => Option<String>,
+        /// Of what kind the result is (2026-07-28).
+        result_type: "resultType" => Option<String>,
         /// Metadata.
         meta: "_meta" => Option<Json>,
     }

@@ -4,6 +4,7 @@ use super::*;
 use crate::protocol::message::RpcError;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fmt;
 
 mod lenient;
@@ -268,6 +269,42 @@ fn json_reads_from_every_deserializer() {
     assert_eq!(Json::default().text(), "null");
     // As it is written, where there is text.
     assert_eq!(read::<Json>(" [1 , 2.0e1]").text(), "[1 , 2.0e1]");
+}
+
+#[test]
+fn json_lives_in_untagged_tagged_and_flattened_types() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Untagged {
+        Two { a: Json, b: Json },
+        One(Json),
+    }
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "kind")]
+    enum Tagged {
+        Held { json: Json },
+        All(BTreeMap<String, Json>),
+    }
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Flattened {
+        id: u32,
+        #[serde(flatten)]
+        rest: BTreeMap<String, Json>,
+    }
+
+    for text in [r#"{"a":[1,-2,2.5,true,null,"ö\n"]}"#, "[]", "null", "\"x\"", "18446744073709551615", "-0.5"]
+    {
+        let json: Json = read(text);
+        let members = || BTreeMap::from([("x".to_owned(), json.clone()), ("y".to_owned(), Json::default())]);
+        everywhere(&Untagged::One(json.clone()));
+        everywhere(&Untagged::Two { a: json.clone(), b: json.clone() });
+        everywhere(&Tagged::Held { json: json.clone() });
+        everywhere(&Tagged::All(members()));
+        everywhere(&Flattened { id: 7, rest: members() });
+        everywhere(&vec![Some((1, json.clone())), None]);
+    }
 }
 
 #[test]

@@ -15,6 +15,8 @@ object! {
         tools: "tools" => Vec<Tool>,
         /// Where the next page begins, if there is one.
         next_cursor: "nextCursor" => Option<String>,
+        /// Of what kind the result is (2026-07-28).
+        result_type: "resultType" => Option<String>,
         /// Metadata.
         meta: "_meta" => Option<Json>,
     }
