@@ -32,6 +32,7 @@ mod notifications;
 mod object;
 mod prompts;
 mod resources;
+mod rpc_error;
 mod sampling;
 mod tasks;
 mod tools;

@@ -308,6 +308,23 @@ fn json_lives_in_untagged_tagged_and_flattened_types() {
 }
 
 #[test]
+fn errors_are_written_and_read_again() {
+    let plain = RpcError::new(-32601, "no \"x\"\n");
+    assert_eq!(serde_json::to_string(&plain).unwrap(), r#"{"code":-32601,"message":"no \"x\"\n"}"#);
+    everywhere(&plain);
+    everywhere(&RpcError::new(0, ""));
+    for data in ["null", "7", r#"{"a":[null,1.5]}"#] {
+        let error = RpcError::new(1, "m").with_data(read(data));
+        assert_eq!(error.data(), Some(data));
+        everywhere(&error);
+    }
+    assert_eq!(read::<RpcError>(r#"{"code":"7","message":null}"#), RpcError::new(7, ""));
+    for json in ["7", "null", "[]", r#""x""#, "{}", r#"{"message":"m"}"#] {
+        refused::<RpcError>(json);
+    }
+}
+
+#[test]
 fn a_type_of_the_hosts_that_does_not_fit_is_named() {
     #[derive(Debug, Deserialize)]
     struct Sum {

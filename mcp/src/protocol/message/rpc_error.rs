@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::protocol::excerpt::{beginning, excerpt, is_unseen};
@@ -9,10 +10,13 @@ use crate::protocol::json::members::members;
 use crate::protocol::json::surrogates::mended;
 
 /// A JSON-RPC error: the server's answer to a request, or a handler's answer to the server.
-#[derive(Clone)]
+///
+/// It is written and read as JSON-RPC has it; `code` must be there.
+#[derive(Clone, Serialize)]
 pub struct RpcError {
     code: i64,
     message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<Box<RawValue>>,
 }
 
@@ -21,6 +25,11 @@ impl RpcError {
     #[must_use]
     pub fn new(code: i64, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), data: None }
+    }
+
+    /// This error with additional data.
+    pub(crate) fn carrying(self, data: Box<RawValue>) -> Self {
+        Self { data: Some(data), ..self }
     }
 
     /// The error code; 0 if the peer sent none that is a number.
