@@ -13,25 +13,30 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 /// A server that keeps nothing of what it sends: a reply is `before`, then `item` as often as it fits into `length`,
-/// separated by commas, then `after`.
+/// separated by commas, then `after`. There are so many `pages` of it, each with another cursor but for the last.
 #[derive(Clone)]
 struct Reply {
     before: &'static str,
     item: &'static str,
     after: &'static str,
     length: usize,
+    pages: usize,
 }
 
 #[derive(Default)]
 struct State {
     /// How many lines the client has written.
     lines: usize,
+    /// How many pages were sent.
+    pages: usize,
     waiting: Option<Waker>,
 }
 
 struct Server {
     state: Arc<Mutex<State>>,
     reply: Reply,
+    /// What comes before the items of this page.
+    head: String,
     /// How many replies were begun, and how much of this one is sent.
     begun: usize,
     sent: usize,
@@ -63,18 +68,41 @@ impl AsyncWrite for Requests {
 
 const INITIALIZED: &str = "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"protocolVersion\":\"2025-11-25\",\
     \"capabilities\":{},\"serverInfo\":{\"name\":\"s\",\"version\":\"1\"}}}\n";
-const HEAD: &str = "{\"jsonrpc\":\"2.0\",\"id\":2,\"result\":";
+
+/// What comes before the result of the call, or of a page of it.
+fn envelope(page: usize) -> String {
+    format!("{{\"jsonrpc\":\"2.0\",\"id\":{},\"result\":", page + 2)
+}
+
+impl Reply {
+    /// What comes before the items of a page.
+    fn head(&self, page: usize) -> String {
+        let next = if page + 1 < self.pages { format!("\"nextCursor\":\"{page}\",") } else { String::new() };
+        let before = self.before.strip_prefix('{').expect("an object");
+        format!("{}{{{next}{before}", envelope(page))
+    }
+
+    /// How long a page is.
+    fn total(&self, page: usize) -> usize {
+        let fixed = self.head(page).len() + self.after.len() + 2;
+        let count = (self.length - fixed + 1) / (self.item.len() + 1);
+        fixed + count * (self.item.len() + 1) - 1
+    }
+}
 
 impl Server {
-    /// The byte of the big reply at this place.
+    fn begin(&mut self, page: usize) {
+        (self.begun, self.sent) = (page + 1, 0);
+        (self.head, self.total) = (self.reply.head(page), self.reply.total(page));
+    }
+
+    /// The bytes of the page from this place on, as far as they are at hand.
     fn piece(&self, at: usize) -> &[u8] {
-        let Reply { before, item, after, .. } = self.reply;
-        let fixed = HEAD.len() + before.len();
+        let Reply { item, after, .. } = self.reply;
+        let fixed = self.head.len();
         let items = self.total - fixed - after.len() - 2;
-        if at < HEAD.len() {
-            &HEAD.as_bytes()[at..]
-        } else if at < fixed {
-            &before.as_bytes()[at - HEAD.len()..]
+        if at < fixed {
+            &self.head.as_bytes()[at..]
         } else if at < fixed + items {
             let at = (at - fixed) % (item.len() + 1);
             if at == item.len() { b"," } else { &item.as_bytes()[at..] }
@@ -92,18 +120,18 @@ impl AsyncRead for Server {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        // After `initialize` the handshake; after `initialized` and the call the reply.
-        let lines = [1, 3][self.begun.min(1)];
+        // After `initialize` the handshake; after `initialized` and the call the reply; and each page after its request.
+        let lines = [1, self.begun + 2][self.begun.min(1)];
         if self.sent == 0 {
             let mut state = self.state.lock().unwrap();
-            if state.lines < lines || self.begun > 1 {
+            if state.lines < lines || self.begun > self.reply.pages {
                 state.waiting = Some(cx.waker().clone());
                 return Poll::Pending;
             }
         }
         if self.begun == 0 {
             buffer[..INITIALIZED.len()].copy_from_slice(INITIALIZED.as_bytes());
-            self.begun = 1;
+            self.begin(0);
             return Poll::Ready(Ok(INITIALIZED.len()));
         }
         let mut filled = 0;
@@ -115,7 +143,9 @@ impl AsyncRead for Server {
             self.sent += length;
         }
         if self.sent == self.total {
-            (self.begun, self.sent) = (2, 0);
+            self.state.lock().unwrap().pages += 1;
+            let next = self.begun;
+            self.begin(next);
         }
         Poll::Ready(Ok(filled))
     }
@@ -124,25 +154,35 @@ impl AsyncRead for Server {
 /// What is allocated is counted for the whole process, so one call is measured at a time.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// Whether the call succeeded, and how many times the text it cost.
+/// Whether the call succeeded, and how many times the text it cost: that of one page, if there are several.
 fn cost(limits: &Limits, reply: &Reply, call: impl AsyncFn(&Client) -> Result<(), Error>) -> (bool, f64) {
     let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let state = Arc::<Mutex<State>>::default();
-    let Reply { before, item, after, length } = reply;
-    let fixed = HEAD.len() + before.len() + after.len() + 2;
-    let count = (length - fixed + 1) / (item.len() + 1);
-    let total = fixed + count * (item.len() + 1) - 1;
-    let server = Server { state: Arc::clone(&state), reply: reply.clone(), begun: 0, sent: 0, total };
+    let item = reply.item;
+    let server = Server {
+        state: Arc::clone(&state),
+        reply: reply.clone(),
+        head: String::new(),
+        begun: 0,
+        sent: 0,
+        total: 0,
+    };
+    let requests = Requests(Arc::clone(&state));
     pollster::block_on(async {
         let builder = Client::builder().mode(Mode::Legacy).limits(limits.clone());
-        let (client, driver) = builder.connect(Stdio::over(server, Requests(state))).await.unwrap();
+        let (client, driver) = builder.connect(Stdio::over(server, requests)).await.unwrap();
         let measured = async {
             let before = allocator::begin();
             let result = call(&client).await;
-            let times = (allocator::peak() - before) as f64 / total as f64;
+            let pages = state.lock().unwrap().pages;
+            let times = (allocator::peak() - before) as f64 / reply.total(0) as f64;
             if let Err(error) = &result {
                 assert!(matches!(error.kind(), ErrorKind::Limit(_)), "{item}: {error:#}");
-                assert_eq!(error.result_text().map(str::len), Some(total - HEAD.len() - 2), "{item}");
+                // The page that was too much.
+                let last = reply.total(pages - 1) - envelope(pages - 1).len() - 2;
+                assert_eq!(error.result_text().map(str::len), Some(last), "{item}");
+            } else {
+                assert_eq!(pages, reply.pages, "{item}");
             }
             (result.is_ok(), times)
         };
@@ -185,7 +225,7 @@ fn family(length: usize) -> Vec<(&'static str, Reply)> {
         ("tasks/list", r#"{"tasks":["#, r#"{"taskId":"a"}"#, "]}"),
     ];
     rows.into_iter()
-        .map(|(method, before, item, after)| (method, Reply { before, item, after, length }))
+        .map(|(method, before, item, after)| (method, Reply { before, item, after, length, pages: 1 }))
         .collect()
 }
 
@@ -229,6 +269,29 @@ fn one_reply_costs_at_most_eight_times_its_text() {
     println!("at worst {:.2} times: {}", worst.0, worst.1);
 }
 
+/// The pages of a list are kept until the last one has come: together they cost no more than one reply may. Here a reply may
+/// be as long as four pages.
+#[test]
+fn all_pages_cost_at_most_what_one_reply_may() {
+    let mut limits = Limits::default();
+    limits.line /= 16;
+    limits.decoded /= 16;
+    let family = family(limits.line / 4).into_iter().filter(|(method, _)| method.ends_with("/list"));
+    let (mut taken, mut refused) = (0, 0);
+    for (method, mut reply) in family {
+        reply.pages = 12;
+        let (ok, times) = cost(&limits, &reply, async |client| call(client, method).await);
+        println!(
+            "{times:5.2} times a page, {}: {method} {}",
+            if ok { "taken" } else { "refused" },
+            reply.item
+        );
+        assert!(times <= 4.0 * 8.0, "{method} {}: {times} times a page", reply.item);
+        *if ok { &mut taken } else { &mut refused } += 1;
+    }
+    assert!(taken > 0 && refused > 0, "{taken} taken, {refused} refused");
+}
+
 /// Of full size, the three that cost most in the first edition.
 #[test]
 fn sixteen_mebibytes_cost_at_most_a_hundred_and_twenty_eight() {
@@ -249,7 +312,7 @@ fn what_is_usual_is_taken() {
         r#"{"name":"search_issues","description":"Search the issues of a repository, by words, labels and state.","#,
         r#""inputSchema":{"type":"object","properties":{"query":{"type":"string"},"limit":{"type":"integer"}}}}"#
     );
-    let reply = Reply { before: r#"{"tools":["#, item: tool, after: "]}", length: 2 << 20 };
+    let reply = Reply { before: r#"{"tools":["#, item: tool, after: "]}", length: 2 << 20, pages: 1 };
     let (ok, times) = cost(&limits, &reply, async |client| call(client, "tools/list").await);
     assert!(ok && times < 8.0, "{times}");
 }
