@@ -4,6 +4,7 @@
 //! cargo run --release --manifest-path mcp/benches/rmcp/Cargo.toml -- costs              the page `docs/costs.md`
 //! cargo run --release --manifest-path mcp/benches/rmcp/Cargo.toml -- calls decode       some parts of it
 //! cargo run --release --manifest-path mcp/benches/rmcp/Cargo.toml -- scale timeouts 8000 10
+//! cargo run --release --manifest-path mcp/benches/rmcp/Cargo.toml -- gate               fails if reading a reply costs more
 //! ```
 //!
 //! The parts are `calls`, `executors`, `decode`, `faults`, `pending`, `scale` and `crates`. Every figure comes
@@ -34,7 +35,7 @@ use client::{Way, Who};
 use load::{Load, On};
 use page::Part;
 use std::env;
-use std::process::{Command, Stdio};
+use std::process::{self, Command, Stdio};
 
 const PARTS: [Part; 7] = [
     ("calls", calls::section),
@@ -63,6 +64,8 @@ fn main() {
         }
         ["pending", who, way, n] => print!("{}", pending::run(named(who), reached(way), number(n))),
         ["scale", what, rest @ ..] => print!("{}", scale::run(what, rest)),
+        ["gate"] if decode::gate() => {}
+        ["gate"] => process::exit(1),
         [] | ["costs"] => page::whole(&PARTS),
         wanted => page::some(&PARTS, wanted),
     }
