@@ -64,7 +64,7 @@ pub struct Inbox {
     /// Until the handshake is over, an error that names nobody can only mean its one call.
     handshaking: AtomicBool,
     /// The last thing that was nobody's, and the number of the call that was to come next.
-    last_stray: Mutex<Option<Box<(u64, Cow<'static, str>)>>>,
+    last_stray: Mutex<Option<Box<LastStray>>>,
     /// How often the server has said that its list of tools has changed.
     tool_changes: AtomicU64,
     /// Servers of revision 2026-07-28 send no requests, and get no answer to one.
@@ -73,6 +73,9 @@ pub struct Inbox {
     look: AtomicBool,
     this: Weak<Self>,
 }
+
+/// The id that the next call gets, and what has come.
+type LastStray = (u64, Cow<'static, str>);
 
 impl Inbox {
     /// `server` is what errors call it.
