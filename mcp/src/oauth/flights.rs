@@ -105,7 +105,7 @@ impl Flights {
             let mut waiter = pin!(waiter);
             let mut others: Option<Vec<Waiter<Outcome>>> = None;
             let outcome = poll_fn(|cx| {
-                help(&mut others, cx);
+                others.iter_mut().for_each(|others| help(others, cx));
                 let polled = waiter.as_mut().poll(cx);
                 let is_asking = has_asked && polled.is_pending() && self.tokens.state.lock().is_asking;
                 if is_asking && !asks {
@@ -113,8 +113,7 @@ impl Flights {
                     return Poll::Ready(None);
                 }
                 if is_asking && others.is_none() {
-                    others = Some(self.other_questions());
-                    help(&mut others, cx);
+                    help(others.insert(self.other_questions()), cx);
                 }
                 if let Some(watch) = watch {
                     watch(Seen::Asking(is_asking));
@@ -274,24 +273,22 @@ impl Flights {
     /// Waits for what is under way, if it does not wait for a person.
     pub(super) async fn settle(&self) {
         let is_asking = self.question().0;
-        let mut helpers: Option<Vec<_>> = {
+        let mut helpers: Vec<_> = {
             let flights = self.table.lock();
             let settling = flights.flying.iter().filter(|it| !(it.asks && is_asking));
-            Some(settling.filter_map(|it| it.shared.helper()).collect())
+            settling.filter_map(|it| it.shared.helper()).collect()
         };
         poll_fn(|cx| {
             help(&mut helpers, cx);
-            if helpers.iter().all(Vec::is_empty) { Poll::Ready(()) } else { Poll::Pending }
+            if helpers.is_empty() { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }
 }
 
 /// Polls those that are not over.
-fn help(others: &mut Option<Vec<Waiter<Outcome>>>, cx: &mut Context<'_>) {
-    if let Some(others) = others {
-        others.retain_mut(|other| Pin::new(other).poll(cx).is_pending());
-    }
+fn help(others: &mut Vec<Waiter<Outcome>>, cx: &mut Context<'_>) {
+    others.retain_mut(|other| Pin::new(other).poll(cx).is_pending());
 }
 
 /// A flight, for one that waits for it.

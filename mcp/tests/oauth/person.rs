@@ -13,7 +13,7 @@ use shared_fate_mcp::{Client, Mode};
 use smol::channel::{self, Receiver, Sender};
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -146,6 +146,14 @@ fn oa_63_the_time_of_a_task_stands_still_for_a_person_too() {
         })
         .await;
     });
+}
+
+/// Polls the login until a person is asked: the URL that they are sent to.
+async fn question<T>(login: Pin<&mut impl Future<Output = T>>, asked: &Receiver<String>) -> String {
+    match select(login, pin!(asked.recv())).await {
+        Either::Left(_) => panic!("nobody has answered"),
+        Either::Right((url, _)) => url.unwrap(),
+    }
 }
 
 async fn oauth_signed(oauth: &OAuth, both: &Both, asked: &Receiver<String>, answer: &Sender<String>) {
@@ -285,13 +293,7 @@ fn oa_74_a_caller_that_goes_leaves_the_question_open_for_the_next() {
         let (consent, asked, answer) = slow_person();
         let oauth = OAuth::builder().consent(consent).build();
         let http = both.http(&oauth);
-        let url = {
-            let login = pin!(oauth.login(&http));
-            match select(login, pin!(asked.recv())).await {
-                Either::Left(_) => panic!("nobody has answered"),
-                Either::Right((url, _)) => url.unwrap(),
-            }
-        };
+        let url = question(pin!(oauth.login(&http)), &asked).await;
         answer.send(agree(&url, &both.books)).await.unwrap();
         oauth.login(&http).await.unwrap();
         assert_eq!((asked.len(), both.books().asked), (0, 1));
@@ -355,10 +357,7 @@ fn oa_99_while_a_question_is_open_nobody_else_waits_who_has_tokens() {
         let oauth = OAuth::builder().consent(consent).store(store).build();
         let http = both.http(&oauth);
         let mut login = pin!(oauth.login(&http));
-        let url = match select(login.as_mut(), pin!(asked.recv())).await {
-            Either::Left(_) => panic!("nobody has answered"),
-            Either::Right((url, _)) => url.unwrap(),
-        };
+        let url = question(login.as_mut(), &asked).await;
         assert!(both.status(&oauth).await.unwrap().has_access);
         let connected = Client::connect(both.http(&oauth)).await.unwrap();
         with_client(run, connected, async |client| {
@@ -381,10 +380,7 @@ fn oa_99_beside_an_open_question_tokens_are_refreshed_and_given_back() {
         let http = both.http(&oauth);
         let connected = Client::connect(both.http(&oauth)).await.unwrap();
         let mut login = pin!(oauth.login(&http));
-        let url = match select(login.as_mut(), pin!(asked.recv())).await {
-            Either::Left(_) => panic!("nobody has answered"),
-            Either::Right((url, _)) => url.unwrap(),
-        };
+        let url = question(login.as_mut(), &asked).await;
         with_client(run, connected, async |client| {
             both.books().expire();
             call(client).await.unwrap();
