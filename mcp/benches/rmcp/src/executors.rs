@@ -1,4 +1,4 @@
-//! One call after the other, on each executor: what differs is who waits for the kernel, and in which thread.
+//! One call after the other, on each executor. Executors differ in the thread that waits for the kernel.
 
 use crate::again;
 use crate::client::Who;

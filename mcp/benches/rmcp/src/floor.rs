@@ -13,7 +13,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
-/// As many requests go into a pipe and their replies into the other one while nobody reads.
+/// So many requests fit into one pipe, and their replies into the other, before either end has to read.
 const AT_ONCE: usize = 200;
 
 #[derive(Serialize)]

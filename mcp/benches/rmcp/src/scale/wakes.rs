@@ -1,4 +1,4 @@
-//! Calls in flight that are answered one by one: who is woken by a reply?
+//! Calls in flight that are answered one by one: how many tasks a reply wakes.
 
 use super::tasks::Tasks;
 use crate::client::ARGUMENTS;
