@@ -75,7 +75,7 @@ impl Caller<'_> {
     /// The parameters `name` and `arguments`: an object, or `null` for none.
     pub(crate) fn asked_by_name(
         self,
-        method: &str,
+        method: &'static str,
         name: &str,
         arguments: &impl Serialize,
     ) -> Result<Asked, Error> {

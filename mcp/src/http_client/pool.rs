@@ -4,7 +4,8 @@
 //! and the ones that have been idle for too long are closed whenever the pool is next used.
 //!
 //! Only so many connections are opened at a time. A thousand calls at once would otherwise overrun the
-//! server's queue of new connections, and those that find no room there are late by a second. As soon as a
+//! server's queue of new connections, and those that find no room there are late by a second. (A server that
+//! accepts connections more slowly than its system opens them is overrun all the same.) As soon as a
 //! connection becomes idle, a call that waits gets it; so many calls need few connections if the server is
 //! fast, and one each if it is slow.
 //!

@@ -169,6 +169,9 @@ impl Deadline {
 
     /// Puts the limits off by the time that a person was asked. Whether one is.
     fn pauses(&mut self, (asked, asking): (u64, bool), rung: u64) -> bool {
+        if (asked, asking) == (self.asked, self.asking) {
+            return asking;
+        }
         let later = asked.saturating_sub(std::mem::replace(&mut self.asked, asked));
         for limit in [&mut self.silent_at, &mut self.total_at] {
             if *limit != NO_DEADLINE {

@@ -1,6 +1,6 @@
 //! [`Draft`]: a request before it has its id. Its parameters are written once, straight into the message.
 
-use super::encode::{JSONRPC, key, without_line_breaks};
+use super::encode::{JSONRPC, without_line_breaks};
 use serde::Serialize;
 
 /// The longest beginning of a request: up to its id, and the longest id.
@@ -25,17 +25,25 @@ pub(crate) enum NoParams {
 impl Draft {
     /// With these parameters: an object, or `null` for none.
     pub(crate) fn new(method: &str, params: &impl Serialize) -> Result<Self, NoParams> {
-        let mut text = open(method)?;
-        object_member(&mut text, "params", params)?;
+        let mut text = open(method.len());
+        value(&mut text, method)?;
+        object_member(&mut text, br#","params":"#, params)?;
         Ok(Self::close(text))
     }
 
-    /// With the parameters `name` and `arguments`: an object, or `null` for none.
-    pub(crate) fn named(method: &str, name: &str, arguments: &impl Serialize) -> Result<Self, NoParams> {
-        let mut text = open(method)?;
-        text.extend_from_slice(br#","params":{"name":"#);
+    /// With the parameters `name` and `arguments`: an object, or `null` for none. The method is one of our own, and needs no
+    /// escaping.
+    pub(crate) fn named(
+        method: &'static str,
+        name: &str,
+        arguments: &impl Serialize,
+    ) -> Result<Self, NoParams> {
+        let mut text = open(method.len());
+        text.push(b'"');
+        text.extend_from_slice(method.as_bytes());
+        text.extend_from_slice(br#"","params":{"name":"#);
         value(&mut text, name)?;
-        object_member(&mut text, "arguments", arguments)?;
+        object_member(&mut text, br#","arguments":"#, arguments)?;
         text.push(b'}');
         Ok(Self::close(text))
     }
@@ -73,18 +81,18 @@ impl Draft {
     }
 }
 
-fn open(method: &str) -> Result<Vec<u8>, NoParams> {
-    let mut text = Vec::with_capacity(ROOM + method.len());
-    text.resize(HEAD, b' ');
-    key(&mut text, "method");
-    value(&mut text, method)?;
-    Ok(text)
+/// Up to the method, which has so many bytes.
+fn open(method: usize) -> Vec<u8> {
+    let mut text = Vec::with_capacity(ROOM + method);
+    text.extend_from_slice(&[b' '; HEAD]);
+    text.extend_from_slice(br#","method":"#);
+    text
 }
 
-/// Writes a member, or nothing for `null`.
-fn object_member(text: &mut Vec<u8>, name: &str, content: &impl Serialize) -> Result<(), NoParams> {
+/// Writes a member, or nothing for `null`. `key` is its name as it stands in the message.
+fn object_member(text: &mut Vec<u8>, key: &[u8], content: &impl Serialize) -> Result<(), NoParams> {
     let before = text.len();
-    key(text, name);
+    text.extend_from_slice(key);
     let from = text.len();
     value(text, content)?;
     match &text[from..] {

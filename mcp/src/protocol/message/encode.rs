@@ -97,7 +97,7 @@ pub(super) fn without_line_breaks(out: &mut Vec<u8>, from: usize) {
 }
 
 /// Names are our own and need no escaping.
-pub(super) fn key(out: &mut Vec<u8>, name: &str) {
+fn key(out: &mut Vec<u8>, name: &str) {
     out.extend_from_slice(b",\"");
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b"\":");

@@ -134,21 +134,21 @@ struct Envelope {
 impl Envelope {
     /// Reads up to the result. Returns what is left.
     fn read_head(mut self, bytes: &[u8]) -> Option<(Self, &[u8])> {
-        let mut rest = trim_start(after(bytes, b"{")?);
+        let mut rest = after(bytes, b"{")?;
         loop {
-            if let Some(value) = rest.strip_prefix(b"\"result\"") {
+            if let Some(value) = after(rest, b"\"result\"") {
                 return Some((self, trim_start(after(value, b":")?)));
             }
-            rest = trim_start(after(self.read_first(rest)?, b",")?);
+            rest = after(self.read_first(rest)?, b",")?;
         }
     }
 
     fn read_first<'a>(&mut self, bytes: &'a [u8]) -> Option<&'a [u8]> {
-        if let Some(value) = bytes.strip_prefix(b"\"jsonrpc\"").filter(|_| !self.version) {
+        if let Some(value) = after(bytes, b"\"jsonrpc\"").filter(|_| !self.version) {
             self.version = true;
             return after(after(value, b":")?, b"\"2.0\"");
         }
-        let value = bytes.strip_prefix(b"\"id\"").filter(|_| self.id.is_none())?;
+        let value = after(bytes, b"\"id\"").filter(|_| self.id.is_none())?;
         let value = trim_start(after(value, b":")?);
         let digits = value.iter().take_while(|byte| byte.is_ascii_digit()).count();
         self.id = Some(number(&value[..digits])?);
@@ -196,12 +196,14 @@ fn number(digits: &[u8]) -> Option<u64> {
     }
 }
 
+/// What is behind a token, which begins with no space. Few servers write spaces there.
 fn after<'a>(bytes: &'a [u8], token: &[u8]) -> Option<&'a [u8]> {
-    trim_start(bytes).strip_prefix(token)
+    bytes.strip_prefix(token).or_else(|| trim_start(bytes).strip_prefix(token))
 }
 
+/// What is in front of a token, which ends with no space.
 fn before<'a>(bytes: &'a [u8], token: &[u8]) -> Option<&'a [u8]> {
-    trim_end(bytes).strip_suffix(token)
+    bytes.strip_suffix(token).or_else(|| trim_end(bytes).strip_suffix(token))
 }
 
 fn trim_start(mut bytes: &[u8]) -> &[u8] {
