@@ -6,11 +6,12 @@ use std::env;
 use std::future::{Future, poll_fn};
 use std::hint::black_box;
 use std::io::{self, BufRead as _, Read as _, Write as _};
+use std::net::Ipv4Addr;
 use std::pin::{Pin, pin};
 use std::process;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 
 /// Answers the whole lines in `input`, and leaves the rest.
 pub(crate) fn answer_lines(input: &mut Vec<u8>, output: &mut Vec<u8>) -> Option<()> {
@@ -86,7 +87,10 @@ fn server_part(future: Pin<&mut dyn Future<Output = ()>>, cx: &mut Context<'_>) 
 pub(crate) fn http() -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+        // More than are opened at once: who finds no room in the queue comes back a second later.
+        let listener = socket.listen(4096)?;
         println!("{}", listener.local_addr()?.port());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
