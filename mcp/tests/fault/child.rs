@@ -18,16 +18,16 @@ use std::thread;
 
 /// The address of the test's socket.
 pub(crate) const CONTROL: &str = "FAULT_CONTROL";
-/// How many lines are read from standard input; all of them if it is not set. When the next one begins, that
-/// is reported, and no more is read.
+/// How many lines the process reads from standard input; all of them if this is not set. When the next line
+/// begins, the process reports that and reads no more.
 pub(crate) const READS: &str = "FAULT_READS";
 /// Set for a process that stays when its standard input ends.
 pub(crate) const STUBBORN: &str = "FAULT_STUBBORN";
 /// Set for a process that only holds the pipes it was given.
 pub(crate) const HOLDER: &str = "FAULT_HOLDER";
 
-/// Reports: the process's and its parent's id, a line, the begin of a line that is not read, the end of standard
-/// input.
+/// Reports: the process's and its parent's id, a line, the beginning of a line that is not read, the end of
+/// standard input.
 pub(crate) const HELLO: u8 = b'h';
 pub(crate) const LINE: u8 = b'l';
 pub(crate) const STALLED: u8 = b's';
@@ -50,7 +50,7 @@ pub(crate) fn send(mut socket: &TcpStream, kind: u8, payload: &[u8]) -> io::Resu
     socket.write_all(&frame)
 }
 
-/// The next one; `None` at the end.
+/// The next report or order; `None` at the end of the socket.
 pub(crate) fn receive(socket: &mut impl Read) -> Option<(u8, Vec<u8>)> {
     let mut head = [0; 5];
     socket.read_exact(&mut head).ok()?;
@@ -63,12 +63,12 @@ pub(crate) fn receive(socket: &mut impl Read) -> Option<(u8, Vec<u8>)> {
 /// This binary as a server.
 pub(crate) fn command() -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
-    // With one thread libtest begins a line before it runs the test.
+    // With one test thread libtest begins a line of output before it runs the test.
     command.args(["--exact", "fault::child::puppet", "--nocapture", "--test-threads=2"]);
     command
 }
 
-/// Who asks for it starts a shell script.
+/// Only tests that start a shell script ask for the parent, and windows has no shell.
 #[cfg(windows)]
 fn parent_id() -> u32 {
     0
@@ -123,12 +123,12 @@ fn obey(mut control: TcpStream) {
             EXIT => process::exit(payload[0].into()),
             FORK => {
                 let child = command().env(HOLDER, "1").stdin(Stdio::null()).spawn();
-                // Not waited for: it outlives this process.
+                // The child is not waited for: it outlives this process.
                 drop(child.unwrap());
             }
             HOST => {
                 let mut server = command();
-                // There the system ends it; elsewhere the end of its input is all that it sees.
+                // On windows the system ends the server with its host; elsewhere the end of its input does.
                 if cfg!(windows) {
                     server.env(STUBBORN, "1");
                 }

@@ -36,7 +36,7 @@ impl Clock {
         Self { start: Instant::now(), state: Arc::default() }
     }
 
-    /// Moves on, and wakes whoever has slept long enough.
+    /// Moves the time on, and wakes the sleeps that are over.
     pub(crate) fn advance(&self, by: Duration) {
         let due: Vec<Waker> = {
             let mut state = self.state.lock().unwrap();
@@ -50,7 +50,7 @@ impl Clock {
         }
     }
 
-    /// Waits until somebody sleeps for just this long, and moves on so far that he wakes.
+    /// Waits until a sleep of just this length is under way, and moves the time on to its end.
     pub(crate) async fn pass(&self, length: Duration) {
         self.asleep(length).await;
         self.advance(length + Duration::from_millis(1));
@@ -66,7 +66,7 @@ impl Clock {
         self.state.lock().unwrap().sleepers.len()
     }
 
-    /// Resolves when somebody sleeps for just this long, or a millisecond more.
+    /// Resolves when a sleep of just this length, or of a millisecond more, is under way.
     pub(crate) async fn asleep(&self, length: Duration) {
         let lengths = [length, length + Duration::from_millis(1)];
         poll_fn(|cx| {

@@ -44,9 +44,9 @@ pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) target: String,
     headers: Vec<(String, String)>,
-    /// Its body; null if it has none, or it is no JSON.
+    /// The body as JSON; null if there is none, or if it is not JSON.
     pub(crate) body: Value,
-    /// The same as text. A last character that has not been read is taken for a brace.
+    /// The body as text. Until its last byte is read, a closing brace stands in that place.
     pub(crate) text: String,
 }
 
@@ -109,7 +109,7 @@ impl Server {
         format!("http://{}/mcp", self.address)
     }
 
-    /// A client's end, with the sockets of this run.
+    /// A client's transport to this server, with the sockets of this run.
     pub(crate) fn transport(&self) -> Http {
         transport(&self.url())
     }
@@ -128,7 +128,7 @@ impl Server {
         self.shared.requests.lock().unwrap().clone()
     }
 
-    /// From now on it keeps no requests.
+    /// From now on the server keeps no requests.
     pub(crate) fn forget(&self) {
         self.arrivals.close();
         self.shared.forgetful.store(true, Ordering::SeqCst);
@@ -152,7 +152,7 @@ impl Server {
     }
 }
 
-/// [`Server::transport`], for a URL.
+/// A client's transport to `url`, with the sockets of this run.
 pub(crate) fn transport(url: &str) -> Http {
     let http = Http::new(url).unwrap();
     #[cfg(feature = "tokio")]
@@ -188,7 +188,7 @@ fn serve(stream: TcpStream, connection: usize, shared: &Shared, handler: &dyn Fn
     }
 }
 
-/// A request, and whether the last byte of its body is left unread. `None` at the end.
+/// A request, and whether the last byte of its body is left unread. `None` at the end of the connection.
 fn read_request(reader: &mut BufReader<TcpStream>, connection: usize) -> Option<(Request, bool)> {
     let mut line = String::new();
     if reader.read_line(&mut line).ok()? == 0 {
@@ -300,7 +300,7 @@ impl Call {
         answer(&self.request.body).unwrap().to_string()
     }
 
-    /// Says nothing (more) until the client hangs up.
+    /// Writes nothing more until the client hangs up.
     pub(crate) fn hold(&mut self) {
         self.finish_reading();
         let mut byte = [0];
@@ -317,7 +317,8 @@ impl Call {
         self.finish_reading();
     }
 
-    /// Resets the connection. To be called before anything else.
+    /// Has the connection reset when the handler returns: the last byte of the request stays unread. To be
+    /// called before anything else.
     pub(crate) fn reset(&mut self) {
         self.stream.peek(&mut [0]).unwrap();
     }
@@ -340,22 +341,7 @@ impl Call {
     }
 }
 
-/// Accepts connections and never reads or answers: a server that is stuck.
-pub(crate) struct Deaf {
-    listener: TcpListener,
-}
-
-impl Deaf {
-    pub(crate) fn start() -> Self {
-        Self { listener: TcpListener::bind("127.0.0.1:0").unwrap() }
-    }
-
-    pub(crate) fn url(&self) -> String {
-        format!("http://{}/mcp", self.listener.local_addr().unwrap())
-    }
-}
-
-/// An address at which nobody listens, now or as long as this lives: a connection has it.
+/// An address at which nobody listens as long as this lives: a connection that is open there keeps the port.
 pub(crate) struct Vacant {
     pub(crate) address: SocketAddr,
     _connection: [TcpStream; 2],

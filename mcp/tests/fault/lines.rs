@@ -3,18 +3,21 @@
 use super::answer;
 use super::child::{self, receive};
 use serde_json::Value;
+use futures::AsyncWrite;
 use shared_fate_mcp::Stdio;
 use smol::Async;
 use smol::channel::{self, Receiver, Sender};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 #[cfg(windows)]
 use std::net::TcpStream as Socket;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 #[cfg(unix)]
 use std::os::unix::net::UnixStream as Socket;
 use std::path::Path;
+use std::pin::Pin;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::thread;
 
 /// The two ends of a connection within this machine.
@@ -79,7 +82,7 @@ impl Peer {
         self.order(child::WRITE_ERROR, bytes.as_ref());
     }
 
-    /// Writes it again and again, beside everything else.
+    /// Writes these bytes again and again, beside everything else that the process does.
     pub(crate) fn flood(&self, bytes: impl AsRef<[u8]>) {
         self.order(child::FLOOD, bytes.as_ref());
     }
@@ -111,7 +114,7 @@ pub(crate) struct Server {
     arrivals: Receiver<Value>,
     stalls: Receiver<()>,
     ended: Receiver<()>,
-    hellos: Receiver<Hello>,
+    processes: Receiver<Process>,
     /// Where processes report.
     control: Option<SocketAddr>,
 }
@@ -119,25 +122,18 @@ pub(crate) struct Server {
 impl Drop for Server {
     /// Ends the thread that waits for processes.
     fn drop(&mut self) {
-        self.hellos.close();
+        self.processes.close();
         if let Some(control) = self.control {
             let _ = TcpStream::connect(control);
         }
     }
 }
 
-/// A process has started.
-struct Hello {
-    id: u32,
-    parent: u32,
-    /// Closed when it is gone.
-    alive: Receiver<()>,
-}
-
 /// A server process.
 pub(crate) struct Process {
     pub(crate) id: u32,
     pub(crate) parent: u32,
+    /// Closed when the process is gone.
     alive: Receiver<()>,
 }
 
@@ -154,12 +150,12 @@ impl Process {
         assert!(killed.status.success(), "{killed:?}");
     }
 
-    /// Resolves when it runs no more.
+    /// Resolves when the process runs no more.
     pub(crate) async fn ended(&self) {
         let _ = self.alive.recv().await;
     }
 
-    /// Resolves when nothing is left of it, not even a zombie.
+    /// Resolves when nothing is left of the process, not even a zombie.
     pub(crate) async fn gone(&self) {
         self.ended().await;
         gone(self.id).await;
@@ -185,7 +181,7 @@ impl Server {
         self.received.lock().unwrap().clone()
     }
 
-    /// From now on it keeps no messages.
+    /// From now on the server keeps no messages.
     pub(crate) fn forget(&self) {
         self.arrivals.close();
     }
@@ -200,7 +196,7 @@ impl Server {
         }
     }
 
-    /// Resolves when a line has begun of which a process reads no more.
+    /// Resolves when a line has begun of which the server reads no more: a process, or a socket that is full.
     pub(crate) async fn stalled(&self) {
         self.stalls.recv().await.unwrap();
     }
@@ -212,19 +208,19 @@ impl Server {
 
     /// The next process that was started.
     pub(crate) async fn process(&self) -> Process {
-        let Hello { id, parent, alive } = self.hellos.recv().await.unwrap();
-        Process { id, parent, alive }
+        self.processes.recv().await.unwrap()
     }
 }
 
 /// A server in a thread. `handler` gets every message.
 pub(crate) fn pair(handler: impl FnMut(&Peer, &Value) + Send + 'static) -> (Stdio, Server) {
     let (ours, theirs) = sockets();
-    let reader = Async::new(ours.try_clone().unwrap()).unwrap();
-    let stdio = Stdio::over(reader, Async::new(ours).unwrap());
     let input = theirs.try_clone().unwrap();
     let peer = Peer { to: Arc::new(To::Socket(theirs)) };
     let (server, mut sink) = Sink::new(peer, handler);
+    let reader = Async::new(ours.try_clone().unwrap()).unwrap();
+    let writer = Writer { socket: Async::new(ours).unwrap(), stalled: sink.stalled.clone() };
+    let stdio = Stdio::over(reader, writer);
     thread::spawn(move || {
         for line in BufReader::new(input).split(b'\n') {
             let Ok(line) = line else { break };
@@ -233,6 +229,30 @@ pub(crate) fn pair(handler: impl FnMut(&Peer, &Value) + Send + 'static) -> (Stdi
         let _ = sink.ended.try_send(());
     });
     (stdio, server)
+}
+
+/// What the client writes to; it tells when the socket is full.
+struct Writer {
+    socket: Async<Socket>,
+    stalled: Sender<()>,
+}
+
+impl AsyncWrite for Writer {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.socket).poll_write(cx, bytes);
+        if written.is_pending() {
+            let _ = self.stalled.try_send(());
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_close(cx)
+    }
 }
 
 pub(crate) fn spawn(command: Command) -> Stdio {
@@ -268,12 +288,12 @@ pub(crate) fn process_as(
     let peer = Peer { to: Arc::new(To::Process(control.try_clone().unwrap())) };
     let (mut server, mut sink) = Sink::new(peer, handler);
     server.control = Some(listener.local_addr().unwrap());
-    let hellos = sink.hellos.clone();
+    let started = sink.started.clone();
     thread::spawn(move || {
         let mut life = None;
         while let Some((report, payload)) = receive(&mut control) {
             match report {
-                child::HELLO => life = Some(sink.hello(&payload)),
+                child::HELLO => life = Some(hello(&sink.started, &payload)),
                 child::LINE => sink.line(&payload),
                 child::STALLED => drop(sink.stalled.try_send(())),
                 child::INPUT_ENDED => drop(sink.ended.try_send(())),
@@ -282,17 +302,17 @@ pub(crate) fn process_as(
         }
         drop(life);
     });
-    // Processes that the process starts.
+    // Whatever the process starts reports here, too.
     thread::spawn(move || {
         for control in listener.incoming() {
-            if hellos.is_closed() {
+            if started.is_closed() {
                 return;
             }
-            let hellos = hellos.clone();
+            let started = started.clone();
             let mut control = control.unwrap();
             thread::spawn(move || {
                 let Some((child::HELLO, payload)) = receive(&mut control) else { return };
-                let life = hello(&hellos, &payload);
+                let life = hello(&started, &payload);
                 while receive(&mut control).is_some() {}
                 drop(life);
             });
@@ -309,15 +329,15 @@ struct Sink<H> {
     arrived: Sender<Value>,
     stalled: Sender<()>,
     ended: Sender<()>,
-    hellos: Sender<Hello>,
+    started: Sender<Process>,
 }
 
 impl<H: FnMut(&Peer, &Value)> Sink<H> {
     fn new(peer: Peer, handler: H) -> (Server, Self) {
         let (arrived, arrivals) = channel::unbounded();
-        let (stalled, stalls) = channel::unbounded();
+        let (stalled, stalls) = channel::bounded(1);
         let (ended_sender, ended) = channel::unbounded();
-        let (hellos_sender, hellos) = channel::unbounded();
+        let (started, processes) = channel::unbounded();
         let received: Arc<Mutex<Vec<Value>>> = Arc::default();
         let server = Server {
             peer: peer.clone(),
@@ -325,35 +345,29 @@ impl<H: FnMut(&Peer, &Value)> Sink<H> {
             arrivals,
             stalls,
             ended,
-            hellos,
+            processes,
             control: None,
         };
-        (
-            server,
-            Self { peer, handler, received, arrived, stalled, ended: ended_sender, hellos: hellos_sender },
-        )
+        (server, Self { peer, handler, received, arrived, stalled, ended: ended_sender, started })
     }
 
     fn line(&mut self, line: &[u8]) {
         let message: Value = serde_json::from_slice(line).expect("the client writes JSON");
         if !self.arrived.is_closed() {
-            // Noted first: whoever hears of its arrival finds it there.
+            // The message is noted first: whoever hears of its arrival finds it there.
             self.received.lock().unwrap().push(message.clone());
             let _ = self.arrived.try_send(message.clone());
         }
         (self.handler)(&self.peer, &message);
     }
-
-    fn hello(&self, payload: &[u8]) -> Sender<()> {
-        hello(&self.hellos, payload)
-    }
 }
 
-fn hello(hellos: &Sender<Hello>, payload: &[u8]) -> Sender<()> {
+/// Takes in that a process has started. It is alive as long as the value is.
+fn hello(started: &Sender<Process>, payload: &[u8]) -> Sender<()> {
     let text = std::str::from_utf8(payload).unwrap();
     let (id, parent) = text.split_once(' ').unwrap();
     let (life, alive) = channel::unbounded();
-    let _ = hellos.try_send(Hello { id: id.parse().unwrap(), parent: parent.parse().unwrap(), alive });
+    let _ = started.try_send(Process { id: id.parse().unwrap(), parent: parent.parse().unwrap(), alive });
     life
 }
 

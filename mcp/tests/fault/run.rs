@@ -7,9 +7,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-/// A body that takes longer has failed.
-///
-/// On windows, which mostly is wine, all is slow.
+/// A body that takes longer has failed. Tests for windows mostly run under wine, where everything is slow.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(if cfg!(windows) { 300 } else { 30 });
 
 /// What a body runs on.
@@ -82,7 +80,7 @@ impl Run {
     fn block_on(self, body: impl Future<Output = ()>) {
         TOKIO_IO.set(self.tokio_io);
         let tokio = |mut builder: tokio::runtime::Builder| {
-            // Otherwise without I/O and timers: nothing here needs them.
+            // Elsewhere the runtime is without I/O and timers: the client needs none of tokio's.
             if self.tokio_io {
                 builder.enable_all();
             }
@@ -103,7 +101,7 @@ pub(crate) fn everywhere(body: impl AsyncFn(Run) + Send + 'static) {
     on(Run::ALL, body);
 }
 
-/// Runs `body` once, on an executor without features.
+/// Runs `body` once, on an executor that has neither timers nor I/O.
 pub(crate) fn once(body: impl AsyncFn(Run) + Send + 'static) {
     on(&const { [Run::new(Executor::Pollster, false)] }, body);
 }
@@ -129,10 +127,10 @@ fn on(runs: &'static [Run], body: impl AsyncFn(Run) + Send + 'static) {
         match results.recv_timeout(PATIENCE) {
             Ok(Ok(())) => {}
             Ok(Err(panic)) => {
-                eprintln!("it failed on {run:?}");
+                eprintln!("the test failed on {run:?}");
                 resume_unwind(panic);
             }
-            Err(RecvTimeoutError::Timeout) => panic!("it hangs on {run:?}"),
+            Err(RecvTimeoutError::Timeout) => panic!("the test hangs on {run:?}"),
             Err(RecvTimeoutError::Disconnected) => panic!("the test's thread is gone"),
         }
     }

@@ -113,7 +113,7 @@ impl Task {
         Self { call: held(client, limit), woken }
     }
 
-    /// Polls it if it was woken. Whether it has timed out.
+    /// Polls the call if it was woken, and returns whether it has timed out.
     fn run(&mut self) -> bool {
         if self.woken.0.swap(0, Ordering::SeqCst) == 0 {
             return false;
@@ -126,9 +126,9 @@ impl Task {
     }
 }
 
-/// Runs calls with limits of 1 s, 2 s and so on, and returns when each has timed out, in milliseconds. Those that
-/// are `stuck` are woken in vain from the first deadline of all on, which is earlier; and dropped at their own, or
-/// kept.
+/// Runs calls with limits of 1 s, 2 s and so on beside one with a limit of half a second, and returns when each has
+/// timed out, in milliseconds. After the first deadline the calls that are `stuck` are polled no more; at their own
+/// deadline they are dropped, or kept.
 async fn times_beside(stuck: &[usize], dropped: bool) -> [Option<u64>; 5] {
     let (stdio, _server) = pair(normal);
     let clock = Clock::new();
@@ -158,7 +158,7 @@ async fn times_beside(stuck: &[usize], dropped: bool) -> [Option<u64>; 5] {
 #[test]
 fn liv_23_a_task_that_is_stuck_keeps_no_other_call_from_its_deadline() {
     once(async |_| {
-        // Each may be the one that the others rely upon.
+        // Each may be the call that watches the clock for the others.
         for stuck in [[0, 1], [0, 2], [1, 2], [1, 3], [2, 3]] {
             for dropped in [false, true] {
                 let times = times_beside(&stuck, dropped).await;

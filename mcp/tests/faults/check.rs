@@ -9,8 +9,7 @@ use std::error::Error as _;
 /// What must never show up in an error.
 pub(crate) const SECRETS: [&str; 4] = ["5ecre7", "t0ken", "passw0rd", "qu3ry"];
 
-/// A client whose deadlines are on `clock`.
-/// With the sockets and pipes of this run.
+/// A client whose deadlines are on `clock`, with the sockets and pipes of this run.
 pub(crate) fn on(clock: &Clock) -> Builder {
     let builder = Client::builder().mode(Mode::Legacy);
     #[cfg(feature = "tokio")]
@@ -21,7 +20,7 @@ pub(crate) fn on(clock: &Clock) -> Builder {
     builder.timer(clock.clone())
 }
 
-/// The whole story on one line; on the way, what holds for every error.
+/// The error and its sources on one line. Checks what holds for every error.
 pub(crate) fn story(error: &Error) -> String {
     let story = format!("{error:#}");
     assert!(!format!("{error}").is_empty());

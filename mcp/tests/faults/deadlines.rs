@@ -5,13 +5,14 @@ use crate::fault::clock::Clock;
 use crate::fault::http;
 use crate::fault::lines::{normal, pair};
 use crate::fault::run::{everywhere, in_parallel, once};
-use crate::fault::tool;
+use crate::fault::{Gate, tool};
 use futures::FutureExt;
 use futures::future::join;
 use futures::stream::{FuturesUnordered, StreamExt};
 use serde_json::{Value, json};
 use shared_fate_mcp::runtime::{BoxFuture, Timer};
-use shared_fate_mcp::{CallOptions, Client, Error, ErrorKind, Mode};
+use shared_fate_mcp::{CallOptions, Client, Error, ErrorKind, Event, Mode};
+use smol::channel;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -40,20 +41,35 @@ fn progress(token: u64) -> Value {
 #[test]
 fn liv_06_a_stream_of_comments_ends_at_the_silence_limit_and_is_cancelled() {
     everywhere(async |run| {
-        let server = http::Server::start(|call| match call.request.tool() {
+        let gate = Gate::default();
+        let opened = gate.clone();
+        let server = http::Server::start(move |call| match call.request.tool() {
             "held" => {
                 call.events();
+                opened.wait();
                 call.write(": keep-alive\n\n: keep-alive\n\n");
+                call.event(r#"{"jsonrpc":"2.0","method":"x"}"#);
                 call.hold();
             }
             _ => call.normal(),
         });
         let clock = Clock::new();
-        let (client, driver) = on(&clock).connect(server.transport()).await.unwrap();
+        let (tell, told) = channel::unbounded();
+        let builder = on(&clock).on_event(move |event| {
+            if matches!(event, Event::Notification { .. }) {
+                tell.try_send(()).unwrap();
+            }
+        });
+        let (client, driver) = builder.connect(server.transport()).await.unwrap();
         run.drive(driver, async {
             let waiting = async {
                 server.arrival(|request| request.tool() == "held").await;
-                clock.pass(60 * SECOND).await;
+                clock.asleep(60 * SECOND).await;
+                clock.advance(30 * SECOND);
+                gate.open();
+                // The notification comes after the comments, so those have been read.
+                told.recv().await.unwrap();
+                clock.advance(30 * SECOND + MILLISECOND);
             };
             let (result, ()) = join(client.call_tool("held", ()), waiting).await;
             assert_eq!(timeout(&result.unwrap_err()), (false, 60 * SECOND));
@@ -76,7 +92,7 @@ fn liv_06_progress_is_news_and_other_peoples_progress_is_none() {
         let (client, driver) = on(&clock).connect(stdio).await.unwrap();
         run.drive(driver, async {
             let patient = client.with_options(options(Some(10 * SECOND), None));
-            // `initialize` was 1.
+            // The call has the id 2: `initialize` had 1.
             let params = json!({ "name": "held", "_meta": { "progressToken": 2 } });
             let progressing = async {
                 server.arrival(|message| tool(message) == "held").await;
@@ -202,7 +218,7 @@ fn a_thousand_calls_one_after_another_arm_no_timer_of_their_own() {
         let clock = Clock::new();
         let (client, driver) = on(&clock).connect(stdio).await.unwrap();
         run.drive(driver, async {
-            // The handshake's timer is armed, and does for all.
+            // The timer that the handshake has armed serves all calls.
             let before = clock.begun();
             for _ in 0..1000 {
                 client.ping().await.unwrap();
@@ -221,7 +237,7 @@ fn a_thousand_calls_over_http_arm_no_timer_of_their_own() {
         let clock = Clock::new();
         let (client, driver) = on(&clock).connect(server.transport()).await.unwrap();
         run.drive(driver, async {
-            // The handshake's timer is armed, and does for all.
+            // The timer that the handshake has armed serves all calls.
             let before = clock.begun();
             for _ in 0..1000 {
                 client.ping().await.unwrap();
@@ -234,7 +250,7 @@ fn a_thousand_calls_over_http_arm_no_timer_of_their_own() {
     });
 }
 
-/// Its first sleeps are over at once, though no time has passed.
+/// A timer whose first sleeps are over at once, though no time has passed.
 struct Early {
     clock: Clock,
     early: AtomicUsize,
@@ -249,7 +265,7 @@ impl Timer for Early {
         }
     }
 
-    /// Monotonic by its type: no jump of the system's time shows here.
+    /// An `Instant` is monotonic: no jump of the system's time shows here.
     fn now(&self) -> Instant {
         self.clock.now()
     }
@@ -261,11 +277,10 @@ fn liv_30_a_timer_that_goes_off_early_fails_no_call_early() {
         let (stdio, server) = pair(normal);
         let clock = Clock::new();
         let mut timeouts = shared_fate_mcp::Timeouts::default();
-        // The handshake has a timer of its own, which is believed.
+        // The handshake has a timer of its own, and relies on it.
         timeouts.handshake = None;
         let timer = Early { clock: clock.clone(), early: AtomicUsize::new(10) };
         let (client, driver) = Client::builder()
-            .mode(Mode::Legacy)
             .mode(Mode::Legacy)
             .timeouts(timeouts)
             .timer(timer)
@@ -296,7 +311,7 @@ fn a_deadline_of_nothing_fails_and_a_reply_in_time_wins() {
             let hasty = client.with_options(CallOptions::timeout(Duration::ZERO));
             let (result, ()) = join(hasty.call_tool("held", ()), clock.pass(Duration::ZERO)).await;
             assert_eq!(timeout(&result.unwrap_err()), (true, Duration::ZERO));
-            // The reply has arrived, though its deadline has passed before anybody looks.
+            // The reply arrives in time, and the deadline passes before the call is polled.
             let soon = client.with_options(CallOptions::timeout(SECOND));
             let mut call = std::pin::pin!(soon.call_tool("held", ()));
             assert!(futures::poll!(&mut call).is_pending());

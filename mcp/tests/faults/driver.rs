@@ -1,11 +1,11 @@
-//! Drivers that are not polled, dropped, or panic (LIV-17).
+//! Drivers that are not polled, are dropped, or panic (LIV-17).
 
 use crate::check::{cause, on, story};
 use crate::fault::clock::Clock;
 use crate::fault::lines::{normal, pair};
 use crate::fault::run::{everywhere, once};
 use crate::fault::{answer, http, tool};
-use futures::future::join;
+use futures::future::{join, select};
 use serde_json::Value;
 use shared_fate::Cause;
 use shared_fate_mcp::error::IoStage;
@@ -61,15 +61,9 @@ fn liv_17_dropping_the_driver_fails_all_calls_at_once() {
     everywhere(async |_| {
         let (stdio, server) = pair(normal);
         let (client, driver) = on(&Clock::new()).connect(stdio).await.unwrap();
-        let mut driver = Some(driver);
         let dropping = async {
-            let mut arrived = pin!(server.arrival(|message| tool(message) == "held"));
-            poll_fn(|cx| {
-                let _ = pin!(driver.as_mut().unwrap()).poll(cx);
-                arrived.as_mut().poll(cx)
-            })
-            .await;
-            driver = None;
+            // The driver is dropped at the end of this block.
+            select(pin!(driver), pin!(server.arrival(|message| tool(message) == "held"))).await;
         };
         let (held, ()) = join(client.call_tool("held", ()), dropping).await;
         dropped(&held.unwrap_err(), Delivery::MaybeSent);
@@ -116,7 +110,7 @@ fn liv_17_dropping_the_driver_fails_calls_over_http_at_once() {
 #[test]
 fn liv_17_an_executor_that_shuts_down_fails_all_calls_at_once() {
     once(async |_| {
-        for shut_down in [
+        for start in [
             (|driver: Driver| {
                 let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
                 drop(runtime.spawn(driver));
@@ -139,7 +133,7 @@ fn liv_17_an_executor_that_shuts_down_fails_all_calls_at_once() {
             let (client, driver) = on(&Clock::new()).connect(stdio).await.unwrap();
             let mut call = pin!(client.call_tool("held", ()));
             assert!(futures::poll!(&mut call).is_pending());
-            let executor = shut_down(driver);
+            let executor = start(driver);
             server.arrival(|message| tool(message) == "held").await;
             drop(executor);
             dropped(&call.await.unwrap_err(), Delivery::MaybeSent);
@@ -157,7 +151,7 @@ struct Scripted {
     state: Arc<Mutex<(Option<Act>, Option<Waker>)>>,
     aborts: Arc<AtomicUsize>,
     closes: Arc<AtomicUsize>,
-    /// It answers nothing.
+    /// Whether the transport answers nothing.
     silent: Arc<AtomicBool>,
 }
 

@@ -32,7 +32,7 @@ async fn meet(run: crate::fault::run::Run, fault: fn(&mut Call), check: fn(&Erro
         let broken = async {
             server.arrival(|request| request.tool() == "held").await;
             let error = client.call_tool("broken", json!({ "n": 1 })).await.unwrap_err();
-            assert_eq!(client.pending_calls(), 1, "only the sibling");
+            assert_eq!(client.pending_calls(), 1, "only the sibling is pending");
             gate.open();
             error
         };
@@ -42,7 +42,7 @@ async fn meet(run: crate::fault::run::Run, fault: fn(&mut Call), check: fn(&Erro
         check(&error);
         assert!(!error.is_session_ended());
         if error.delivery() == Delivery::MaybeSent {
-            // The server may be at work on it.
+            // The server may be at work on the call.
             server.arrival(|request| request.rpc() == "notifications/cancelled").await;
         }
         client.ping().await.unwrap();
@@ -292,7 +292,7 @@ faults! {
             call.write("zz\r\n");
         } => |error| {
             assert!(matches!(error.kind(), ErrorKind::Io(_) | ErrorKind::Protocol(_)));
-            assert!(!error.is_retryable(), "it was no accident");
+            assert!(!error.is_retryable(), "a server that sends bad chunks sends them again");
         };
     liv_03_not_json_fails_at_once:
         |call| call.json(&[], "Internal error")

@@ -3,13 +3,13 @@
 use crate::check::{limit, on, story, violation};
 use crate::fault::clock::Clock;
 use crate::fault::http::{Call, SESSION, Server, Vacant, transport};
-use crate::fault::run::{Run, everywhere};
+use crate::fault::run::everywhere;
 use futures::future::join;
 use serde_json::json;
 use shared_fate_mcp::error::{IoStage, Violation};
 use shared_fate_mcp::http::{AsyncIo, Connecting, Net};
 use shared_fate_mcp::runtime::{BoxFuture, Timer};
-use shared_fate_mcp::{Client, Delivery, Driver, Error, ErrorKind, Http, Limits, Mode, Timeouts};
+use shared_fate_mcp::{Client, Delivery, Driver, Error, ErrorKind, Http, Limits, Timeouts};
 use std::io;
 use std::net::TcpListener;
 use std::pin::Pin;
@@ -22,7 +22,7 @@ async fn connect(server: &Server, clock: &Clock) -> Result<(Client, Driver), Err
 }
 
 /// The server does `fault` to `method` while the client connects.
-async fn refused(_: Run, method: &'static str, fault: fn(&mut Call), check: fn(&Error)) {
+async fn refused(method: &'static str, fault: fn(&mut Call), check: fn(&Error)) {
     let server = Server::start(move |call| match call.request.rpc() {
         it if it == method => fault(call),
         _ => call.normal(),
@@ -33,14 +33,14 @@ async fn refused(_: Run, method: &'static str, fault: fn(&mut Call), check: fn(&
     server.deserted().await;
     let sent = server.requests();
     assert_eq!(sent.iter().filter(|request| request.rpc() == method).count(), 1, "sent twice");
-    assert!(sent.iter().all(|request| request.rpc() != "notifications/cancelled"), "INI: not for initialize");
+    assert!(sent.iter().all(|request| request.rpc() != "notifications/cancelled"), "initialize is never cancelled");
 }
 
 macro_rules! handshakes {
     ($($name:ident: $method:literal, $fault:expr => $check:expr;)*) => { $(
         #[test]
         fn $name() {
-            everywhere(async |run| refused(run, $method, $fault, $check).await);
+            everywhere(async |_| refused($method, $fault, $check).await);
         }
     )* };
 }
@@ -193,7 +193,7 @@ fn st_21_a_refused_connection_says_so() {
     });
 }
 
-/// Connects or not, on a clock that stands still.
+/// A network that connects or never does, with its timers on a clock that stands still.
 struct Slow {
     clock: Clock,
     connects: bool,
@@ -202,7 +202,7 @@ struct Slow {
 impl Net for Slow {
     fn connect<'a>(&'a self, host: &'a str, port: u16) -> Connecting<'a> {
         match self.connects {
-            true => Box::leak(Box::new(AsyncIo)).connect(host, port),
+            true => Net::connect(&AsyncIo, host, port),
             false => Box::pin(std::future::pending()),
         }
     }
@@ -267,7 +267,7 @@ fn liv_07_an_answer_that_never_comes_fails_its_call_at_its_deadline() {
     });
 }
 
-/// Answers requests to `/mcp` with redirects to `location`; others are treated well.
+/// Redirects a ping at `/mcp` to `location`; everything else has its normal answer.
 fn redirecting(status: &'static str, location: &'static str) -> Server {
     Server::start(move |call| match (&*call.request.target, call.request.rpc()) {
         ("/mcp", "ping") => call.respond(status, &[&format!("Location: {location}")], ""),
@@ -327,13 +327,7 @@ fn limits_redirects_at_the_limit_and_one_past_it() {
         let mut limits = Limits::default();
         limits.redirects = 2;
         let http = server.transport();
-        let (client, driver) = Client::builder()
-            .mode(Mode::Legacy)
-            .mode(Mode::Legacy)
-            .limits(limits)
-            .connect(http)
-            .await
-            .unwrap();
+        let (client, driver) = on(&Clock::new()).limits(limits).connect(http).await.unwrap();
         run.drive(driver, async {
             client.call_tool("two", ()).await.unwrap();
             let error = client.call_tool("three", ()).await.unwrap_err();

@@ -183,6 +183,6 @@ fn io_20_a_command_may_get_the_few_variables_that_it_needs() {
     assert!(names.contains(&("ITS_OWN", "1")) && names.iter().any(|(name, _)| *name == "PATH"), "{seen}");
     let few = ["HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "ITS_OWN"];
     assert!(names.iter().all(|(name, _)| few.contains(name)), "{seen}");
-    // There is more than that here.
+    // The environment of this test has more than that.
     assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
 }

@@ -6,7 +6,7 @@
 #![cfg(all(any(unix, windows), feature = "stdio", feature = "http"))]
 #![cfg_attr(
     windows,
-    allow(dead_code, unused_imports, reason = "some tests start a shell, which windows has not")
+    allow(dead_code, unused_imports, reason = "some tests start a shell, which windows does not have")
 )]
 
 #[path = "../fault/mod.rs"]

@@ -49,7 +49,7 @@ async fn meet(run: Run, fault: fn(&Peer, &Value), check: fn(Result<String, Error
         let broken = async {
             let held = server.arrival(|message| tool(message) == "held").await;
             let result = client.call_tool("broken", ()).await;
-            assert_eq!(client.pending_calls(), 1, "only the sibling");
+            assert_eq!(client.pending_calls(), 1, "only the sibling is pending");
             client.ping().await.unwrap();
             server.peer.normal(&held);
             result
@@ -184,7 +184,7 @@ replies! {
         } => succeeds;
 }
 
-/// Nobody can tell whose reply it is: it is reported, and the call ends at its deadline.
+/// A call is answered with `fault`, which names no call: that is reported, and the call ends at its deadline.
 async fn unattributable(run: Run, fault: fn(&Peer, &Value), reported: &str) {
     let (stdio, server) = pair(move |peer, message| match tool(message) {
         "broken" => fault(peer, message),
@@ -206,7 +206,7 @@ async fn unattributable(run: Run, fault: fn(&Peer, &Value), reported: &str) {
         let call = server.received().into_iter().find(|message| tool(message) == "broken").unwrap();
         let cancelled = server.arrival(|message| message["method"] == "notifications/cancelled").await;
         assert_eq!(cancelled["params"]["requestId"], call["id"]);
-        // Late replies are nobody's (LIV-16).
+        // Nobody waits for a late reply (LIV-16).
         server.peer.normal(&call);
         client.ping().await.unwrap();
         client.close().await;
@@ -230,7 +230,7 @@ fn liv_15_rmcp_1_3_3_an_error_that_names_nobody_is_reported_and_the_call_ends_at
 fn rmcp_1_3_4_a_foreign_id_is_reported_and_the_call_ends_at_its_deadline() {
     everywhere(async |run| {
         let fault = |peer: &Peer, _: &Value| peer.say(&json!({ "id": "zebra", "result": {} }));
-        unattributable(run, fault, "").await;
+        unattributable(run, fault, "a reply that nobody waits for").await;
     });
 }
 
