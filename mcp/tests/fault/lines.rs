@@ -2,8 +2,8 @@
 
 use super::answer;
 use super::child::{self, receive};
-use serde_json::Value;
 use futures::AsyncWrite;
+use serde_json::Value;
 use shared_fate_mcp::Stdio;
 use smol::Async;
 use smol::channel::{self, Receiver, Sender};

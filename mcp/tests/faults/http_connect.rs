@@ -33,7 +33,10 @@ async fn refused(method: &'static str, fault: fn(&mut Call), check: fn(&Error)) 
     server.deserted().await;
     let sent = server.requests();
     assert_eq!(sent.iter().filter(|request| request.rpc() == method).count(), 1, "sent twice");
-    assert!(sent.iter().all(|request| request.rpc() != "notifications/cancelled"), "initialize is never cancelled");
+    assert!(
+        sent.iter().all(|request| request.rpc() != "notifications/cancelled"),
+        "initialize is never cancelled"
+    );
 }
 
 macro_rules! handshakes {

@@ -13,7 +13,7 @@ use smol::channel;
 use std::io;
 use std::time::Duration;
 
-/// The limit for lines here.
+/// The limit for the length of a line here.
 const LINE: usize = 10_000;
 
 fn limits() -> Limits {
@@ -87,7 +87,7 @@ fn succeeds(result: Result<String, Error>) {
     assert_eq!(result.unwrap(), "fine");
 }
 
-/// A reply of exactly that length.
+/// A reply of exactly this length.
 fn reply_of(length: usize, id: &Value) -> String {
     let reply = |text: &str| json!({ "id": id, "jsonrpc": "2.0", "result": text_result(text) }).to_string();
     let reply = reply(&"x".repeat(length - reply("").len()));

@@ -2,7 +2,7 @@
 
 use crate::fault::run::once;
 use crate::kit::{Both, agree};
-use crate::store::tempfile;
+use crate::store::new_folder;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -41,7 +41,7 @@ fn run(folder: &Path, arguments: &str) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8(text).unwrap())
 }
 
-/// What a browser does with the page that it is led to.
+/// The answer that a browser gets at this URL.
 fn get(url: &str) -> String {
     let (host, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
     let mut stream = TcpStream::connect(host).unwrap();
@@ -54,7 +54,7 @@ fn get(url: &str) -> String {
 #[test]
 fn the_example_signs_in_and_out() {
     once(async |_| {
-        let (folder, both) = (tempfile(), Both::start());
+        let (folder, both) = (new_folder(), Both::start());
         let url = both.server.url();
         assert_eq!(run(&folder, &format!("{url} status")).0, Some(0));
         let (code, text) = run(&folder, &format!("{url} ping"));

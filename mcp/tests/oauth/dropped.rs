@@ -1,15 +1,15 @@
-//! Callers that go in the middle of a refresh: the refresh token lives.
+//! Callers that go in the middle of a refresh, which costs no refresh token.
 
 use crate::fault::Gate;
+use crate::fault::clock::Clock;
 use crate::fault::run::{in_parallel, once};
-use crate::kit::{Both, Then, call, with_client};
+use crate::kit::{Both, Then, call, with_client, works};
 use futures::future::{Either, join, select};
-use shared_fate_mcp::Client;
-use shared_fate_mcp::oauth::{FileStore, OAuth};
+use shared_fate_mcp::oauth::{AuthEvent, FileStore, MemoryStore};
+use shared_fate_mcp::{Client, Event};
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ impl Wake for Woken {
     }
 }
 
-/// Polls a future so many times, each but the first after a wake. Whether it was done then.
+/// Polls a future so many times, each but the first after a wake: its output, if there is one by then.
 fn poll_times<T>(future: impl Future<Output = T>, times: usize) -> Option<T> {
     let (sender, woken) = mpsc::channel();
     let waker = Waker::from(Arc::new(Woken(Mutex::new(sender))));
@@ -38,7 +38,8 @@ fn poll_times<T>(future: impl Future<Output = T>, times: usize) -> Option<T> {
     None
 }
 
-/// For each number of polls: a call whose token is over is dropped after that, and the next one must find its way.
+/// For each number of polls, drops a call whose token is over after so many; the next call must succeed. Returns the
+/// number with which the call is not dropped.
 async fn drop_at_every_point(both: &Both, client: &Client) -> usize {
     for times in 1.. {
         both.books().expire();
@@ -53,14 +54,14 @@ async fn drop_at_every_point(both: &Both, client: &Client) -> usize {
         assert!(refreshes <= 1, "{refreshes} refreshes after {times} polls");
         assert!(!both.books().is_revoked, "after {times} polls");
     }
-    unreachable!("it is done some time")
+    unreachable!("the call is done some time")
 }
 
 #[test]
 fn oa_74_a_caller_dropped_anywhere_in_a_refresh_costs_no_token() {
     in_parallel(async |run| {
         let both = Both::start();
-        let folder = crate::store::tempfile();
+        let folder = crate::store::new_folder();
         let oauth = both.builder().store(FileStore::new(&folder).unwrap()).build();
         let connected = both.signed_in(&oauth).await;
         let points =
@@ -77,7 +78,7 @@ fn oa_74_what_no_driver_carries_on_the_next_call_does() {
         let both = Both::start();
         let oauth = both.builder().build();
         let (client, driver) = both.signed_in(&oauth).await;
-        // It is there, and never polled.
+        // The driver is there, and never polled.
         let points = drop_at_every_point(&both, &client).await;
         assert!(points > 3, "{points}");
         assert_eq!(both.seen(|it| (it.asked, it.is_revoked)), (1, false));
@@ -92,7 +93,8 @@ fn oa_74_a_login_dropped_anywhere_costs_nothing_but_the_login() {
         let oauth = both.builder().build();
         let http = both.http(&oauth);
         for times in 1.. {
-            if poll_times(oauth.login(&http), times).is_some_and(|done| done.is_ok()) {
+            if let Some(done) = poll_times(oauth.login(&http), times) {
+                done.unwrap();
                 break;
             }
             oauth.login(&http).await.unwrap();
@@ -105,8 +107,15 @@ fn oa_74_a_login_dropped_anywhere_costs_nothing_but_the_login() {
 fn oa_74_when_nobody_waits_a_driver_carries_the_refresh_on() {
     in_parallel(async |run| {
         let both = Both::start();
-        let oauth: OAuth = both.builder().build();
-        let connected = both.signed_in(&oauth).await;
+        let oauth = both.builder().build();
+        let (tell, told) = smol::channel::unbounded();
+        let builder = Client::builder().on_event(move |event| {
+            if matches!(event, Event::Auth(event) if matches!(**event, AuthEvent::Refreshed { .. })) {
+                tell.try_send(()).unwrap();
+            }
+        });
+        oauth.login(&both.http(&oauth)).await.unwrap();
+        let connected = builder.connect(both.http(&oauth)).await.unwrap();
         with_client(run, connected, async |client| {
             let gate = Gate::default();
             both.books().expire();
@@ -115,20 +124,13 @@ fn oa_74_when_nobody_waits_a_driver_carries_the_refresh_on() {
             {
                 let refreshing = pin!(call(client));
                 match select(refreshing, pin!(arrived)).await {
-                    Either::Left(_) => panic!("it is held"),
+                    Either::Left(_) => panic!("the refresh is held"),
                     Either::Right(_) => {}
                 }
             }
             gate.open();
-            // Nothing but the driver polls it; and its end shows in what is stored.
-            loop {
-                let status = both.status(&oauth).await.unwrap();
-                assert!(status.has_refresh);
-                both.books().then = Then::Answer;
-                if both.books().refreshes == 1 {
-                    break;
-                }
-            }
+            // Nothing but the driver polls the refresh.
+            told.recv().await.unwrap();
             call(client).await.unwrap();
             assert_eq!(both.seen(|it| (it.refreshes, it.is_revoked)), (1, false));
         })
@@ -140,29 +142,32 @@ fn oa_74_when_nobody_waits_a_driver_carries_the_refresh_on() {
 fn oa_74_closing_waits_for_the_refresh_under_way() {
     in_parallel(async |run| {
         let both = Both::start();
-        let oauth = both.builder().build();
-        let (client, driver) = both.signed_in(&oauth).await;
+        let store = Arc::new(MemoryStore::new());
+        let oauth = both.builder().store(Arc::clone(&store)).build();
+        oauth.login(&both.http(&oauth)).await.unwrap();
+        // The close may take any time: its clock stands still.
+        let builder = Client::builder().timer(Clock::new());
+        let (client, driver) = builder.connect(both.http(&oauth)).await.unwrap();
         run.drive(driver, async {
             let gate = Gate::default();
             both.books().expire();
             both.books().then = Then::Hold(gate.clone());
             let arrived = both.server.arrival(|request| request.text.contains("grant_type=refresh_token"));
+            let calling = async {
+                assert!(call(&client).await.unwrap_err().is_session_ended());
+                gate.open();
+            };
             let closing = async {
                 arrived.await;
-                join(client.close(), async { gate.open() }).await;
+                client.close().await;
             };
-            let (result, ()) = join(call(&client), closing).await;
-            assert!(result.is_ok() || result.is_err_and(|error| error.is_session_ended()));
+            join(calling, closing).await;
         })
         .await;
+        // The new token is in the store, and another process finds it there.
         both.books().then = Then::Answer;
-        // The new token was taken in, and is good.
-        let (client, driver) = Client::connect(both.http(&oauth)).await.unwrap();
-        run.drive(driver, async {
-            call(&client).await.unwrap();
-            client.close().await;
-        })
-        .await;
+        let other = both.builder().store(store).build();
+        works(run, Client::connect(both.http(&other)).await.unwrap()).await;
         assert_eq!(both.seen(|it| (it.refreshes, it.is_revoked, it.asked)), (1, false, 1));
     });
 }

@@ -16,9 +16,9 @@ pub(crate) const REDIRECT_URI: &str = "http://127.0.0.1:1/callback";
 pub(crate) enum Then {
     #[default]
     Answer,
-    /// Says this in its place: status, further header, body.
+    /// Answers with this: status, one more header, body. In the body `$TOKEN` stands for the refresh token.
     Say(&'static str, &'static str, String),
-    /// Does what is asked, and then waits for this before it answers.
+    /// Does what is asked, and answers when this is open.
     Hold(crate::fault::Gate),
     /// Does what is asked, and hangs up.
     HangUp,
@@ -123,7 +123,7 @@ impl Both {
         self.books.lock().unwrap()
     }
 
-    /// A look into the books.
+    /// What `look` finds in the books.
     pub(crate) fn seen<T>(&self, look: impl FnOnce(&Books) -> T) -> T {
         look(&self.books())
     }
@@ -153,7 +153,7 @@ impl Both {
     }
 }
 
-/// A call that the server lets through with a token only.
+/// A call that the server answers only if it has a token.
 pub(crate) async fn call(client: &Client) -> Result<(), Error> {
     client.call_tool("echo", json!({})).await.map(drop)
 }
@@ -183,7 +183,12 @@ pub(crate) async fn with_client<T>(
     .await
 }
 
-/// What a person does who is sent to `url`.
+/// Runs a client with its driver for one call, which succeeds.
+pub(crate) async fn works(run: Run, connected: (Client, Driver)) {
+    with_client(run, connected, async |client| call(client).await.unwrap()).await;
+}
+
+/// What a person brings back who is sent to `url`.
 pub(crate) fn agree(url: &str, books: &Mutex<Books>) -> String {
     let mut books = books.lock().unwrap();
     let fields = fields(url.split_once('?').unwrap().1);
@@ -258,7 +263,7 @@ fn answer(call: &mut Call, books: &Mutex<Books>) {
         }
         "/register" if is_refused(call, books) => {
             let answer = r#"{"error":"invalid_redirect_uri"}"#;
-            call.respond("400 Bad Request", &["Content-Type: application/json"], answer);
+            call.json_as("400 Bad Request", answer);
         }
         "/register" => {
             let answer = {
@@ -271,7 +276,7 @@ fn answer(call: &mut Call, books: &Mutex<Books>) {
                 answer["token_endpoint_auth_method"] = json!("client_secret_post");
                 answer
             };
-            call.respond("201 Created", &["Content-Type: application/json"], &answer.to_string());
+            call.json_as("201 Created", &answer.to_string());
         }
         "/token" => token(call, books, &base),
         "/revoke" => {
@@ -327,7 +332,8 @@ fn mcp(call: &mut Call, books: &Mutex<Books>, base: &str) {
     }
 }
 
-/// Answers what concerns tasks: one is there at once, and then no token is good any more; the next question finds it done.
+/// Answers what concerns tasks, and returns whether it did. A task is made at once, and then no token is good any more;
+/// the next question finds the task completed.
 fn task(call: &mut Call, books: &Mutex<Books>) -> bool {
     let task = |status| json!({ "taskId": "t", "status": status, "createdAt": "", "lastUpdatedAt": "", "ttl": null });
     let result = match call.request.rpc() {
@@ -384,10 +390,10 @@ fn is_let_in(call: &Call, books: &Mutex<Books>) -> bool {
 fn token(call: &mut Call, books: &Mutex<Books>, base: &str) {
     let form = fields(&call.text());
     let refuse = |call: &mut Call, error: &str| {
-        // As some servers do: what came is in the answer.
+        // As with some servers, the answer repeats what came.
         let echo: Vec<_> = form.values().cloned().collect();
         let body = json!({ "error": error, "error_description": echo.join(" ") });
-        call.respond("400 Bad Request", &["Content-Type: application/json"], &body.to_string());
+        call.json_as("400 Bad Request", &body.to_string());
     };
     let then = {
         let mut books = books.lock().unwrap();
@@ -422,7 +428,7 @@ fn token(call: &mut Call, books: &Mutex<Books>, base: &str) {
                 let token = &form["refresh_token"];
                 let scope = books.refresh.remove(token);
                 if books.used.contains(token) {
-                    // A theft, as far as anybody can see.
+                    // That looks like a theft.
                     books.is_revoked = true;
                     books.revoke();
                 }

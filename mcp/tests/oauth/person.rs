@@ -1,4 +1,4 @@
-//! People: who do not answer, say no, or bring back what they should not; and the clocks that stand still for them.
+//! People who do not answer, say no, or bring back what they should not; and the clocks that stand still for them.
 
 use crate::check::story;
 use crate::fault::clock::Clock;
@@ -6,7 +6,7 @@ use crate::fault::run::{everywhere, once};
 use crate::kit::{Both, REDIRECT_URI, agree, auth, call, needs_login, with_client};
 use futures::future::{Either, join, select};
 use shared_fate_mcp::oauth::{
-    AuthErrorKind, Consent, Loopback, MemoryStore, OAuth, OAuthTimeouts, Prompt, consent_fn,
+    AuthErrorKind, Consent, Loopback, MemoryStore, OAuth, OAuthBuilder, OAuthTimeouts, Prompt, consent_fn,
 };
 use shared_fate_mcp::runtime::BoxFuture;
 use shared_fate_mcp::{Client, Mode};
@@ -20,46 +20,79 @@ use std::time::Duration;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A person who answers when the test says so. The URLs they are sent to, and their answers.
-fn slow_person() -> (impl Consent, Receiver<String>, Sender<String>) {
-    let (urls, asked) = channel::unbounded();
-    let (answer, answers) = channel::unbounded::<String>();
+/// A person who answers when the test says so.
+struct Person {
+    urls: Receiver<String>,
+    answers: Sender<String>,
+}
+
+/// A person, and settings with which that person is asked.
+fn slow_person() -> (Person, OAuthBuilder) {
+    let (asks, urls) = channel::unbounded();
+    let (answers, answered) = channel::unbounded::<String>();
     let consent = consent_fn(REDIRECT_URI, move |url| {
-        let (urls, answers) = (urls.clone(), answers.clone());
+        let (asks, answered) = (asks.clone(), answered.clone());
         async move {
-            urls.send(url).await?;
-            Ok(answers.recv().await?)
+            asks.send(url).await?;
+            Ok(answered.recv().await?)
         }
     });
-    (consent, asked, answer)
+    (Person { urls, answers }, OAuth::builder().consent(consent))
+}
+
+impl Person {
+    /// Resolves when the person is asked: the URL that they are sent to.
+    async fn asked(&self) -> String {
+        self.urls.recv().await.unwrap()
+    }
+
+    /// Polls `login` until the person is asked.
+    async fn asked_by<T>(&self, login: Pin<&mut impl Future<Output = T>>) -> String {
+        match select(login, pin!(self.asked())).await {
+            Either::Left(_) => panic!("nobody has answered"),
+            Either::Right((url, _)) => url,
+        }
+    }
+
+    async fn agrees(&self, url: &str, both: &Both) {
+        self.answers.send(agree(url, &both.books)).await.unwrap();
+    }
+
+    /// A login to which the person agrees.
+    async fn signs_in(&self, oauth: &OAuth, both: &Both) {
+        let http = both.http(oauth);
+        let (result, ()) =
+            join(oauth.login(&http), async { self.agrees(&self.asked().await, both).await }).await;
+        result.unwrap();
+    }
 }
 
 #[test]
 fn oa_63_while_a_person_is_asked_no_clock_runs_but_theirs() {
-    // In one task: where a driver in another thread asks, the call learns of it a moment later.
+    // All is in one task: where a driver in another thread asks, the call learns of it a moment later.
     once(async |run| {
         let both = Both::start();
         let clock = Clock::new();
-        let (consent, asked, answer) = slow_person();
-        let oauth = OAuth::builder().consent(consent).prompt(Prompt::OnCall).build();
+        let (person, builder) = slow_person();
+        let oauth = builder.prompt(Prompt::OnCall).build();
         let hours = Duration::from_secs(4 * 3600);
         let builder = Client::builder().mode(Mode::Legacy).timer(clock.clone());
-        // The handshake first; and then a call.
-        let person = async {
-            let url = asked.recv().await.unwrap();
+        // First the handshake has the person asked, then a call.
+        let answering = async {
+            let url = person.asked().await;
             clock.advance(hours);
-            answer.send(agree(&url, &both.books)).await.unwrap();
+            person.agrees(&url, &both).await;
         };
-        let (connected, ()) = join(builder.connect(both.http(&oauth)), person).await;
+        let (connected, ()) = join(builder.connect(both.http(&oauth)), answering).await;
         with_client(run, connected.unwrap(), async |client| {
             both.books().revoke();
-            let person = async {
-                let url = asked.recv().await.unwrap();
+            let answering = async {
+                let url = person.asked().await;
                 clock.advance(hours);
                 clock.advance(hours);
-                answer.send(agree(&url, &both.books)).await.unwrap();
+                person.agrees(&url, &both).await;
             };
-            let (result, ()) = join(call(client), person).await;
+            let (result, ()) = join(call(client), answering).await;
             result.unwrap();
             assert_eq!(both.books().asked, 2);
         })
@@ -71,21 +104,20 @@ fn oa_63_while_a_person_is_asked_no_clock_runs_but_theirs() {
 fn oa_72_calls_that_need_a_person_at_the_same_time_wait_for_one_answer() {
     everywhere(async |run| {
         let both = Both::start();
-        let (consent, asked, answer) = slow_person();
-        let oauth = OAuth::builder().consent(consent).prompt(Prompt::OnCall).build();
-        oauth_signed(&oauth, &both, &asked, &answer).await;
+        let (person, builder) = slow_person();
+        let oauth = builder.prompt(Prompt::OnCall).build();
+        person.signs_in(&oauth, &both).await;
         let connected = Client::builder().mode(Mode::Legacy).connect(both.http(&oauth)).await.unwrap();
         with_client(run, connected, async |client| {
             both.books().revoke();
-            let person = async {
-                let url = asked.recv().await.unwrap();
-                let redirected = agree(&url, &both.books);
-                answer.send(redirected).await.unwrap();
+            let answering = async {
+                let url = person.asked().await;
+                person.agrees(&url, &both).await;
             };
             let calls = futures::future::join_all((0..20).map(|_| call(client)));
-            let (results, ()) = join(calls, person).await;
+            let (results, ()) = join(calls, answering).await;
             results.into_iter().for_each(Result::unwrap);
-            assert_eq!((both.books().asked, asked.len()), (2, 0));
+            assert_eq!((both.books().asked, person.urls.len()), (2, 0));
         })
         .await;
     });
@@ -96,9 +128,9 @@ fn oa_63_after_a_person_has_answered_the_clocks_run_on() {
     once(async |run| {
         let both = Both::start();
         let clock = Clock::new();
-        let (consent, asked, answer) = slow_person();
-        let oauth = OAuth::builder().consent(consent).prompt(Prompt::OnCall).build();
-        oauth_signed(&oauth, &both, &asked, &answer).await;
+        let (person, builder) = slow_person();
+        let oauth = builder.prompt(Prompt::OnCall).build();
+        person.signs_in(&oauth, &both).await;
         let connected = Client::builder()
             .mode(Mode::Legacy)
             .timer(clock.clone())
@@ -108,16 +140,16 @@ fn oa_63_after_a_person_has_answered_the_clocks_run_on() {
         with_client(run, connected, async |client| {
             both.books().revoke();
             both.books().mute = true;
-            let person = async {
-                let url = asked.recv().await.unwrap();
+            let answering = async {
+                let url = person.asked().await;
                 clock.advance(Duration::from_secs(4 * 3600));
-                answer.send(agree(&url, &both.books)).await.unwrap();
+                person.agrees(&url, &both).await;
                 both.server.arrival(|request| !request.tool().is_empty()).await;
                 both.server.arrival(|request| !request.tool().is_empty()).await;
                 // As much silence as a call may meet.
                 clock.pass(Duration::from_secs(60)).await;
             };
-            let (result, ()) = join(call(client), person).await;
+            let (result, ()) = join(call(client), answering).await;
             assert!(result.unwrap_err().is_timeout());
         })
         .await;
@@ -129,58 +161,39 @@ fn oa_63_the_time_of_a_task_stands_still_for_a_person_too() {
     once(async |run| {
         let both = Both::start();
         let clock = Clock::new();
-        let (consent, asked, answer) = slow_person();
-        let oauth = OAuth::builder().consent(consent).prompt(Prompt::OnCall).build();
-        oauth_signed(&oauth, &both, &asked, &answer).await;
+        let (person, builder) = slow_person();
+        let oauth = builder.prompt(Prompt::OnCall).build();
+        person.signs_in(&oauth, &both).await;
         let builder = Client::builder().mode(Mode::Legacy).timer(clock.clone());
         let connected = builder.connect(both.http(&oauth)).await.unwrap();
         with_client(run, connected, async |client| {
-            let person = async {
-                let url = asked.recv().await.unwrap();
+            let answering = async {
+                let url = person.asked().await;
                 clock.advance(Duration::from_secs(8 * 3600));
-                answer.send(agree(&url, &both.books)).await.unwrap();
+                person.agrees(&url, &both).await;
             };
             let task = client.run_tool_as_task("slow", serde_json::json!({}), None);
-            let (result, ()) = join(task, person).await;
+            let (result, ()) = join(task, answering).await;
             result.unwrap();
         })
         .await;
     });
 }
 
-/// Polls the login until a person is asked: the URL that they are sent to.
-async fn question<T>(login: Pin<&mut impl Future<Output = T>>, asked: &Receiver<String>) -> String {
-    match select(login, pin!(asked.recv())).await {
-        Either::Left(_) => panic!("nobody has answered"),
-        Either::Right((url, _)) => url.unwrap(),
-    }
-}
-
-async fn oauth_signed(oauth: &OAuth, both: &Both, asked: &Receiver<String>, answer: &Sender<String>) {
-    let http = both.http(oauth);
-    let person = async {
-        let url = asked.recv().await.unwrap();
-        answer.send(agree(&url, &both.books)).await.unwrap();
-    };
-    let (result, ()) = join(oauth.login(&http), person).await;
-    result.unwrap();
-}
-
 #[test]
 fn oa_64_a_person_who_never_answers_is_asked_no_more() {
-    once(async |run| {
+    once(async |_| {
         let both = Both::start();
-        let (consent, asked, _answer) = slow_person();
+        let (person, builder) = slow_person();
         let mut timeouts = OAuthTimeouts::default();
         timeouts.person = Duration::from_millis(1);
-        let oauth = OAuth::builder().consent(consent).prompt(Prompt::OnCall).timeouts(timeouts).build();
+        let oauth = builder.prompt(Prompt::OnCall).timeouts(timeouts).build();
         let error = Client::connect(both.http(&oauth)).await.unwrap_err();
         assert!(matches!(auth(&error).kind(), AuthErrorKind::TimedOut { .. }), "{}", story(&error));
         assert_eq!(auth(&error).host(), Some(&*both.server.address().to_string()));
         let error = Client::connect(both.http(&oauth)).await.unwrap_err();
         assert!(needs_login(&error), "{}", story(&error));
-        assert_eq!(asked.len(), 1);
-        let _ = run;
+        assert_eq!(person.urls.len(), 1);
     });
 }
 
@@ -212,7 +225,7 @@ fn oa_64_a_person_who_says_no_is_asked_no_more_and_calls_ask_twice_at_most() {
     });
 }
 
-/// What a browser does that is sent there.
+/// The answer that a browser gets at this URL.
 fn browse(url: &str) -> String {
     let (authority, target) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
     let mut socket = TcpStream::connect(authority).unwrap();
@@ -290,13 +303,13 @@ fn oa_65_a_panic_of_whoever_asks_is_an_error_and_nothing_more() {
 fn oa_74_a_caller_that_goes_leaves_the_question_open_for_the_next() {
     everywhere(async |_| {
         let both = Both::start();
-        let (consent, asked, answer) = slow_person();
-        let oauth = OAuth::builder().consent(consent).build();
+        let (person, builder) = slow_person();
+        let oauth = builder.build();
         let http = both.http(&oauth);
-        let url = question(pin!(oauth.login(&http)), &asked).await;
-        answer.send(agree(&url, &both.books)).await.unwrap();
+        let url = person.asked_by(pin!(oauth.login(&http))).await;
+        person.agrees(&url, &both).await;
         oauth.login(&http).await.unwrap();
-        assert_eq!((asked.len(), both.books().asked), (0, 1));
+        assert_eq!((person.urls.len(), both.books().asked), (0, 1));
     });
 }
 
@@ -304,21 +317,20 @@ fn oa_74_a_caller_that_goes_leaves_the_question_open_for_the_next() {
 fn oa_72_one_question_at_a_time() {
     once(async |_| {
         let (one, other) = (Both::start(), Both::start());
-        let (consent, asked, answer) = slow_person();
-        let oauth = Arc::new(OAuth::builder().consent(consent).build());
+        let (person, builder) = slow_person();
+        let oauth = builder.build();
         let (first, second) = (one.http(&oauth), other.http(&oauth));
-        let person = async {
+        let answering = async {
             for _ in 0..2 {
-                let url = asked.recv().await.unwrap();
-                // Were there another question, it would have been asked by now: all is ready for it.
-                assert_eq!(asked.len(), 0);
+                let url = person.asked().await;
+                // The other login asks when this one has its answer.
+                assert_eq!(person.urls.len(), 0);
                 let is_first = url.contains(&one.server.address().port().to_string());
-                let books = if is_first { &one.books } else { &other.books };
-                answer.send(agree(&url, books)).await.unwrap();
+                person.agrees(&url, if is_first { &one } else { &other }).await;
             }
         };
         let logins = join(oauth.login(&first), oauth.login(&second));
-        let ((first, second), ()) = join(logins, person).await;
+        let ((first, second), ()) = join(logins, answering).await;
         first.unwrap();
         second.unwrap();
     });
@@ -328,17 +340,17 @@ fn oa_72_one_question_at_a_time() {
 fn oa_07_a_logout_is_done_whatever_became_of_the_flight_before_it() {
     everywhere(async |_| {
         let both = Both::start();
-        let (consent, asked, answer) = slow_person();
-        let oauth = OAuth::builder().consent(consent).build();
-        oauth_signed(&oauth, &both, &asked, &answer).await;
+        let (person, builder) = slow_person();
+        let oauth = builder.build();
+        person.signs_in(&oauth, &both).await;
         let http = both.http(&oauth);
-        let person = async {
-            let url = asked.recv().await.unwrap();
+        let answering = async {
+            let url = person.asked().await;
             both.books().denies = true;
-            answer.send(agree(&url, &both.books)).await.unwrap();
+            person.agrees(&url, &both).await;
         };
         // The logout comes while the question of another login is open.
-        let ((login, logout), ()) = join(join(oauth.login(&http), oauth.logout(&http)), person).await;
+        let ((login, logout), ()) = join(join(oauth.login(&http), oauth.logout(&http)), answering).await;
         assert!(matches!(auth(&login.unwrap_err()).kind(), AuthErrorKind::Denied(_)));
         logout.unwrap();
         assert_eq!(both.status(&oauth).await, None);
@@ -353,11 +365,11 @@ fn oa_99_while_a_question_is_open_nobody_else_waits_who_has_tokens() {
         let store = Arc::new(MemoryStore::new());
         let before = both.builder().store(Arc::clone(&store)).build();
         before.login(&both.http(&before)).await.unwrap();
-        let (consent, asked, answer) = slow_person();
-        let oauth = OAuth::builder().consent(consent).store(store).build();
+        let (person, builder) = slow_person();
+        let oauth = builder.store(store).build();
         let http = both.http(&oauth);
         let mut login = pin!(oauth.login(&http));
-        let url = question(login.as_mut(), &asked).await;
+        let url = person.asked_by(login.as_mut()).await;
         assert!(both.status(&oauth).await.unwrap().has_access);
         let connected = Client::connect(both.http(&oauth)).await.unwrap();
         with_client(run, connected, async |client| {
@@ -365,7 +377,7 @@ fn oa_99_while_a_question_is_open_nobody_else_waits_who_has_tokens() {
             client.ping().await.unwrap();
         })
         .await;
-        answer.send(agree(&url, &both.books)).await.unwrap();
+        person.agrees(&url, &both).await;
         login.await.unwrap();
     });
 }
@@ -374,13 +386,13 @@ fn oa_99_while_a_question_is_open_nobody_else_waits_who_has_tokens() {
 fn oa_99_beside_an_open_question_tokens_are_refreshed_and_given_back() {
     once(async |run| {
         let both = Both::start();
-        let (consent, asked, answer) = slow_person();
-        let oauth = OAuth::builder().consent(consent).build();
-        oauth_signed(&oauth, &both, &asked, &answer).await;
+        let (person, builder) = slow_person();
+        let oauth = builder.build();
+        person.signs_in(&oauth, &both).await;
         let http = both.http(&oauth);
         let connected = Client::connect(both.http(&oauth)).await.unwrap();
         let mut login = pin!(oauth.login(&http));
-        let url = question(login.as_mut(), &asked).await;
+        let url = person.asked_by(login.as_mut()).await;
         with_client(run, connected, async |client| {
             both.books().expire();
             call(client).await.unwrap();
@@ -389,7 +401,7 @@ fn oa_99_beside_an_open_question_tokens_are_refreshed_and_given_back() {
             assert_eq!(both.status(&oauth).await, None);
             assert!(both.books().revocations > 0);
             assert!(needs_login(&call(client).await.unwrap_err()));
-            answer.send(agree(&url, &both.books)).await.unwrap();
+            person.agrees(&url, &both).await;
             login.await.unwrap();
             call(client).await.unwrap();
         })
@@ -404,7 +416,7 @@ fn oa_72_a_login_that_was_dropped_keeps_no_other_from_asking_for_longer_than_a_p
         let (one, other) = (Both::start(), Both::start());
         let (urls, asked) = channel::unbounded();
         let (port, books) = (other.server.address().port().to_string(), Arc::clone(&other.books));
-        // Of one server's question nothing is ever heard.
+        // The question for one of the servers is never answered.
         let consent = consent_fn(REDIRECT_URI, move |url| {
             let redirected = url.contains(&port).then(|| agree(&url, &books));
             urls.try_send(url).unwrap();
@@ -421,7 +433,7 @@ fn oa_72_a_login_that_was_dropped_keeps_no_other_from_asking_for_longer_than_a_p
         let http = one.http(&oauth);
         {
             let (login, question) = (pin!(oauth.login(&http)), pin!(asked.recv()));
-            // It is dropped while the question is open.
+            // The login is dropped while its question is open.
             assert!(matches!(select(login, question).await, Either::Right(_)));
         }
         oauth.login(&other.http(&oauth)).await.unwrap();

@@ -1,8 +1,8 @@
 //! Several processes with the tokens of one user.
 
 use crate::fault::run::once;
-use crate::kit::{Both, call, with_client};
-use crate::store::tempfile;
+use crate::kit::{Both, works};
+use crate::store::new_folder;
 use shared_fate_mcp::oauth::{FileStore, OAuth};
 use shared_fate_mcp::{Client, Http};
 use std::process::{Command, Stdio};
@@ -10,14 +10,14 @@ use std::process::{Command, Stdio};
 const FOLDER: &str = "SHARED_FATE_OAUTH_FOLDER";
 const URL: &str = "SHARED_FATE_OAUTH_URL";
 
-/// What each of them does: one call, with the tokens that are there.
+/// What each of the processes does: one call, with the tokens that are stored.
 #[test]
 fn a_process_of_its_own() {
     let (Ok(folder), Ok(url)) = (std::env::var(FOLDER), std::env::var(URL)) else { return };
     once(async move |run| {
         let oauth = OAuth::builder().store(FileStore::new(&folder).unwrap()).build();
         let connected = Client::connect(Http::new(&url).unwrap().oauth(&oauth)).await.unwrap();
-        with_client(run, connected, async |client| call(client).await.unwrap()).await;
+        works(run, connected).await;
     });
 }
 
@@ -25,7 +25,7 @@ fn a_process_of_its_own() {
 fn oa_73_processes_that_find_the_token_over_refresh_it_once() {
     const PROCESSES: usize = 4;
     once(async |_| {
-        let folder = tempfile();
+        let folder = new_folder();
         let both = Both::start();
         let oauth = both.builder().store(FileStore::new(&folder).unwrap()).build();
         oauth.login(&both.http(&oauth)).await.unwrap();

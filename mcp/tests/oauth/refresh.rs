@@ -3,13 +3,13 @@
 use crate::check::story;
 use crate::fault::Gate;
 use crate::fault::run::{everywhere, in_parallel, once};
-use crate::kit::{Both, Then, auth, call, needs_login, with_client};
+use crate::kit::{Both, Then, auth, call, needs_login, with_client, works};
 use futures::future::join_all;
 use serde_json::json;
 use shared_fate_mcp::oauth::{AuthErrorKind, AuthStep, MemoryStore, OAuthLimits, OAuthTimeouts};
 use shared_fate_mcp::{Client, Delivery, ErrorKind};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[test]
 fn oa_70_71_rotated_tokens_follow_one_another() {
@@ -36,7 +36,7 @@ fn oa_70_71_rotated_tokens_follow_one_another() {
 fn oa_78_79_a_token_that_is_over_is_refreshed_before_it_is_sent() {
     once(async |run| {
         let both = Both::start();
-        // As a string, which some servers write.
+        // Some servers write the number as a string.
         both.books().expires_in = Some(json!("0"));
         let oauth = both.builder().build();
         let connected = both.signed_in(&oauth).await;
@@ -47,7 +47,7 @@ fn oa_78_79_a_token_that_is_over_is_refreshed_before_it_is_sent() {
         })
         .await;
         assert!(refreshes >= 1);
-        // One that is over as soon as it is there is sent all the same.
+        // A token that is over as soon as it is given out is sent all the same.
         let sent = both.server.requests().iter().filter(|request| request.target == "/mcp").count();
         assert!(both.books().refreshes <= sent);
         assert_eq!(both.seen(|it| (it.refused, it.is_revoked)), (0, false));
@@ -69,7 +69,7 @@ fn oa_72_a_hundred_calls_whose_token_is_over_cost_one_refresh() {
                 books.expire();
                 books.then = Then::Hold(gate);
                 let before = books.refused;
-                // Not before all of them know that their token is over.
+                // The refresh is answered when every call knows that its token is over.
                 books.on_refusal = Some(Arc::new(move |count| {
                     if count == before + CALLS {
                         opened.open();
@@ -103,7 +103,7 @@ fn oa_76_what_may_pass_takes_nothing_away() {
             with_client(run, connected, async |client| {
                 both.books().expire();
                 both.books().then = Then::Say(status, header, body);
-                let forms = both.books().forms.len();
+                let (forms, begun) = (both.books().forms.len(), Instant::now());
                 let error = call(client).await.unwrap_err();
                 assert!(error.is_retryable(), "{status}: {}", story(&error));
                 assert_eq!((auth(&error).step(), error.delivery()), (AuthStep::Refresh, Delivery::Answered));
@@ -113,20 +113,23 @@ fn oa_76_what_may_pass_takes_nothing_away() {
                     }
                     kind => panic!("{status}: {kind}"),
                 }
-                // It is left alone for a while.
+                // The endpoint is left alone for a while: a second, if it does not say for how long. On a slow machine
+                // that may be over by now.
                 let error = call(client).await.unwrap_err();
-                assert!(matches!(
-                    auth(&error).kind(),
-                    AuthErrorKind::Unavailable { retry_after: Some(1..), .. }
-                ));
-                assert_eq!(both.books().forms.len(), forms + 1);
+                if retry_after.is_some() || begun.elapsed() < Duration::from_secs(1) {
+                    assert!(matches!(
+                        auth(&error).kind(),
+                        AuthErrorKind::Unavailable { retry_after: Some(1..), .. }
+                    ));
+                    assert_eq!(both.books().forms.len(), forms + 1);
+                }
                 both.books().then = Then::Answer;
             })
             .await;
-            // Another process, which does not know that it should wait.
+            // Another process does not know that it should wait.
             let other = both.builder().store(Arc::clone(&store)).build();
             let connected = Client::connect(both.http(&other)).await.unwrap();
-            with_client(run, connected, async |client| call(client).await.unwrap()).await;
+            works(run, connected).await;
         }
         assert!(!both.books().is_revoked);
     });
@@ -172,7 +175,7 @@ fn oa_77_an_odd_refusal_takes_nothing_away() {
         oauth = both.builder().store(Arc::clone(&store)).build();
         both.books().then = Then::Answer;
         let connected = Client::connect(both.http(&oauth)).await.unwrap();
-        with_client(run, connected, async |client| call(client).await.unwrap()).await;
+        works(run, connected).await;
     });
 }
 
@@ -188,7 +191,7 @@ fn oa_77_what_may_have_been_used_already_is_refused_once() {
         both.books().then = Then::HangUp;
         let error = Client::connect(both.http(&oauth)).await.unwrap_err();
         assert!(error.is_retryable(), "{}", story(&error));
-        // Another process finds it so.
+        // Another process finds in the store that the refresh token may have been used.
         let refusal = json!({ "error": "invalid_request" }).to_string();
         both.books().then = Then::Say("400 Bad Request", "X-A: b", refusal);
         let other = new();
@@ -219,10 +222,10 @@ fn oa_77_the_last_odd_refusal_takes_nothing_away_either() {
         both.books().then = Then::Answer;
         let other = both.builder().store(store).build();
         let connected = Client::connect(both.http(&other)).await.unwrap();
-        with_client(run, connected, async |client| call(client).await.unwrap()).await;
-        // Who has given up finds what that one has got.
+        works(run, connected).await;
+        // The handle that has given up finds the new tokens in the store.
         let connected = Client::connect(both.http(&oauth)).await.unwrap();
-        with_client(run, connected, async |client| call(client).await.unwrap()).await;
+        works(run, connected).await;
         assert_eq!(both.seen(|it| (it.refreshes, it.asked, it.is_revoked)), (1, 1, false));
     });
 }
@@ -234,7 +237,7 @@ fn oa_15_a_token_that_is_refused_as_soon_as_it_is_there_is_not_got_for_ever() {
         let oauth = both.builder().prompt(shared_fate_mcp::oauth::Prompt::OnCall).build();
         let connected = both.signed_in(&oauth).await;
         with_client(run, connected, async |client| {
-            // Whatever is given out is good for nobody.
+            // Whatever is given out from now on is good for nothing.
             both.books().expire();
             both.books().spoil = true;
             let error = call(client).await.unwrap_err();
@@ -250,14 +253,14 @@ fn oa_76_a_token_endpoint_that_hangs_up_or_never_answers_is_a_failure_that_passe
     once(async |_| {
         let both = Both::start();
         let soon = Duration::from_millis(1);
-        // Which time is over: none, that of an exchange, that of all of them.
+        // Which time runs out: none, that of one exchange, that of all exchanges together.
         for (exchange, flow) in [(None, None), (Some(soon), None), (Some(Duration::MAX), Some(soon))] {
             let gate = Gate::default();
             let then = if exchange.is_some() { Then::Hold(gate.clone()) } else { Then::HangUp };
             let mut timeouts = OAuthTimeouts::default();
             timeouts.exchange = exchange.unwrap_or(timeouts.exchange);
             timeouts.flow = flow.unwrap_or(timeouts.flow);
-            // The same tokens, and less patience.
+            // A handle with the same tokens and less patience.
             let store = Arc::new(MemoryStore::new());
             let patient = both.builder().store(Arc::clone(&store)).build();
             patient.login(&both.http(&patient)).await.unwrap();

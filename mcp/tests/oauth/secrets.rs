@@ -3,7 +3,7 @@
 use crate::fault::run::once;
 use crate::kit::{Both, REDIRECT_URI, Then, agree, call, with_client};
 use serde_json::json;
-use shared_fate_mcp::oauth::{ClientId, FileStore, Loopback, OAuth, Prompt, Stored, TokenStore, consent_fn};
+use shared_fate_mcp::oauth::{ClientId, FileStore, Loopback, OAuth, Prompt, Stored, consent_fn};
 use shared_fate_mcp::{Client, Error, Event};
 use std::error::Error as StdError;
 use std::sync::{Arc, Mutex};
@@ -51,7 +51,7 @@ fn sec_09_nothing_that_is_printed_has_a_secret_in_it() {
             json!({ "error": kind, "error_description": "$TOKEN $TOKEN", "error_uri": "http://a/?t=$TOKEN" })
                 .to_string()
         };
-        let folder = crate::store::tempfile();
+        let folder = crate::store::new_folder();
         let store = FileStore::new(&folder).unwrap();
         let oauth = both.builder().store(store.clone()).prompt(Prompt::OnCall).build();
         let events = printed.clone();
@@ -74,21 +74,19 @@ fn sec_09_nothing_that_is_printed_has_a_secret_in_it() {
                 both.books().expire();
                 both.books().then = Then::Say("400 Bad Request", "X-A: b", echo(kind));
                 both.books().denies = true;
-                if let Err(error) = call(client).await {
-                    printed.error(&error);
-                }
+                printed.error(&call(client).await.unwrap_err());
                 both.books().then = Then::Answer;
                 both.books().denies = false;
                 oauth.login(&both.http(&oauth)).await.unwrap();
             }
-            // Echoed by the MCP server.
+            // The MCP server repeats the token that it refuses.
             both.books().revoke();
             both.books().spoil = true;
             printed.error(&call(client).await.unwrap_err());
             both.books().spoil = false;
         })
         .await;
-        // A code that is not good: what came is in the answer.
+        // The authorization server repeats the code that it refuses.
         let books = Arc::clone(&both.books);
         let consent = consent_fn(REDIRECT_URI, move |url| {
             let redirected = agree(&url, &books).replace("code=", "code=5ecret-other-");
@@ -97,14 +95,14 @@ fn sec_09_nothing_that_is_printed_has_a_secret_in_it() {
         });
         let other = OAuth::builder().consent(consent).build();
         printed.error(&other.login(&both.http(&other)).await.unwrap_err());
-        let panics = consent_fn(REDIRECT_URI, |_| async { Err("the browser is gone".into()) });
-        printed.add(format!("{panics:?}", panics = &Loopback::new(|_| ())));
-        let other = OAuth::builder().consent(panics).build();
+        printed.add(format!("{:?}", Loopback::new(|_| ())));
+        let fails = consent_fn(REDIRECT_URI, |_| async { Err("the browser is gone".into()) });
+        let other = OAuth::builder().consent(fails).build();
         printed.error(&other.login(&both.http(&other)).await.unwrap_err());
         let client = ClientId::new("id").secret("5ecret-client");
         both.books().secrets.push("5ecret-client".to_owned());
         printed.add(format!("{client:?}"));
-        // What is stored is shown by nothing but the file.
+        // Nothing but the file shows what is stored.
         let mut file = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
         let file = file.find(|path| path.extension().is_some_and(|it| it == "json")).unwrap();
         let text = std::fs::read_to_string(file).unwrap();
@@ -114,6 +112,5 @@ fn sec_09_nothing_that_is_printed_has_a_secret_in_it() {
         printed.add(format!("{}", Stored::from_text(&text[1..]).unwrap_err()));
         printed.check(&both);
         std::fs::remove_dir_all(&folder).unwrap();
-        let _: &dyn TokenStore = &store;
     });
 }

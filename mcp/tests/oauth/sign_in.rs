@@ -1,7 +1,7 @@
 //! The way in: a login, a call that causes one, more scopes, out again.
 
 use crate::fault::run::{everywhere, once};
-use crate::kit::{Both, REDIRECT_URI, agree, auth, call, needs_login, with_client};
+use crate::kit::{Both, REDIRECT_URI, agree, auth, call, needs_login, with_client, works};
 use serde_json::json;
 use shared_fate_mcp::error::InvalidInput;
 use shared_fate_mcp::http::Sse;
@@ -20,7 +20,7 @@ fn oa_01_after_a_login_every_request_has_the_token() {
         let status = both.status(&oauth).await.unwrap();
         assert!(status.has_access && status.has_refresh && status.expires.is_none());
         let connected = Client::connect(http).await.unwrap();
-        with_client(run, connected, async |client| call(client).await.unwrap()).await;
+        works(run, connected).await;
         let requests = both.server.requests();
         let sent = requests.iter().filter(|request| request.target == "/mcp");
         let methods: Vec<_> = sent.clone().map(|request| &*request.method).collect();
@@ -53,7 +53,7 @@ fn oa_02_a_call_signs_in_when_it_may() {
             .connect(both.http(&oauth))
             .await
             .unwrap();
-        with_client(run, connected, async |client| call(client).await.unwrap()).await;
+        works(run, connected).await;
         assert_eq!(both.books().asked, 1);
         let events = events.lock().unwrap();
         match &events[..] {
@@ -76,7 +76,7 @@ fn oa_68_what_a_login_does_is_told_to_the_clients_that_have_the_handle() {
         let (told, events) = smol::channel::unbounded();
         let oauth = both.builder().build();
         let http = both.http(&oauth);
-        // Nobody is there yet who could be told.
+        // No client is there yet that could be told.
         oauth.login(&http).await.unwrap();
         let builder = Client::builder().on_event(move |event| {
             if let Event::Auth(event) = event {
@@ -110,12 +110,12 @@ fn oa_40_without_leave_to_ask_a_login_is_required_at_once() {
         }
         assert_eq!(both.books().asked, 0);
         assert!(both.server.requests().iter().all(|request| request.target == "/mcp"), "no document is read");
-        // What the server wanted is asked for at the next login.
+        // The next login asks for what the server wanted.
         let oauth = both.builder().build();
         let http = both.http(&oauth);
         drop(Client::connect(http).await.unwrap_err());
         let connected = both.signed_in(&oauth).await;
-        with_client(run, connected, async |client| call(client).await.unwrap()).await;
+        works(run, connected).await;
         assert_eq!(both.status(&oauth).await.unwrap().scopes, ["basic"]);
     });
 }
@@ -219,7 +219,7 @@ fn oa_99_what_goes_on_behind_calls_never_asks() {
             both.books().revoke();
             assert!(needs_login(&client.ping().await.unwrap_err()), "a ping");
             assert!(needs_login(&client.notify("notifications/x", ()).await.unwrap_err()), "a notification");
-            // A session that begins anew by itself.
+            // Such a session begins without the caller's doing.
             assert!(needs_login(&client.reconnect().await.map(drop).unwrap_err()), "a reconnection");
             assert_eq!(both.books().asked, 1);
             call(client).await.unwrap();
@@ -253,11 +253,11 @@ fn oa_42_a_client_that_was_used_at_one_server_is_not_shown_to_anothers_issuer() 
         let oauth = handle();
         oauth.login(&one.http(&oauth)).await.unwrap();
         is_refused(&oauth).await;
-        // A handle that has only read what is stored knows it, too.
+        // A handle that has only read what is stored refuses it, too.
         let reader = handle();
         assert!(one.status(&reader).await.is_some());
         is_refused(&reader).await;
-        // And it is not forgotten with the tokens.
+        // The client's issuer is not forgotten with the tokens.
         oauth.logout(&one.http(&oauth)).await.unwrap();
         is_refused(&oauth).await;
         oauth.login(&one.http(&oauth)).await.unwrap();
@@ -276,7 +276,7 @@ fn oa_54_a_login_is_no_dead_end_where_less_is_granted_than_was_asked_for() {
             assert!(needs_login(&admin().await.unwrap_err()));
             both.books().is_stingy = true;
             oauth.login(&http).await.unwrap();
-            // Another login would bring no more.
+            // Another login of the same person would bring no more.
             for _ in 0..2 {
                 let error = admin().await.unwrap_err();
                 let kind = auth(&error).kind();
@@ -284,7 +284,7 @@ fn oa_54_a_login_is_no_dead_end_where_less_is_granted_than_was_asked_for() {
                     matches!(kind, AuthErrorKind::InsufficientScope { wanted, .. } if wanted == &["admin"])
                 );
             }
-            // But it is one: somebody else may sign in.
+            // A login is possible all the same: another person may sign in.
             oauth.login(&http).await.unwrap();
             assert_eq!(both.books().asked, 3);
             both.books().is_stingy = false;
