@@ -19,6 +19,7 @@ mod deadlines;
 mod driver;
 mod http_answers;
 mod http_connect;
+mod http_limits;
 mod http_session;
 mod input;
 mod limits;
