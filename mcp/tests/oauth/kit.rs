@@ -61,6 +61,8 @@ pub(crate) struct Books {
     /// Calls with a good token get no answer.
     pub(crate) mute: bool,
     pub(crate) asked: usize,
+    /// The MCP server gives no session id, so there is no session to delete.
+    pub(crate) has_no_session: bool,
     /// Redirects to this machine have to be to its name.
     pub(crate) only_localhost: bool,
     /// What the older transport has to say.
@@ -352,7 +354,8 @@ fn task(call: &mut Call, books: &Mutex<Books>) -> bool {
     };
     let answer = json!({ "jsonrpc": "2.0", "id": call.request.body["id"], "result": result });
     let session = format!("Mcp-Session-Id: {SESSION}");
-    let headers: &[&str] = if call.request.rpc() == "initialize" { &[&session] } else { &[] };
+    let gives_session = call.request.rpc() == "initialize" && !books.lock().unwrap().has_no_session;
+    let headers: &[&str] = if gives_session { &[&session] } else { &[] };
     call.json(headers, &answer.to_string());
     true
 }
