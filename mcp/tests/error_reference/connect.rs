@@ -30,7 +30,7 @@ impl Net for NoNames {
     }
 }
 
-/// A network in which connecting never ends, and time flies.
+/// A network in which connecting never ends, and every timer is over at once.
 struct Stuck;
 
 impl Net for Stuck {
@@ -43,7 +43,7 @@ impl Net for Stuck {
     }
 }
 
-/// A network in which everything is at one place.
+/// A network in which every name leads to one address.
 struct At(SocketAddr);
 
 impl Net for At {
@@ -57,7 +57,7 @@ impl Net for At {
     }
 }
 
-/// Connecting through a proxy that answers so to whatever it is told first.
+/// The error of connecting through a proxy that gives `answer` to whatever it reads first.
 async fn through_proxy(server: &str, proxy: &str, answer: &'static [u8]) -> Error {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let net = At(listener.local_addr().unwrap());
@@ -82,7 +82,7 @@ impl TokenProvider for NoTokens {
     }
 }
 
-/// It is read as far as its form.
+/// The form of a certificate; what is in it is not looked at.
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
 
 fn tls_config() -> rustls::ClientConfig {

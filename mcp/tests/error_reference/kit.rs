@@ -19,7 +19,7 @@ pub(crate) fn small() -> Builder {
     legacy().limits(limits)
 }
 
-/// A call over HTTP to which the server does `fault`.
+/// The error of a call over HTTP to which the server does `fault`.
 pub(crate) async fn over_http(fault: impl Fn(&mut Call) + Send + Sync + 'static) -> Error {
     call_over_http(small(), CallOptions::default(), fault).await
 }
@@ -38,7 +38,7 @@ pub(crate) async fn call_over_http(
     driver.run_until(client.call_tool("broken", ())).await.unwrap_err()
 }
 
-/// Connecting over HTTP, where the server does `fault` to `method`.
+/// The error of connecting over HTTP, where the server does `fault` to `method`.
 pub(crate) async fn handshake(
     method: &'static str,
     fault: impl Fn(&mut Call) + Send + Sync + 'static,
@@ -54,7 +54,7 @@ pub(crate) async fn connect_to(url: &str) -> Error {
     legacy().connect(Http::new(url).unwrap()).await.map(drop).unwrap_err()
 }
 
-/// A call over a pipe to which the server does `fault`.
+/// The error of a call over a pipe to which the server does `fault`.
 pub(crate) async fn over_a_pipe(fault: fn(&Peer, &Value)) -> Error {
     call_over_a_pipe(small(), CallOptions::default(), fault).await
 }
@@ -73,7 +73,7 @@ pub(crate) async fn call_over_a_pipe(
     driver.run_until(client.call_tool("broken", ())).await.unwrap_err()
 }
 
-/// A call while the server's process does `fault`, and the one after it.
+/// The error of a call to which the server's process does `fault`, and that of the next call.
 pub(crate) async fn in_a_process(fault: fn(&Peer)) -> (Error, Error) {
     let (stdio, _server) = lines::process(move |peer, message| match tool(message) {
         "broken" => fault(peer),

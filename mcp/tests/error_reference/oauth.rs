@@ -1,4 +1,4 @@
-//! What keeps a request from a token.
+//! What keeps a request from getting a token.
 
 use crate::fault::http::{Call, Server};
 use crate::kit::legacy;
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A network in which every name is at one place, except for one that is in a network of its own.
+/// A network in which every name leads to one address, except for one that leads into a private network.
 struct Names(SocketAddr);
 
 impl Net for Names {
@@ -38,7 +38,7 @@ impl Net for Names {
         }
     }
 
-    /// Whoever waits for a person has waited.
+    /// The time that a person has is over at once.
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         match duration >= OAuthTimeouts::default().person {
             true => Box::pin(std::future::ready(())),
@@ -47,8 +47,8 @@ impl Net for Names {
     }
 }
 
-/// A server with documents that are as they should be, but for what `change` makes of one of them, or of an answer. It is
-/// called with the path and the document.
+/// Adds the error of connecting to a server whose documents are right, but for what `change` makes of them. That is called
+/// with the path and the document, and may return another status.
 async fn signing_in(
     page: &mut Page,
     what: &str,
@@ -102,7 +102,7 @@ fn answer(call: &mut Call, change: &dyn Fn(&str, &mut Value) -> Option<u16>) {
     }
 }
 
-/// Settings with a person who brings this back; `$STATE` in it is the state.
+/// Settings with a person who brings `back` back; `$STATE` in it stands for the state.
 fn person(back: &'static str) -> OAuthBuilder {
     let consent = consent_fn("http://127.0.0.1:1/callback", move |url: String| async move {
         let state = url.split("state=").nth(1).and_then(|rest| rest.split('&').next()).unwrap_or_default();

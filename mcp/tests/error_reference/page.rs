@@ -1,4 +1,4 @@
-//! The page.
+//! The page of errors: its head, its table of kinds, and an entry for each failure.
 
 use shared_fate::Cause;
 use shared_fate_mcp::{Error, ErrorKind};

@@ -1,7 +1,7 @@
 //! Limits, deadlines, handshakes, and the end.
 
 use crate::fault::clock::Clock;
-use crate::fault::http::{Call, Server};
+use crate::fault::http::Server;
 use crate::fault::{answer, lines, text_result, tool};
 use crate::kit::{
     call_over_a_pipe, call_over_http, handshake, in_a_process, in_memory, legacy, over_a_pipe, over_http,
@@ -63,19 +63,30 @@ pub(crate) async fn limits(page: &mut Page) {
 
 pub(crate) async fn deadlines(page: &mut Page) {
     page.section("Deadlines");
-    let silence = CallOptions::default().silence(Duration::from_millis(50)).total(None);
-    page.add("Silence", &call_over_a_pipe(legacy(), silence.clone(), |_, _| ()).await);
-    let total = CallOptions::timeout(Duration::from_millis(50));
-    page.add("The call as a whole", &call_over_a_pipe(legacy(), total.clone(), |_, _| ()).await);
-    page.add("Silence over HTTP", &call_over_http(legacy(), silence, Call::hold).await);
     let clock = Clock::new();
+    let limit = Duration::from_millis(50);
+    let (silence, total) = (CallOptions::default().silence(limit).total(None), CallOptions::timeout(limit));
+    let call = call_over_a_pipe(legacy().timer(clock.clone()), silence.clone(), |_, _| ());
+    page.add("Silence", &join(call, clock.pass(limit)).await.0);
+    let call = call_over_a_pipe(legacy().timer(clock.clone()), total.clone(), |_, _| ());
+    page.add("The call as a whole", &join(call, clock.pass(limit)).await.0);
+    let (tell, told) = smol::channel::unbounded();
+    let call = call_over_http(legacy().timer(clock.clone()), silence, move |call| {
+        tell.try_send(()).unwrap();
+        call.hold();
+    });
+    let arrived = async {
+        told.recv().await.unwrap();
+        clock.pass(limit).await;
+    };
+    page.add("Silence over HTTP", &join(call, arrived).await.0);
     let lost = call_over_http(legacy().timer(clock.clone()), total, |call| {
         call.events();
         call.write("id: 1\nretry: 86400000\ndata: \n\n");
     });
     let waiting = async {
         clock.asleep(Duration::from_secs(86_400)).await;
-        clock.pass(Duration::from_millis(50)).await;
+        clock.pass(limit).await;
     };
     let (lost, ()) = join(lost, waiting).await;
     page.add("While its event stream is to be resumed", &lost);

@@ -66,7 +66,7 @@ fn liv_18_a_dropped_call_over_http_closes_its_connection_and_is_cancelled() {
 }
 
 #[test]
-fn liv_18_a_call_that_was_never_polled_never_was() {
+fn liv_18_a_call_that_was_never_polled_sends_nothing() {
     everywhere(async |run| {
         let (stdio, server) = pair(normal);
         let (client, driver) = on(&Clock::new()).connect(stdio).await.unwrap();

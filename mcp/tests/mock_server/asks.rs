@@ -66,18 +66,18 @@ fn a_reply_may_ask_first_at_both_revisions() {
 }
 
 #[test]
-fn a_client_that_cannot_answer() {
-    // With a handshake it refuses, and the server goes on.
+fn a_client_that_cannot_answer_refuses_or_fails_its_call() {
+    // A client with a handshake refuses, and the server goes on.
     let refused = run(Mode::Legacy, &asking(), async |client| client.call_tool("form", ()).await.unwrap());
     assert!(refused.is_error, "{refused:?}");
-    // Without, its call fails.
+    // Without a handshake the client's call fails.
     let error =
         run(Mode::Stateless, &asking(), async |client| client.call_tool("form", ()).await.unwrap_err());
     assert!(matches!(error.kind(), ErrorKind::Protocol(_)), "{error:#}");
 }
 
 #[test]
-fn a_request_at_any_time() {
+fn a_server_may_ask_at_any_time() {
     let server = MockServer::new();
     let (client, mut driver) = connect_with(answering(Mode::Legacy), &server);
     let mut ping = Polled::new(server.request("ping", ()));
@@ -98,7 +98,7 @@ fn a_request_at_any_time() {
 }
 
 #[test]
-fn a_request_ends_when_the_client_goes() {
+fn a_request_of_the_server_ends_when_the_client_goes() {
     let server = MockServer::new();
     assert!(Polled::new(server.request("ping", ())).ready().is_none(), "nobody is there");
     let (client, driver) = connect(Mode::Legacy, &server);

@@ -1,4 +1,4 @@
-//! Faults on call.
+//! The faults that a test can ask the mock server for.
 
 use crate::kit::{BOTH, Polled, anything, connect, run};
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ fn reset() -> Error {
     Error::io(IoStage::Read, io::Error::from(io::ErrorKind::ConnectionReset), Delivery::MaybeSent)
 }
 
-/// The tool `t` gets that reply; `fine` is fine.
+/// A server whose tool `t` gives that reply, and whose tool `fine` works.
 fn with(reply: impl Fn() -> Reply + Send + Sync + 'static) -> MockServer {
     MockServer::new().tool("t", anything(), move |_: Value| reply()).tool(
         "fine",
@@ -33,7 +33,7 @@ fn error(mode: Mode, reply: impl Fn() -> Reply + Send + Sync + 'static) -> Error
 }
 
 #[test]
-fn it_hangs() {
+fn a_reply_that_never_comes() {
     for mode in BOTH {
         let server = with(Reply::never);
         let (client, mut driver) = connect(mode, &server);
@@ -56,7 +56,7 @@ fn it_hangs() {
 }
 
 #[test]
-fn it_answers_when_the_test_says_so() {
+fn a_reply_that_waits_for_gates_of_the_test() {
     for mode in BOTH {
         let (gate, second) = (Gate::new(), Gate::new());
         let gates = (gate.clone(), second.clone());
@@ -71,7 +71,7 @@ fn it_answers_when_the_test_says_so() {
         driver.pending();
         let before = driver.wakes();
         second.open();
-        assert_eq!(driver.wakes(), before, "it waits for both");
+        assert_eq!(driver.wakes(), before, "the reply waits for both gates");
         gate.open();
         assert!(driver.wakes() > before);
         driver.pending();
@@ -79,7 +79,7 @@ fn it_answers_when_the_test_says_so() {
             assert!(call.wakes() > 0);
             assert_eq!(call.ready().unwrap().text(), "late");
         }
-        // It stays open.
+        // A gate stays open.
         let mut call = Polled::new(client.call_tool("t", ()));
         call.pending();
         driver.pending();
@@ -100,7 +100,7 @@ fn a_gate_that_opens_for_nobody() {
     gate.open();
     driver.pending();
     assert!(!client.session().is_ended(), "a late reply is stray");
-    // And with nobody there at all.
+    // A gate may also open when the driver is gone.
     let gate = Gate::new();
     let gates = gate.clone();
     let server = with(move || Reply::text("late").after(&gates));
@@ -113,7 +113,7 @@ fn a_gate_that_opens_for_nobody() {
 }
 
 #[test]
-fn it_dies_with_the_error_of_the_tests_choice() {
+fn a_session_that_ends_with_the_error_of_the_tests_choice() {
     for mode in BOTH {
         for late in [false, true] {
             let gate = Gate::new();
@@ -149,7 +149,7 @@ fn it_dies_with_the_error_of_the_tests_choice() {
 }
 
 #[test]
-fn it_dies_at_any_time() {
+fn a_session_that_ends_at_any_time() {
     let server = with(Reply::never);
     assert!(!server.end_session(reset()), "nobody is there");
     let (client, mut driver) = connect(Mode::Legacy, &server);
@@ -162,7 +162,7 @@ fn it_dies_at_any_time() {
 }
 
 #[test]
-fn it_exits_as_a_process_does() {
+fn a_server_that_exits_as_a_process_does() {
     let server = with(|| Reply::exit(7, "fatal: disk full"));
     let error = run(Mode::Legacy, &server, async |client| client.call_tool("t", ()).await.unwrap_err());
     let text = "the session ended: the server process ended with exit status 7; its last words: \"fatal: disk full\"";
@@ -173,7 +173,7 @@ fn it_exits_as_a_process_does() {
 }
 
 #[test]
-fn it_can_be_connected_to_again() {
+fn a_server_that_ended_can_be_connected_to_again() {
     for mode in BOTH {
         let server = with(|| "fine".into()).once("tools/call", Reply::exit(1, "bye"));
         run(mode, &server, async |client| {
@@ -253,7 +253,7 @@ fn half_a_line() {
 fn a_malformed_reply() {
     let error = error(Mode::Legacy, || Reply::raw(r#"{"jsonrpc":"2.0","id":$id}"#));
     assert!(matches!(violation(&error), Violation::Malformed(_)), "{error:#}");
-    // What names no call is stray, and the call waits on.
+    // A reply that names no call is stray, and the calls wait on.
     let server = with(|| Reply::raw("panic: at the disco"));
     let (client, mut driver) = connect(Mode::Legacy, &server);
     let mut calls = [Polled::new(client.call_tool("t", ())), Polled::new(client.call_tool("t", ()))];

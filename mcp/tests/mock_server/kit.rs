@@ -35,18 +35,18 @@ impl<F: Future> Polled<F> {
 
     #[track_caller]
     pub(crate) fn pending(&mut self) {
-        assert!(self.poll().is_pending(), "it is ready");
+        assert!(self.poll().is_pending(), "the future is ready");
     }
 
     #[track_caller]
     pub(crate) fn ready(&mut self) -> F::Output {
         match self.poll() {
             Poll::Ready(output) => output,
-            Poll::Pending => panic!("it is pending"),
+            Poll::Pending => panic!("the future is pending"),
         }
     }
 
-    /// How often it has been woken.
+    /// How often the future has been woken.
     pub(crate) fn wakes(&self) -> usize {
         self.count.0.load(Ordering::SeqCst)
     }
@@ -55,7 +55,7 @@ impl<F: Future> Polled<F> {
 /// Both kinds of protocol revisions.
 pub(crate) const BOTH: [Mode; 2] = [Mode::Legacy, Mode::Stateless];
 
-/// A client of the server's, and its driver, which has been polled until it has nothing to do.
+/// A client of `server`, and its driver, which has been polled once and has nothing to do.
 pub(crate) fn connect_with(builder: Builder, server: &MockServer) -> (Client, Polled<Driver>) {
     let (client, driver) = pollster::block_on(builder.connect(server.transport())).unwrap();
     let mut driver = Polled::new(driver);

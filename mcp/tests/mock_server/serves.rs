@@ -77,7 +77,7 @@ fn code(error: &Error) -> i64 {
 }
 
 #[test]
-fn what_it_does_not_have_is_refused() {
+fn what_the_server_does_not_have_is_refused() {
     for mode in BOTH {
         run(mode, &calculator(), async |client| {
             assert_eq!(code(&client.call_tool("subtract", ()).await.unwrap_err()), -32602);
@@ -156,7 +156,7 @@ fn an_arrival_is_waited_for_and_given_once() {
     let arrival = |method| Polled::new(server.arrival(method));
     let mut early = arrival("tools/call");
     early.pending();
-    // One that is given up takes nothing with it.
+    // A future that is given up takes no arrival with it.
     drop(arrival("tools/call"));
     let mut call = Polled::new(client.call_tool("nothing", ()));
     call.pending();
@@ -164,7 +164,7 @@ fn an_arrival_is_waited_for_and_given_once() {
     let Received { method, params, id, .. } = early.ready();
     assert_eq!((&*method, &params["name"]), ("tools/call", &json!("nothing")));
     arrival("tools/call").pending();
-    // One that has come already, by another method: a call that is given up is cancelled.
+    // A message that has arrived before it is waited for: a call that is given up is cancelled.
     drop(call);
     driver.pending();
     assert_eq!(arrival("notifications/cancelled").ready().params["requestId"], json!(id));
@@ -234,12 +234,12 @@ fn a_panic_in_a_handler_is_the_tests() {
 }
 
 #[test]
-fn they_can_be_sent_to_other_threads() {
-    fn everywhere<T: Send + Sync + 'static>() {}
-    everywhere::<MockServer>();
-    everywhere::<MockTransport>();
-    everywhere::<Gate>();
-    everywhere::<Received>();
+fn servers_gates_and_replies_can_be_sent_to_other_threads() {
+    fn shared<T: Send + Sync + 'static>() {}
+    shared::<MockServer>();
+    shared::<MockTransport>();
+    shared::<Gate>();
+    shared::<Received>();
     fn sent<T: Send>() {}
     sent::<Reply>();
 }

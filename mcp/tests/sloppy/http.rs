@@ -1,4 +1,4 @@
-//! Over HTTP.
+//! Odd servers over HTTP.
 
 use crate::fault::http::{Call, Server};
 use crate::fault::run::{everywhere, once};
@@ -15,7 +15,7 @@ type Row = (&'static str, fn(&mut Call), Expect);
 
 const JSON: &str = "Content-Type: application/json";
 
-/// Where it was seen, what it does with a call to the tool `odd`, and what a user expects.
+/// Where the server was seen, what it does with a call of the tool `odd`, and what a user expects.
 const ROWS: &[Row] = &[
     (
         "dav-mcp 31, kotlin-sdk 344: an event that is no message, before the reply",
@@ -280,7 +280,7 @@ fn half_bodies_fill_a_budget_that_one_more_does_not_exceed() {
                 _ => call.normal(),
             });
             let mut limits = Limits::default();
-            // Each grows to twice what it has, and no more than that.
+            // The buffer of a body grows to twice what it holds, and no further.
             limits.receiving = 3_000_000;
             let builder = client().mode(Mode::Legacy).limits(limits);
             let (client, driver) = builder.connect(server.transport()).await.unwrap();
@@ -297,7 +297,7 @@ fn half_bodies_fill_a_budget_that_one_more_does_not_exceed() {
                 let fine = results.iter().filter(|result| result.is_ok()).count();
                 assert!(fine >= 1, "one at a time may always grow");
                 assert!(results.iter().flatten().all(|result| result.text().len() == 2 * HALF));
-                // And what was taken is given back.
+                // What was taken from the budget is given back.
                 assert_eq!(client.call_tool("half", ()).await.unwrap().text().len(), 2 * HALF);
                 client.close().await;
             })

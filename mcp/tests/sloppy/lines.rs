@@ -1,4 +1,4 @@
-//! Over a pipe.
+//! Odd servers over a pipe.
 
 use crate::fault::lines::{Peer, normal, pair};
 use crate::fault::run::once;
@@ -19,7 +19,7 @@ fn reply(message: &Value) -> String {
 
 const NOTE: &str = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":1}}"#;
 
-/// Where it was seen, what it does with a call to the tool `odd`, and what a user expects.
+/// Where the server was seen, what it does with a call of the tool `odd`, and what a user expects.
 const ROWS: &[Row] = &[
     (
         "eko 276: two messages on one line",
@@ -132,7 +132,7 @@ fn each_row_is_as_a_user_expects() {
     });
 }
 
-/// Nobody would ever get a reply, and a deadline would say nothing.
+/// No reply could ever be read, and a deadline would not say why.
 #[test]
 fn another_framing_is_told_at_once() {
     let lsp = |it: &Value| format!("Content-Length: {}\r\n\r\n{}", reply(it).len(), reply(it));
@@ -148,7 +148,7 @@ fn another_framing_is_told_at_once() {
     }
 }
 
-/// launchdarkly mcp-server 82, and others that say why they end on either output, last or not.
+/// launchdarkly mcp-server 82, and others that say on either output why they end, in the last line or before it.
 #[test]
 #[cfg(unix)] // a shell script
 fn the_reason_of_a_childs_death_is_found() {
@@ -172,7 +172,7 @@ fn the_reason_of_a_childs_death_is_found() {
     }
 }
 
-/// Up to five times the limit a line costs itself; past that it ends the session.
+/// A line of up to five times the limit is skipped; a longer one ends the session.
 #[test]
 fn a_line_without_an_end_ends_the_session() {
     once(async |_| {

@@ -1,5 +1,5 @@
-//! Servers that are odd in one way each, as people have met them. What this client cannot use it does not choke on: a
-//! table for each transport, and for each row where such a server was reported.
+//! Servers that are odd in one way each, as people have met them. This client skips what it cannot use. There is a table
+//! for each transport, and each row says where such a server was reported.
 //!
 //! Nothing here turns a clock: a row that would have to wait for a deadline runs into the watchdog.
 #![cfg(all(any(unix, windows), feature = "stdio", feature = "http"))]
@@ -23,9 +23,9 @@ use shared_fate_mcp::{Builder, Client, Error};
 /// What a user expects of a call to the tool `odd`.
 #[derive(Clone, Copy, Debug)]
 enum Expect {
-    /// It says `fine`.
+    /// The tool says `fine`.
     Fine,
-    /// It fails, and these words are in the error.
+    /// The call fails, and these words are in the error.
     Says(&'static str),
 }
 

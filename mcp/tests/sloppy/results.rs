@@ -1,4 +1,4 @@
-//! What is in a result, and how a list is served: the same over every transport.
+//! Odd results and odd lists, which are the same over every transport.
 
 use crate::client;
 use crate::fault::lines::{normal, pair};
@@ -9,7 +9,7 @@ use shared_fate_mcp::error::Violation;
 use shared_fate_mcp::types::Tool;
 use shared_fate_mcp::{Memory, Mode};
 
-/// The tools of a server that answers `tools/list` so, by the cursor that it is asked for.
+/// The tools of a server whose result of `tools/list` is what `page` makes of the cursor.
 fn listed(page: fn(Option<&str>) -> Value) -> Result<Vec<Tool>, Error> {
     let (sender, receiver) = std::sync::mpsc::channel();
     once(async move |_| {
@@ -70,7 +70,7 @@ fn another_cursor_that_comes_again_is_a_loop() {
     assert!(format!("{:#}", looping.unwrap_err()).contains(&Violation::CursorLoop.to_string()));
 }
 
-/// A caller that tries again while that may help ends, though the driver never gets a turn.
+/// A caller that tries again as long as the error is retryable comes to an end, though the driver is never polled.
 #[test]
 fn a_server_in_memory_that_is_gone_is_not_asked_for_ever() {
     once(async |_| {
@@ -91,6 +91,6 @@ fn a_server_in_memory_that_is_gone_is_not_asked_for_ever() {
                 return;
             }
         }
-        panic!("it would go on and on");
+        panic!("the error stays retryable");
     });
 }

@@ -1,5 +1,5 @@
 //! Any server: scripts of messages that are nearly right, mutated and cut anywhere. Whatever comes, every call ends, and
-//! none is left.
+//! no call is left.
 
 use crate::fault::answer;
 use crate::fault::lines::pair;
@@ -17,7 +17,7 @@ enum Piece {
         swaps: Vec<(prop::sample::Index, u8)>,
         keep: Option<prop::sample::Index>,
     },
-    /// To a call with an id that is so much more, or less.
+    /// A reply to the call whose id is greater by this.
     Other(i8),
     Text(&'static str),
     Bytes(Vec<u8>),
@@ -122,7 +122,7 @@ proptest! {
             pollster::block_on(run(script, hangs_up));
             let _ = done.send(());
         });
-        // It panics or hangs otherwise.
+        // Otherwise the script panics or hangs.
         prop_assert!(ended.recv_timeout(crate::fault::run::PATIENCE).is_ok());
     }
 }
