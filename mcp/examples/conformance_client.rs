@@ -102,7 +102,7 @@ async fn act(client: &Client, scenario: &str) -> Result<(), Error> {
                 client.call_tool(&tool.name, json!({})).await?;
             }
         }
-        // Something after the handshake, and one thing more.
+        // In any other scenario one more request does.
         _ => {
             client.ping().await?;
         }
@@ -110,7 +110,7 @@ async fn act(client: &Client, scenario: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// How the scenario wants to be signed in to, if it does.
+/// How the client signs in, if the scenario wants it to.
 fn oauth(scenario: &str) -> Result<OAuth, Error> {
     let context = context();
     let text = |name: &str| context[name].as_str().map(str::to_owned);
@@ -171,7 +171,7 @@ async fn agree(url: &str) -> io::Result<String> {
     Ok(locations.next().ok_or_else(odd)?.1.trim().to_owned())
 }
 
-/// What the suite has to say to a scenario, as JSON.
+/// What the suite tells the client about the scenario, as JSON.
 fn context() -> serde_json::Value {
     let context = std::env::var("MCP_CONFORMANCE_CONTEXT").unwrap_or_default();
     serde_json::from_str(&context).unwrap_or_default()

@@ -4,9 +4,10 @@
 //! proxies <hosts> (<expected> <proxy>)…
 //! ```
 //!
-//! The hosts, separated by commas, are names and addresses of this machine that are not loopback: that is never reached
+//! The hosts, separated by commas, are names and addresses of this machine that are not loopback: loopback is never reached
 //! through a proxy. Each proxy is a URL, or `env` for those of the environment. What is expected is `ok`, or a part of
-//! the error's text, or several of which one has to be there, with a `|` between them. The servers are one of `http` and one of `https`. The exit status is 0 only if all came as expected.
+//! the error's text, or several of which one has to be there, with a `|` between them. There is a server of `http` and one
+//! of `https`. The exit status is 0 only if everything came as expected.
 
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use serde_json::{Value, json};
@@ -73,7 +74,7 @@ async fn session(url: &str, proxy: &str, root: &[u8]) -> Result<(), Error> {
     driver.run_until(calls).await
 }
 
-/// A server on all addresses of this machine; its port.
+/// Starts a server on all addresses of this machine, and returns its port.
 fn serve(tls: Option<Arc<rustls::ServerConfig>>) -> u16 {
     let listener = TcpListener::bind("0.0.0.0:0").expect("a free port");
     let port = listener.local_addr().expect("it is bound").port();
@@ -105,7 +106,7 @@ fn answer_all(stream: impl Read + Write) -> io::Result<()> {
             is_post |= line.starts_with("POST /mcp ");
             match line.to_ascii_lowercase().split_once(':') {
                 Some(("content-length", value)) => length = value.trim().parse().map_err(io::Error::other)?,
-                // tinyproxy relies on it: what follows on the same connection, it would relay as it is.
+                // tinyproxy relies on that: it would relay unchanged whatever follows on the same connection.
                 Some(("connection", value)) => is_last = value.trim() == "close",
                 _ if line.trim().is_empty() => break,
                 _ => {}

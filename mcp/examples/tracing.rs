@@ -12,7 +12,7 @@ use shared_fate_mcp::{CallEnd, CallStart, Client, Error, Memory, MemoryServer, M
 use std::sync::atomic::{AtomicU64, Ordering};
 use tracing::{info, info_span, warn};
 
-/// Where the requests belong: what an OpenTelemetry context would say.
+/// The trace that the requests belong to, as an OpenTelemetry context would name it.
 struct Trace {
     id: u128,
     spans: AtomicU64,

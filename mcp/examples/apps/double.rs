@@ -17,7 +17,7 @@ pub(crate) fn command() -> Command {
     command
 }
 
-/// In the child process this is the server, and never returns.
+/// In the child process this function is the server, and never returns.
 pub(crate) fn serve_if_asked() {
     if env::var_os(ROLE).is_none() {
         return;
@@ -124,7 +124,7 @@ fn reply(message: &Value, result: Value) -> Value {
     json!({ "jsonrpc": "2.0", "id": message["id"], "result": result })
 }
 
-/// What it answers; `None` to a notification.
+/// What the server answers; `None` to a notification.
 fn answer(message: &Value) -> Option<Value> {
     message.get("id")?;
     let arguments = &message["params"]["arguments"];

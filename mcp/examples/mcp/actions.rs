@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 #[derive(Default)]
 pub(crate) struct Output {
     pub(crate) text: String,
-    /// A tool has failed by itself, and the text says how.
+    /// Whether the tool has reported an error; the text says which.
     pub(crate) has_failed: bool,
 }
 
@@ -28,7 +28,7 @@ impl Output {
 pub(crate) async fn act(client: &Client, action: Action<'_>) -> Result<Output, Error> {
     let mut output = Output::default();
     match action {
-        // That needs no session.
+        // Signing in needs no session.
         #[cfg(feature = "oauth")]
         Action::SignIn(_) => {}
         Action::Ping => {

@@ -31,7 +31,7 @@ pub(crate) fn identity(terminal: &Terminal) -> Option<OAuth> {
     Some(OAuth::builder().store(store).consent(consent).build())
 }
 
-/// What is to be printed.
+/// Does what is asked, and returns what is to be printed.
 pub(crate) async fn sign_in(url: &str, what: SignIn, terminal: &Terminal) -> Result<String, Error> {
     let Some(oauth) = identity(terminal) else { return Ok(String::new()) };
     let http = Http::new(url)?.oauth(&oauth);

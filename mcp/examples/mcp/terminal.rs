@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex};
 
-/// To the begin of the line, and erase it.
+/// Moves to the beginning of the line, and erases it.
 const OVER: &str = "\r\x1b[K";
 
 /// Clones write to the same place.
@@ -21,7 +21,7 @@ impl Terminal {
         Self { is_terminal: io::stderr().is_terminal(), in_progress: Arc::default() }
     }
 
-    /// In one line, where standard error is a terminal; else in a line of its own.
+    /// Writes progress over the last one where standard error is a terminal, else in a line of its own.
     pub(crate) fn progress(&self, progress: &Progress) {
         let mut text = format!("{}", progress.progress);
         if let Some(total) = progress.total {
@@ -48,14 +48,14 @@ impl Terminal {
         let mut in_progress = self.in_progress.lock().expect("nobody panics");
         let over = if *in_progress { OVER } else { "" };
         let end = if to_be_written_over { "" } else { "\n" };
-        // Whoever has closed standard error wants none of it.
+        // If standard error is closed, nobody wants to read this.
         let mut stderr = io::stderr();
         let _ = write!(stderr, "{over}mcp: {text}{end}").and_then(|()| stderr.flush());
         *in_progress = to_be_written_over;
     }
 }
 
-/// What a server says moves no cursor and changes no colour.
+/// The text without control characters: what a server says moves no cursor and changes no colour.
 fn one_line(text: &str) -> String {
     text.chars().map(|it| if it.is_control() { ' ' } else { it }).collect()
 }

@@ -6,8 +6,7 @@
 //!
 //! Each line of the list is a server: `name|version|stdio, http or sse|modes|path|command…`, the words of
 //! the command separated by tabs, `{port}` for a port that is free. A mode with a `!` is without resumption
-//! (`Limits::resumptions` is 0). The exit status is 0 only if all
-//! servers came up and no claim failed.
+//! (`Limits::resumptions` is 0). The exit status is 0 only if all servers came up and no claim failed.
 
 mod exercise;
 mod page;
@@ -32,7 +31,7 @@ use std::{env, fs, thread};
 
 /// Servers on a busy machine take their time to start.
 const STARTING: Duration = Duration::from_secs(60);
-/// From the kill to the error. The claim is "at once"; this is for busy machines.
+/// From the kill to the error. The claim is "at once"; a busy machine takes longer.
 const AT_ONCE: Duration = Duration::from_secs(1);
 const SLOW: &str = "trigger-long-running-operation";
 
@@ -164,7 +163,7 @@ async fn run(peer: &Peer, mode: Mode, resume: bool, report: &mut Report) -> Opti
 
 /// A server's process.
 enum Server {
-    /// The client's child.
+    /// A child of the client.
     Ours,
     Theirs(Mutex<Child>),
 }

@@ -18,7 +18,7 @@ pub(crate) struct Row {
     pub(crate) ms: String,
     /// The error of a pending call, with its delivery.
     pub(crate) error: String,
-    /// And that of a later call.
+    /// The error of a later call, with its delivery.
     pub(crate) later: String,
 }
 
@@ -89,7 +89,7 @@ fn matrix<'a>(rows: &'a [Row], mut cell: impl FnMut(&'a Row) -> String) -> Strin
     matrix
 }
 
-/// The server and the transport; without resumption is a place of its own.
+/// The server and the transport. Clients without resumption have a place of their own.
 fn place(row: &Row) -> (&str, String) {
     let how = row.mode.split_once(',').map_or("", |(_, how)| how);
     let how = if how.is_empty() { String::new() } else { format!(",{how}") };

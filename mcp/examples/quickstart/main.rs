@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(2);
 /// What counts as "at once", on a slow machine too.
 const AT_ONCE: Duration = Duration::from_millis(500);
-/// Should something hang that must not.
+/// The limit for everything, should something hang that must not.
 const GIVE_UP: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
 async fn show(report: &mut Report) -> Result<(), Box<dyn std::error::Error>> {
     println!("Two MCP servers fail in the middle of a call. What does the caller see?");
     let server = HttpServer::start();
-    // Both at once, to save time.
+    // Both run at once, to save time.
     let (http, stdio) = join(
         unsupervised(naive::http(server.address()), "fail"),
         unsupervised(naive::stdio(stdio_server())?, "die"),
@@ -127,7 +127,7 @@ where
     Unsupervised { pending, waited, driver }
 }
 
-/// The same handle, the same driver, the same call. Three words more.
+/// The same handle, the same driver, the same call, with supervision.
 async fn supervised<D>((handle, driver): (Handle, D), tool: &str) -> (Reply, Duration)
 where
     D: Future<Output = Result<(), Failure>> + Send + 'static,

@@ -1,6 +1,6 @@
 //! Two MCP servers that fail on purpose: one over HTTP, one over standard input and output.
 //!
-//! Blocking and simple. A client would not know them from real ones.
+//! They are blocking and simple. A client sees no difference to real ones.
 
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The arguments are how many calls are made over each transport on each executor, and for how many seconds at most.
-//! It exits with status 0 only if all was as it should be.
+//! The exit status is 0 only if all was as it should be.
 
 mod server;
 
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
         eprintln!("no port on this machine");
         return ExitCode::from(2);
     };
-    // Everything that is made once and stays: threads, the reactor.
+    // The first round makes what is made once and stays: threads, the reactor.
     for executor in [Executor::Tokio, Executor::Smol] {
         for way in [Way::Memory, Way::Stdio, Way::Http] {
             soak(executor, way, &http, calls.min(2000), Duration::from_secs(10));
@@ -91,7 +91,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Makes so many calls, over as many sessions as it takes. Whether all was well.
+/// Makes so many calls, over as many sessions as that takes, and returns whether all was well.
 fn soak(executor: Executor, way: Way, http: &HttpServer, calls: u64, limit: Duration) -> bool {
     let begun = Instant::now();
     let account = Arc::new(Account::default());
@@ -162,9 +162,9 @@ async fn session(
     };
     let workers = join_all((0..WORKERS).map(|_| work(&client, &account, calls, until)));
     drive(executor, driver, workers).await;
-    let twice = client.session().cause().and_then(|cause| cause.error().map(|error| format!("{error:#}")));
+    let story = client.session().cause().and_then(|cause| cause.error().map(|error| format!("{error:#}")));
     client.close().await;
-    match (client.pending_calls(), twice) {
+    match (client.pending_calls(), story) {
         (0, Some(story)) if story.contains("exit status 70") => Err("a request came twice".to_owned()),
         (0, _) => Ok(()),
         (left, _) => Err(format!("{left} calls are left")),
@@ -244,7 +244,7 @@ fn process() -> Process {
     }
 }
 
-/// The same as soon as what is on its way has ended; after ten seconds whatever there is.
+/// What this process has when everything under way has ended, or after ten seconds.
 fn settled(http: &HttpServer, goal: Option<&Process>) -> Process {
     for _ in 0..100 {
         let now = process();

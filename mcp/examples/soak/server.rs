@@ -11,13 +11,13 @@ use std::{io, thread};
 
 /// The argument that makes this program a server on its standard input and output.
 pub(crate) const CHILD: &str = "--serve";
-/// With which a server exits that got a request twice.
+/// The exit status of a server that got a request twice.
 const TWICE: i32 = 70;
 
 #[derive(Clone, Copy)]
 enum Act {
     Reply,
-    /// With the next message's.
+    /// The reply comes with the next message's.
     Late,
     Never,
     Error,
@@ -63,7 +63,7 @@ fn reply(message: &Value) -> Value {
     json!({ "jsonrpc": "2.0", "id": id, "result": result })
 }
 
-/// What a reply becomes; `None` is none. The session may end with it.
+/// What is said in place of the reply; `None` if nothing is.
 fn spoilt(message: &Value, act: Act) -> Option<String> {
     let good = reply(message);
     let id = &message["id"];
@@ -92,7 +92,7 @@ struct Lines {
 }
 
 impl Lines {
-    /// What is written in answer to a message. `Err`: the session ends, and with which status.
+    /// What is written in answer to a message. `Err`: the session ends, with this status.
     fn answer(&mut self, message: &[u8]) -> Result<Vec<String>, i32> {
         let mut out = std::mem::take(&mut self.late);
         let Ok(message) = serde_json::from_slice::<Value>(message) else { return Err(TWICE) };
@@ -249,7 +249,7 @@ fn serve_connection(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
         };
         if message["method"] == "initialize" {
             let session = shared.sessions.fetch_add(1, Ordering::SeqCst);
-            // One client comes after the other: what was of the last one is over.
+            // One client comes after the other: what is noted of the last one is needed no more.
             *shared.seen.lock().unwrap() = HashSet::new();
             *shared.dead.lock().unwrap() = HashSet::new();
             write(json_body(&format!("Mcp-Session-Id: s{session}\r\n"), &reply(&message).to_string()))?;
@@ -272,7 +272,7 @@ fn serve_connection(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
                 shared.dead.lock().unwrap().insert(session);
                 write(empty("404 Gone"))?;
             }
-            // Until the client gives up.
+            // The answer never comes: this waits until the client gives up.
             (Act::Never, _) => {
                 return reader.read_exact(&mut [0]);
             }
