@@ -14,13 +14,14 @@ const IN_FLIGHT: [usize; 3] = [1, 64, 1000];
 const ROUNDS: usize = 5;
 
 struct Cell<'a> {
-    /// For people, and for the process.
+    /// The way to the server, for the page.
     name: &'static str,
+    /// The way to the server, for the process that makes the calls.
     way: &'a str,
     in_flight: usize,
 }
 
-/// What a call takes.
+/// What a call costs one client.
 struct Cost {
     who: Who,
     instructions: Option<f64>,
@@ -30,7 +31,7 @@ struct Cost {
 }
 
 impl Cost {
-    /// Of the rounds, the median of ours to theirs: CPU and wall time.
+    /// The medians, over the rounds, of the ratio of ours to theirs: CPU and wall time.
     fn ratios(&self, theirs: &Self, threads: usize) -> [f64; 2] {
         [0, 1].map(|time| {
             let pairs = self.rounds[threads - 1].iter().zip(&theirs.rounds[threads - 1]);
@@ -42,18 +43,18 @@ impl Cost {
 }
 
 impl Cell<'_> {
-    /// What this program is told to do the calls.
+    /// The arguments with which this program makes the calls.
     fn arguments(&self, what: &str, who: Who, calls: usize, threads: usize) -> Vec<String> {
         let numbers = [self.in_flight, calls, threads].map(|number| number.to_string());
         [what, who.name(), self.way].map(str::to_owned).into_iter().chain(numbers).collect()
     }
 
-    /// Some thousand, and each task has its share.
+    /// About so many calls, the same number for each task.
     fn calls(&self, about: usize) -> usize {
         about.div_ceil(self.in_flight) * self.in_flight
     }
 
-    /// Ours, with tokio's pipes and sockets where it has one call in flight; the peer; and what it is beside.
+    /// The clients that are measured in this cell.
     fn clients(&self) -> Vec<Who> {
         let every = Who::ALL.into_iter();
         every

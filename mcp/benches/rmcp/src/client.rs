@@ -13,13 +13,13 @@ use tokio_util::compat::{TokioAsyncReadCompatExt as _, TokioAsyncWriteCompatExt 
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Who {
-    /// As it comes: sockets and pipes of `async-io`.
+    /// Ours as it comes: with the sockets and pipes of `async-io`.
     Ours,
-    /// With tokio's timers, sockets and pipes.
+    /// Ours with tokio's timers, sockets and pipes.
     OursOnTokio,
-    /// Over HTTP with a `reqwest::Client` that keeps connections, which is not its default.
+    /// Over HTTP rmcp has a `reqwest::Client` that keeps connections, which is not its default.
     Rmcp,
-    /// As it comes: over HTTP it opens a connection for each call.
+    /// Over HTTP rmcp as it comes opens a connection for each call.
     RmcpDefault,
     /// No client, but what no client can be below.
     Floor,
@@ -55,7 +55,7 @@ pub(crate) static ARGUMENTS: LazyLock<Map<String, Value>> =
     LazyLock::new(|| Map::from_iter([("country".to_owned(), Value::from("France"))]));
 
 pub(crate) trait Client: Clone + Send + Sync + 'static {
-    /// Calls a tool; the length of the text that it returned.
+    /// Calls a tool, and returns the length of its text.
     fn call(&self, tool: &'static str) -> impl Future<Output = Result<usize, String>> + Send;
 }
 

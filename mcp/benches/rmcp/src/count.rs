@@ -1,4 +1,4 @@
-//! Instructions, counted by callgrind: this program again, once with n and once with 2n of the thing. The
+//! Instructions, counted by callgrind. This program is run again, once with n and once with 2n of a thing: the
 //! difference is the cost of n, without what is done once.
 
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ pub(crate) fn total(arguments: &[String]) -> Option<f64> {
         // Where the server is in the same process, it is left out.
         .args(["--tool=callgrind", "--toggle-collect=rmcp_bench::server::server_part"])
         .arg("--toggle-collect=rmcp_bench::server::left_out")
-        // After that, or it does not hold.
+        // This option comes last, as those before it switch it off.
         .arg("--collect-atstart=yes")
         .arg(format!("--callgrind-out-file={}", out.display()))
         .arg(env::current_exe().expect("this program"))

@@ -1,4 +1,4 @@
-//! The allocator, which counts where it is asked to.
+//! The allocator, which counts as soon as it is told to.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

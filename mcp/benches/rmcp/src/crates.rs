@@ -15,7 +15,7 @@ const OURS: &str = concat!(
 const RMCP_FEATURES: &str =
     r#"["client", "reqwest", "transport-child-process", "transport-streamable-http-client-reqwest"]"#;
 
-/// How many crates, and how long they build.
+/// How many crates there are, and how long they take to build.
 fn measure(dependency: &str) -> (usize, Duration) {
     let folder = Scratch::new();
     let manifest = format!(
@@ -44,7 +44,7 @@ fn cargo(folder: &Path, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-/// Removed when dropped.
+/// A folder that is removed when this is dropped.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -59,9 +59,9 @@ impl Drop for Scratch {
     }
 }
 
-/// The CPU time of the children that have ended, and theirs.
+/// The CPU time of the child processes that have ended, and of their own.
 fn children_cpu() -> Duration {
-    // SAFETY: all zeros is a value of it, and it is writable.
+    // SAFETY: all zeros is a value of `rusage`, and `usage` is writable.
     let usage = unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
         assert_eq!(libc::getrusage(libc::RUSAGE_CHILDREN, &mut usage), 0);

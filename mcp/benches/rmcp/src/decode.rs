@@ -24,13 +24,13 @@ use tokio::sync::oneshot::channel;
 pub(crate) enum Depth {
     /// JSON-RPC read and attributed to its call (there is none); the result stays text.
     Envelope,
-    /// That, and the result as the typed method returns it.
+    /// The envelope read, and the result decoded as the typed method returns it.
     Typed,
     /// The typed method itself, over a transport without I/O: it makes the request, too.
     Call,
-    /// The same value in one pass of serde's.
+    /// The reply and its result decoded in one pass of serde's.
     Floor,
-    /// In one pass a view of the text: nothing is copied.
+    /// A view of the text, made in one pass: nothing is copied.
     View,
     /// The message as rmcp's transports make it, which is always typed.
     Rmcp,
@@ -86,13 +86,13 @@ fn best_of(n: usize, once: impl Fn()) -> Duration {
     (0..20).map(|_| round(n / 20)).min().unwrap_or_default()
 }
 
-/// Only transports get hold of an [`Inbox`]: so this is done by one.
+/// Only transports get hold of an [`Inbox`], so a transport delivers the reply.
 fn delivered(text: String, n: usize, typed: fn()) -> Duration {
     let (took, result) = channel();
     let took = Mutex::new(Some(took));
     runtime(1).block_on(async {
         let mut limits = Limits::default();
-        // Nobody waits for these replies, and some time that would end the session.
+        // Nobody waits for these replies, and too many of those would end the session.
         limits.stray = usize::MAX;
         let transport = Fed::driven(None, move |inbox: &Inbox, _| {
             if let Some(took) = took.lock().expect("no panic").take() {
@@ -127,7 +127,7 @@ fn called(small: bool, n: usize) -> Duration {
 const REPLIES: [(&str, &str, usize); 2] =
     [("a tool's result, 129 bytes", "small", 2_000), ("100 tools, 28 kB", "large", 40)];
 
-/// What this program is run with, to read a reply so often.
+/// The arguments with which this program reads a reply so often.
 fn arguments(depth: &str, size: &str, n: usize) -> Vec<String> {
     ["decode", depth, size, &n.to_string()].map(str::to_owned).to_vec()
 }
@@ -141,7 +141,7 @@ fn count(depth: &str, size: &str, n: usize) -> Option<f64> {
 /// what was found: what the compiler inlines changes with code that has nothing to do with this.
 const MOST: [f64; 2] = [4_400.0, 776_000.0];
 
-/// Whether reading a reply takes no more than [`MOST`]; it says so.
+/// Prints whether reading a reply takes no more than [`MOST`], and returns it.
 pub(crate) fn gate() -> bool {
     let mut holds = true;
     for ((name, size, n), most) in REPLIES.into_iter().zip(MOST) {

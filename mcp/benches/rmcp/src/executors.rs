@@ -38,7 +38,7 @@ pub(crate) fn section() -> Section {
                 [what, who.name(), way, "1", &calls.to_string(), on].map(str::to_owned).to_vec()
             };
             let count = instructions(CALLS, |calls| arguments("load", calls));
-            // Other work on the machine makes some of them, too: the fewest of some runs.
+            // Other work on the machine makes switches, too: the fewest of five runs count.
             let mut tallies = [(); 5].map(|()| {
                 let [.., allocations, switches] =
                     Spent::read(&again(&arguments("tally", 10 * CALLS)), 10 * CALLS);
@@ -46,7 +46,7 @@ pub(crate) fn section() -> Section {
             });
             tallies.sort_by(|one: &(f64, f64), other| one.0.total_cmp(&other.0));
             let (switches, allocations) = tallies[0];
-            // One is what everybody needs.
+            // One switch is what every client needs.
             let bold = if switches > 1.15 { "**" } else { "" };
             [counted(count), format!("{allocations:.1}"), format!("{bold}{switches:.1}{bold}")]
         });

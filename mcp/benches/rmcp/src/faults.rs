@@ -10,15 +10,15 @@ use futures_util::future::join_all;
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
-/// After this it is taken to be for ever.
+/// A call that takes longer is taken to hang.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 struct Fault {
     name: &'static str,
     http: bool,
-    /// What brings it about.
+    /// The tool whose call brings the fault about.
     tool: &'static str,
-    /// Calls that wait for something else when it happens, and are to fail with it.
+    /// How many calls wait for something else when the fault happens, and are to fail with it.
     others: usize,
     runs: usize,
 }
@@ -39,7 +39,7 @@ const FAULTS: [Fault; 6] = [
 ];
 
 impl Fault {
-    /// Until the last of the calls has failed; `None` if one does not.
+    /// The time until the last of the calls has failed; `None` if one does not fail in time.
     async fn strike(&self, client: &impl Client) -> Option<Duration> {
         client.call("echo").await.expect("all is well");
         let others: Vec<_> = (0..self.others)
@@ -48,7 +48,7 @@ impl Fault {
                 tokio::spawn(async move { client.call("held").await })
             })
             .collect();
-        // Sent after them, so they are pending when it is answered.
+        // The fault is asked for after those calls, so they are pending when it is answered.
         tokio::task::yield_now().await;
         let start = Instant::now();
         let all = async {

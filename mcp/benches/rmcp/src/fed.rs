@@ -22,7 +22,7 @@ pub(crate) struct Fed {
 }
 
 impl Fed {
-    /// Every request is answered with this result before `send` returns.
+    /// Every request is answered before `send` returns, with this result where it is not the handshake.
     pub(crate) fn answering(result: &'static str) -> Self {
         Self { result: Some(result), ids: None, run: None }
     }
@@ -32,7 +32,7 @@ impl Fed {
         Self { result: None, ids: None, run: None }
     }
 
-    /// The driver delivers what it likes.
+    /// Nothing is answered but the handshake; `run` is called whenever the driver is polled.
     pub(crate) fn driven(
         ids: Option<Ids>,
         run: impl Fn(&Inbox, &mut Context<'_>) + Send + Sync + 'static,

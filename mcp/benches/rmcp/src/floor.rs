@@ -30,7 +30,7 @@ struct Params<'a> {
     arguments: &'a Map<String, Value>,
 }
 
-/// A reply, in one pass.
+/// A reply, decoded in one pass.
 #[derive(Deserialize)]
 pub(crate) struct Reply<'a, T> {
     jsonrpc: &'a str,
@@ -54,7 +54,7 @@ struct BlockView<'a> {
     text: &'a str,
 }
 
-/// The same of a list of tools; the schemas stay text.
+/// A list of tools as a view of the reply's text; the schemas stay text.
 #[derive(Deserialize)]
 pub(crate) struct ToolsView<'a> {
     #[serde(borrow)]
@@ -108,7 +108,7 @@ fn text_of(reply: Reply<'_, CallToolResult>) -> usize {
 }
 
 trait Line {
-    /// So many requests, and then their replies.
+    /// Writes so many requests, and then reads their replies.
     fn exchange(&mut self, requests: usize);
 }
 
@@ -211,7 +211,7 @@ impl Sockets {
         }
     }
 
-    /// The same head as the client's.
+    /// Makes a request, with the same head as the client's.
     fn encode(&mut self) {
         self.id += 1;
         self.body.clear();

@@ -19,7 +19,7 @@ pub(crate) enum On {
     Smol,
     /// `async_io::block_on` of the driver and one call after the other.
     AsyncIo,
-    /// `pollster::block_on`, the same.
+    /// `pollster::block_on` of the driver and one call after the other.
     Pollster,
 }
 
@@ -50,25 +50,25 @@ pub(crate) struct Spent {
     pub(crate) wall: Duration,
     /// 0 unless they are counted.
     pub(crate) allocations: i64,
-    /// How often a thread of the client's was taken off its processor, of itself or not.
+    /// How often a thread of the client's was taken off its processor, voluntarily or not.
     pub(crate) switches: i64,
 }
 
 impl Spent {
-    /// Four numbers, for who reads what the process prints.
+    /// The four numbers as the process prints them.
     pub(crate) fn show(self) -> String {
         let (cpu, wall) = (self.cpu.as_nanos(), self.wall.as_nanos());
         format!("{cpu} {wall} {} {}", self.allocations, self.switches)
     }
 
-    /// Of what has been printed, each number by so many calls.
+    /// The four numbers that were printed, each divided by the number of calls.
     pub(crate) fn read(text: &str, calls: usize) -> [f64; 4] {
         let mut numbers = text.split(' ').map(|number| number.parse::<f64>().expect("a number"));
         [(); 4].map(|()| numbers.next().expect("four numbers") / calls as f64)
     }
 }
 
-/// Before the calls, and after them.
+/// Measures from before the calls until after them.
 pub(crate) struct Meter {
     wall: Instant,
     cpu: Duration,
@@ -101,7 +101,7 @@ pub(crate) fn runtime(threads: usize) -> Runtime {
 }
 
 impl Load {
-    /// In this process.
+    /// Makes the calls in this process.
     pub(crate) fn run(self) -> Spent {
         match (self.who, self.on) {
             (Who::Floor, _) => floor::run(self.way, self.in_flight, self.calls),
@@ -138,7 +138,7 @@ impl Load {
     }
 
     async fn with(self, client: impl Client) -> Spent {
-        // Warm: connections open, tables grown.
+        // Connections are opened, and tables grow.
         self.calls(&client, 2 * self.in_flight).await;
         let meter = Meter::start();
         self.calls(&client, self.calls).await;
@@ -170,7 +170,7 @@ fn cpu() -> Duration {
 }
 
 fn switches() -> i64 {
-    // SAFETY: all zeros is a value of it, and it is writable.
+    // SAFETY: all zeros is a value of `rusage`, and `usage` is writable.
     let usage = unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
         assert_eq!(libc::getrusage(libc::RUSAGE_SELF, &mut usage), 0);

@@ -25,7 +25,7 @@ async fn hold(client: impl Client, n: usize) -> i64 {
         let client = client.clone();
         tokio::spawn(async move { client.call("held").await });
     }
-    // Until nothing has moved for as long as the system takes to try again to connect.
+    // Waits until the count has stood still for as long as the system takes to try again to connect.
     let (mut bytes, mut since) = (0, Instant::now());
     while since.elapsed() < Duration::from_secs(2) {
         tokio::time::sleep(Duration::from_millis(50)).await;

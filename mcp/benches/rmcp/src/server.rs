@@ -68,7 +68,7 @@ pub(crate) async fn uncounted(future: impl Future<Output = ()>) {
     poll_fn(|cx| as_server(|| server_part(future.as_mut(), cx))).await;
 }
 
-/// Something else that is not the client's: callgrind knows this one by name, too.
+/// Runs a part that is not the client's: callgrind knows this function by name, too.
 #[inline(never)]
 pub(crate) fn left_out(part: &mut dyn FnMut()) {
     as_server(part);
@@ -83,7 +83,7 @@ fn server_part(future: Pin<&mut dyn Future<Output = ()>>, cx: &mut Context<'_>) 
     poll
 }
 
-/// Says its port, and serves until its standard input ends.
+/// Prints its port, and serves until standard input ends.
 pub(crate) fn http() -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

@@ -41,7 +41,7 @@ pub(crate) fn reply(id: &str, result: &str) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#)
 }
 
-/// Looks for what it needs, and no further: the server is not what is measured.
+/// The answer to a message. This looks for what it needs and no further: the server is not what is measured.
 pub(crate) fn answer(message: &str) -> Answer {
     let Some(id) = after(message, r#""id":"#, &[',', '}']) else { return Answer::Nothing };
     let result = match after(message, r#""method":""#, &['"']) {

@@ -1,4 +1,4 @@
-//! A clock that goes when it is told to.
+//! A clock that moves only when the benchmark moves it.
 
 use shared_fate_mcp::runtime::{BoxFuture, Timer};
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ struct State {
     start: Instant,
     now: Duration,
     made: u64,
-    /// The timers that somebody waits for: when, and which.
+    /// The timers that are waited for, by the time when they are due and by their number.
     sleeps: BTreeMap<(Duration, u64), Waker>,
 }
 
@@ -33,8 +33,8 @@ impl Clock {
         self.state().made
     }
 
-    /// Goes on to the next timer that is due by `limit`, and wakes who waits for it. If there is none: to `limit`,
-    /// if there is one, and false.
+    /// Moves on to the next time at which a timer is due, wakes whoever waits for it, and returns true. If no timer is due
+    /// by `limit`, moves on to `limit`, where there is one, and returns false.
     pub(super) fn tick(&self, limit: Option<Duration>) -> bool {
         let mut state = self.state();
         let next = state.sleeps.keys().next().map(|(due, _)| *due);

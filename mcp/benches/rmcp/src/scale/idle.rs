@@ -39,7 +39,7 @@ fn serve(ends: &Receiver<End>, n: usize) {
             if let End::Memory(_) = end {
                 input.push(b'\n');
             }
-            answer_lines(&mut input, &mut output).expect("it lives");
+            answer_lines(&mut input, &mut output).expect("a server that lives");
             match &mut end {
                 End::Memory(server) => {
                     for line in output.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
@@ -57,7 +57,7 @@ fn serve(ends: &Receiver<End>, n: usize) {
     }
 }
 
-/// Bytes for each of `n` sessions.
+/// Bytes of heap for each of `n` idle sessions.
 pub(super) fn run(transport: &str, n: usize) -> i64 {
     let (ends, served) = channel();
     thread::spawn(move || serve(&served, n));
@@ -77,7 +77,7 @@ pub(super) fn run(transport: &str, n: usize) -> i64 {
     })
 }
 
-/// Keeps a session open; dropped without a word when the process ends.
+/// What keeps a session open until the process ends.
 type Kept = Box<dyn std::any::Any>;
 
 async fn open(transport: &str, ends: &Sender<End>) -> Kept {

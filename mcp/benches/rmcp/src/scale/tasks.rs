@@ -1,4 +1,4 @@
-//! An executor of one thread that counts.
+//! An executor of one thread that counts polls and wakes.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -42,7 +42,7 @@ impl Tasks {
         Self { tasks: Vec::with_capacity(n), ready: Arc::new(Mutex::new(VecDeque::with_capacity(n))) }
     }
 
-    /// One more task; it is polled when they are run.
+    /// Adds a task, which the next [`run`](Self::run) polls.
     pub(super) fn push(&mut self, future: impl Future<Output = ()> + 'static) {
         let task = self.tasks.len();
         let bell = Arc::new(Bell { task, ready: Arc::clone(&self.ready), wakes: AtomicUsize::new(0) });
@@ -50,7 +50,7 @@ impl Tasks {
         self.ready.lock().expect("no panic").push_back(task);
     }
 
-    /// Until nobody has been woken.
+    /// Polls the tasks that have been woken, until there is none.
     pub(super) fn run(&mut self) {
         while let Some(task) = self.next() {
             let task = &mut self.tasks[task];
@@ -77,7 +77,7 @@ impl Tasks {
         (self.tasks[task].polls, self.tasks[task].bell.wakes.load(Relaxed))
     }
 
-    /// The same of all the tasks from this one on.
+    /// The polls of all tasks from this one on, and how often they were woken.
     pub(super) fn from(&self, first: usize) -> (usize, usize) {
         let every = (first..self.tasks.len()).map(|task| self.of(task));
         every.fold((0, 0), |sum, (polls, wakes)| (sum.0 + polls, sum.1 + wakes))

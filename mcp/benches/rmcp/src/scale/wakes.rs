@@ -11,7 +11,7 @@ use std::task::{Context, Waker};
 /// Rounds of calls.
 const ROUNDS: usize = 10;
 
-/// The replies that the driver will find, and who wakes it.
+/// The replies that the driver will find, and its waker.
 #[derive(Default)]
 struct Arriving {
     replies: Vec<String>,
@@ -45,7 +45,7 @@ pub(super) fn run(n: usize) -> String {
         tasks.run();
         let mut sent = std::mem::take(&mut *ids.lock().expect("no panic"));
         assert_eq!(sent.len(), n);
-        // Not in the order in which they were asked for.
+        // The replies come in another order than the requests.
         sent.rotate_left(n / 3);
         for id in sent {
             let mut arriving = arriving.lock().expect("no panic");
