@@ -3,7 +3,7 @@
 use crate::fault::clock::Clock;
 use crate::fault::run::on_tokio_io;
 use shared_fate_mcp::error::Violation;
-use shared_fate_mcp::{Builder, Client, Error, ErrorKind, Limits, Mode};
+use shared_fate_mcp::{Builder, Client, Error, ErrorKind, Mode};
 use std::error::Error as _;
 
 /// What must never show up in an error.
@@ -18,13 +18,6 @@ pub(crate) fn on(clock: &Clock) -> Builder {
     }
     assert!(!on_tokio_io());
     builder.timer(clock.clone())
-}
-
-/// A client with one limit changed, whose deadlines never come.
-pub(crate) fn limited(set: impl FnOnce(&mut Limits)) -> Builder {
-    let mut limits = Limits::default();
-    set(&mut limits);
-    on(&Clock::new()).limits(limits)
 }
 
 /// The error and its sources on one line. Checks what holds for every error.

@@ -1,10 +1,11 @@
 //! The limits over HTTP, at the limit and one past it. That for redirects is in `http_connect`.
 
-use crate::check::{limit, limited, on, story, violation};
+use crate::check::{limit, on, story, violation};
 use crate::fault::clock::Clock;
 use crate::fault::http::{self, Call};
 use crate::fault::run::everywhere;
 use crate::fault::text_result;
+use crate::limits::limited;
 use futures::future::{join, join_all};
 use serde_json::json;
 use shared_fate_mcp::error::{HttpError, Violation};

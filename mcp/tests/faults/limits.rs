@@ -1,16 +1,24 @@
 //! The limits that are for any transport or for lines, at the limit and one past it. That for the length of a line is in
 //! `stdio_lines`.
 
-use crate::check::{cause, limit, limited, violation};
+use crate::check::{cause, limit, on, violation};
+use crate::fault::clock::Clock;
 use crate::fault::lines::{Peer, normal, pair, process};
 use crate::fault::run::everywhere;
 use crate::fault::{Gate, tool};
 use futures::future::{join, join_all};
 use serde_json::{Value, json};
 use shared_fate_mcp::error::Violation;
-use shared_fate_mcp::{Delivery, ErrorKind, Event};
+use shared_fate_mcp::{Builder, Delivery, ErrorKind, Event, Limits};
 use smol::channel;
 use std::pin::pin;
+
+/// A client with one limit changed, whose deadlines never come.
+pub(crate) fn limited(set: impl FnOnce(&mut Limits)) -> Builder {
+    let mut limits = Limits::default();
+    set(&mut limits);
+    on(&Clock::new()).limits(limits)
+}
 
 #[test]
 fn limits_pending_calls() {

@@ -49,7 +49,7 @@ impl Person {
     /// Polls `login` until the person is asked.
     async fn asked_by<T>(&self, login: Pin<&mut impl Future<Output = T>>) -> String {
         match select(login, pin!(self.asked())).await {
-            Either::Left(_) => panic!("nobody has answered"),
+            Either::Left(_) => panic!("the login ended before the person was asked"),
             Either::Right((url, _)) => url,
         }
     }
@@ -110,10 +110,7 @@ fn oa_72_calls_that_need_a_person_at_the_same_time_wait_for_one_answer() {
         let connected = Client::builder().mode(Mode::Legacy).connect(both.http(&oauth)).await.unwrap();
         with_client(run, connected, async |client| {
             both.books().revoke();
-            let answering = async {
-                let url = person.asked().await;
-                person.agrees(&url, &both).await;
-            };
+            let answering = async { person.agrees(&person.asked().await, &both).await };
             let calls = futures::future::join_all((0..20).map(|_| call(client)));
             let (results, ()) = join(calls, answering).await;
             results.into_iter().for_each(Result::unwrap);
