@@ -68,7 +68,8 @@ pub(crate) fn run(words: &[String]) -> u8 {
         let mut interrupts = Interrupts { signals, terminal: terminal.clone() };
         #[cfg(feature = "oauth")]
         if let arguments::Action::SignIn(what) = arguments.action {
-            return match interrupts.or(sign_in::sign_in(&arguments.server[0], what, &terminal)).await {
+            let Some(oauth) = sign_in::identity(&terminal) else { return CALL_FAILED };
+            return match interrupts.or(sign_in::sign_in(&oauth, &arguments.server[0], what)).await {
                 None => INTERRUPTED,
                 Some(Err(error)) => fail(&terminal, "signing in failed", &error, CALL_FAILED),
                 Some(Ok(text)) => {

@@ -15,10 +15,13 @@ pub(crate) enum SignIn {
     Logout,
 }
 
-/// Who this program is to servers; `None` where there is no place for tokens.
+/// Who this program is to servers; `None` where there is no place for tokens, which it says.
 pub(crate) fn identity(terminal: &Terminal) -> Option<OAuth> {
     let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state/mcp-example"));
-    let folder = env::var_os("MCP_TOKENS").map(PathBuf::from).or_else(home)?;
+    let Some(folder) = env::var_os("MCP_TOKENS").map(PathBuf::from).or_else(home) else {
+        terminal.line("there is no place for tokens: set MCP_TOKENS");
+        return None;
+    };
     let store = match FileStore::new(folder) {
         Ok(store) => store,
         Err(error) => {
@@ -32,9 +35,8 @@ pub(crate) fn identity(terminal: &Terminal) -> Option<OAuth> {
 }
 
 /// Does what is asked, and returns what is to be printed.
-pub(crate) async fn sign_in(url: &str, what: SignIn, terminal: &Terminal) -> Result<String, Error> {
-    let Some(oauth) = identity(terminal) else { return Ok(String::new()) };
-    let http = Http::new(url)?.oauth(&oauth);
+pub(crate) async fn sign_in(oauth: &OAuth, url: &str, what: SignIn) -> Result<String, Error> {
+    let http = Http::new(url)?.oauth(oauth);
     if let SignIn::Login = what {
         oauth.login(&http).await?;
     }

@@ -22,16 +22,19 @@ fn client() {
     std::process::exit(mcp::run(&arguments).into());
 }
 
-fn start(folder: &Path, arguments: &str) -> Child {
-    Command::new(std::env::current_exe().unwrap())
+fn command(arguments: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
         .args(["--exact", "command_line::client", "--nocapture", "--test-threads=2"])
         .env(ARGUMENTS, arguments)
-        .env("MCP_TOKENS", folder)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+        .stderr(Stdio::piped());
+    command
+}
+
+fn start(folder: &Path, arguments: &str) -> Child {
+    command(arguments).env("MCP_TOKENS", folder).spawn().unwrap()
 }
 
 /// The exit code, and what was printed.
@@ -76,4 +79,16 @@ fn the_example_signs_in_and_out() {
         assert_eq!(both.books().revocations, 1);
         std::fs::remove_dir_all(&folder).unwrap();
     });
+}
+
+/// It would be no help to visit a page, and to lose the tokens.
+#[test]
+fn without_a_place_for_tokens_the_example_does_not_sign_in() {
+    for action in ["login", "status", "logout"] {
+        let mut command = command(&format!("http://127.0.0.1:9/mcp {action}"));
+        let output = command.env_remove("HOME").env_remove("MCP_TOKENS").output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains("no place for tokens: set MCP_TOKENS"), "{text}");
+        assert_eq!(output.status.code(), Some(4), "{text}");
+    }
 }
