@@ -1,15 +1,21 @@
 //! [`Flights`]: what all who need other tokens wait for.
 //!
+//! A **flight** is one load, refresh, login or logout. Whoever needs it joins the one under way, or begins it
+//! ([`Flights::fly`]), and carries it on while they wait. When nobody waits, the drivers of the clients that have the
+//! handle carry it on ([`Flights::carry`]).
+//!
 //! Invariants:
 //!
-//! 1. There is one flight at a time, but for one that has a person asked: while the question is open, another goes on
-//!    beside it, for whoever does not need the answer.
-//! 2. A part of each flight is kept here and never polled, so the flight outlives whoever waits: a refresh token that has
-//!    been used is not lost with the answer to it.
-//! 3. Whoever waits polls it. When nobody does, the drivers of the clients that have the handle do ([`carry`](Flights::carry)).
-//! 4. Whoever waits for the right to ask polls the flights that ask for other servers, too: one that nobody waits for has a
-//!    time, and keeps that right no longer.
-//! 5. A flight does not know what it is kept in, so with the last handle it is gone.
+//! 1. There is one flight at a time, but for one that has a person asked: while the question is open, a second one goes
+//!    on beside it, for whoever does not need the answer.
+//! 2. The table keeps one waiter of each flight that is never polled, so the flight outlives those who wait: a refresh
+//!    token that was used is not lost with the answer to it.
+//! 3. A flight that nobody carries on is given up after the longest time that one takes, by whoever comes next.
+//! 4. Whoever waits for the right to ask carries on the flights that ask for other servers, too: a question that nobody
+//!    waits for runs into its time limit, and keeps the right no longer.
+//! 5. A flight does not know the table that keeps it, so it is gone with the last handle.
+
+mod carrier;
 
 use super::event::AuthEvent;
 use super::flight::{Outcome, Purpose, fly};
@@ -19,7 +25,6 @@ use crate::http_client::EngineConfig;
 use crate::sync::shared_future::{SharedFuture, Waiter};
 use crate::sync::{Mutex, contain};
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -33,17 +38,18 @@ pub(super) struct Flights {
     questions: Questions,
 }
 
-/// The last flight of each server that may have a person asked: all that share one handle. It keeps none going.
+/// For each server of one handle its last flight that may have a person asked. It keeps no flight going.
 pub(super) type Questions = Arc<Mutex<HashMap<StoreKey, SharedFuture<Outcome>>>>;
 
 #[derive(Default)]
 pub(super) struct Table {
-    /// One; or two, while the first has a person asked or has only just had its answer.
+    /// One flight; or two, while the first has a person asked or has only just had the answer.
     pub(super) flying: Vec<Flying>,
-    /// How many there have been.
+    /// How many flights there have been.
     count: u64,
-    /// Drivers that wait for one.
+    /// The drivers that wait for the next flight.
     pub(super) idle: Vec<(u64, Waker)>,
+    /// How many drivers there have been.
     drivers: u64,
 }
 
@@ -55,6 +61,25 @@ pub(super) struct Flying {
     shared: SharedFuture<Outcome>,
     /// Never polled.
     _kept: Waiter<Outcome>,
+}
+
+/// A flight, for one who waits for it.
+struct Joined {
+    waiter: Waiter<Outcome>,
+    number: u64,
+    /// Whether it may have a person asked.
+    asks: bool,
+    /// Whether it is the flight that the waiter was about to begin.
+    is_own: bool,
+}
+
+/// How waiting for a flight ends.
+enum Waited {
+    Over(Outcome),
+    /// Somebody has found that the flight stood still.
+    GivenUp,
+    /// The flight has a person asked, and the waiter does not need the answer.
+    NotNeeded,
 }
 
 /// What is told to whoever waits.
@@ -88,7 +113,7 @@ impl Flights {
         Self { tokens, table: Mutex::default(), questions }
     }
 
-    /// Waits for a flight under way, or begins this one. Without `watch` events are left to whoever has one.
+    /// Waits for a flight under way, or begins this one. Without `watch` the events are left to whoever has one.
     pub(super) async fn fly(
         &self,
         purpose: Purpose,
@@ -101,51 +126,61 @@ impl Flights {
                 Some(joined) => joined,
                 None => self.begin(fly(Arc::clone(&self.tokens), purpose.clone(), connect()), asks),
             };
-            let Joined { waiter, number, asks: has_asked, is_own } = joined;
-            let mut waiter = pin!(waiter);
-            let mut others: Option<Vec<Waiter<Outcome>>> = None;
-            let outcome = poll_fn(|cx| {
-                others.iter_mut().for_each(|others| help(others, cx));
-                let polled = waiter.as_mut().poll(cx);
-                let is_asking = has_asked && polled.is_pending() && self.tokens.state.lock().is_asking;
-                if is_asking && !asks {
-                    // The question was not open yet when this one came.
-                    return Poll::Ready(None);
-                }
-                if is_asking && others.is_none() {
-                    help(others.insert(self.other_questions()), cx);
-                }
-                if let Some(watch) = watch {
-                    watch(Seen::Asking(is_asking));
-                    for event in self.tokens.take_events() {
-                        watch(Seen::Event(&event));
-                    }
-                }
-                polled.map(Some)
-            })
-            .await;
-            let Some(outcome) = outcome else { continue };
-            self.clear(number);
-            match outcome {
-                // It was given up by somebody who has found that it stood still.
-                None => {}
-                // That one could not ask.
-                Some(Err(_)) if asks && !has_asked => {}
-                // What came of another's flight is not what a logout is for.
-                Some(Err(_)) if !is_own && matches!(&purpose, Purpose::Logout) => {}
-                Some(outcome) => return outcome,
+            let (number, has_asked, is_own) = (joined.number, joined.asks, joined.is_own);
+            let waited = self.wait(joined, asks, watch).await;
+            if !matches!(waited, Waited::NotNeeded) {
+                self.remove(number);
+            }
+            match waited {
+                Waited::NotNeeded | Waited::GivenUp => {}
+                // A flight that could not ask says nothing about one that can.
+                Waited::Over(Err(_)) if asks && !has_asked => {}
+                // Why another flight has failed is of no interest to a logout.
+                Waited::Over(Err(_)) if !is_own && matches!(&purpose, Purpose::Logout) => {}
+                Waited::Over(outcome) => return outcome,
             }
         }
     }
 
-    fn other_questions(&self) -> Vec<Waiter<Outcome>> {
+    /// Carries a flight on, and tells `watch` what happens meanwhile.
+    async fn wait(&self, joined: Joined, asks: bool, watch: Option<Watch<'_>>) -> Waited {
+        let mut waiter = pin!(joined.waiter);
+        let mut questions: Option<Vec<Waiter<Outcome>>> = None;
+        poll_fn(|cx| {
+            questions.iter_mut().for_each(|questions| help(questions, cx));
+            let polled = waiter.as_mut().poll(cx);
+            let is_asking = joined.asks && polled.is_pending() && self.tokens.state.lock().is_asking;
+            if is_asking && !asks {
+                // The question was not open yet when this waiter joined.
+                return Poll::Ready(Waited::NotNeeded);
+            }
+            if is_asking && questions.is_none() {
+                help(questions.insert(self.questions_elsewhere()), cx);
+            }
+            if let Some(watch) = watch {
+                watch(Seen::Asking(is_asking));
+                self.report(watch);
+            }
+            polled.map(|outcome| outcome.map_or(Waited::GivenUp, Waited::Over))
+        })
+        .await
+    }
+
+    fn report(&self, watch: Watch<'_>) {
+        for event in self.tokens.take_events() {
+            watch(Seen::Event(&event));
+        }
+    }
+
+    /// The flights that ask for other servers.
+    fn questions_elsewhere(&self) -> Vec<Waiter<Outcome>> {
         let questions = self.questions.lock();
         let others = questions.iter().filter(|(key, _)| **key != self.tokens.key);
         others.filter_map(|(_, shared)| shared.helper()).collect()
     }
 
-    /// The flight under way that this one waits for. One that has stood still for too long is given up: whoever waits for
-    /// it without carrying it on begins again when it is next polled.
+    /// The flight under way that this waiter waits for. A flight that has stood still for too long is given up: those who
+    /// wait for it without polling it begin again when they are next polled.
     fn join(&self, asks: bool) -> Option<Joined> {
         let (is_asking, answered) = self.question();
         let now = Instant::now();
@@ -154,11 +189,11 @@ impl Flights {
             now >= self.stale(it.began, answered, is_asking)
         };
         let (joined, stale) = {
-            let mut flights = self.table.lock();
-            let flying = std::mem::take(&mut flights.flying);
+            let mut table = self.table.lock();
+            let flying = std::mem::take(&mut table.flying);
             let (stale, flying): (Vec<_>, Vec<_>) = flying.into_iter().partition(is_stale);
-            flights.flying = flying;
-            (flights.join(asks, is_asking), stale)
+            table.flying = flying;
+            (table.join(asks, is_asking), stale)
         };
         for stale in stale {
             stale.shared.give_up();
@@ -166,38 +201,38 @@ impl Flights {
         joined
     }
 
-    /// Whether a person is asked just now, and when the last of them has answered.
+    /// Whether a person is asked just now, and when the last question was over.
     fn question(&self) -> (bool, Option<Instant>) {
         let state = self.tokens.state.lock();
         (state.is_asking, state.answered)
     }
 
-    /// When a flight has stood still for too long: whoever carried it on has not.
+    /// When a flight has stood still for too long: nobody has carried it on.
     pub(super) fn stale(&self, began: Instant, answered: Option<Instant>, is_asking: bool) -> Instant {
         let timeouts = &self.tokens.parts.timeouts;
         let person = if is_asking { timeouts.person } else { Duration::ZERO };
         let longest = timeouts.flow.saturating_add(timeouts.store.saturating_mul(4)).saturating_add(person);
-        // Without a limit that a clock has, it is not given up for long.
+        // A clock cannot add every time limit that a user may set.
         let year = Duration::from_secs(365 * 24 * 3600);
         answered.map_or(began, |answered| answered.max(began)) + longest.min(year)
     }
 
-    /// Of two who begin at the same time the second waits for the first one's.
+    /// Begins a flight; or joins another one, if somebody has begun it in the meantime.
     fn begin(&self, flight: impl Future<Output = Outcome> + Send + 'static, asks: bool) -> Joined {
         let (shared, kept) = SharedFuture::start(flight);
         let question = asks.then(|| shared.clone());
         let is_asking = self.question().0;
         let (begun, idle, left_over) = {
-            let mut flights = self.table.lock();
-            match flights.join(asks, is_asking) {
+            let mut table = self.table.lock();
+            match table.join(asks, is_asking) {
                 Some(present) => (present, Vec::new(), Some(kept)),
                 None => {
                     let waiter = shared.waiter().expect("nobody has polled it");
-                    flights.count += 1;
-                    let number = flights.count;
-                    flights.flying.push(Flying { number, asks, began: Instant::now(), shared, _kept: kept });
+                    table.count += 1;
+                    let number = table.count;
+                    table.flying.push(Flying { number, asks, began: Instant::now(), shared, _kept: kept });
                     let begun = Joined { waiter, number, asks, is_own: true };
-                    (begun, std::mem::take(&mut flights.idle), None)
+                    (begun, std::mem::take(&mut table.idle), None)
                 }
             }
         };
@@ -212,70 +247,22 @@ impl Flights {
         begun
     }
 
-    /// It is over.
-    fn clear(&self, number: u64) {
+    /// Takes a flight that is over out of the table.
+    fn remove(&self, number: u64) {
         let over = {
-            let mut flights = self.table.lock();
-            let index = flights.flying.iter().position(|it| it.number == number);
-            index.map(|index| flights.flying.remove(index))
+            let mut table = self.table.lock();
+            let index = table.flying.iter().position(|it| it.number == number);
+            index.map(|index| table.flying.remove(index))
         };
         drop(over);
     }
 
-    /// Carries flights on that nobody waits for, as long as it is polled. Never resolves.
-    ///
-    /// **Drop:** takes its waker away.
-    pub(super) async fn carry(&self, watch: Watch<'_>) -> Infallible {
-        let number = {
-            let mut flights = self.table.lock();
-            flights.drivers += 1;
-            flights.drivers
-        };
-        let _leaving = Leaving { flights: self, number };
-        let mut helpers: Vec<(Waiter<Outcome>, u64)> = Vec::new();
-        poll_fn(|cx| {
-            loop {
-                helpers.retain_mut(|(waiter, flight)| {
-                    let is_pending = Pin::new(waiter).poll(cx).is_pending();
-                    if !is_pending {
-                        self.clear(*flight);
-                    }
-                    is_pending
-                });
-                for event in self.tokens.take_events() {
-                    watch(Seen::Event(&event));
-                }
-                let waker = cx.waker().clone();
-                let carried = helpers.len();
-                let left_over = {
-                    let mut flights = self.table.lock();
-                    let new =
-                        flights.flying.iter().filter(|it| helpers.iter().all(|(_, has)| *has != it.number));
-                    let new: Vec<_> = new.filter_map(|it| Some((it.shared.helper()?, it.number))).collect();
-                    helpers.extend(new);
-                    match flights.idle.iter_mut().find(|(it, _)| *it == number) {
-                        Some((_, registered)) => Some(std::mem::replace(registered, waker)),
-                        None => {
-                            flights.idle.push((number, waker));
-                            None
-                        }
-                    }
-                };
-                drop(left_over);
-                if helpers.len() == carried {
-                    return Poll::Pending;
-                }
-            }
-        })
-        .await
-    }
-
-    /// Waits for what is under way, if it does not wait for a person.
+    /// Waits for the flights under way, but for one that waits for a person.
     pub(super) async fn settle(&self) {
         let is_asking = self.question().0;
         let mut helpers: Vec<_> = {
-            let flights = self.table.lock();
-            let settling = flights.flying.iter().filter(|it| !(it.asks && is_asking));
+            let table = self.table.lock();
+            let settling = table.flying.iter().filter(|it| !(it.asks && is_asking));
             settling.filter_map(|it| it.shared.helper()).collect()
         };
         poll_fn(|cx| {
@@ -286,35 +273,9 @@ impl Flights {
     }
 }
 
-/// Polls those that are not over.
-fn help(others: &mut Vec<Waiter<Outcome>>, cx: &mut Context<'_>) {
-    others.retain_mut(|other| Pin::new(other).poll(cx).is_pending());
-}
-
-/// A flight, for one that waits for it.
-struct Joined {
-    waiter: Waiter<Outcome>,
-    number: u64,
-    /// Whether it may have a person asked.
-    asks: bool,
-    /// Whether it is the one that was to begin.
-    is_own: bool,
-}
-
-struct Leaving<'a> {
-    flights: &'a Flights,
-    number: u64,
-}
-
-impl Drop for Leaving<'_> {
-    fn drop(&mut self) {
-        let registered = {
-            let mut flights = self.flights.table.lock();
-            let index = flights.idle.iter().position(|(it, _)| *it == self.number);
-            index.map(|index| flights.idle.swap_remove(index))
-        };
-        drop(registered);
-    }
+/// Polls flights, and leaves out those that are over.
+fn help(helpers: &mut Vec<Waiter<Outcome>>, cx: &mut Context<'_>) {
+    helpers.retain_mut(|helper| Pin::new(helper).poll(cx).is_pending());
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use std::{fmt, io};
 
 /// How much of a request is read.
 const LONGEST_HEAD: usize = 16 * 1024;
-/// How long one connection is listened to.
+/// How long one connection is listened to, except in tests.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How many connections there are at a time: browsers open some that they never use.
 const MOST: usize = 32;
@@ -45,6 +45,7 @@ pub struct Loopback {
     port: u16,
     host: LoopbackHost,
     path: String,
+    patience: Duration,
 }
 
 type Line = BoxFuture<'static, Result<String, BoxError>>;
@@ -69,6 +70,7 @@ impl Loopback {
             port: 0,
             host: LoopbackHost::default(),
             path: "/callback".to_owned(),
+            patience: PATIENCE,
         }
     }
 
@@ -210,7 +212,8 @@ impl Bound {
                     if open.len() < MOST {
                         match poll_accept(listener, cx) {
                             Poll::Ready(Ok(socket)) => {
-                                open.push(Box::pin(in_time(self.converse(socket, url))));
+                                let conversation = self.converse(socket, url);
+                                open.push(Box::pin(in_time(conversation, self.loopback.patience)));
                             }
                             Poll::Ready(Err(error)) if is_for_want_of_something(&error) => {
                                 pause = Some(Timer::after(PAUSE));
@@ -292,8 +295,8 @@ fn is_for_want_of_something(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|code| codes.contains(&code))
 }
 
-async fn in_time(conversation: impl Future<Output = Option<String>>) -> Option<String> {
-    let (mut conversation, mut timer) = (pin!(conversation), Timer::after(PATIENCE));
+async fn in_time(conversation: impl Future<Output = Option<String>>, limit: Duration) -> Option<String> {
+    let (mut conversation, mut timer) = (pin!(conversation), Timer::after(limit));
     poll_fn(|cx| match conversation.as_mut().poll(cx) {
         Poll::Pending => Pin::new(&mut timer).poll(cx).map(|_| None),
         ready => ready,

@@ -10,12 +10,12 @@ use crate::protocol::excerpt::excerpt;
 use crate::protocol::oauth::config::{Known, Nonces, Resource, UnixTime, Why};
 use crate::protocol::oauth::failure::{AuthErrorKind, AuthStep, Failure};
 use crate::protocol::oauth::flow::Flow;
-use crate::protocol::oauth::place::Place;
+use crate::protocol::oauth::place;
 use crate::protocol::oauth::secret::{Entropy, Secret};
 use crate::protocol::oauth::step::{Answer, Fetch, Sign, SignWith, Step, Unreachable};
 use crate::protocol::oauth::stored::Stored;
 use crate::runtime::BoxFuture;
-use crate::sync::contain;
+use crate::sync::{contain, yield_now};
 use bytes::Bytes;
 use http::header::{self, HeaderMap};
 use http::{HeaderValue, Request, Response, Uri};
@@ -151,7 +151,7 @@ impl Run<'_> {
             // Whoever waits for another's answer waits for a person.
             (self.asking)(Some(""));
             let _over = Over(self.asking);
-            wake_all().await;
+            yield_now().await;
             let person = self.parts.timeouts.person;
             // It is never closed: the handle has both ends.
             if self.in_time(person, sender.send(())).await.is_none() {
@@ -183,13 +183,13 @@ impl Run<'_> {
 
     async fn visit(&self, visit: Box<dyn Visit>, url: &str) -> Result<String, Failure> {
         // Nothing else is handed to whoever opens it.
-        let Some(host) = Place::of(url).map(|place| place.authority().to_owned()) else {
+        let Some(host) = place::authority(url) else {
             return Err(consent_failed("the URL to visit is not an http one".into()));
         };
         (self.asking)(Some(&host));
         let _over = Over(self.asking);
-        // All who wait learn that a person is asked.
-        wake_all().await;
+        // All who wait for the flight are polled once more, and learn that a person is asked.
+        yield_now().await;
         let person = self.parts.timeouts.person;
         let url = url.to_owned();
         let visited = self.in_time(person, foreign(move || visit.visit(url))).await;
@@ -239,20 +239,6 @@ impl Drop for Question<'_> {
     fn drop(&mut self) {
         let _ = self.0.question.1.try_recv();
     }
-}
-
-/// Of a flight: each who waits for it is polled once more.
-async fn wake_all() {
-    let mut woken = false;
-    poll_fn(|cx| {
-        if woken {
-            return Poll::Ready(());
-        }
-        woken = true;
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 fn consent_failed(error: BoxError) -> Failure {

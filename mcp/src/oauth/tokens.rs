@@ -5,7 +5,7 @@ use super::parts::{Parts, Prompt};
 use super::run::unix_now;
 use super::store::StoreKey;
 use crate::error::AuthError;
-use crate::protocol::oauth::config::{GrantKind, Nonces};
+use crate::protocol::oauth::config::Nonces;
 use crate::protocol::oauth::demand::Demand;
 use crate::protocol::oauth::failure::{AuthErrorKind, AuthStep, Failure, Refusal};
 use crate::protocol::oauth::grant::back_off;
@@ -211,10 +211,6 @@ impl Tokens {
         // Who waits for an answer that is waited for already causes no question.
         let has_room = state.is_asking || recent < most;
         self.parts.consent.is_some() && self.parts.prompt == Prompt::OnCall && !state.is_silenced && has_room
-    }
-
-    pub(super) fn needs_person(&self) -> bool {
-        matches!(self.parts.config.grant, GrantKind::AuthorizationCode)
     }
 
     pub(super) fn login_required(&self) -> AuthError {

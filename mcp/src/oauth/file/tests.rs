@@ -1,4 +1,4 @@
-//! What is in the folder, who may see it, and who gets in whose way.
+//! Unit tests of `oauth::file`: what is in the folder, who may read it, and how processes wait for one another.
 
 use super::by_creating::{Created, STALE, try_lock};
 use super::*;
@@ -110,7 +110,7 @@ fn oa_73_what_a_process_left_behind_that_ended_while_it_wrote_is_taken_away() {
         let others = left(&other, LEFT_BEHIND + Duration::from_secs(5));
         assert!(is_done(wait(store.swap(&key, old, new))));
         assert!(!old_one.exists(), "{old:?}");
-        assert!(young.exists() && others.exists(), "somebody may be writing it");
+        assert!(young.exists() && others.exists(), "somebody may be writing them");
     }
     fs::remove_dir_all(folder).unwrap();
 }
@@ -124,7 +124,7 @@ fn oa_73_a_damaged_entry_is_an_error_and_stays_until_it_is_replaced() {
     for text in [&b"{}"[..], b"", b"\xff", b"[1]"] {
         fs::write(&path, text).unwrap();
         assert!(is_damage(&*wait(store.load(&key)).unwrap_err()));
-        // Who expects another one does not touch it.
+        // Whoever expects another entry does not touch the damaged one.
         assert!(matches!(wait(store.swap(&key, Some(&one), Some(&one))).unwrap(), Swapped::Other(None)));
         assert_eq!(fs::read(&path).unwrap(), text);
         assert!(is_done(wait(store.swap(&key, None, Some(&one)))));
@@ -135,7 +135,7 @@ fn oa_73_a_damaged_entry_is_an_error_and_stays_until_it_is_replaced() {
     fs::remove_dir_all(folder).unwrap();
 }
 
-/// Each of several threads takes the lock so many times; never are two in it.
+/// Several threads take the lock again and again, and never two have it at the same time.
 fn excludes<G>(lock: impl Fn() -> G + Send + Sync) {
     let inside = AtomicUsize::new(0);
     thread::scope(|scope| {
@@ -158,7 +158,7 @@ fn oa_73_one_at_a_time_has_the_lock() {
     let folder = folder();
     let key = StoreKey::new("https://mcp.example/mcp", "");
     excludes(|| wait(FileStore::new(&folder).unwrap().lock(&key)).unwrap());
-    // The other kind, which other systems have.
+    // The lock of systems other than unix.
     let path = folder.join("created.lock");
     excludes(|| created(&path));
     assert!(!path.exists());
@@ -174,7 +174,7 @@ fn created(path: &Path) -> Created {
     }
 }
 
-/// The test waits for the lock as often as there are threads for such work, and more, without a thread left to it.
+/// More wait for the lock than there are threads for such work: 500 at most, of the `blocking` crate.
 #[test]
 fn oa_73_who_waits_for_the_lock_keeps_no_thread_and_leaves_nothing_behind() {
     let folder = folder();
@@ -186,7 +186,7 @@ fn oa_73_who_waits_for_the_lock_keeps_no_thread_and_leaves_nothing_behind() {
         for lock in &mut waiting {
             assert!(futures::poll!(lock).is_pending());
         }
-        // There is a thread for this.
+        // A thread is free for another operation.
         assert_eq!(store.load(&key).await.unwrap(), None);
         drop(waiting);
     });
@@ -208,11 +208,11 @@ fn oa_73_a_lock_that_was_left_behind_is_taken_when_no_flow_takes_so_long() {
     assert!(try_lock(&path).unwrap().is_none(), "it may be in use");
     assert!(try_lock(&path).unwrap().is_none());
     file.set_modified(SystemTime::now() - STALE * 2).unwrap();
-    // A file that is open keeps its name on some windows.
+    // On some versions of Windows an open file keeps its name.
     drop(file);
     let taken = created(&path);
     drop(stale);
-    assert!(path.exists(), "who was too late takes nobody's lock away");
+    assert!(path.exists(), "the lock that was held for too long takes no other one away");
     drop(taken);
     assert!(!path.exists());
     fs::remove_dir_all(folder).unwrap();
@@ -222,7 +222,7 @@ fn oa_73_a_lock_that_was_left_behind_is_taken_when_no_flow_takes_so_long() {
 fn oa_73_a_key_has_a_name_that_stays() {
     let key = StoreKey::new("https://mcp.example/mcp", "work");
     assert_eq!(key.as_str(), "work https://mcp.example/mcp");
-    assert_eq!(key.file_name().len(), 64);
-    assert_eq!(key.file_name(), StoreKey::new("https://mcp.example/mcp", "work").file_name());
+    // By `sha256sum`.
+    assert_eq!(key.file_name(), "8eee5f966956ad6c3b749d8051dce4a10aa765f7e38045a21518dd8b8df07cf7");
     assert_ne!(key.file_name(), StoreKey::new("https://mcp.example/mcp", "").file_name());
 }

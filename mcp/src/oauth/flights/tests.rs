@@ -1,8 +1,9 @@
-//! One flight for all, by hand: who begins, who joins, who carries on, and when one is given up.
+//! Unit tests of `oauth::flights`, polled by hand: who begins a flight, who joins it, who carries it on, and when it is
+//! given up. And what a flight leaves behind.
 
-use super::super::account::{Account, Credentials};
 use super::*;
 use crate::error::AuthError;
+use crate::oauth::account::{Account, Credentials};
 use crate::oauth::run::{Run, unix_now};
 use crate::oauth::{
     AuthErrorKind, MemoryStore, OAuth, OAuthTimeouts, StoreGuard, StoreKey, Stored, Swapped, TokenStore,
@@ -12,19 +13,22 @@ use crate::protocol::oauth::failure::Refusal;
 use crate::protocol::oauth::stored;
 use crate::protocol::oauth::stored::tests::{bare, tokens};
 use crate::runtime::BoxFuture;
+use http::{HeaderMap, HeaderValue};
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Wake};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Says what is there when the test opens the gate.
+const URL: &str = "http://127.0.0.1:1/mcp";
+
+/// A store whose loads end when the test opens the gate.
 #[derive(Default)]
 struct Gated {
     store: MemoryStore,
     loads: AtomicUsize,
-    /// How many of them fail, from the first.
+    /// How many loads fail, from the first.
     failing: AtomicUsize,
     gate: Arc<Mutex<(bool, Vec<Waker>)>>,
 }
@@ -100,8 +104,37 @@ impl Task {
 fn account() -> (Arc<Gated>, OAuth, Arc<Account>) {
     let store = Arc::new(Gated::default());
     let oauth = OAuth::builder().store(Arc::clone(&store)).build();
-    let account = oauth.account("http://127.0.0.1:1/mcp");
+    let account = oauth.account(URL);
     (store, oauth, account)
+}
+
+/// With a stored token that has expired, and that this server refreshes.
+fn expired(server: &TcpListener) -> (Stored, OAuth, Arc<Account>) {
+    let tokens = stored::Tokens { expires: Some(unix_now()), ..tokens(unix_now(), Some("refresh")) };
+    let token_endpoint = format!("http://{}/token", server.local_addr().unwrap());
+    let stored = Stored { tokens: Some(tokens), token_endpoint, ..bare() };
+    let oauth = OAuth::builder().build();
+    let account = oauth.account(URL);
+    let Tokens { parts, key, .. } = &*account.tokens;
+    pollster::block_on(parts.store.swap(key, None, Some(&stored))).unwrap();
+    (stored, oauth, account)
+}
+
+/// Waits until a refresh has arrived.
+fn read_refresh(server: &TcpListener) -> TcpStream {
+    let (mut socket, mut request) = (server.accept().unwrap().0, Vec::new());
+    while !request.windows(21).any(|it| it == b"refresh_token=refresh") {
+        let mut chunk = [0; 1024];
+        let length = socket.read(&mut chunk).unwrap();
+        assert!(length > 0, "the request has no refresh token");
+        request.extend_from_slice(&chunk[..length]);
+    }
+    socket
+}
+
+fn answer(mut socket: TcpStream, head: &str, body: &str) -> TcpStream {
+    write!(socket, "HTTP/1.1 {head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+    socket
 }
 
 fn connect() -> EngineConfig {
@@ -119,7 +152,7 @@ fn oa_72_who_comes_while_one_is_under_way_waits_for_that() {
     let (mut first, mut second) = (Box::pin(credentials(&account)), Box::pin(credentials(&account)));
     assert!(one.poll(&mut first).is_pending() && other.poll(&mut second).is_pending());
     assert_eq!(store.loads.load(Ordering::SeqCst), 1);
-    // The one who began is never polled again.
+    // The one who began it is not polled before the other one.
     store.open();
     assert_eq!((one.wakes(), other.wakes()), (1, 1));
     assert!(matches!(other.poll(&mut second), Poll::Ready(Ok(found)) if found.authorization.is_none()));
@@ -137,10 +170,10 @@ fn oa_74_what_all_have_left_a_driver_carries_on() {
     assert!(driver.poll(&mut carrying).is_pending());
     let mut waiting = Box::pin(credentials(&account));
     assert!(task.poll(&mut waiting).is_pending());
-    assert_eq!(driver.wakes(), 1, "there is a flight");
+    assert_eq!(driver.wakes(), 1, "a flight has begun");
     assert!(driver.poll(&mut carrying).is_pending());
     drop(waiting);
-    assert!(!task.is_registered(), "who goes leaves nothing behind");
+    assert!(!task.is_registered(), "whoever goes leaves nothing behind");
     store.open();
     assert_eq!(driver.wakes(), 1);
     assert!(driver.poll(&mut carrying).is_pending());
@@ -159,7 +192,7 @@ fn oa_74_without_a_driver_the_next_one_finds_it() {
     store.open();
     let mut next = Box::pin(credentials(&account));
     assert!(task.poll(&mut next).is_ready());
-    assert_eq!(store.loads.load(Ordering::SeqCst), 1, "it was carried on, not begun again");
+    assert_eq!(store.loads.load(Ordering::SeqCst), 1, "the flight was carried on, not begun again");
 }
 
 #[test]
@@ -171,7 +204,7 @@ fn oa_74_with_the_last_handle_a_flight_is_gone() {
     });
     assert!(Arc::<Task>::default().poll(&mut waiting).is_pending());
     drop((waiting, account));
-    assert_eq!(Arc::strong_count(&store.gate), 2, "the handle keeps it");
+    assert_eq!(Arc::strong_count(&store.gate), 2, "the handle keeps the flight");
     drop(oauth);
     assert_eq!(Arc::strong_count(&store.gate), 1);
 }
@@ -189,7 +222,7 @@ fn oa_74_one_that_stands_still_is_given_up_and_for_a_person_it_may_stand_longer(
     assert_eq!(
         account.flights.stale(answered, Some(began), false),
         answered + longest,
-        "an answer of before"
+        "a person's answer to an earlier flight does not count"
     );
 }
 
@@ -204,10 +237,10 @@ fn oa_74_one_that_stands_still_goes_even_if_somebody_waits_who_does_not_poll_it(
     let longest = timeouts.flow + timeouts.store * 4;
     account.flights.table.lock().flying[0].began -= longest;
     assert!(task.poll(&mut second).is_pending());
-    assert_eq!(store.loads.load(Ordering::SeqCst), 2, "another one has begun");
-    assert_eq!(Arc::strong_count(&store.gate), held, "and what the first one held is free");
+    assert_eq!(store.loads.load(Ordering::SeqCst), 2, "a second flight has begun");
+    assert_eq!(Arc::strong_count(&store.gate), held, "what the first flight held is free");
     assert_eq!(idle.wakes(), 1);
-    assert!(idle.poll(&mut first).is_pending(), "it waits for the other one");
+    assert!(idle.poll(&mut first).is_pending(), "the first waiter waits for the second flight");
     store.open();
     assert!(task.poll(&mut second).is_ready() && idle.poll(&mut first).is_ready());
     assert_eq!(store.loads.load(Ordering::SeqCst), 2);
@@ -216,14 +249,8 @@ fn oa_74_one_that_stands_still_goes_even_if_somebody_waits_who_does_not_poll_it(
 #[test]
 fn oa_74_of_a_refresh_that_was_given_up_nobody_knows_what_came() {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
-    let tokens = stored::Tokens { expires: Some(unix_now()), ..tokens(unix_now(), Some("refresh")) };
-    let token_endpoint = format!("http://{}/token", server.local_addr().unwrap());
-    let stored = Stored { tokens: Some(tokens), token_endpoint, ..bare() };
-    let oauth = OAuth::builder().build();
-    let account = oauth.account("http://127.0.0.1:1/mcp");
-    let Tokens { parts, key, .. } = &*account.tokens;
-    pollster::block_on(parts.store.swap(key, None, Some(&stored))).unwrap();
-    // It stays open.
+    let (stored, _oauth, account) = expired(&server);
+    // The connection stays open, and there is no answer.
     let asked = blocking::unblock(move || {
         let mut socket = server.accept().unwrap().0;
         socket.read_exact(&mut [0; 1]).map(|()| (server, socket)).unwrap()
@@ -240,17 +267,9 @@ fn oa_74_of_a_refresh_that_was_given_up_nobody_knows_what_came() {
         let shared = account.flights.table.lock().flying[0].shared.clone();
         shared.give_up();
         assert!(is_uncertain());
-        // It is refused, for whatever reason: that was the last try.
+        // After a refusal, for whatever reason, the token is tried no more.
         let refusing = blocking::unblock(move || {
-            let (mut socket, mut request) = (server.accept().unwrap().0, Vec::new());
-            while !request.windows(21).any(|it| it == b"refresh_token=refresh") {
-                let mut chunk = [0; 1024];
-                let length = socket.read(&mut chunk).unwrap();
-                request.extend_from_slice(&chunk[..length]);
-            }
-            let body = r#"{"error":"invalid_request"}"#;
-            write!(socket, "HTTP/1.1 400 Bad Request\r\nContent-Length: {}\r\n\r\n{body}", body.len())
-                .unwrap();
+            answer(read_refresh(&server), "400 Bad Request", r#"{"error":"invalid_request"}"#)
         });
         let (refreshed, _socket) = futures::future::join(credentials(&account), refusing).await;
         assert!(refreshed.is_ok());
@@ -258,7 +277,32 @@ fn oa_74_of_a_refresh_that_was_given_up_nobody_knows_what_came() {
     });
     account.tokens.install(Some(stored), false);
     account.tokens.doubt(&bare());
-    assert!(!is_uncertain(), "those are others");
+    assert!(!is_uncertain(), "the doubt is about other tokens");
+}
+
+#[test]
+fn oa_94_nonces_that_a_flight_hears_are_kept_beside_those_heard_meanwhile() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (stored, _oauth, account) = expired(&server);
+    let hear = |account: &Account, nonce: &'static str| {
+        let mut answer = HeaderMap::new();
+        answer.insert("dpop-nonce", HeaderValue::from_static(nonce));
+        account.heard(URL, &answer);
+    };
+    hear(&account, "mcp-1");
+    let meanwhile = Arc::clone(&account);
+    let answering = blocking::unblock(move || {
+        let socket = read_refresh(&server);
+        hear(&meanwhile, "mcp-2");
+        let body = r#"{"access_token":"new","token_type":"Bearer"}"#;
+        answer(socket, "200 OK\r\nDPoP-Nonce: as-1", body)
+    });
+    let refreshed = futures::future::join(credentials(&account), answering);
+    let (refreshed, _socket) = pollster::block_on(refreshed);
+    assert_eq!(refreshed.unwrap().authorization.unwrap(), "Bearer new");
+    let state = account.tokens.state.lock();
+    assert_eq!(state.nonces.of(&stored.token_endpoint), Some("as-1"));
+    assert_eq!(state.nonces.of(URL), Some("mcp-2"));
 }
 
 #[test]
@@ -295,12 +339,12 @@ fn oa_07_who_has_joined_a_flight_that_fails_has_one_of_their_own_if_theirs_is_an
         let mut second = Box::pin(account.flights.fly(purpose, &connect, None));
         assert!(task.poll(&mut first).is_pending() && other.poll(&mut second).is_pending());
         store.open();
-        let Poll::Ready(Err(error)) = task.poll(&mut first) else { panic!("it has failed") };
+        let Poll::Ready(Err(error)) = task.poll(&mut first) else { panic!("the load does not fail") };
         assert!(matches!(error.kind(), AuthErrorKind::Store));
         match other.poll(&mut second) {
             Poll::Ready(Ok(_)) => assert!(is_done),
             Poll::Ready(Err(error)) => assert!(!matches!(error.kind(), AuthErrorKind::Store) && !is_done),
-            Poll::Pending => assert!(!is_done, "the network is asked"),
+            Poll::Pending => assert!(!is_done, "a login asks the network"),
         }
         assert!(store.loads.load(Ordering::SeqCst) > 1);
     }
@@ -319,7 +363,7 @@ fn oa_99_who_came_before_the_question_was_open_goes_on_beside_it() {
     assert_eq!(store.loads.load(Ordering::SeqCst), 1, "all wait for the login");
     account.tokens.asking(Some("as.example"), false);
     assert!(other.poll(&mut behind).is_pending() && other.poll(&mut waits).is_pending());
-    assert_eq!(store.loads.load(Ordering::SeqCst), 2, "who does not need the answer reads the store");
+    assert_eq!(store.loads.load(Ordering::SeqCst), 2, "whoever does not need the answer reads the store");
     assert!(account.flights.table.lock().flying.len() == 2, "the question stays open");
     assert_eq!(driver.wakes(), 1);
     // Whoever comes now waits for the second flight, and a driver carries both.
@@ -356,7 +400,7 @@ fn a_login() -> Purpose {
 fn oa_72_nobody_waits_for_ever_for_the_right_to_ask() {
     let timeouts = OAuthTimeouts { person: Duration::from_millis(1), ..OAuthTimeouts::default() };
     let oauth = OAuth::builder().timeouts(timeouts).build();
-    let account = oauth.account("http://127.0.0.1:1/mcp");
+    let account = oauth.account(URL);
     let Tokens { parts, url, host, .. } = &*account.tokens;
     let run = Run { parts, url, host, connect: connect(), asking: &|_| () };
     let first = pollster::block_on(run.question());

@@ -1,8 +1,9 @@
-//! Browsers, and others who ask the port for something.
+//! Unit tests of `oauth::loopback`: browsers come back, and others ask the port for something.
 
 use super::*;
 use std::io::{Read, Write};
 use std::sync::Mutex;
+use std::task::Waker;
 use std::thread;
 
 const URL: &str = "https://as.example/authorize?response_type=code&state=5tate";
@@ -11,7 +12,7 @@ fn exchange(authority: &str, request: &str) -> String {
     let mut socket = TcpStream::connect(authority).unwrap();
     socket.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
-    // Who is not answered is hung up on.
+    // Without an answer the connection may be reset.
     let _ = socket.read_to_string(&mut answer);
     answer
 }
@@ -20,14 +21,19 @@ fn get(authority: &str, target: &str) -> String {
     exchange(authority, &format!("GET {target} HTTP/1.1\r\nHost: {authority}\r\n\r\n"))
 }
 
-/// Runs a visit while `browse` is done elsewhere with the receiver's authority.
+/// The host and port that a receiver listens to.
+fn authority(ready: &dyn Visit) -> String {
+    ready.redirect_uri()["http://".len()..].split('/').next().unwrap().to_owned()
+}
+
+/// Runs a visit while another thread does `browse` with the receiver's host and port. `browse` must not panic: the visit
+/// would never end.
 fn visit<T: Send + 'static>(
     loopback: &Loopback,
     browse: impl FnOnce(String) -> T + Send + 'static,
 ) -> (String, Result<String, BoxError>, T) {
     let ready = pollster::block_on(loopback.begin()).unwrap();
-    let redirect_uri = ready.redirect_uri().to_owned();
-    let authority = redirect_uri["http://".len()..].split('/').next().unwrap().to_owned();
+    let (redirect_uri, authority) = (ready.redirect_uri().to_owned(), authority(&*ready));
     let browser = thread::spawn(move || browse(authority));
     let result = pollster::block_on(ready.visit(URL.to_owned()));
     (redirect_uri, result, browser.join().unwrap())
@@ -51,8 +57,8 @@ fn oa_67_the_browser_comes_back_to_the_address_that_was_sent() {
 
 #[test]
 fn oa_67_whatever_else_is_asked_gets_404_and_ends_nothing() {
-    let (_, result, ()) = visit(&Loopback::new(|_| ()), |authority| {
-        for request in [
+    let (_, result, answers) = visit(&Loopback::new(|_| ()), |authority| {
+        let requests = [
             "GET /callback?code=c&state=other HTTP/1.1\r\nHost: $\r\n\r\n",
             "GET /callback?code=c HTTP/1.1\r\nHost: $\r\n\r\n",
             "GET /callback?code=c&state=5tate&state=5tate HTTP/1.1\r\nHost: $\r\n\r\n",
@@ -62,25 +68,52 @@ fn oa_67_whatever_else_is_asked_gets_404_and_ends_nothing() {
             "GET /callback?state=5tate HTTP/1.1\r\nHost: evil.example\r\n\r\n",
             "GET /callback?state=5tate HTTP/1.1\r\nHost: $\r\nHost: $\r\n\r\n",
             "GET /callback?state=5tate HTTP/1.1\r\n\r\n",
-        ] {
-            let answer = exchange(&authority, &request.replace('$', &authority));
-            assert!(answer.starts_with("HTTP/1.1 404 "), "{request}: {answer}");
-        }
+        ];
+        let answers =
+            requests.map(|request| (request, exchange(&authority, &request.replace('$', &authority))));
         get(&authority, "/callback?state=5tate&code=x");
+        answers
     });
     assert!(result.unwrap().ends_with("?state=5tate&code=x"));
+    for (request, answer) in answers {
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{request}: {answer}");
+    }
+}
+
+/// The others say nothing, and are listened to for an hour.
+#[test]
+fn oa_67_so_many_connections_are_listened_to_and_no_more() {
+    let mut loopback = Loopback::new(|_| ());
+    loopback.patience = Duration::from_secs(3600);
+    for others in [MOST - 1, MOST] {
+        let ready = pollster::block_on(loopback.begin()).unwrap();
+        let authority = authority(&*ready);
+        let mut silent: Vec<_> = (0..others).map(|_| TcpStream::connect(&authority).unwrap()).collect();
+        let mut browser = TcpStream::connect(&authority).unwrap();
+        write!(browser, "GET /callback?state=5tate HTTP/1.1\r\nHost: {authority}\r\n\r\n").unwrap();
+        let mut visit = ready.visit(URL.to_owned());
+        if others == MOST {
+            let polled = visit.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            assert!(polled.is_pending(), "there is no room for the browser");
+            silent.pop();
+        }
+        pollster::block_on(visit).unwrap();
+    }
 }
 
 #[test]
-fn oa_67_connections_that_say_nothing_hold_nobody_up() {
-    let (_, result, silent) = visit(&Loopback::new(|_| ()), |authority| {
-        // One less than there may be.
-        let silent: Vec<_> = (1..MOST).map(|_| TcpStream::connect(&authority).unwrap()).collect();
-        get(&authority, "/callback?state=5tate&code=x");
-        silent
+fn oa_67_a_connection_that_says_nothing_is_hung_up_on() {
+    let (sender, receiver) = async_channel::bounded(1);
+    let mut loopback = Loopback::new(|_| ()).or_paste(move || {
+        let receiver = receiver.clone();
+        async move { Ok(receiver.recv().await?) }
     });
-    result.unwrap();
-    assert_eq!(silent.len(), MOST - 1);
+    loopback.patience = Duration::from_millis(1);
+    let (_, result, ()) = visit(&loopback, move |authority| {
+        exchange(&authority, "GET");
+        sender.try_send("hung up".to_owned()).unwrap();
+    });
+    assert_eq!(result.unwrap(), "hung up");
 }
 
 #[test]
@@ -107,13 +140,14 @@ fn oa_67_a_port_that_is_taken_is_named_at_once() {
     let loopback = Loopback::new(|_| ()).port(port);
     let error = pollster::block_on(loopback.begin()).err().unwrap();
     assert!(error.to_string().contains(&port.to_string()), "{error}");
-    drop(taken);
-    let ready = pollster::block_on(loopback.path("back").begin()).unwrap();
-    assert_eq!(ready.redirect_uri(), format!("http://127.0.0.1:{port}/back"));
-    let loopback = Loopback::new(|_| ()).host(LoopbackHost::Localhost);
-    let (redirect_uri, result, _) =
-        visit(&loopback, |authority| get(&authority, "/callback?state=5tate&code=x"));
-    assert!(redirect_uri.starts_with("http://localhost:") && result.unwrap().starts_with(&redirect_uri));
+}
+
+#[test]
+fn oa_67_the_redirect_uri_has_the_host_and_the_path_that_were_set() {
+    let loopback = Loopback::new(|_| ()).host(LoopbackHost::Localhost).path("back");
+    let (redirect_uri, result, _) = visit(&loopback, |authority| get(&authority, "/back?state=5tate&code=x"));
+    assert!(redirect_uri.starts_with("http://localhost:") && redirect_uri.ends_with("/back"));
+    assert_eq!(result.unwrap(), redirect_uri + "?state=5tate&code=x");
 }
 
 #[test]
@@ -128,12 +162,12 @@ fn oa_67_a_pasted_line_will_do() {
 }
 
 #[test]
-fn oa_67_with_the_question_the_port_is_free_again() {
+fn oa_67_when_the_question_is_dropped_nobody_listens_any_more() {
     let ready = pollster::block_on(Loopback::new(|_| ()).begin()).unwrap();
-    let port: u16 =
-        ready.redirect_uri()["http://127.0.0.1:".len()..].split('/').next().unwrap().parse().unwrap();
+    let mut socket = TcpStream::connect(authority(&*ready)).unwrap();
     drop(ready.visit(URL.to_owned()));
-    TcpListener::bind(("127.0.0.1", port)).unwrap();
+    // The system ends connections that nobody has accepted.
+    assert!(matches!(socket.read(&mut [0; 1]), Ok(0) | Err(_)));
 }
 
 #[test]

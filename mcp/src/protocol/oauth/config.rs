@@ -79,6 +79,13 @@ pub(crate) enum GrantKind {
     JwtBearer,
 }
 
+impl GrantKind {
+    /// Whether a person has to agree.
+    pub(crate) fn needs_person(&self) -> bool {
+        matches!(self, Self::AuthorizationCode)
+    }
+}
+
 /// Who exchanges an identity for an assertion.
 #[derive(Clone, Debug)]
 pub(crate) struct IdentityProvider {

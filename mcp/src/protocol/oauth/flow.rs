@@ -21,7 +21,7 @@ use super::demand::Demand;
 use super::failure::{AuthErrorKind, AuthStep, Failure};
 use super::mask::Mask;
 use super::metadata::{ResourceMetadata, ServerMetadata};
-use super::place::{self, Place};
+use super::place;
 use super::scope;
 use super::secret::{Entropy, Secret};
 use super::step::{Answer, Fetch, Step, Unreachable};
@@ -149,7 +149,7 @@ impl Flow {
                 let issuer = self.known.stored.as_ref().map(|it| it.issuer.clone());
                 if self.is_asking_in_vain(None) {
                     self.fail_for_scopes();
-                } else if self.has_person() && !self.known.person {
+                } else if self.config.grant.needs_person() && !self.known.person {
                     self.fail(AuthErrorKind::LoginRequired { issuer }, AuthStep::Consent);
                 } else {
                     self.look_for_resource();
@@ -235,11 +235,6 @@ impl Flow {
         is_left
     }
 
-    /// Whether a person has to agree.
-    fn has_person(&self) -> bool {
-        matches!(self.config.grant, GrantKind::AuthorizationCode)
-    }
-
     fn demand(&self) -> Option<&Demand> {
         match &self.why {
             Why::Unauthorized(demand) | Why::StepUp(demand) => Some(demand),
@@ -306,7 +301,7 @@ impl Flow {
         if failure.host.is_none() {
             let url =
                 url.or_else(|| self.server.as_ref().map(|it| &*it.issuer)).unwrap_or(&self.resource.url);
-            failure.host = Place::of(url).map(|it| it.authority().to_owned());
+            failure.host = place::authority(url);
         }
         self.at = At::Over(Err(failure));
     }
@@ -317,8 +312,7 @@ impl Flow {
             Some(what) => AuthErrorKind::Forbidden { what },
             None => AuthErrorKind::Unavailable { status: None, retry_after: None },
         };
-        let host = Place::of(url).map(|it| it.authority().to_owned());
-        Failure { host, source: Some(why.source), ..Failure::new(kind, step) }
+        Failure { host: place::authority(url), source: Some(why.source), ..Failure::new(kind, step) }
     }
 
     /// A request of ours has these headers, and nothing of the MCP endpoint's.

@@ -100,6 +100,11 @@ pub(crate) fn shown(url: &str) -> &str {
     url.split(['?', '#']).next().unwrap_or_default()
 }
 
+/// Host and port of a URL as they were written: whom an error names.
+pub(crate) fn authority(url: &str) -> Option<String> {
+    Place::of(url).map(|place| place.authority().to_owned())
+}
+
 /// How a server is called if its metadata does not say: its URL as the user wrote it, without query and fragment, and
 /// without the only slash of an empty path.
 pub(crate) fn canonical(url: &str) -> &str {

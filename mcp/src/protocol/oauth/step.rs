@@ -2,6 +2,7 @@
 
 use super::config::{Algorithm, UnixTime};
 use super::failure::{AuthStep, Failure};
+use super::place;
 use super::secret::Secret;
 use super::stored::Stored;
 use std::error::Error as StdError;
@@ -43,10 +44,9 @@ pub(crate) struct Fetch {
 
 impl fmt::Debug for Fetch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = self.url.split(['?', '#']).next().unwrap_or_default();
         f.debug_struct("Fetch")
             .field("method", &self.method)
-            .field("url", &place)
+            .field("url", &place::shown(&self.url))
             .field("step", &self.step)
             .finish()
     }

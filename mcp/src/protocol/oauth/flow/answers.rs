@@ -2,10 +2,10 @@
 
 use super::exchange::{Exchange, What};
 use super::{At, Flow};
-use crate::protocol::oauth::config::{Dpop, UnixTime};
+use crate::protocol::oauth::config::Dpop;
 use crate::protocol::oauth::failure::{AuthErrorKind, AuthStep, Failure, Refusal};
 use crate::protocol::oauth::grant;
-use crate::protocol::oauth::place::Place;
+use crate::protocol::oauth::place;
 use crate::protocol::oauth::step::{Answer, Unreachable};
 use crate::protocol::oauth::stored::{Members, RegistrationKind, Scheme, Stored, Tokens};
 use serde_json::{Map, Value};
@@ -28,8 +28,7 @@ impl Flow {
         if code == Some("use_dpop_nonce") && answer.dpop_nonce.is_some() && !exchange.has_new_nonce {
             return self.post_again(exchange, true);
         }
-        let seconds = |time: UnixTime| i64::try_from(time.0).unwrap_or(i64::MAX);
-        let ahead = answer.date.map_or(0, |date| seconds(date) - seconds(self.now));
+        let ahead = answer.date.map_or(0, |date| date.ahead_of(self.now));
         if code == Some("invalid_dpop_proof") && ahead.unsigned_abs() > 30 && self.skew == 0 {
             self.skew = ahead;
             let has_new_nonce = exchange.has_new_nonce;
@@ -73,7 +72,7 @@ impl Flow {
             let is_elsewhere =
                 matches!(failure.kind, AuthErrorKind::Unavailable { status: Some(404 | 405), .. });
             if is_elsewhere && !self.search.is_past_resource {
-                failure.host = Place::of(url).map(|it| it.authority().to_owned());
+                failure.host = place::authority(url);
                 return self.look_again(self.audience().to_owned(), failure);
             }
             failure.refusal = match refused.refusal {

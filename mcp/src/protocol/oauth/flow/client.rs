@@ -29,7 +29,7 @@ impl Flow {
             Ok(registration) => self.registration = registration,
             Err(kind) => return self.fail(kind, AuthStep::Registration),
         }
-        match self.has_person() {
+        match self.config.grant.needs_person() {
             true => self.at = At::Receiver { refused: false },
             false => self.ask_as_machine(),
         }
@@ -48,7 +48,7 @@ impl Flow {
             _ => self.about.as_ref().map_or_else(Vec::new, |it| it.scopes.clone()),
         };
         let has_offline = self.server.as_ref().is_some_and(|it| it.metadata.offline_access);
-        let offline = (has_offline && self.has_person() && !self.config.no_offline_access)
+        let offline = (has_offline && self.config.grant.needs_person() && !self.config.no_offline_access)
             .then(|| scope::OFFLINE_ACCESS.to_owned());
         self.requested = scope::union(before.into_iter().chain(wanted).chain(offline), limits);
     }
@@ -112,7 +112,7 @@ impl Flow {
         if let Some(url) = self.config.client_metadata_url.as_deref().filter(|_| metadata.client_documents) {
             return Ok(Some(without_secret(RegistrationKind::Document, url)));
         }
-        if !self.has_person() {
+        if !self.config.grant.needs_person() {
             return Err(AuthErrorKind::ClientUnknown { help: "configure it with `client`" });
         }
         if metadata.registration_endpoint.is_none() {

@@ -194,7 +194,7 @@ impl Flow {
         }
         if is_passing(status) {
             let kind = AuthErrorKind::Unavailable { status: Some(status), retry_after: answer.retry_after };
-            let host = Place::of(&document.url).map(|it| it.authority().to_owned());
+            let host = place::authority(&document.url);
             let failure = Failure { host, ..Failure::new(kind, document.what.step()) };
             self.search.passing.get_or_insert(failure);
             return self.next_place();
@@ -235,7 +235,7 @@ impl Flow {
     }
 
     fn read_server(&mut self, document: &Document, issuer: String, body: &[u8]) {
-        let person = self.has_person() && !matches!(self.why, Why::Refresh);
+        let person = self.config.grant.needs_person() && !matches!(self.why, Why::Refresh);
         let metadata = match ServerMetadata::read(body, person) {
             Ok(metadata) => metadata,
             Err(Unusable::Other(why)) => return self.not_here(document, why),
@@ -260,7 +260,7 @@ impl Flow {
 
     /// Remembers what is wrong with a document, in case that no other is right.
     fn broken(&mut self, document: &Document, kind: AuthErrorKind) {
-        let host = Place::of(&document.url).map(|it| it.authority().to_owned());
+        let host = place::authority(&document.url);
         let failure = Failure { host, ..Failure::new(kind, AuthStep::Server) };
         self.search.broken.get_or_insert(failure);
         self.not_here(document, "a document that cannot be used");
@@ -293,7 +293,7 @@ impl Flow {
             self.fail(AuthErrorKind::Insecure { what }, AuthStep::Server);
         } else if matches!(self.why, Why::Refresh) {
             self.refresh_at(token_endpoint);
-        } else if self.has_person() && !has_pkce && !self.config.assume_pkce {
+        } else if self.config.grant.needs_person() && !has_pkce && !self.config.assume_pkce {
             self.fail(AuthErrorKind::NoPkce, AuthStep::Server);
         } else {
             self.choose_client();

@@ -196,8 +196,7 @@ impl Flow {
         }
         let key =
             self.proof_key.as_ref().filter(|_| exchange.what.is_for_token() && exchange.proof.is_none())?;
-        let mut now = self.now;
-        now.0 = now.0.saturating_add_signed(self.skew);
+        let now = self.now.plus(self.skew);
         let nonce = self.known.nonces.of(&exchange.url);
         let proof =
             Proof { method: "POST", url: &exchange.url, now, jti: &for_proof[..16], nonce, token: None };

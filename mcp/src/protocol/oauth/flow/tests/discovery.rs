@@ -345,10 +345,9 @@ fn lim_servers_candidates_and_fetches() {
         World::good().on(PRM, prm(&json!({ "authorization_servers": servers })))
     };
     listed(4).set(|config| config.limits.candidates = 11).run(Why::Login).unwrap();
-    assert!(matches!(
-        listed(5).fails(Why::Login),
-        AuthErrorKind::NoAuthorizationServer { .. } | AuthErrorKind::Limit("candidates")
-    ));
+    let mut world = listed(5);
+    assert_eq!(world.fails(Why::Login), AuthErrorKind::Limit("candidates"));
+    assert_eq!(world.asked().len(), 12);
     let mut world = listed(5).set(|config| config.limits.candidates = 100);
     assert!(matches!(world.fails(Why::Login), AuthErrorKind::NoAuthorizationServer { .. }));
     assert_eq!(world.count(METADATA), 0, "the fifth server");

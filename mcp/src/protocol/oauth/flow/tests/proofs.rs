@@ -124,14 +124,16 @@ fn oa_93_another_nonce_is_taken_once() {
 fn oa_94_every_answers_nonce_is_remembered() {
     let document = metadata(&json!({ "dpop_signing_alg_values_supported": ["ES256"] }));
     let mut world = proving(Dpop::Auto)
-        .on(METADATA, Answer { dpop_nonce: Some("from-metadata".to_owned()), ..document })
+        .on(METADATA, Answer { dpop_nonce: Some("from-metadata".to_owned()), ..document.clone() })
         .on(TOKEN, Answer { dpop_nonce: Some("next".to_owned()), ..token(&json!({ "token_type": "DPoP" })) });
     world.run(Why::Login).unwrap();
     assert_eq!(claims(&world, 0)["nonce"], "from-metadata");
     assert_eq!(world.nonces.of(TOKEN), Some("next"));
     world.known.nonces = world.nonces.clone();
+    let mut world = world.on(METADATA, document);
     world.run(Why::Login).unwrap();
-    assert_eq!(world.nonces.of(SERVER), None);
+    assert_eq!(claims(&world, 1)["nonce"], "next", "a later flow begins with it");
+    assert_eq!(world.nonces.of(SERVER), None, "an origin has its own nonces");
 }
 
 #[test]
