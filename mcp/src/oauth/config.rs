@@ -31,7 +31,7 @@ pub enum Grant {
     /// A person agrees, in a browser (RFC 6749, 4.1, with PKCE).
     #[default]
     AuthorizationCode,
-    /// The client is known itself, and asks for itself (RFC 6749, 4.4): for services. It needs a
+    /// The client asks for itself, and no person is involved (RFC 6749, 4.4): for services. It needs a
     /// [`client`](OAuthBuilder::client) with a secret or a key.
     ClientCredentials,
     /// A person has signed in at their company's identity provider, which gives out assertions for authorization servers
@@ -47,7 +47,7 @@ pub enum Grant {
 pub struct IdentityProvider(Provider);
 
 impl IdentityProvider {
-    /// Where it exchanges tokens, and what we are called there.
+    /// It exchanges tokens at `token_endpoint`, and `client_id` is what it calls the client.
     pub fn new(token_endpoint: impl Into<String>, client_id: impl Into<String>) -> Self {
         Self(Provider {
             token_endpoint: token_endpoint.into(),
@@ -71,27 +71,27 @@ pub struct ClientId {
 }
 
 impl ClientId {
-    /// What the authorization server calls it.
+    /// `id` is what the authorization server calls the client.
     pub fn new(id: impl Into<String>) -> Self {
         let client = Client { id: id.into(), secret: None, key: None, issuer: None, owner: Arc::default() };
         Self { client, key: None }
     }
 
-    /// Its secret.
+    /// The client's secret.
     pub fn secret(mut self, secret: impl Into<String>) -> Self {
         self.client.secret = Some(Secret::new(secret));
         self
     }
 
-    /// Its private key: in place of a secret it signs an assertion each time (`private_key_jwt`).
+    /// The client's private key. In place of showing a secret the client signs an assertion each time (`private_key_jwt`).
     pub fn key(mut self, key: SigningKey) -> Self {
         self.client.key = Some(AssertionKey { algorithm: key.algorithm, id: key.id.clone() });
         self.key = Some(key);
         self
     }
 
-    /// Whose client it is. Set it: without it the client belongs to the first authorization server that an MCP server names,
-    /// for whichever MCP server, and a logout does not change that. No other authorization server is ever shown it.
+    /// The authorization server whose client it is. Set it: without it the client belongs to the first authorization server
+    /// that any MCP server names, and a logout does not change that. No other authorization server is ever shown the client.
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
         self.client.issuer = Some(issuer.into());
         self
@@ -105,9 +105,9 @@ pub enum ResourceParameter {
     /// What the server's metadata says, else the server's URL.
     #[default]
     Standard,
-    /// Nothing: for authorization servers that refuse it. A token may then be good for other servers as well.
+    /// Nothing, for authorization servers that refuse the parameter. A token may then be good for other servers as well.
     Omit,
-    /// This.
+    /// This text.
     Fixed(String),
 }
 
@@ -115,12 +115,12 @@ pub enum ResourceParameter {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProofOfPossession {
-    /// No.
+    /// They are not.
     #[default]
     Off,
-    /// If the authorization server can.
+    /// They are, if the authorization server supports it.
     IfOffered,
-    /// A flow fails where it cannot.
+    /// They are; where the authorization server does not support it, signing in fails.
     Required,
 }
 
@@ -189,7 +189,7 @@ impl OAuthBuilder {
     }
 
     /// Yields an ID token ([`Grant::IdentityAssertion`]) or an assertion ([`Grant::JwtBearer`]) for the authorization server
-    /// with this issuer. It is asked each time: they expire.
+    /// with this issuer. It is called for each new token: both expire.
     pub fn subject<F, A>(mut self, subject: F) -> Self
     where
         F: Fn(String) -> A + Send + Sync + 'static,
@@ -233,8 +233,8 @@ impl OAuthBuilder {
         self
     }
 
-    /// Sends these scopes with each refresh, for authorization servers that want it. Default: none, which means the same
-    /// as before.
+    /// Sends these scopes with each refresh, for authorization servers that want it. Default: none, which asks for the
+    /// same scopes as before.
     pub fn refresh_scope(mut self, scope: impl Into<String>) -> Self {
         self.config.refresh_scope = Some(scope.into());
         self
@@ -312,14 +312,14 @@ impl OAuthBuilder {
         self
     }
 
-    /// Goes on with an authorization server that does not say it supports PKCE (`S256`); it is sent all the same. If the
+    /// Goes on with an authorization server that does not say it supports PKCE (`S256`). PKCE is used all the same; if the
     /// server does not check it, a stolen code is as good as a token.
     pub fn assume_pkce(mut self) -> Self {
         self.config.assume_pkce = true;
         self
     }
 
-    /// Goes on with metadata that does not say whose it is.
+    /// Goes on with an authorization server's metadata that does not say whose it is: it may be somebody else's.
     pub fn allow_missing_issuer(mut self) -> Self {
         self.config.allow_missing_issuer = true;
         self
@@ -332,9 +332,9 @@ impl OAuthBuilder {
         self
     }
 
-    /// Follows documents into private networks and to this machine, too, wherever the MCP server is. Where an attacker's
-    /// server may be configured, that lets it make requests there. Behind a proxy it is the proxy that resolves names, and
-    /// that has to refuse what it should not connect to: here only hosts that are addresses are looked at.
+    /// Follows documents into private networks and to this machine, too, wherever the MCP server is. An attacker whose MCP
+    /// server is configured can then cause requests there. Behind a proxy only hosts that are addresses are checked here:
+    /// the proxy resolves names, and has to refuse what it should not connect to.
     pub fn allow_private_addresses(mut self) -> Self {
         self.allow_private = true;
         self
@@ -346,7 +346,7 @@ impl OAuthBuilder {
         self
     }
 
-    /// How long things may take.
+    /// How long the parts of signing in and of refreshing may take.
     pub fn timeouts(mut self, timeouts: OAuthTimeouts) -> Self {
         self.timeouts = timeouts;
         self

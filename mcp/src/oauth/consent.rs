@@ -9,15 +9,16 @@ pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// Who can ask a person to sign in. [`Loopback`](super::Loopback) is the usual one; [`consent_fn`] makes one of a closure.
 ///
-/// One of one's own can show the address in a desktop shell, post it to a web front end, or send it to a chat.
+/// An implementation of yours can show the address in a desktop shell, post it to a web front end, or send it to a chat.
 pub trait Consent: Send + Sync + 'static {
-    /// Prepares one question: whoever receives the answer listens already when this resolves, as the address at which it
-    /// does is a part of what is registered with the authorization server.
+    /// Prepares one question. When this resolves, the receiver of the answer listens already: its address is a part of what
+    /// is registered with the authorization server.
     ///
-    /// **Cancel safety:** it may be dropped at any time, and then nothing has been asked.
+    /// **Cancel safety:** the future may be dropped at any time, and then nothing has been asked.
     fn begin(&self) -> BoxFuture<'_, Result<Box<dyn Visit>, Box<dyn StdError + Send + Sync>>>;
 
-    /// The same with another redirect URI, for an authorization server that refuses to register the first.
+    /// A consent with another redirect URI, for an authorization server that refuses to register the first one. Default:
+    /// there is none.
     fn other(&self) -> Option<Box<dyn Consent>> {
         None
     }
@@ -30,10 +31,12 @@ pub trait Visit: Send {
 
     /// Shows the address to the person, and resolves to the whole URL that the browser is sent back to, with its query.
     ///
-    /// The address is `https`, or `http` on this machine, and has nothing in it but what a URL may have. There is no need
-    /// to limit the time.
+    /// The address is `https`, or `http` on this machine (elsewhere only with
+    /// [`insecure_http`](super::OAuthBuilder::insecure_http)), and has nothing in it but what a URL may have. There is no
+    /// need to limit the time.
     ///
-    /// **Cancel safety:** it is dropped when the time for the person is over, and when nobody wants the answer any more.
+    /// **Cancel safety:** the future is dropped when the time for the person is over, and when nobody wants the answer any
+    /// more.
     fn visit(
         self: Box<Self>,
         url: String,

@@ -24,7 +24,7 @@ impl Engines {
         let pinned = parts.config.server.as_ref();
         let pinned: Option<Uri> = pinned.and_then(|server| server.issuer.parse().ok());
         let mut guard = Guard::new(host, pinned.as_ref().and_then(Uri::host), parts.allow_private);
-        // The user has said where it is.
+        // The user has named the proxy.
         guard.proxies.extend(connect.proxy.iter().flat_map(Proxy::places));
         let net = GuardedNet { net: Arc::clone(&connect.net), guard: guard.clone() };
         let connect = EngineConfig { net: Arc::new(net), ..connect.clone() };
@@ -32,10 +32,10 @@ impl Engines {
         Ok(Self { guard, named: named(url, &parts.config), for_named: Engine::new(connect)?, for_others })
     }
 
-    /// The one that connects to this URL, if that may be done.
+    /// The engine that connects to this URL, if that is allowed.
     pub(super) fn of(&self, url: &str) -> Result<&Engine, io::Error> {
         let uri: Option<Uri> = url.parse().ok();
-        // A proxy would connect there without looking. Of a name it is the one who knows the addresses.
+        // A proxy would connect to any address. A name passes, as only the proxy knows its addresses.
         self.guard.check(uri.as_ref().and_then(Uri::host).unwrap_or_default())?;
         let is_named = Place::of(url).is_some_and(|place| self.named.contains(&place.origin()));
         Ok(self.for_others.as_ref().filter(|_| !is_named).unwrap_or(&self.for_named))
@@ -50,7 +50,7 @@ fn named(url: &str, config: &Config) -> Vec<String> {
     urls.into_iter().flatten().filter_map(|url| Some(Place::of(url)?.origin())).collect()
 }
 
-/// The same without the client's certificate; `None` if there is none.
+/// The configuration without the client's certificate; `None` if there is no certificate.
 fn anonymous(connect: &EngineConfig) -> Option<EngineConfig> {
     let tls = &connect.tls;
     tls.shows_certificate().then(|| EngineConfig { tls: tls.clone().anonymous(), ..connect.clone() })

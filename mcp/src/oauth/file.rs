@@ -1,7 +1,7 @@
 //! [`FileStore`]: tokens in files, shared by the processes of one user.
 //!
-//! A file for each key, written beside and renamed, so nobody reads half of one. The system's lock on a second file is
-//! what processes wait for one another by; it goes with the process that holds it.
+//! Each key has a file. A new text is written beside it and renamed, so nobody reads half an entry. Processes wait for one
+//! another by the system's lock on a second file, which ends with the process that holds it.
 
 use super::consent::BoxError;
 use super::key;
@@ -24,8 +24,8 @@ use std::time::{Duration, SystemTime};
 /// An entry that is damaged is an error until the next login or logout, which replace it. One that a later version of this
 /// crate has written stays: then delete the file.
 ///
-/// The folder has to be on a file system that has locks; on some networks' it has none, or they are of no use.
-/// Its work is done on the threads of the `blocking` crate.
+/// The folder has to be on a file system with locks: some network file systems have none, or none that exclude anybody.
+/// The work is done on the threads of the `blocking` crate.
 ///
 /// ```no_run
 /// use shared_fate_mcp::oauth::{FileStore, OAuth};
@@ -47,7 +47,7 @@ impl FileStore {
     ///
     /// # Errors
     ///
-    /// When it cannot be made, or, on unix, when others may write in it.
+    /// When the folder cannot be made, or, on unix, when others may write in it.
     pub fn new(folder: impl Into<PathBuf>) -> io::Result<Self> {
         let folder = folder.into();
         make_private(&folder)?;
@@ -75,7 +75,7 @@ impl TokenStore for FileStore {
         let (old, new) = (old.cloned(), new.cloned());
         Box::pin(blocking::unblock(move || {
             let (found, is_damaged) = match load(&path) {
-                // It is as good as none.
+                // A damaged entry is as good as none.
                 Err(error) if is_damage(&*error) => (None, true),
                 found => (found?, false),
             };
@@ -92,7 +92,7 @@ impl TokenStore for FileStore {
         }))
     }
 
-    /// It is looked at 50 times a second, and nothing waits for it in between: who no longer wants it leaves nothing behind.
+    /// The lock is tried 50 times a second, and nothing waits in between: a future that is dropped leaves nothing behind.
     fn lock<'a>(&'a self, key: &'a StoreKey) -> BoxFuture<'a, Result<StoreGuard, BoxError>> {
         let path = self.path(key, "lock");
         Box::pin(async move {
@@ -107,7 +107,7 @@ impl TokenStore for FileStore {
     }
 }
 
-/// How long a lock that somebody has is left alone.
+/// After which time a lock that somebody has is tried again.
 const PAUSE: Duration = Duration::from_millis(20);
 
 fn load(path: &Path) -> Result<Option<Stored>, BoxError> {
@@ -147,7 +147,7 @@ fn save(path: &Path, text: &str) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Takes away what a process has left behind that ended while it wrote: there are tokens in it.
+/// Removes the files of processes that have ended while they wrote: there are tokens in them.
 fn sweep(path: &Path) {
     let (Some(folder), Some(stem)) = (path.parent(), path.file_stem().and_then(|stem| stem.to_str())) else {
         return;
@@ -169,7 +169,7 @@ fn age(since: SystemTime) -> Duration {
     SystemTime::now().duration_since(since).unwrap_or_default()
 }
 
-/// The new name is on the disk, too. What cannot do that is no worse than without.
+/// Writes the new name to the disk, too. Where that fails the entry is saved all the same.
 #[cfg(unix)]
 fn sync_folder(path: &Path) {
     let _ = path.parent().map(|folder| File::open(folder).and_then(|folder| folder.sync_all()));
@@ -196,7 +196,7 @@ fn make_private(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// What a user has is the user's alone there, unless the folder's rights say otherwise.
+/// Elsewhere the folder's rights decide who may read its files.
 #[cfg(not(unix))]
 fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
@@ -209,7 +209,7 @@ fn make_private(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)
 }
 
-/// `None` if somebody has it. The file stays: whoever removed it would take the lock from one who waits for it.
+/// `None` if somebody has the lock. The file stays: were it removed, two processes could lock two files of that name.
 #[cfg(unix)]
 fn try_lock(path: &Path) -> io::Result<Option<File>> {
     use rustix::fs::{FlockOperation, flock};
@@ -225,7 +225,7 @@ fn try_lock(path: &Path) -> io::Result<Option<File>> {
 #[cfg(not(unix))]
 use by_creating::try_lock;
 
-/// Locks where the system has none that the standard library of our minimum Rust knows: who can create the file has it.
+/// Locks for systems where the standard library of our minimum Rust version has none: whoever creates the file has the lock.
 #[cfg(any(not(unix), test))]
 mod by_creating {
     use super::{age, key, private};
@@ -234,7 +234,7 @@ mod by_creating {
     use std::path::{Path, PathBuf};
     use std::time::Duration;
 
-    /// What is older was left behind by a process that has ended. A lock is held for the exchanges of one flow and four
+    /// An older lock was left behind by a process that has ended. A lock is held for the exchanges of one flow and four
     /// operations of the store at most, which take 230 s with the default timeouts.
     pub(super) const STALE: Duration = Duration::from_secs(300);
 
@@ -243,7 +243,7 @@ mod by_creating {
         mark: String,
     }
 
-    /// `None` if somebody has it.
+    /// `None` if somebody has the lock.
     pub(super) fn try_lock(path: &Path) -> io::Result<Option<Created>> {
         match private().create_new(true).open(path) {
             Ok(mut file) => {
@@ -252,7 +252,7 @@ mod by_creating {
                 file.write_all(mark.as_bytes())?;
                 Ok(Some(Created { path: path.to_owned(), mark }))
             }
-            // On windows a file that is being removed can be neither opened nor created.
+            // On Windows a file that is being removed can be neither opened nor created.
             Err(error) if is_there(&error) => {
                 remove_if_stale(path);
                 Ok(None)
@@ -270,7 +270,8 @@ mod by_creating {
         changed.is_ok_and(|changed| age(changed) > STALE)
     }
 
-    /// One at a time looks again and removes it, or the second would remove the lock of who came between.
+    /// One process at a time looks again and removes the lock. Otherwise the second one could remove the lock of a third one
+    /// that came between.
     fn remove_if_stale(path: &Path) {
         if !is_stale(path) {
             return;
@@ -288,7 +289,7 @@ mod by_creating {
 
     impl Drop for Created {
         fn drop(&mut self) {
-            // Somebody else's, if this one was held for too long.
+            // If this lock was held for too long, the file is somebody else's by now.
             if fs::read_to_string(&self.path).is_ok_and(|mark| mark == self.mark) {
                 let _ = fs::remove_file(&self.path);
             }

@@ -1,8 +1,9 @@
 //! [`Flight`]: one load, refresh, login or logout, for all who wait for it.
 //!
-//! The store is the truth. A refresh reads it again under its lock, uses what another process has got meanwhile, saves what
-//! it gets itself by compare and swap, and takes away what the authorization server has refused for good, if it is
-//! still there. Whatever passes (the network, a server in trouble) takes nothing away.
+//! The store decides, not what this process remembers. A refresh reads the store again under its lock, and uses what
+//! another process has stored meanwhile. It saves what it gets by compare and swap. Tokens that the authorization server
+//! has refused for good are removed, if they are still in the store. A failure that may pass (the network, a server in
+//! trouble) removes nothing.
 
 use super::consent::BoxError;
 use super::event::AuthEvent;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 pub(super) enum Purpose {
     /// The store is read: for the first time, or because these tokens are of no use and another process may have others.
     Load(Option<Arc<Stored>>),
-    /// These tokens are over.
+    /// These tokens are to be replaced: they have expired, or will soon, or were refused.
     Refresh(Arc<Stored>),
     /// A new authorization.
     Authorize {
@@ -32,18 +33,18 @@ pub(super) enum Purpose {
         refused: Option<Arc<Stored>>,
         /// Whether a person may be asked.
         asks: bool,
-        /// Whether it was asked for as such.
+        /// Whether the application has asked for it.
         is_login: bool,
     },
     Logout,
 }
 
-/// What came of it.
+/// What came of a flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Got {
-    /// There are other tokens now, or none: see for yourself.
+    /// There may be other tokens now, or none: the state says which.
     Changed,
-    /// There are new ones, of a new authorization.
+    /// There are new tokens, of a new authorization.
     Authorized,
     /// The tokens are gone for good.
     Gone,
@@ -51,7 +52,7 @@ pub(super) enum Got {
 
 pub(super) type Outcome = Result<Got, AuthError>;
 
-/// Does it all; whoever waits polls it.
+/// One flight, from beginning to end. Whoever waits for it polls it.
 pub(super) async fn fly(tokens: Arc<Tokens>, purpose: Purpose, connect: EngineConfig) -> Outcome {
     let flight = Flight { tokens: &tokens, connect };
     let result = match purpose {
@@ -69,7 +70,7 @@ pub(super) async fn fly(tokens: Arc<Tokens>, purpose: Purpose, connect: EngineCo
     })
 }
 
-/// What is stored now. It is no flight: nobody waits for another's, and nothing changes.
+/// What is stored now. This is no flight: nobody else waits for it, and it changes nothing.
 pub(super) async fn read(tokens: &Tokens, connect: EngineConfig) -> Result<Option<Stored>, AuthError> {
     Flight { tokens, connect }.load().await.map_err(AuthError::new)
 }
@@ -91,19 +92,19 @@ impl Flight<'_> {
     }
 
     async fn refresh(&self, refused: Arc<Stored>) -> Result<Got, Failure> {
-        // By the flight before this one.
+        // The flight before this one may have refreshed the token.
         let present = self.tokens.state.lock().stored.clone();
         if access(present.as_deref()).is_some_and(|present| Some(present) != access(Some(&refused))) {
             return Ok(Got::Changed);
         }
         let guard = match self.lock().await {
             Ok(guard) => guard,
-            // Whoever has it may have got something.
+            // Whoever has the lock may have stored something.
             Err(failure) => {
                 return match self.load().await? {
                     Some(found) if self.is_news(&found, Some(&refused)) => Ok(self.adopt(found)),
                     _ => {
-                        // Not every request waits as long for whoever does not give it back.
+                        // Otherwise every request would wait as long for a lock that is not given back.
                         if failure.is_transient() {
                             self.tokens.state.lock().failed(&failure);
                         }
@@ -154,15 +155,15 @@ impl Flight<'_> {
         old: Stored,
         failure: Failure,
     ) -> Result<Got, Failure> {
-        // What may have been used already is tried once more.
+        // A token that may have been used already is tried only once more.
         let limit = if old.uncertain { 1 } else { self.tokens.parts.config.limits.refreshes };
         let is_worn_out = self.tokens.state.lock().is_worn_out_by(failure.refusal, limit);
-        // The tokens were never saved, if they are others: then the entry is not theirs to change.
+        // If the entry has other tokens, these were never saved, and the entry stays as it is.
         let is_stored = access(found.as_ref()) == access(Some(&old));
         let left = match failure.refusal {
             Some(Refusal::Definitive) => Some(old.without_tokens()),
             Some(Refusal::ClientForgotten) => None,
-            // It may be good still, for all that anybody knows: only this process tries it no more.
+            // The token may still be good, so it stays in the store. Only this process tries it no more.
             Some(Refusal::Other) if is_worn_out => return Ok(Got::Gone),
             _ => {
                 self.tokens.state.lock().failed(&failure);
@@ -181,7 +182,7 @@ impl Flight<'_> {
             false => Ok(Swapped::Other(found)),
         };
         match swapped.inspect_err(|failure| self.tokens.state.lock().failed(failure))? {
-            // Another process has others.
+            // Another process has stored other tokens.
             Swapped::Other(Some(theirs)) if theirs.tokens.is_some() => Ok(self.adopt(theirs)),
             Swapped::Other(theirs) => {
                 self.install(theirs, false);
@@ -207,7 +208,7 @@ impl Flight<'_> {
             (state.is_loaded, state.unsaved)
         };
         if !is_loaded {
-            // For all who do not wait for a person.
+            // Calls that do not wait for the person use these tokens meanwhile.
             self.install(found.clone(), false);
         }
         match &found {
@@ -252,7 +253,7 @@ impl Flight<'_> {
         Ok(Got::Authorized)
     }
 
-    /// The store is cleared whatever comes of the revocation.
+    /// The entry is removed, whatever comes of the revocation.
     async fn logout(&self) -> Result<Got, Failure> {
         let found = self.load_to_replace().await;
         let revoked = match &found {
@@ -278,7 +279,7 @@ impl Flight<'_> {
         revoked.map(|()| Got::Gone)
     }
 
-    /// Saves what replaces `old`. If somebody else was quicker, theirs counts.
+    /// Saves `new` in place of `old`. If another process was quicker, its tokens are used.
     async fn save(&self, old: Option<Stored>, new: Stored) -> Result<Got, Failure> {
         match self.swap(old.as_ref(), Some(&new)).await {
             Ok(Swapped::Done) => Ok(self.install(Some(new), false)),
@@ -289,7 +290,7 @@ impl Flight<'_> {
     }
 
     async fn save_over(&self, mut found: Option<Stored>, new: Stored) -> Result<Got, Failure> {
-        // Under the lock only a store without one comes round twice.
+        // Only in a store without a real lock the entry can change meanwhile.
         for _ in 0..3 {
             match self.swap(found.as_ref(), Some(&new)).await {
                 Ok(Swapped::Done) => return Ok(self.install(Some(new), false)),
@@ -301,7 +302,7 @@ impl Flight<'_> {
         Err(self.not_saved(new, failure))
     }
 
-    /// Tokens that the store does not take are kept here.
+    /// Tokens that the store does not take are kept in memory.
     fn not_saved(&self, new: Stored, failure: Failure) -> Failure {
         self.install(Some(new), true);
         failure
@@ -318,9 +319,9 @@ impl Flight<'_> {
         got
     }
 
-    /// Whether these are tokens that somebody else has got since.
+    /// Whether the entry has tokens that another process has got since it had those that were refused.
     fn is_news(&self, found: &Stored, refused: Option<&Stored>) -> bool {
-        // Then those from before are in the store, and may have been got in the same second.
+        // While tokens are unsaved the store has older ones, which may have been issued in the same second.
         let unsaved = self.tokens.state.lock().unsaved;
         match (&found.tokens, refused.and_then(|refused| refused.tokens.as_ref())) {
             (Some(found), Some(refused)) => {
@@ -355,7 +356,7 @@ impl Flight<'_> {
         Ok(found)
     }
 
-    /// An entry that is damaged is none for whoever replaces it.
+    /// The entry, for whoever replaces it: a damaged one is as good as none.
     async fn load_to_replace(&self) -> Result<Option<Stored>, Failure> {
         match self.load().await {
             Err(failure) if failure.source.as_deref().is_some_and(is_damage) => Ok(None),
@@ -368,7 +369,7 @@ impl Flight<'_> {
         self.of_store(|| parts.store.swap(key, old, new)).await
     }
 
-    /// One that cannot be had in time is a failure that passes.
+    /// A lock that cannot be had in time is a failure that may pass.
     async fn lock(&self) -> Result<StoreGuard, Failure> {
         let Tokens { parts, key, .. } = self.tokens;
         let locked =
@@ -383,6 +384,7 @@ impl Flight<'_> {
         }
     }
 
+    /// An operation of the store, within its time limit.
     async fn of_store<'f, T>(
         &self,
         work: impl FnOnce() -> BoxFuture<'f, Result<T, BoxError>>,
@@ -393,7 +395,8 @@ impl Flight<'_> {
     }
 }
 
-/// A refresh under way. **Drop:** if it has no answer by then, nobody knows whether the refresh token was used.
+/// A refresh under way. **Drop:** without an answer the tokens are marked, as nobody knows whether the refresh token was
+/// used.
 struct Unanswered<'a> {
     tokens: &'a Tokens,
     sent: Option<&'a Stored>,

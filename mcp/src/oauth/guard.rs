@@ -1,8 +1,8 @@
 //! Which addresses may be connected to: a server's documents say where to go, and must not lead this machine into its own
-//! network (a request forged on the server's behalf).
+//! network (server-side request forgery).
 //!
-//! The addresses are those that the resolver has returned and that are connected to, so a name that changes its
-//! address in between gains nothing. A proxy resolves names by itself, and what it may connect to is its own to say.
+//! The addresses that are checked are those that the resolver has returned and that are connected to, so a name that
+//! changes its address in between gains nothing. A proxy resolves names by itself, and decides what it connects to.
 
 use crate::http_client::{ByteStream, ConnectError, Connecting, Net};
 use std::error::Error as StdError;
@@ -80,13 +80,13 @@ impl Class {
     }
 }
 
-/// Where a flow may connect to. Clones are of the same rule.
+/// Where a flow may connect to.
 #[derive(Clone, Debug)]
 pub(super) struct Guard {
     /// The MCP server's host, and that of the authorization server that the user has pinned: in lower case, without
     /// brackets. The user has named them, and may have meant a private network.
     trusted: Vec<String>,
-    /// Hosts and ports that are connected to whatever they are: for a proxy, not for what a document names.
+    /// The hosts and ports of the user's proxies. A proxy may have a private address; that lets no document name it.
     pub(super) proxies: Vec<(String, u16)>,
     pub(super) allows_private: bool,
     pub(super) allows_loopback: bool,
@@ -104,7 +104,7 @@ impl Guard {
         }
     }
 
-    /// Looks at a host that is an address; what a name stands for, whoever resolves it knows.
+    /// Refuses a host that is an address of a forbidden class. A name passes: its addresses are not known yet.
     pub(super) fn check(&self, host: &str) -> Result<(), io::Error> {
         let host = plain(host);
         match stated(&host) {
@@ -119,7 +119,7 @@ impl Guard {
         let is_trusted = || self.trusted.iter().any(|trusted| trusted == host);
         match class {
             Class::Public => true,
-            // A name that is this machine's today may be another's tomorrow.
+            // A trusted name is not enough: it may stand for another machine tomorrow.
             Class::Loopback => {
                 self.allows_loopback || (stated(host) == Some(Class::Loopback) && is_trusted())
             }
@@ -129,8 +129,8 @@ impl Guard {
     }
 }
 
-/// What a host says of itself, in lower case and without brackets: if it is an address, or this machine's name. What ends
-/// with a number is an address in a form of old, if it is anything (the URL standard calls it an IPv4 address).
+/// The class of a host that is an address, or this machine's name; the host is in lower case and without brackets. A name
+/// that ends with a number is an address in an old form, or nothing (the URL standard calls it an IPv4 address).
 fn stated(host: &str) -> Option<Class> {
     if let Ok(address) = host.parse() {
         return Some(Class::of(address));
@@ -195,7 +195,7 @@ impl Net for GuardedNet {
     }
 }
 
-/// All addresses of a host are such that nobody connects there.
+/// No address of a host is allowed. It has the class of one of them.
 #[derive(Debug)]
 pub(super) struct Forbidden(pub(super) Class);
 
@@ -207,7 +207,7 @@ impl fmt::Display for Forbidden {
 
 impl StdError for Forbidden {}
 
-/// The refusal in a chain of causes, if it is one.
+/// The class of the forbidden address, if that is in a chain of causes.
 pub(super) fn forbidden(error: &(dyn StdError + 'static)) -> Option<Class> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -286,7 +286,7 @@ mod tests {
         assert_eq!(allowed(&pinned, "as.example"), [true, false, true, false]);
         assert_eq!(allowed(&pinned, "other.example"), [true, false, false, false]);
         let pinned = Guard::new("mcp.example", Some("127.0.0.1"), false);
-        assert!(pinned.check("127.0.0.1").is_ok(), "it says where it is");
+        assert!(pinned.check("127.0.0.1").is_ok(), "an address cannot change what it stands for");
         assert!(pinned.check("127.0.0.2").is_err() && pinned.check("localhost").is_err());
         for (host, allowed) in [
             ("10.0.0.1", false),
@@ -312,7 +312,7 @@ mod tests {
         assert_eq!(allowed(&open, "as.example"), [true, true, true, false]);
     }
 
-    /// Connects nowhere, and asks about each of its addresses.
+    /// A network that connects nowhere, and asks whether each of these addresses is allowed.
     struct Resolved(&'static [&'static str]);
 
     impl Net for Resolved {
@@ -353,7 +353,7 @@ mod tests {
         let connecting = |addresses| connecting("as.example", 443, addresses);
         assert_eq!(connecting(&["169.254.169.254"]), Some(Class::Never));
         assert_eq!(connecting(&["127.0.0.1"]), Some(Class::Loopback));
-        assert_eq!(connecting(&["127.0.0.1", "8.8.8.8"]), None, "the other one is tried");
+        assert_eq!(connecting(&["127.0.0.1", "8.8.8.8"]), None, "the public address is tried");
     }
 
     #[test]

@@ -24,8 +24,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// Made by [`builder`](Self::builder), and given to transports with [`Http::oauth`](crate::Http::oauth). See
 /// [the module](crate::oauth) for an example.
 ///
-/// **Drop:** a refresh that is under way is dropped with the last clone and the last transport that has the handle. It
-/// needs no executor.
+/// **Drop:** a refresh that is under way is dropped with the last clone and the last transport that has the handle.
+/// Dropping needs no executor.
 #[derive(Clone)]
 pub struct OAuth {
     parts: Arc<Parts>,
@@ -39,10 +39,10 @@ impl OAuth {
     }
 
     /// The JSON to publish at the URL that [`client_metadata_url`](OAuthBuilder::client_metadata_url) names, with these
-    /// redirect URIs. Those to this machine have no port in it, as each login may use another (RFC 8252, 7.3):
+    /// redirect URIs. Write those to this machine without a port, as each login may use another one (RFC 8252, 7.3):
     /// `http://127.0.0.1/callback` for [`Loopback`](super::Loopback).
     ///
-    /// `None` without that URL.
+    /// `None` if no such URL is set.
     pub fn client_metadata_document(&self, redirect_uris: &[&str]) -> Option<String> {
         register::document(&self.parts.config, redirect_uris)
     }
@@ -74,7 +74,7 @@ impl OAuth {
         account.check_security()?;
         let (wanted, refused) = {
             let state = account.tokens.state.lock();
-            // What was asked for in vain is not asked for again: signing in is.
+            // Scopes that were asked for in vain are not asked for again: this is a plain login then.
             let in_vain = |demand: &&Demand| demand.is_step_up() && state.has_asked_for(demand);
             let wanted = state.wanted.as_ref().filter(|demand| !in_vain(demand));
             (wanted.cloned(), state.stored.clone())
@@ -87,19 +87,21 @@ impl OAuth {
         let purpose = Purpose::Authorize { why, refused, asks: true, is_login: true };
         loop {
             let got = account.flights.fly(purpose.clone(), &|| place.connect.clone(), None).await?;
-            // Before that there was one of another purpose.
+            // Otherwise another flight was joined, of another purpose.
             if got == Got::Authorized {
                 return Ok(());
             }
         }
     }
 
-    /// What is stored for this server, or kept here as the store did not take it. No network is involved, and no login is
-    /// waited for.
+    /// What is stored for this server, or kept in memory because the store did not take it. No network is involved, and no
+    /// login is waited for.
     ///
     /// # Errors
     ///
     /// When the store fails.
+    ///
+    /// **Cancel safety:** nothing is changed, so nothing is lost.
     pub async fn status(&self, server: &impl ProtectedServer) -> Result<Option<Status>, Error> {
         let place = server.place();
         let account = self.account(place.url);
@@ -119,7 +121,11 @@ impl OAuth {
     ///
     /// # Errors
     ///
-    /// When the store fails, or revoking does. Unless it is the store's, the tokens are gone here all the same.
+    /// When revoking fails, or the store does. The handle has forgotten the tokens all the same; after a failure of the
+    /// store they may still be there.
+    ///
+    /// **Cancel safety:** a logout that has begun is carried on by the next call and by the drivers of clients that have the
+    /// handle; with the last handle it is gone.
     pub async fn logout(&self, server: &impl ProtectedServer) -> Result<(), Error> {
         let place = server.place();
         let account = self.account(place.url);
@@ -146,7 +152,7 @@ impl fmt::Debug for OAuth {
 pub trait ProtectedServer: Sealed + Sync {}
 
 /// What a handle needs to know of a server.
-#[allow(unnameable_types, reason = "it seals the other one")]
+#[allow(unnameable_types, reason = "it seals `ProtectedServer`")]
 pub trait Sealed {
     /// Its URL as the user wrote it, and how it is connected to.
     #[doc(hidden)]
@@ -154,7 +160,7 @@ pub trait Sealed {
 }
 
 /// See [`Sealed`].
-#[allow(unnameable_types, reason = "it is nobody else's")]
+#[allow(unnameable_types, reason = "only this crate uses it")]
 pub struct Place<'a> {
     pub(crate) url: &'a str,
     pub(crate) connect: &'a EngineConfig,
@@ -170,13 +176,13 @@ impl fmt::Debug for Place<'_> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Status {
-    /// Who gave them out.
+    /// The authorization server that has issued them.
     pub issuer: String,
-    /// What they are good for, as far as the server has said.
+    /// The scopes that were granted, as far as the server has said.
     pub scopes: Vec<String>,
     /// Whether there is an access token.
     pub has_access: bool,
-    /// When it is over, if that is known.
+    /// When the access token expires, if that is known.
     pub expires: Option<SystemTime>,
     /// Whether there is a refresh token.
     pub has_refresh: bool,

@@ -50,7 +50,7 @@ impl SigningKey {
     ///
     /// # Errors
     ///
-    /// When there is none, or it is of another form, curve or size; the text says how to convert it.
+    /// When there is none, or it is of another form, curve or size. For another form the text says how to convert it.
     pub fn from_pem(pem: &str) -> Result<Self, Error> {
         let mut last = "there is no `BEGIN PRIVATE KEY` in the text";
         for block in pem.split("-----BEGIN ").skip(1) {
@@ -82,13 +82,13 @@ impl SigningKey {
         Ok(Self { algorithm, id: None, pair: Arc::new(pair) })
     }
 
-    /// By which the authorization server finds the public key (`kid`).
+    /// The name by which the authorization server finds the public key (`kid`).
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
         self
     }
 
-    /// As JOSE has it: `r` and `s` for ES256.
+    /// The signature as JOSE has it: `r` and `s` for ES256.
     pub(super) fn sign(&self, input: &[u8]) -> Result<Vec<u8>, &'static str> {
         let random = SystemRandom::new();
         let failed = |_| "it cannot sign";
@@ -113,7 +113,7 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// Why a key is of no use, as what failed.
+/// The failure of a flow whose key is of no use.
 pub(super) fn failure(why: &'static str) -> Failure {
     Failure::new(AuthErrorKind::Key(why), AuthStep::ClientCredentials)
 }
@@ -202,7 +202,7 @@ pub(super) fn sign_proof(pkcs8: &Secret, input: &[u8]) -> Result<Vec<u8>, &'stat
     SigningKey::from_der(&der).map_err(|_| DAMAGED)?.sign(input)
 }
 
-/// 256 bits of the system's.
+/// 256 random bits of the system's.
 pub(super) fn random() -> Result<[u8; 32], &'static str> {
     let mut bytes = [0; 32];
     let filled = ring::rand::SecureRandom::fill(&SystemRandom::new(), &mut bytes);

@@ -13,13 +13,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use std::{fmt, io};
 
-/// How much of a request is read.
+/// How much of a request is read, in bytes.
 const LONGEST_HEAD: usize = 16 * 1024;
 /// How long one connection is listened to, except in tests.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How many connections there are at a time: browsers open some that they never use.
 const MOST: usize = 32;
-/// How long nobody is let in when there is no room for a socket.
+/// How long no connection is accepted after the system had no room for a socket.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Sends a person to the authorization server with a closure of yours, and waits on this machine for their browser to come
@@ -226,7 +226,7 @@ impl Bound {
                 if pause.is_some() {
                     continue;
                 }
-                // New ones are polled at once.
+                // New conversations are polled at once.
                 if open.len() == before {
                     return Poll::Pending;
                 }
@@ -256,7 +256,7 @@ impl Bound {
     }
 }
 
-/// Repeats nothing of the request. The page's own address has the code in it, so it must go nowhere.
+/// Repeats nothing of the request. The page's own address has the code in it, so it must not become a referrer.
 const THANKS: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/html; charset=utf-8\r\n\
 content-security-policy: default-src 'none'\r\nreferrer-policy: no-referrer\r\ncache-control: no-store\r\n\
 connection: close\r\ncontent-length: 89\r\n\r\n\
@@ -279,7 +279,7 @@ fn poll_accept(listener: &Async<TcpListener>, cx: &mut Context<'_>) -> Poll<io::
     }
 }
 
-/// The browser has gone again, or a port was tried.
+/// Whether only one connection is lost: the browser has gone again, or somebody has tried the port.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
@@ -324,7 +324,7 @@ async fn read_head(socket: &mut Async<TcpStream>) -> Option<String> {
     }
 }
 
-/// As far as it can be written: the answer counts, not whether the browser shows it.
+/// Writes what can be written: the redirect has arrived, whether or not the browser shows the page.
 async fn write_all(socket: &mut Async<TcpStream>, mut bytes: &[u8]) {
     while !bytes.is_empty() {
         match poll_fn(|cx| Pin::new(&mut *socket).poll_write(cx, bytes)).await {

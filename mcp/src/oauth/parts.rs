@@ -1,4 +1,4 @@
-//! What a handle is made of, for those who do its work.
+//! [`Parts`]: what a handle is made of, as its flights see it.
 
 use super::consent::{BoxError, Consent};
 use super::key::SigningKey;
@@ -19,7 +19,7 @@ pub(super) struct Parts {
     pub(super) allow_private: bool,
     pub(super) timeouts: OAuthTimeouts,
     pub(super) profile: String,
-    /// One question at a time: whoever has put something in may ask.
+    /// The right to ask a person: whoever has put something into the channel has it.
     pub(super) question: (async_channel::Sender<()>, async_channel::Receiver<()>),
 }
 
@@ -35,22 +35,28 @@ pub enum Prompt {
     OnLogin,
     /// By calls, too, while they wait. Never by what goes on behind them: pings, notifications, the server's own stream,
     /// however often it is opened again. A session that [`Reconnecting`](crate::Reconnecting) begins anew may ask, as the
-    /// first one. After a refusal, an answer that does not come, or the second question within 10 minutes it is as with
-    /// [`OnLogin`](Self::OnLogin), until [`OAuth::login`](super::OAuth::login) has succeeded.
+    /// first one.
+    ///
+    /// Calls ask at most twice within 10 minutes; a call that would ask once more is as with [`OnLogin`](Self::OnLogin).
+    /// So are all calls after a refusal, and after an answer that does not come, until
+    /// [`OAuth::login`](super::OAuth::login) has succeeded.
     OnCall,
 }
 
-/// How long things may take.
+/// How long the parts of signing in and of refreshing may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OAuthTimeouts {
-    /// One exchange with an authorization server, connecting included. Default 30 s.
+    /// One exchange with an authorization server, connecting included. So long may also
+    /// [`Consent::begin`](super::Consent::begin) and [`OAuthBuilder::subject`](super::OAuthBuilder::subject) take.
+    /// Default 30 s.
     pub exchange: Duration,
     /// All exchanges of one flow, without the time in which a person is asked. Default 90 s.
     pub flow: Duration,
-    /// A person's answer; and, before they are asked, the answer to another question of the handle. Default 5 min.
+    /// A person's answer; and, before they are asked, the wait for the end of another question of the handle. Default
+    /// 5 min.
     pub person: Duration,
-    /// One operation of the store; a lock included. Default 35 s.
+    /// One operation of the store; waiting for its lock is one, too. Default 35 s.
     pub store: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! Does what a flow wants done: requests, signatures, questions. The only place where flow and I/O meet.
+//! [`Run`] does what a flow wants done: requests, signatures, questions. Flow and I/O meet here only.
 
 use super::consent::{BoxError, Visit};
 use super::engines::Engines;
@@ -40,12 +40,13 @@ pub(super) struct Run<'a> {
     pub(super) url: &'a str,
     pub(super) host: &'a str,
     pub(super) connect: EngineConfig,
-    /// Told when a person is asked (the authorization server's host), and when that is over.
+    /// Told when a person is asked (the authorization server's host), when another question is waited for (an empty host),
+    /// and when either is over (`None`).
     pub(super) asking: &'a (dyn Fn(Option<&str>) + Send + Sync),
 }
 
 impl Run<'_> {
-    /// Runs a flow to its end: what is to be stored, and the nonces that were heard.
+    /// Runs a flow to its end. Returns what is to be stored, and the nonces that were heard.
     pub(super) async fn flow(&self, why: Why, mut known: Known) -> Result<(Stored, Nonces), Failure> {
         if self.parts.config.dpop != Default::default() {
             known.proof_key = Some(key::new_proof_key().map_err(key::failure)?);
@@ -80,7 +81,7 @@ impl Run<'_> {
                     flow.signed(&signature.map_err(key::failure)?);
                 }
                 Step::Receiver { refused } => {
-                    // The first one's port is free before the next is bound.
+                    // The first receiver is dropped, and its port free, before the second one is bound.
                     let question = match visit.take() {
                         Some((question, _)) => question,
                         None => self.question().await?,
@@ -144,16 +145,16 @@ impl Run<'_> {
         }
     }
 
-    /// The right to ask, when nobody else does.
+    /// The right to ask, as soon as nobody else has it.
     pub(super) async fn question(&self) -> Result<Question<'_>, Failure> {
         let (sender, _) = &self.parts.question;
         if sender.try_send(()).is_err() {
-            // Whoever waits for another's answer waits for a person.
+            // Whoever waits for the answer to another question waits for a person.
             (self.asking)(Some(""));
             let _over = Over(self.asking);
             yield_now().await;
             let person = self.parts.timeouts.person;
-            // It is never closed: the handle has both ends.
+            // The channel is never closed: the handle has both ends.
             if self.in_time(person, sender.send(())).await.is_none() {
                 let kind = AuthErrorKind::TimedOut { seconds: person.as_secs() };
                 return Err(Failure::new(kind, AuthStep::Consent));
@@ -182,7 +183,7 @@ impl Run<'_> {
     }
 
     async fn visit(&self, visit: Box<dyn Visit>, url: &str) -> Result<String, Failure> {
-        // Nothing else is handed to whoever opens it.
+        // Whoever opens the URL is handed nothing but an http or https one.
         let Some(host) = place::authority(url) else {
             return Err(consent_failed("the URL to visit is not an http one".into()));
         };
@@ -205,7 +206,7 @@ impl Run<'_> {
     }
 
     /// `None` when the time is over.
-    pub(super) async fn in_time<T>(&self, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+    async fn in_time<T>(&self, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
         in_time(&*self.connect.net, limit, future).await
     }
 }
@@ -223,7 +224,7 @@ pub(super) async fn in_time<T>(net: &dyn Net, limit: Duration, future: impl Futu
     .await
 }
 
-/// Says that the question is over, however it ends.
+/// **Drop:** says that the question is over.
 struct Over<'a>(&'a (dyn Fn(Option<&str>) + Send + Sync));
 
 impl Drop for Over<'_> {
@@ -232,7 +233,7 @@ impl Drop for Over<'_> {
     }
 }
 
-/// The right to ask a person, which one flow of a handle has at a time.
+/// The right to ask a person, which one flow of a handle has at a time. **Drop:** gives it back.
 pub(super) struct Question<'a>(&'a Parts);
 
 impl Drop for Question<'_> {
@@ -245,7 +246,7 @@ fn consent_failed(error: BoxError) -> Failure {
     Failure { source: Some(Arc::from(error)), ..Failure::new(AuthErrorKind::Consent, AuthStep::Consent) }
 }
 
-/// Runs what the application has handed in: a panic in it is its error, and unwinds nowhere.
+/// Runs what the application has handed in. A panic in it becomes its error, and unwinds no further.
 pub(super) async fn foreign<'a, T>(
     make: impl FnOnce() -> BoxFuture<'a, Result<T, BoxError>>,
 ) -> Result<T, BoxError> {
@@ -286,7 +287,7 @@ impl fmt::Display for TooLate {
 impl StdError for TooLate {}
 
 fn build(fetch: &Fetch) -> Result<Request<Bytes>, BoxError> {
-    // An error about the URL would not repeat it.
+    // The text does not repeat the URL, which may hold a secret.
     let uri: Uri = fetch.url.parse().map_err(|_| "its URL cannot be used")?;
     let body = fetch.body.as_ref().map_or_else(Bytes::new, |body| Bytes::from(body.expose().to_owned()));
     let mut request = Request::builder().method(fetch.method).uri(uri);
@@ -323,7 +324,7 @@ async fn read(response: Response<Body>, longest: usize) -> Result<Answer, http_c
     Ok(answer)
 }
 
-/// What the header of that name says.
+/// The moment that a `Date` header names.
 pub(super) fn date(text: &str) -> Option<UnixTime> {
     let date = httpdate::parse_http_date(text).ok()?;
     Some(UnixTime(date.duration_since(UNIX_EPOCH).ok()?.as_secs()))

@@ -13,23 +13,23 @@ use std::sync::Arc;
 
 /// Where tokens are kept from one run of a program to the next, and for several at the same time.
 ///
-/// What is in the store counts, not what a process remembers: before a refresh it is read again under the lock, and what
-/// another process has got meanwhile is used. So a store that several processes share must bring a lock: authorization
+/// The store decides, not what a process remembers. Before a refresh it is read again under the lock, and what another
+/// process has stored meanwhile is used. So a store that several processes share must bring a lock: authorization
 /// servers that give out a new refresh token with each refresh take the second use of an old one for a theft, and
 /// revoke all of them. A store that one handle and its clones have needs none.
 ///
-/// Its futures may be dropped at any time. They are given 35 s, and what takes longer has failed.
+/// Its futures may be dropped at any time. Each is given [`OAuthTimeouts::store`](super::OAuthTimeouts::store) (35 s by
+/// default), and one that takes longer has failed.
 pub trait TokenStore: Send + Sync + 'static {
-    /// What is kept under this key. For an entry that is damaged, the error is the [`StoredError`] that
-    /// says so, as it is: a login and a logout replace such an entry, and nothing else does.
+    /// What is kept under this key. For a damaged entry the error is the [`StoredError`] itself, not wrapped: a new
+    /// authorization and a logout replace such an entry, and nothing else does.
     fn load<'a>(
         &'a self,
         key: &'a StoreKey,
     ) -> BoxFuture<'a, Result<Option<Stored>, Box<dyn StdError + Send + Sync>>>;
 
     /// Keeps `new` (`None`: nothing) if what is there is still `old` (`None`: nothing, or damaged), and says what is there
-    /// otherwise.
-    /// It is called under the [`lock`](Self::lock).
+    /// otherwise. It is called under the [`lock`](Self::lock); without it only by a logout that cannot have the lock.
     fn swap<'a>(
         &'a self,
         key: &'a StoreKey,
@@ -37,8 +37,8 @@ pub trait TokenStore: Send + Sync + 'static {
         new: Option<&'a Stored>,
     ) -> BoxFuture<'a, Result<Swapped, Box<dyn StdError + Send + Sync>>>;
 
-    /// Waits until nobody else has this key's lock. It is held over one exchange with the authorization server, never
-    /// while a person is asked. The default coordinates nobody.
+    /// Waits until nobody else has this key's lock. It is held while a refresh asks the authorization server, and while an
+    /// entry is replaced, never while a person is asked. The default coordinates nobody.
     fn lock<'a>(
         &'a self,
         key: &'a StoreKey,
@@ -67,18 +67,18 @@ impl<S: TokenStore + ?Sized> TokenStore for Arc<S> {
     }
 }
 
-/// Whether an entry cannot be read because it is damaged, and not because a later version wrote it.
+/// Whether an entry is damaged, and not only of a later version.
 pub(super) fn is_damage(error: &(dyn StdError + Send + Sync + 'static)) -> bool {
     matches!(error.downcast_ref(), Some(StoredError::Form))
 }
 
 /// What became of a [`swap`](TokenStore::swap).
 #[derive(Debug)]
-#[allow(clippy::exhaustive_enums, clippy::large_enum_variant, reason = "a store makes it, now and then")]
+#[allow(clippy::exhaustive_enums, clippy::large_enum_variant, reason = "stores construct it, and not often")]
 pub enum Swapped {
     /// The new entry is kept.
     Done,
-    /// Something else than the old entry is there: this.
+    /// The old entry is not there, but this one, or none.
     Other(Option<Stored>),
 }
 
@@ -98,7 +98,7 @@ impl fmt::Debug for StoreGuard {
     }
 }
 
-/// Under which name tokens are kept: a server's, and the profile's
+/// The name under which tokens are kept. It has two parts: the server, and the profile
 /// ([`OAuthBuilder::profile`](super::OAuthBuilder::profile)).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StoreKey {
@@ -116,7 +116,7 @@ impl StoreKey {
         &self.text
     }
 
-    /// The same as 64 hexadecimal digits (SHA-256), which are a file name everywhere.
+    /// The key as 64 hexadecimal digits (SHA-256), which are a file name on every system.
     pub fn file_name(&self) -> String {
         let digest = ring::digest::digest(&ring::digest::SHA256, self.text.as_bytes());
         digest.as_ref().iter().fold(String::new(), |mut name, byte| {

@@ -18,7 +18,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Of these there may be so many until somebody takes them; the oldest are lost.
+/// How many events are kept until somebody takes them. Of more the oldest are lost.
 const EVENTS: usize = 64;
 
 /// How many questions to a person calls may cause in how much time.
@@ -40,28 +40,28 @@ pub(super) struct State {
     /// How often the tokens have changed.
     pub(super) generation: u64,
     pub(super) stored: Option<Arc<Stored>>,
-    /// The tokens are newer than those in the store, which failed.
+    /// Whether the tokens are newer than those in the store, because they could not be saved.
     pub(super) unsaved: bool,
     /// The access token as it is sent.
     pub(super) authorization: Option<HeaderValue>,
-    /// When it is over, by the monotonic clock, and when it is time for the next.
+    /// When the access token expires, by the monotonic clock, and when it is to be refreshed.
     expires: Option<Instant>,
     due: Option<Instant>,
     pub(super) nonces: Nonces,
-    /// By how many seconds the server's clock was ahead of ours at its last answer, and by how many proofs are.
+    /// By how many seconds the server's clock was ahead of ours at its last answer, and by how many proofs are ahead.
     pub(super) ahead: i64,
     pub(super) skew: i64,
     /// How many refreshes have failed in a row, how many of them were refused, and when the next may be tried.
     failures: u32,
     refusals: u32,
-    /// The refresh token was refused so often, for reasons nobody knows, that it is not tried again here.
-    is_worn_out: bool,
     not_before: Option<Instant>,
+    /// Whether the refresh token was refused so often, for unknown reasons, that this process tries it no more.
+    is_worn_out: bool,
     /// Whether a person is asked just now.
     pub(super) is_asking: bool,
-    /// When the last of them has answered.
+    /// When the last question was over.
     pub(super) answered: Option<Instant>,
-    /// When calls have made a person be asked; and whether they may not any more.
+    /// When calls have had a person asked; and whether they may no longer have one asked.
     pub(super) questions: VecDeque<Instant>,
     pub(super) is_silenced: bool,
     /// What the server wanted when nobody could be asked: the next login asks for that.
@@ -91,12 +91,12 @@ impl State {
         stored.is_some_and(|stored| scope::is_within(&demand.scope, &stored.requested))
     }
 
-    /// How long no refresh may be tried yet.
+    /// For how long no refresh may be tried.
     pub(super) fn pause(&self) -> Option<Duration> {
         self.not_before?.checked_duration_since(Instant::now())
     }
 
-    /// Counts a refusal of the refresh token, if it is one for reasons nobody knows: whether that was the last try.
+    /// Counts a refusal for an unknown reason. Returns whether the refresh token is tried no more.
     pub(super) fn is_worn_out_by(&mut self, refusal: Option<Refusal>, limit: u32) -> bool {
         if refusal == Some(Refusal::Other) {
             self.refusals += 1;
@@ -105,7 +105,7 @@ impl State {
         self.is_worn_out
     }
 
-    /// The token endpoint is left alone for a while.
+    /// After a failure the token endpoint is left alone for a while.
     pub(super) fn failed(&mut self, failure: &Failure) {
         self.failures = self.failures.saturating_add(1);
         let retry_after = match failure.kind {
@@ -118,7 +118,7 @@ impl State {
 
     fn install(&mut self, stored: Option<Arc<Stored>>) {
         self.is_loaded = true;
-        // A token that comes again is no other one.
+        // The same token again makes no new generation.
         if access(self.stored.as_deref()) != access(stored.as_deref()) {
             self.generation += 1;
         }
@@ -169,7 +169,7 @@ impl Tokens {
         drop(old);
     }
 
-    /// The refresh token of this entry may have been used, and nobody knows what came of it.
+    /// Marks the tokens of this entry, if they are still the present ones: nobody knows whether the refresh token was used.
     pub(super) fn doubt(&self, sent: &Stored) {
         let old = {
             let mut state = self.state.lock();
@@ -182,7 +182,8 @@ impl Tokens {
         drop(old);
     }
 
-    /// A person is asked, by this host, or that is over; no host: another's question is waited for.
+    /// Takes down that a person is asked by the authorization server at `host`; that another question is waited for, if
+    /// `host` is empty; or that either is over, if there is none.
     pub(super) fn asking(&self, host: Option<&str>, by_call: bool) {
         let mut state = self.state.lock();
         state.is_asking = host.is_some();
@@ -208,7 +209,7 @@ impl Tokens {
         let state = self.state.lock();
         let (most, time) = QUESTIONS;
         let recent = state.questions.iter().filter(|at| at.elapsed() < time).count();
-        // Who waits for an answer that is waited for already causes no question.
+        // A call that joins an open question causes no other one.
         let has_room = state.is_asking || recent < most;
         self.parts.consent.is_some() && self.parts.prompt == Prompt::OnCall && !state.is_silenced && has_room
     }

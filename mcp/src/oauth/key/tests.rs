@@ -1,4 +1,4 @@
-//! Keys made by OpenSSL, for these tests alone, and what is done with them.
+//! Unit tests of `oauth::key`, with keys that OpenSSL made for these tests alone.
 
 use super::*;
 use ring::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
@@ -89,7 +89,7 @@ fn oa_81_no_bytes_panic() {
             assert!(SigningKey::from_der(&whole[..cut]).is_err(), "{name} of {cut} bytes");
             let mut changed = whole.clone();
             changed[cut] ^= 0xff;
-            // Where the bytes that nobody checks are, it may be a key.
+            // It may still be a key: some bytes are not checked.
             let _ = SigningKey::from_der(&changed);
         }
     }

@@ -18,11 +18,11 @@ pub(crate) struct Config {
     pub(crate) client: Option<Client>,
     /// Where our client metadata document is published.
     pub(crate) client_metadata_url: Option<String>,
-    /// How we call ourselves when we register.
+    /// What we call ourselves when we register.
     pub(crate) client_name: Option<String>,
-    /// Asked for instead of what the server wants.
+    /// The scopes that are asked for in place of those that the server wants.
     pub(crate) scopes: Option<Vec<String>>,
-    /// Sent with a refresh; nothing is, if it is not set.
+    /// The scopes that are sent with a refresh. Without it none are sent.
     pub(crate) refresh_scope: Option<String>,
     /// Whether refresh tokens are not wanted.
     pub(crate) no_offline_access: bool,
@@ -41,7 +41,7 @@ pub(crate) struct Config {
     pub(crate) limits: OAuthLimits,
 }
 
-/// Whether a client metadata document may be there: https, and a path.
+/// Whether a client metadata document may be at this URL: it is https, and has a path.
 pub(crate) fn is_client_metadata_url(url: &str) -> bool {
     Place::of(url).is_some_and(|it| it.is_https() && !matches!(it.path, "" | "/") && it.fragment.is_none())
 }
@@ -103,7 +103,7 @@ pub(crate) struct Client {
     pub(crate) key: Option<AssertionKey>,
     /// Whose client it is, if that is configured.
     pub(crate) issuer: Option<String>,
-    /// Else whose it has become, for all servers of the handle: the first issuer that it was used with.
+    /// If no issuer is configured: the first one that the client was used with, for all servers of the handle.
     pub(crate) owner: Arc<OnceLock<String>>,
 }
 
@@ -184,9 +184,9 @@ impl fmt::Debug for ChooseServer {
 pub(crate) enum Dpop {
     #[default]
     Off,
-    /// If the authorization server can.
+    /// They are, if the authorization server supports it.
     Auto,
-    /// Or the flow fails.
+    /// They are, or the flow fails.
     Required,
 }
 
@@ -195,7 +195,7 @@ pub(crate) enum Dpop {
 pub(crate) struct Resource {
     /// As the user wrote it.
     pub(crate) url: String,
-    /// Of the protocol, if it has been agreed on.
+    /// The revision of MCP, if it is agreed on.
     pub(crate) protocol_version: Option<String>,
 }
 

@@ -16,7 +16,7 @@ pub(crate) struct Demand {
 }
 
 impl Demand {
-    /// Of several challenges the first that says something counts, for each thing that may be said.
+    /// For each parameter the first challenge that has it counts.
     pub(crate) fn of(challenges: &[Challenge], limits: &OAuthLimits) -> Self {
         let is_ours = |it: &&Challenge| {
             ["bearer", "dpop"].iter().any(|scheme| it.scheme().eq_ignore_ascii_case(scheme))

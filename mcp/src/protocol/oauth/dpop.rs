@@ -6,7 +6,7 @@ use super::{base64, jwt, place};
 use ring::digest;
 use serde_json::json;
 
-/// One request, for which one proof is good.
+/// What a proof is about: one request, and no other.
 #[derive(Debug)]
 pub(crate) struct Proof<'a> {
     pub(crate) method: &'a str,
@@ -63,7 +63,8 @@ impl Nonces {
         self.put(origin, nonce.to_owned(), limit);
     }
 
-    /// Takes over what `later` has heard since it was a copy of `before`: others may have heard something, too.
+    /// Takes over what `later` has heard since it was a copy of `before`, and keeps what `self` has heard meanwhile of other
+    /// origins.
     pub(crate) fn catch_up(&mut self, before: &Self, later: Self, limit: usize) {
         for (origin, nonce) in later.0 {
             if !before.0.iter().any(|(its, known)| *its == origin && *known == nonce) {

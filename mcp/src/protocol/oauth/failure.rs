@@ -31,7 +31,7 @@ pub enum AuthErrorKind {
         /// Each place, without its query, and what came of it.
         tried: Vec<(String, String)>,
     },
-    /// The document is about another server: use the URL that it names.
+    /// The server's metadata is about another server: use the URL that it names.
     #[error("the metadata is for {found:?}, not for {expected:?}: connect to the URL that it names")]
     ResourceMismatch {
         /// Our server's URL.
@@ -62,7 +62,7 @@ pub enum AuthErrorKind {
     /// Something secret would travel in the clear.
     #[error("{what} is not https; use https, or `insecure_http`")]
     Insecure {
-        /// What would be sent to.
+        /// Where it would be sent.
         what: String,
     },
     /// A document of the server's points into a network that it has no business in.
@@ -74,7 +74,7 @@ pub enum AuthErrorKind {
     /// We have no client id there and no way to get one.
     #[error("no client is known to the authorization server; {help}")]
     ClientUnknown {
-        /// Which way would be open.
+        /// What may be configured.
         help: &'static str,
     },
     /// The configured client belongs to another authorization server.
@@ -100,7 +100,7 @@ pub enum AuthErrorKind {
     /// The person did not come back in time: call `login` again.
     #[error("the person did not answer within {seconds} s; call `login` again")]
     TimedOut {
-        /// How long was waited.
+        /// How long the client has waited.
         seconds: u64,
     },
     /// The token endpoint refuses for good.
@@ -131,7 +131,7 @@ pub enum AuthErrorKind {
     /// A private key cannot be used.
     #[error("the private key cannot be used: {0}")]
     Key(&'static str),
-    /// A limit was reached: which one.
+    /// A limit was reached. This is its name: as a rule, that of the field of [`OAuthLimits`](super::limits::OAuthLimits).
     #[error("the limit {0:?} was reached")]
     Limit(&'static str),
 }

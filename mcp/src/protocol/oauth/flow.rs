@@ -6,8 +6,8 @@
 //!                                                  └───── machine ──────┘
 //! ```
 //!
-//! It ends: each transition that makes a request is counted, and so is each that sends a person away. Everything else
-//! goes one way.
+//! A flow ends: each request is counted, and so is each time that a person is sent away. All other transitions lead only
+//! forward.
 
 mod answers;
 mod client;
@@ -62,7 +62,7 @@ pub(crate) struct Flow {
     mask: Mask,
 }
 
-/// No more than how far it is: documents have in them what strangers like.
+/// Shows only how far the flow is: what documents say is chosen by strangers.
 impl fmt::Debug for Flow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Flow")
@@ -88,7 +88,7 @@ struct Attempt {
     redirect_uri: String,
 }
 
-/// What is waited for.
+/// What the flow waits for.
 #[derive(Debug)]
 enum At {
     Document(Document),
@@ -158,7 +158,7 @@ impl Flow {
         }
     }
 
-    /// What is to be done next. Asked again without an answer, it is the same.
+    /// What is to be done next. It is the same until it is answered.
     pub(crate) fn step(&mut self, now: UnixTime) -> Step {
         self.now = now;
         if let Some(sign) = self.sign() {
@@ -168,7 +168,7 @@ impl Flow {
             At::Document(document) => Step::Fetch(self.fetch_document(document)),
             At::Exchange(exchange) => {
                 let fetch = self.fetch_exchange(exchange);
-                // A server may repeat it as it came: there is a secret in the Base64.
+                // A server may repeat the header in an error, and there is a secret in the Base64.
                 let sent = fetch.headers.iter().find(|(name, _)| *name == "authorization");
                 if let Some((_, credentials)) = sent.and_then(|(_, value)| value.expose().split_once(' ')) {
                     self.mask.add(&Secret::new(credentials));
@@ -205,7 +205,7 @@ impl Flow {
         }
     }
 
-    /// What was heard meanwhile, for later requests.
+    /// The nonces that were heard, for later requests.
     pub(crate) fn nonces(&self) -> &Nonces {
         &self.known.nonces
     }
@@ -246,7 +246,7 @@ impl Flow {
         matches!(&self.why, Why::StepUp(_)) || self.demand().is_some_and(Demand::is_step_up)
     }
 
-    /// What is stored, if it is this issuer's. `None` for any.
+    /// What is stored, if it is of this issuer. With `None` it may be of any.
     fn stored_of(&self, issuer: Option<&str>) -> Option<&Stored> {
         let stored = self.known.stored.as_ref()?;
         issuer.is_none_or(|issuer| place::is_same_issuer(issuer, &stored.issuer)).then_some(stored)
@@ -274,7 +274,7 @@ impl Flow {
         self.entropy.bytes("jti", self.serial)
     }
 
-    /// What no text of an error may have in it.
+    /// Collects what no text of an error may have in it.
     fn learn_secrets(&mut self) {
         let stored = self.known.stored.as_ref();
         let tokens = stored.and_then(|it| it.tokens.as_ref());
@@ -295,7 +295,8 @@ impl Flow {
         self.fail_as(Failure::new(kind, step), None);
     }
 
-    /// The end. `url`: with whom it was being done, if not with the authorization server, or with the server itself.
+    /// Ends the flow. The failure names the host of `url`; without one, that of the authorization server, or else that of the
+    /// MCP server.
     fn fail_as(&mut self, mut failure: Failure, url: Option<&str>) {
         failure.kind.rewrite(|text| self.mask.apply(text));
         if failure.host.is_none() {

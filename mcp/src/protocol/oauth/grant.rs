@@ -122,7 +122,7 @@ pub(super) fn issued(
         _ => None,
     };
     let access = text(take("access_token")).map(Secret::new).ok_or("the answer has no `access_token`")?;
-    // It becomes a header's value.
+    // The token becomes a header's value.
     if !access.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("the `access_token` is not visible ASCII");
     }

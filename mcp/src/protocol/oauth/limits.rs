@@ -1,4 +1,4 @@
-//! How much of it all there may be: counts and sizes. Times are none of this room's business.
+//! [`OAuthLimits`]: counts and sizes. Time limits are elsewhere, as this room knows no clock.
 
 /// How much the OAuth client takes from authorization servers, and keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct OAuthLimits {
     pub candidates: usize,
     /// How many requests one flow makes. Default 16.
     pub fetches: usize,
-    /// How often one refresh token is tried again that the server refuses for no reason we know. Default 3.
+    /// How often one refresh token is tried that the server refuses for no reason we know. Default 3.
     pub refreshes: u32,
     /// How many scopes a document, a challenge or an answer may name; those beyond are left out. Default 128.
     pub scopes: usize,
@@ -32,8 +32,8 @@ pub struct OAuthLimits {
     pub redirect_url: usize,
     /// How many nonces for proofs of possession are remembered, one for each origin; the oldest goes. Default 16.
     pub nonces: usize,
-    /// The longest entry of a store, in bytes. A longer one is not read; so tokens that would make one are stored without
-    /// the members that nobody knows, and where that is not enough, they are refused. Default 256 KiB.
+    /// The longest entry that a store is given, in bytes. A longer one is stored without the members that nobody knows; where
+    /// that is not enough, its tokens are refused. Default 256 KiB, which is what [`FileStore`](crate::oauth::FileStore) reads.
     pub stored: usize,
 }
 

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Mask(Vec<Secret>);
 
-/// What is shorter stands in every other text by chance.
+/// A shorter secret is a part of many texts by chance.
 const SHORTEST: usize = 4;
 
 /// The longest text of a stranger's in an error, in characters.
@@ -23,7 +23,7 @@ impl Mask {
                 self.0.push(secret);
             }
         }
-        // One may be a part of another.
+        // A secret may be a part of a longer one, which is masked first.
         self.0.sort_by_key(|secret| std::cmp::Reverse(secret.expose().len()));
     }
 

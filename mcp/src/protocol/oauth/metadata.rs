@@ -65,7 +65,7 @@ pub(super) enum Unusable {
 }
 
 impl ServerMetadata {
-    /// `person`: whether one has to be sent there.
+    /// `person`: whether a person has to be sent there.
     pub(super) fn read(body: &[u8], person: bool) -> Result<Self, Unusable> {
         let document = object(body).map_err(Unusable::Other)?;
         let token_endpoint =

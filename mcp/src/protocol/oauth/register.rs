@@ -38,8 +38,8 @@ fn metadata(config: &Config, redirect_uris: &[&str], method: AuthMethod) -> Map<
     metadata
 }
 
-/// The method to register with: the first of ours that the server lists. A client without a secret yet needs none, if
-/// the server does not say.
+/// The method to register with: the first of ours that the server lists. If it lists none, the client asks for no
+/// secret.
 pub(super) fn method_to_register(server: &ServerMetadata) -> Option<AuthMethod> {
     match &server.methods {
         Some(methods) => first_of(&[AuthMethod::Basic, AuthMethod::Post, AuthMethod::None], methods),
@@ -47,7 +47,7 @@ pub(super) fn method_to_register(server: &ServerMetadata) -> Option<AuthMethod> 
     }
 }
 
-/// The method of a client that has what it has.
+/// The method of a configured client, by whether it has a key or a secret.
 pub(super) fn method_for(server: &ServerMetadata, has_secret: bool, has_key: bool) -> Option<AuthMethod> {
     match (has_key, has_secret, &server.methods) {
         (true, _, methods) => {
@@ -58,7 +58,7 @@ pub(super) fn method_for(server: &ServerMetadata, has_secret: bool, has_key: boo
             first_of(&[AuthMethod::Basic, AuthMethod::Post, AuthMethod::None], methods)
         }
         (_, true, None) => Some(AuthMethod::Basic),
-        // There is nothing to choose from: the server says what it thinks of that.
+        // Without a secret there is no other method. The server may refuse it.
         (_, false, _) => Some(AuthMethod::None),
     }
 }
@@ -84,7 +84,7 @@ pub(super) fn read(
         (Some(name), _) => AuthMethod::named(&name)
             .filter(|method| *method != AuthMethod::PrivateKeyJwt)
             .ok_or("the registration has a `token_endpoint_auth_method` that we do not have")?,
-        // What holds if nothing is said (RFC 7591, 2).
+        // The default (RFC 7591, 2).
         (None, Some(_)) if asked == AuthMethod::None => AuthMethod::Basic,
         (None, _) => asked,
     };

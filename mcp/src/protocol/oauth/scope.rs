@@ -10,7 +10,7 @@ pub(crate) fn read(text: &str, limits: &OAuthLimits) -> Vec<String> {
     union(text.split(' ').filter(|scope| is_scope(scope, limits)).map(str::to_owned), limits)
 }
 
-/// All of them, each once.
+/// The scopes, each once, up to the limit.
 pub(crate) fn union(scopes: impl IntoIterator<Item = String>, limits: &OAuthLimits) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
     for scope in scopes {

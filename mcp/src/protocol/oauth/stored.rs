@@ -141,7 +141,8 @@ impl std::fmt::Debug for Members {
     }
 }
 
-/// A later version that an older one cannot read has a higher number; one that only has more members does not.
+/// The version of the text. One that only has more members keeps the number; one that this crate could not read has a
+/// higher one.
 const VERSION: u64 = 1;
 
 impl Stored {
@@ -180,11 +181,11 @@ impl Stored {
         Value::Object(text.0).to_string()
     }
 
-    /// Reads what [`to_text`](Self::to_text) wrote, of this version or of a later one that says it can be read.
+    /// Reads what [`to_text`](Self::to_text) wrote, also that of a later version of this crate with more members.
     ///
     /// # Errors
     ///
-    /// The text is not one, or it is of a version that this one cannot read.
+    /// When the text is damaged, or a later version of this crate wrote it in a way that this one cannot read.
     pub fn from_text(text: &str) -> Result<Self, StoredError> {
         let mut text = Reader(serde_json::from_str(text).map_err(|_| StoredError::Form)?);
         match text.number("version")? {
@@ -223,7 +224,7 @@ impl Stored {
         Some(Secret::new(format!("{} {}", tokens.scheme.name(), tokens.access.expose())))
     }
 
-    /// Whether the access token is over, by the wall clock. One whose end is not known is good until the server says no.
+    /// Whether the access token has expired, by the wall clock. One whose end is not known is good until the server refuses it.
     pub(crate) fn is_expired(&self, now: UnixTime) -> bool {
         self.tokens.as_ref().and_then(|it| it.expires).is_some_and(|end| end <= now)
     }
@@ -238,7 +239,7 @@ impl Stored {
         end.0.saturating_sub(now.0) < (life / 4).min(30) || end <= now
     }
 
-    /// The same without its tokens: for a grant that was refused for good.
+    /// The entry without its tokens, which were refused for good or revoked.
     pub(crate) fn without_tokens(&self) -> Self {
         Self { tokens: None, granted: Vec::new(), uncertain: false, ..self.clone() }
     }
@@ -257,7 +258,7 @@ fn read_key(members: Map<String, Value>) -> Result<ProofKey, StoredError> {
 fn read_tokens(members: Map<String, Value>) -> Result<Tokens, StoredError> {
     let mut text = Reader(members);
     let access = text.needed("access_token")?;
-    // It becomes a header's value.
+    // The token becomes a header's value.
     if !access.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(StoredError::Form);
     }
@@ -283,7 +284,7 @@ impl Writer {
     }
 }
 
-/// Takes out the members that it knows. One of another type than it should have makes the text a damaged one.
+/// Takes out the members that are known. One of a wrong type makes the text a damaged one.
 struct Reader(Map<String, Value>);
 
 impl Reader {

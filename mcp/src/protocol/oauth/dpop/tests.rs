@@ -84,7 +84,7 @@ fn oa_94_nonces_that_a_flow_has_heard_take_no_other_ones_place() {
     let mut later = before.clone();
     later.heard(other, "other-2", 16);
     later.heard(third, "third-1", 16);
-    // Meanwhile.
+    // Meanwhile somebody else hears another nonce.
     present.heard(one, "one-2", 16);
     present.catch_up(&before, later.clone(), 16);
     for (url, nonce) in [(one, "one-2"), (other, "other-2"), (third, "third-1")] {

@@ -16,7 +16,7 @@ impl Flow {
         let (sent, forbidden) = (why.sent, why.forbidden.is_some());
         let failure = Self::failure_of(why, exchange.what.step(), &exchange.url);
         match is_refresh && !sent && !forbidden && !self.search.is_past_resource {
-            // Sent twice, a token that is good for once would be a stolen one.
+            // A refresh token that may have arrived is not sent again: some servers take the second use for a theft.
             true => self.look_again(self.audience().to_owned(), failure),
             false => self.fail_as(Failure { uncertain: is_refresh && sent, ..failure }, None),
         }
@@ -76,7 +76,7 @@ impl Flow {
                 return self.look_again(self.audience().to_owned(), failure);
             }
             failure.refusal = match refused.refusal {
-                // Whoever configured a client wrongly loses no tokens by it.
+                // A client that is configured wrongly costs no tokens.
                 Some(Refusal::ClientForgotten) if !is_dynamic => Some(Refusal::Other),
                 refusal => refusal,
             };
@@ -110,7 +110,7 @@ impl Flow {
         let Some(mut stored) = stored else {
             return self.fail(AuthErrorKind::LoginRequired { issuer: None }, what.step());
         };
-        // What could not be read again would be lost: rather without what nobody needs.
+        // An entry that is too long could not be read again. So what nobody needs is left out first.
         let is_small = |stored: &Stored, limit| stored.to_text().len() <= limit;
         let limit = self.config.limits.stored;
         if let (false, Some(tokens)) = (is_small(&stored, limit), &mut stored.tokens) {

@@ -12,7 +12,7 @@ use crate::protocol::oauth::step::Answer;
 use crate::protocol::oauth::stored::{AuthMethod, Registration, RegistrationKind};
 
 impl Flow {
-    /// After an authorization server was found.
+    /// Goes on after an authorization server was found.
     pub(super) fn choose_client(&mut self) {
         let issuer = self.issuer().to_owned();
         if self.is_asking_in_vain(Some(&issuer)) {
@@ -35,7 +35,8 @@ impl Flow {
         }
     }
 
-    /// What is asked for. More than before, if this issuer was asked before: a new token replaces the old one.
+    /// Decides which scopes are asked for. What this issuer was asked for before is asked for again: the new token replaces
+    /// the old one.
     fn choose_scopes(&mut self, issuer: &str) {
         let limits = &self.config.limits;
         let stored = self.stored_of(Some(issuer)).filter(|_| !matches!(self.why, Why::Login));
@@ -162,8 +163,8 @@ impl Flow {
         }
     }
 
-    /// A client that we registered before is used again only while a refresh token of it lives, or to step up: one that
-    /// the server has forgotten would be a dead end.
+    /// A client that we registered before is used again only while a refresh token of it lives, or to step up. Otherwise the
+    /// server may have forgotten it, and the person would see an error.
     fn registered_before(&self, redirect_uri: &str) -> Option<Registration> {
         let stored = self.stored_of(Some(self.issuer()))?;
         let client = &stored.registration;

@@ -1,4 +1,4 @@
-//! Finds out who gives out tokens: the server's metadata, then the authorization server's.
+//! Finds out who issues tokens, from the MCP server's metadata and then from the authorization server's.
 
 use super::{At, Flow, Server};
 use crate::protocol::oauth::config::Why;
@@ -34,18 +34,18 @@ impl What {
     }
 }
 
-/// What is left to be asked, and what came of what was.
+/// Which places are left to be asked, and what came of those that were.
 #[derive(Debug, Default)]
 pub(super) struct Search {
     places: VecDeque<(String, What)>,
     issuers: VecDeque<String>,
-    /// Whether the server's own document was found, or is nowhere.
+    /// Whether the MCP server's own document was found, or is nowhere.
     pub(super) is_past_resource: bool,
     candidates: usize,
     tried: Vec<(String, String)>,
-    /// A failure that may pass: while there was one, nobody knows what is not there.
+    /// The first failure that may pass: after one, nobody knows which documents do not exist.
     passing: Option<Failure>,
-    /// What an authorization server's document has wrong.
+    /// What is wrong with an authorization server's document.
     broken: Option<Failure>,
     /// Whether the MCP server's own origin stands in for an authorization server.
     is_fallback: bool,
@@ -64,7 +64,7 @@ impl Flow {
         self.next_place();
     }
 
-    /// The metadata of the issuer that a refresh token is of, read again: its token endpoint may have moved.
+    /// Reads the metadata of a refresh token's issuer again: the token endpoint may have moved.
     pub(super) fn look_again(&mut self, issuer: String, first: Failure) {
         self.search.passing = Some(first);
         self.search.is_past_resource = true;
@@ -109,7 +109,7 @@ impl Flow {
         let listed = self.about.as_ref().map_or_else(Vec::new, |it| it.servers.clone());
         let mut issuers = match &self.config.server {
             Some(pinned) => vec![pinned.issuer.clone()],
-            // As the first edition of the protocol had it: the server itself.
+            // The MCP server itself, as in the revision 2025-03-26.
             None if listed.is_empty() => {
                 self.search.is_fallback = true;
                 Place::of(&self.resource.url).map(|it| it.base().to_owned()).into_iter().collect()
@@ -120,7 +120,7 @@ impl Flow {
         issuers
     }
 
-    /// Whom we know first; else whom the application chooses; else as they are listed.
+    /// The issuer that we know first, then the others; else only the one that the application chooses; else all as listed.
     fn in_order(&self, mut listed: Vec<String>) -> Vec<String> {
         let known = listed.iter().position(|issuer| self.stored_of(Some(issuer)).is_some());
         match (known, &self.config.choose_server) {
@@ -242,7 +242,7 @@ impl Flow {
             Err(Unusable::Broken(why)) => return self.broken(document, AuthErrorKind::Metadata(why)),
         };
         match metadata.issuer.clone() {
-            // Its own words are what redirects are compared with: they may differ by a slash.
+            // Redirects are compared with the issuer as the document writes it, which may differ by a slash.
             Some(found) if place::is_same_issuer(&issuer, &found) => {
                 self.found(Server { issuer: found, metadata });
             }
@@ -258,7 +258,7 @@ impl Flow {
         }
     }
 
-    /// Remembers what is wrong with a document, in case that no other is right.
+    /// Remembers what is wrong with a document, for an error if no other document is right.
     fn broken(&mut self, document: &Document, kind: AuthErrorKind) {
         let host = place::authority(&document.url);
         let failure = Failure { host, ..Failure::new(kind, AuthStep::Server) };
@@ -268,7 +268,7 @@ impl Flow {
 
     fn places_are_over(&mut self) {
         let search = std::mem::take(&mut self.search);
-        // What may pass comes first: nobody knows what was there.
+        // A failure that may pass comes first: the right document may be there.
         if let Some(failure) = search.passing.or(search.broken) {
             return self.fail_as(failure, None);
         }

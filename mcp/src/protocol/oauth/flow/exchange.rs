@@ -82,7 +82,7 @@ impl Flow {
     /// Refreshes what is stored.
     pub(super) fn refresh(&mut self) {
         let stored = self.known.stored.as_ref();
-        // What is not bound to a key never will be.
+        // A refresh binds no token to a key.
         let may_be = |scheme| scheme == Scheme::Dpop || self.config.dpop != Dpop::Required;
         let is_fit = |it: &Tokens| it.refresh.is_some() && may_be(it.scheme);
         let endpoint = stored.filter(|it| it.tokens.as_ref().is_some_and(is_fit));
@@ -95,7 +95,7 @@ impl Flow {
         }
     }
 
-    /// With the client, the authentication and the resource that the token came from.
+    /// Refreshes with the client, the authentication and the resource that the token came from.
     pub(super) fn refresh_at(&mut self, url: String) {
         let Some(stored) = &self.known.stored else { return };
         let Some(tokens) = &stored.tokens else { return };
@@ -123,7 +123,8 @@ impl Flow {
         }
     }
 
-    /// A configured client has the secret of today's configuration, if that is this issuer's to see.
+    /// A stored client. If it is the configured one, it has the secret of the present configuration, provided that this
+    /// issuer may see it.
     fn with_its_secret(&self, mut client: Registration, issuer: &str) -> Registration {
         let is_its = |it: &&Client| it.id == client.id && place::is_same_issuer(claim(it, issuer), issuer);
         let configured = self.config.client.as_ref().filter(is_its);
@@ -151,14 +152,14 @@ impl Flow {
         }
     }
 
-    /// At the token endpoint of the server that was found.
+    /// Posts to the token endpoint of the server that was found.
     pub(super) fn post_token(&mut self, what: What) {
         if let Some(url) = self.server.as_ref().map(|it| it.metadata.token_endpoint.clone()) {
             self.post(what, url);
         }
     }
 
-    /// The same once more, with everything fresh that is good for one request only.
+    /// Posts once more. What is good for one request only is made anew.
     pub(super) fn post_again(&mut self, exchange: Exchange, has_new_nonce: bool) {
         self.post(exchange.what, exchange.url);
         if let At::Exchange(exchange) = &mut self.at {
@@ -203,7 +204,7 @@ impl Flow {
         Some((Signing::Proof(Secret::new(proof.input(key))), SignWith::Proof(key.pkcs8.clone())))
     }
 
-    /// Who reads our assertions.
+    /// The issuer that our assertions are for.
     pub(super) fn audience(&self) -> &str {
         let stored = self.known.stored.as_ref().map_or("", |it| &it.issuer);
         self.server.as_ref().map_or(stored, |it| &it.issuer)

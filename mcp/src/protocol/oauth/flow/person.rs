@@ -14,9 +14,9 @@ use crate::protocol::oauth::secret::Secret;
 use std::sync::Arc;
 
 impl Flow {
-    /// After the client is known.
+    /// Sends the person away, once the client is known.
     pub(super) fn send_away(&mut self) {
-        // The first one, and one with a client that was registered again.
+        // One visit, and another one with a client that was registered again.
         if self.visits == 2 {
             return self.fail(AuthErrorKind::Limit("visits"), AuthStep::Consent);
         }
@@ -37,7 +37,7 @@ impl Flow {
         let endpoint = self.server.as_ref().and_then(|it| it.metadata.authorization_endpoint.as_deref());
         let endpoint = endpoint.unwrap_or_default();
         let ours = &self.config.authorize_parameters;
-        // Without it a server may give no refresh token (OpenID Connect Core, 11).
+        // Without this prompt a server may issue no refresh token (OpenID Connect Core, 11).
         let is_offline = self.requested.iter().any(|it| it == scope::OFFLINE_ACCESS);
         let prompt = (is_offline && !ours.iter().any(|(name, _)| name == "prompt")).then_some("consent");
         let mut form = Form::default()

@@ -1,4 +1,5 @@
-//! A world to run flows in: servers that answer by a table, a person who agrees, keys that sign everything.
+//! Unit tests of `protocol::oauth::flow`, and a world to run flows in: servers that answer by a table, a person who agrees,
+//! keys that sign everything.
 //!
 //! Whatever is secret has `s3cret` in it, so that one look finds it where it should not be.
 
@@ -39,7 +40,7 @@ struct World {
     config: Config,
     server: String,
     known: Known,
-    /// By URL; the last answer is repeated. Whoever is not here says 404.
+    /// By URL; the last answer is repeated. Any other URL is answered with 404.
     answers: Vec<(String, Script)>,
     receivers: VecDeque<&'static str>,
     /// What the person brings back for a state.
@@ -221,7 +222,7 @@ impl World {
         let (mut done, mut steps) = (None, 0);
         while done.is_none() {
             steps += 1;
-            assert!(steps < 100, "it goes on and on");
+            assert!(steps < 100, "the flow does not end");
             let step = flow.step(NOW);
             self.shows_nothing(&format!("{step:?} {flow:?}"));
             match step {

@@ -56,7 +56,7 @@ pub(crate) fn bare() -> Stored {
     }
 }
 
-/// An access token and perhaps a refresh token, got just now.
+/// An access token and perhaps a refresh token.
 pub(crate) fn tokens(obtained: UnixTime, refresh: Option<&str>) -> Tokens {
     Tokens {
         access: Secret::new("access"),
@@ -68,7 +68,7 @@ pub(crate) fn tokens(obtained: UnixTime, refresh: Option<&str>) -> Tokens {
     }
 }
 
-/// Members that a server's answer may have had, of the names that are ours.
+/// A server's answer may have members with names that the entry itself uses.
 #[test]
 fn a_member_of_a_servers_that_has_a_name_of_ours_makes_no_entry_unreadable() {
     let mut stored = full();

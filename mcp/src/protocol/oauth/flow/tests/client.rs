@@ -1,4 +1,4 @@
-//! Who we are to an authorization server.
+//! Unit tests of flows: who we are to an authorization server.
 
 use super::*;
 
@@ -52,7 +52,7 @@ fn oa_42_a_configured_client_is_shown_to_its_own_issuer_alone() {
     let (expected, found) = ("https://other.example".to_owned(), ISSUER.to_owned());
     assert_eq!(world.fails(Why::Login), AuthErrorKind::ClientOfOtherIssuer { expected, found });
     assert!(world.visits.is_empty() && world.count(TOKEN) == 0);
-    // The one it was used with first is remembered.
+    // The issuer that a client was used with first is remembered.
     let mut before = owned(None).run(Why::Login).unwrap();
     owned(None).knowing(before.clone()).run(Why::Login).unwrap();
     before.issuer = "https://first.example".to_owned();
@@ -72,7 +72,11 @@ fn oa_42_a_refresh_shows_the_configured_secret_to_its_own_issuer_alone() {
         world.sent(TOKEN, "client_secret")
     };
     assert_eq!(shown(ISSUER).as_deref(), Some("client-s3cret"));
-    assert_eq!(shown("https://other.example").as_deref(), Some("stored-s3cret"), "what it has seen already");
+    assert_eq!(
+        shown("https://other.example").as_deref(),
+        Some("stored-s3cret"),
+        "the issuer has seen this secret already"
+    );
 }
 
 #[test]
@@ -109,7 +113,7 @@ fn oa_45_the_way_that_the_registration_says_is_taken() {
     let only = metadata(&json!({ "token_endpoint_auth_methods_supported": ["tls_client_auth"] }));
     let mut world = World::good().on(METADATA, only);
     assert!(matches!(world.fails(Why::Login), AuthErrorKind::Metadata(_)));
-    assert_eq!(world.count(REGISTER), 0, "then and there");
+    assert_eq!(world.count(REGISTER), 0, "the flow ends before the registration");
 }
 
 #[test]
@@ -156,10 +160,10 @@ fn oa_48_a_client_that_the_server_has_forgotten_is_registered_again_once() {
         let mut world = World::good().on(TOKEN, error(code));
         assert!(matches!(world.fails(Why::Login), AuthErrorKind::Refused(_)));
         assert_eq!((world.visits.len(), world.count(REGISTER)), (2, 2), "not a third time");
-        // A stored one that is used again is forgotten, too.
+        // A stored client may be forgotten, too.
         let mut world = World::good().knowing(stored()).on(TOKEN, error(code)).then(TOKEN, token(&json!({})));
         assert_eq!(world.run(unauthorized("")).unwrap().registration.id, "registered-id");
-        // Nobody else can make another configured one.
+        // A configured client is not registered again.
         let mut world =
             World::good().set(|config| config.client = Some(configured("mine"))).on(TOKEN, error(code));
         assert!(matches!(world.fails(Why::Login), AuthErrorKind::Refused(_)));

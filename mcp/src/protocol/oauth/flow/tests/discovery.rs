@@ -1,4 +1,4 @@
-//! Who gives out tokens.
+//! Unit tests of flows: how the authorization server is found.
 
 use super::*;
 use crate::protocol::oauth::config::{ChooseServer, PinnedServer};
@@ -53,7 +53,7 @@ fn oa_12_a_document_about_another_server_ends_it() {
             world.fails(Why::Login),
             AuthErrorKind::ResourceMismatch { expected, found: resource.to_owned() }
         );
-        assert_eq!(world.asked(), [get(PRM)], "and nobody else is asked");
+        assert_eq!(world.asked(), [get(PRM)], "nobody else is asked");
     }
 }
 
@@ -140,7 +140,7 @@ fn oa_16_what_may_pass_is_remembered_while_others_are_asked() {
     assert!(failure.is_transient());
     assert_eq!(failure.source.unwrap().to_string(), "connection refused");
     assert_eq!(world.asked().last().unwrap(), &get(OPENID));
-    // Nor is what another document has wrong the whole truth meanwhile.
+    // What is wrong with another document does not come before what may pass.
     let foreign = metadata(&json!({ "issuer": "https://evil.example" }));
     let mut world = World::good().on(METADATA, foreign).on(OPENID, status(503));
     assert!(world.run(Why::Login).unwrap_err().is_transient());
@@ -199,7 +199,7 @@ fn oa_22_a_document_of_somebody_else_is_remembered_and_not_used() {
     assert_eq!(world.asked(), [get(PRM), get(METADATA), get(OPENID)]);
     let mut world = World::good().on(METADATA, foreign).on(OPENID, metadata(&json!({})));
     world.run(Why::Login).unwrap();
-    // The one concession; and redirects are compared with the document's own words.
+    // Only a final slash may differ; redirects are compared with the document's own words.
     let mut world = World::good().on(METADATA, metadata(&json!({ "issuer": "https://as.example/" })));
     assert_eq!(world.run(Why::Login).unwrap().issuer, "https://as.example/");
 }
@@ -232,7 +232,7 @@ fn oa_24_a_pinned_server_is_asked_and_no_other() {
     let mut world = World::good().on(place, foreign).set(pinned(Some(place)));
     assert!(
         matches!(world.fails(Why::Login), AuthErrorKind::IssuerMismatch { .. }),
-        "there is no way around that"
+        "a pinned place does not change whose document it is"
     );
 }
 
@@ -245,7 +245,11 @@ fn oa_25_a_server_without_pkce_is_refused() {
         assert_eq!((failure.kind, failure.host.as_deref()), (AuthErrorKind::NoPkce, Some("as.example")));
         let mut assumed = world().set(|config| config.assume_pkce = true);
         assumed.run(Why::Login).unwrap();
-        assert_eq!(assumed.visited("code_challenge_method").as_deref(), Some("S256"), "all the same");
+        assert_eq!(
+            assumed.visited("code_challenge_method").as_deref(),
+            Some("S256"),
+            "PKCE is used all the same"
+        );
     }
 }
 
@@ -350,7 +354,7 @@ fn lim_servers_candidates_and_fetches() {
     assert_eq!(world.asked().len(), 12);
     let mut world = listed(5).set(|config| config.limits.candidates = 100);
     assert!(matches!(world.fails(Why::Login), AuthErrorKind::NoAuthorizationServer { .. }));
-    assert_eq!(world.count(METADATA), 0, "the fifth server");
+    assert_eq!(world.count(METADATA), 0, "the fifth server is not asked");
     let kind = listed(4).set(|config| config.limits.candidates = 10).fails(Why::Login);
     assert_eq!(kind, AuthErrorKind::Limit("candidates"));
     World::good().set(|config| config.limits.fetches = 4).run(Why::Login).unwrap();

@@ -1,4 +1,4 @@
-//! Whatever servers and people do, a flow ends, and tells nobody what it knows.
+//! Property tests of flows: whatever servers and people do, a flow ends, and no text of it has a secret.
 
 use super::*;
 use crate::protocol::oauth::config::IdentityProvider;
@@ -105,7 +105,7 @@ fn answer() -> impl Strategy<Value = Result<Answer, Unreachable>> {
     ]
 }
 
-/// What would be right, or nearly.
+/// An answer that the step can use, or one of the usual errors.
 fn fitting(step: AuthStep, choice: u8) -> Answer {
     let bound = json!({ "dpop_signing_alg_values_supported": ["ES256"] });
     match (step, choice % 8) {
@@ -166,7 +166,7 @@ proptest! {
 
     #[test]
     fn a_flow_ends_and_shows_nothing(
-        // Most of the time what is right, or the flow would not come far.
+        // Most of the time an answer fits, or the flow would not come far.
         answers in proptest::collection::vec((proptest::option::weighted(0.15, answer()), any::<u8>()), 1..20),
         redirects in proptest::collection::vec(redirect(), 1..3),
         (grant, why, knows, has_client, dpop, switches) in (grant(), why(), any::<bool>(), any::<bool>(), 0..3usize, any::<[bool; 4]>()),
@@ -183,7 +183,7 @@ proptest! {
         world.known.stored = knows.then(stored);
         world.known.proof_key = Some(ProofKey { pkcs8: Secret::new("new-s3cret"), x: [1; 32], y: [2; 32] });
         let mut flow = world.begin(why);
-        // What it knows by now.
+        // The secrets that the flow knows by now.
         let mut known = Vec::new();
         if knows {
             known.extend(["access-s3cret-0", "refresh-s3cret-0", "stored-s3cret"]);
@@ -197,7 +197,7 @@ proptest! {
         let (mut fetches, mut visits, mut steps, mut states) = (0, 0, 0, Vec::new());
         loop {
             steps += 1;
-            prop_assert!(steps <= 70, "it goes on and on");
+            prop_assert!(steps <= 70, "the flow does not end");
             let step = flow.step(NOW);
             let mut shown = format!("{step:?} {flow:?} {:?}", flow.step(NOW));
             let mut is_over = false;

@@ -1,4 +1,4 @@
-//! Grants without a person.
+//! Unit tests of flows: grants without a person.
 
 use super::*;
 use crate::protocol::oauth::base64;
@@ -100,7 +100,7 @@ fn oa_82_an_identity_is_exchanged_for_an_assertion_and_that_for_a_token() {
     assert_eq!(
         header(world.last(PROVIDER), "authorization"),
         None,
-        "our client there is not our client here"
+        "the authorization server's client is not shown to the identity provider"
     );
     for (name, sent) in [
         ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
@@ -133,7 +133,7 @@ fn oa_83_an_assertion_is_exchanged_once() {
     world.run(Why::Login).unwrap();
     let body = "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=subject-s3cret\
                 &resource=https%3A%2F%2Fmcp.example%2Fmcp";
-    assert_eq!(world.last(TOKEN).body.as_ref().unwrap().expose(), body, "and no client authentication");
+    assert_eq!(world.last(TOKEN).body.as_ref().unwrap().expose(), body, "without client authentication");
     assert_eq!(header(world.last(TOKEN), "authorization"), None);
     for code in ["invalid_grant", "invalid_client"] {
         let mut world =

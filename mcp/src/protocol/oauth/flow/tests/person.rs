@@ -1,4 +1,4 @@
-//! A person is sent away, and comes back.
+//! Unit tests of flows: a person is sent away, and comes back.
 
 use super::*;
 use crate::protocol::oauth::config::ResourceParameter;
@@ -90,7 +90,10 @@ fn oa_32_the_resource_is_left_out_only_if_that_is_asked_for() {
         assert_eq!(stored.resource.as_deref(), sent);
     }
     let kind = World::good().on(TOKEN, error("invalid_target")).fails(Why::Login);
-    assert!(matches!(kind, AuthErrorKind::Refused(_)), "never retried without: {kind}");
+    assert!(
+        matches!(kind, AuthErrorKind::Refused(_)),
+        "the request is never repeated without the resource: {kind}"
+    );
 }
 
 #[test]
@@ -165,7 +168,7 @@ fn nobody_is_asked_if_nobody_may_be() {
         world.known.person = false;
         let issuer = Some(ISSUER.to_owned());
         assert_eq!(world.fails(why), AuthErrorKind::LoginRequired { issuer });
-        assert!(world.asked().is_empty(), "at once");
+        assert!(world.asked().is_empty(), "the flow ends at once");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Tokens that are bound to a key.
+//! Unit tests of flows: tokens that are bound to a key.
 
 use super::*;
 use crate::protocol::oauth::base64;
@@ -48,7 +48,7 @@ fn oa_90_proofs_are_made_if_asked_for_and_if_the_server_can() {
     assert_eq!(world.run(Why::Login).unwrap().proof_key, None);
     assert!(world.signed.is_empty());
     assert!(matches!(bearer(Dpop::Required).fails(Why::Login), AuthErrorKind::Metadata(_)));
-    // The key is the entry's.
+    // A stored key is used again.
     let mut before = stored_bound();
     before.issuer = ISSUER.to_owned();
     let after = proving(Dpop::Auto).knowing(before).run(step_up("new")).unwrap();
@@ -91,11 +91,11 @@ fn oa_92_a_bearer_token_is_no_bound_one() {
     assert_eq!(
         (stored.proof_key, stored.tokens.unwrap().scheme),
         (None, Scheme::Bearer),
-        "nobody wanted more"
+        "nobody requires a bound token"
     );
     let kind = proving(Dpop::Off).fails(Why::Login);
     assert_eq!(kind, AuthErrorKind::TokenUnusable("it is bound to a key, and not to ours"));
-    // Nor is a bound token replaced by one that is not.
+    // A bound token is not replaced by one that is not bound.
     let mut world = proving(Dpop::Auto).knowing(stored_bound()).on(TOKEN, token(&json!({})));
     assert!(matches!(world.fails(Why::Refresh), AuthErrorKind::TokenUnusable(_)));
     let mut world =
@@ -114,7 +114,7 @@ fn oa_93_another_nonce_is_taken_once() {
     }
     let mut world = proving(Dpop::Auto).on(TOKEN, error("use_dpop_nonce"));
     assert!(matches!(world.fails(Why::Login), AuthErrorKind::Refused(_)));
-    assert_eq!(world.count(TOKEN), 1, "there is none to take");
+    assert_eq!(world.count(TOKEN), 1, "the answer has no nonce");
     let mut world = World::good().on(TOKEN, nonce_wanted("n"));
     assert!(matches!(world.fails(Why::Login), AuthErrorKind::Refused(_)));
     assert_eq!(world.count(TOKEN), 1, "there was no proof");

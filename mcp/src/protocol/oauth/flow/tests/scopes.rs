@@ -1,4 +1,4 @@
-//! What is asked for.
+//! Unit tests of flows: which scopes are asked for.
 
 use super::*;
 
@@ -58,7 +58,7 @@ fn oa_52_a_step_up_asks_for_all_of_it() {
     assert_eq!(
         world.visited("scope").as_deref(),
         Some("asked given new"),
-        "what is configured is for the first time"
+        "configured scopes are for the first authorization"
     );
     let mut world = World::good().knowing(stored());
     world.run(Why::Login).unwrap();

@@ -1,4 +1,4 @@
-//! Tokens that are there are refreshed, or given back.
+//! Unit tests of flows: stored tokens are refreshed, or revoked.
 
 use super::*;
 use crate::protocol::oauth::failure::Refusal;
@@ -29,7 +29,7 @@ fn oa_70_a_refresh_goes_to_whom_the_token_came_from() {
     let mut world = refreshing().set(|config| config.refresh_scope = Some("api/.default".to_owned()));
     world.run(Why::Refresh).unwrap();
     assert_eq!(world.sent(TOKEN, "scope").as_deref(), Some("api/.default"));
-    // A configured client has today's secret.
+    // A configured client has the secret of the present configuration.
     let mut before = stored();
     before.registration.kind = RegistrationKind::Configured;
     before.registration.method = AuthMethod::Basic;
@@ -117,7 +117,7 @@ fn a_token_endpoint_that_has_moved_is_found_once() {
         );
         let mut world = refreshing().on(TOKEN, status(gone));
         assert!(world.run(Why::Refresh).unwrap_err().is_transient());
-        assert_eq!(world.count(TOKEN), 2, "once more where it was");
+        assert_eq!(world.count(TOKEN), 2, "the old endpoint is asked once more");
     }
     let mut world = refreshing()
         .on(METADATA, moved)
