@@ -97,6 +97,8 @@ impl Loopback {
     /// Takes a line that the person pastes, too, whichever comes first: for a browser on another machine (SSH,
     /// containers), which shows an error and has the answer in its address bar. The line is the **whole** URL of
     /// that page.
+    ///
+    /// **Ties:** the browser wins.
     pub fn or_paste<F, L>(mut self, line: F) -> Self
     where
         F: Fn() -> L + Send + Sync + 'static,

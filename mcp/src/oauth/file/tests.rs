@@ -92,7 +92,7 @@ fn oa_73_an_entry_has_so_many_bytes_and_no_more() {
 }
 
 #[test]
-fn oa_73_what_a_process_left_behind_that_ended_while_it_wrote_is_taken_away() {
+fn oa_73_files_of_processes_that_ended_while_they_wrote_are_removed() {
     let folder = folder();
     let store = FileStore::new(&folder).unwrap();
     let (key, other) = (StoreKey::new("https://mcp.example/mcp", ""), StoreKey::new("https://o.example", ""));

@@ -146,7 +146,7 @@ async fn credentials(account: &Account) -> Result<Credentials, AuthError> {
 }
 
 #[test]
-fn oa_72_who_comes_while_one_is_under_way_waits_for_that() {
+fn oa_72_whoever_comes_during_a_flight_waits_for_it() {
     let (store, _oauth, account) = account();
     let (one, other) = (Arc::<Task>::default(), Arc::<Task>::default());
     let (mut first, mut second) = (Box::pin(credentials(&account)), Box::pin(credentials(&account)));
@@ -162,7 +162,7 @@ fn oa_72_who_comes_while_one_is_under_way_waits_for_that() {
 }
 
 #[test]
-fn oa_74_what_all_have_left_a_driver_carries_on() {
+fn oa_74_a_driver_carries_on_a_flight_that_all_have_left() {
     let (store, _oauth, account) = account();
     let (task, driver) = (Arc::<Task>::default(), Arc::<Task>::default());
     let watch = |_: Seen<'_>| ();
@@ -183,7 +183,7 @@ fn oa_74_what_all_have_left_a_driver_carries_on() {
 }
 
 #[test]
-fn oa_74_without_a_driver_the_next_one_finds_it() {
+fn oa_74_without_a_driver_the_next_caller_carries_the_flight_on() {
     let (store, _oauth, account) = account();
     let task = Arc::<Task>::default();
     let mut waiting = Box::pin(credentials(&account));
@@ -210,7 +210,7 @@ fn oa_74_with_the_last_handle_a_flight_is_gone() {
 }
 
 #[test]
-fn oa_74_one_that_stands_still_is_given_up_and_for_a_person_it_may_stand_longer() {
+fn oa_74_a_flight_that_stands_still_is_given_up_later_while_a_person_is_asked() {
     let (_store, _oauth, account) = account();
     let timeouts = &account.tokens.parts.timeouts;
     let longest = timeouts.flow + timeouts.store * 4;
@@ -227,7 +227,7 @@ fn oa_74_one_that_stands_still_is_given_up_and_for_a_person_it_may_stand_longer(
 }
 
 #[test]
-fn oa_74_one_that_stands_still_goes_even_if_somebody_waits_who_does_not_poll_it() {
+fn oa_74_a_flight_that_stands_still_is_given_up_even_if_somebody_waits_without_polling() {
     let (store, _oauth, account) = account();
     let (idle, task) = (Arc::<Task>::default(), Arc::<Task>::default());
     let (mut first, mut second) = (Box::pin(credentials(&account)), Box::pin(credentials(&account)));
@@ -247,7 +247,7 @@ fn oa_74_one_that_stands_still_goes_even_if_somebody_waits_who_does_not_poll_it(
 }
 
 #[test]
-fn oa_74_of_a_refresh_that_was_given_up_nobody_knows_what_came() {
+fn oa_74_a_refresh_that_was_given_up_leaves_its_token_in_doubt() {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let (stored, _oauth, account) = expired(&server);
     // The connection stays open, and there is no answer.
@@ -330,7 +330,7 @@ fn oa_77_what_is_refused_for_no_known_reason_is_tried_three_times() {
 }
 
 #[test]
-fn oa_07_who_has_joined_a_flight_that_fails_has_one_of_their_own_if_theirs_is_another() {
+fn oa_07_whoever_joined_a_failed_flight_of_another_purpose_begins_their_own() {
     for (purpose, is_done) in [(Purpose::Logout, true), (a_login(), false)] {
         let (store, _oauth, account) = account();
         store.failing.store(1, Ordering::SeqCst);
@@ -351,7 +351,7 @@ fn oa_07_who_has_joined_a_flight_that_fails_has_one_of_their_own_if_theirs_is_an
 }
 
 #[test]
-fn oa_99_who_came_before_the_question_was_open_goes_on_beside_it() {
+fn oa_99_whoever_came_before_the_question_goes_on_beside_it() {
     let (store, _oauth, account) = account();
     let (task, other, driver) = (Arc::<Task>::default(), Arc::<Task>::default(), Arc::<Task>::default());
     let mut login = Box::pin(account.flights.fly(a_login(), &connect, None));

@@ -70,7 +70,7 @@ pub(crate) fn tokens(obtained: UnixTime, refresh: Option<&str>) -> Tokens {
 
 /// A server's answer may have members with names that the entry itself uses.
 #[test]
-fn a_member_of_a_servers_that_has_a_name_of_ours_makes_no_entry_unreadable() {
+fn a_servers_member_with_a_name_of_ours_does_not_damage_the_entry() {
     let mut stored = full();
     let odd = || {
         Members(
