@@ -263,19 +263,15 @@ impl Flight<'_> {
             _ => Ok(()),
         };
         let guard = self.lock().await;
-        let mut found = self.load_to_replace().await;
-        while let Ok(stored) = &found {
-            match self.swap(stored.as_ref(), None).await {
-                Ok(Swapped::Done) => break,
-                Ok(Swapped::Other(other)) => found = Ok(other),
-                Err(failure) => found = Err(failure),
-            }
-        }
+        let removed = match self.load_to_replace().await {
+            Ok(found) => self.overwrite(found, None).await,
+            Err(failure) => Err(failure),
+        };
         self.install(None, false);
         let wanted = self.tokens.state.lock().wanted.take();
         drop(wanted);
         guard?;
-        found?;
+        removed?;
         revoked.map(|()| Got::Gone)
     }
 
@@ -289,17 +285,23 @@ impl Flight<'_> {
         }
     }
 
-    async fn save_over(&self, mut found: Option<Stored>, new: Stored) -> Result<Got, Failure> {
+    async fn save_over(&self, found: Option<Stored>, new: Stored) -> Result<Got, Failure> {
+        match self.overwrite(found, Some(&new)).await {
+            Ok(()) => Ok(self.install(Some(new), false)),
+            Err(failure) => Err(self.not_saved(new, failure)),
+        }
+    }
+
+    /// Puts `new` in place of `found`, or of what has replaced that meanwhile.
+    async fn overwrite(&self, mut found: Option<Stored>, new: Option<&Stored>) -> Result<(), Failure> {
         // Only in a store without a real lock the entry can change meanwhile.
         for _ in 0..3 {
-            match self.swap(found.as_ref(), Some(&new)).await {
-                Ok(Swapped::Done) => return Ok(self.install(Some(new), false)),
-                Ok(Swapped::Other(other)) => found = other,
-                Err(failure) => return Err(self.not_saved(new, failure)),
+            match self.swap(found.as_ref(), new).await? {
+                Swapped::Done => return Ok(()),
+                Swapped::Other(other) => found = other,
             }
         }
-        let failure = store_failed("the entry changes all the time".into());
-        Err(self.not_saved(new, failure))
+        Err(store_failed("the entry changes all the time".into()))
     }
 
     /// Tokens that the store does not take are kept in memory.
@@ -413,3 +415,6 @@ impl Drop for Unanswered<'_> {
 fn store_failed(error: BoxError) -> Failure {
     Failure { source: Some(Arc::from(error)), ..Failure::new(AuthErrorKind::Store, AuthStep::Store) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,7 +58,7 @@ pub(super) struct Flying {
     /// Whether it may have a person asked.
     asks: bool,
     began: Instant,
-    shared: SharedFuture<Outcome>,
+    pub(super) shared: SharedFuture<Outcome>,
     /// Never polled.
     _kept: Waiter<Outcome>,
 }

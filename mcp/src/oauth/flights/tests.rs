@@ -1,21 +1,15 @@
 //! Unit tests of `oauth::flights`, polled by hand: who begins a flight, who joins it, who carries it on, and when it is
-//! given up. And what a flight leaves behind.
+//! given up.
 
 use super::*;
 use crate::error::AuthError;
 use crate::oauth::account::{Account, Credentials};
-use crate::oauth::run::{Run, unix_now};
+use crate::oauth::run::Run;
 use crate::oauth::{
     AuthErrorKind, MemoryStore, OAuth, OAuthTimeouts, StoreGuard, StoreKey, Stored, Swapped, TokenStore,
 };
 use crate::protocol::oauth::config::Why;
-use crate::protocol::oauth::failure::Refusal;
-use crate::protocol::oauth::stored;
-use crate::protocol::oauth::stored::tests::{bare, tokens};
 use crate::runtime::BoxFuture;
-use http::{HeaderMap, HeaderValue};
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Wake};
 
@@ -106,35 +100,6 @@ fn account() -> (Arc<Gated>, OAuth, Arc<Account>) {
     let oauth = OAuth::builder().store(Arc::clone(&store)).build();
     let account = oauth.account(URL);
     (store, oauth, account)
-}
-
-/// With a stored token that has expired, and that this server refreshes.
-fn expired(server: &TcpListener) -> (Stored, OAuth, Arc<Account>) {
-    let tokens = stored::Tokens { expires: Some(unix_now()), ..tokens(unix_now(), Some("refresh")) };
-    let token_endpoint = format!("http://{}/token", server.local_addr().unwrap());
-    let stored = Stored { tokens: Some(tokens), token_endpoint, ..bare() };
-    let oauth = OAuth::builder().build();
-    let account = oauth.account(URL);
-    let Tokens { parts, key, .. } = &*account.tokens;
-    pollster::block_on(parts.store.swap(key, None, Some(&stored))).unwrap();
-    (stored, oauth, account)
-}
-
-/// Waits until a refresh has arrived.
-fn read_refresh(server: &TcpListener) -> TcpStream {
-    let (mut socket, mut request) = (server.accept().unwrap().0, Vec::new());
-    while !request.windows(21).any(|it| it == b"refresh_token=refresh") {
-        let mut chunk = [0; 1024];
-        let length = socket.read(&mut chunk).unwrap();
-        assert!(length > 0, "the request has no refresh token");
-        request.extend_from_slice(&chunk[..length]);
-    }
-    socket
-}
-
-fn answer(mut socket: TcpStream, head: &str, body: &str) -> TcpStream {
-    write!(socket, "HTTP/1.1 {head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
-    socket
 }
 
 fn connect() -> EngineConfig {
@@ -247,65 +212,6 @@ fn oa_74_a_flight_that_stands_still_is_given_up_even_if_somebody_waits_without_p
 }
 
 #[test]
-fn oa_74_a_refresh_that_was_given_up_leaves_its_token_in_doubt() {
-    let server = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (stored, _oauth, account) = expired(&server);
-    // The connection stays open, and there is no answer.
-    let asked = blocking::unblock(move || {
-        let mut socket = server.accept().unwrap().0;
-        socket.read_exact(&mut [0; 1]).map(|()| (server, socket)).unwrap()
-    });
-    let is_uncertain = || account.tokens.state.lock().stored.as_ref().is_some_and(|it| it.uncertain);
-    pollster::block_on(async {
-        let (mut waiting, mut asked) = (pin!(credentials(&account)), pin!(asked));
-        let (server, _socket) = poll_fn(|cx| {
-            assert!(waiting.as_mut().poll(cx).is_pending());
-            asked.as_mut().poll(cx)
-        })
-        .await;
-        assert!(!is_uncertain());
-        let shared = account.flights.table.lock().flying[0].shared.clone();
-        shared.give_up();
-        assert!(is_uncertain());
-        // After a refusal, for whatever reason, the token is tried no more.
-        let refusing = blocking::unblock(move || {
-            answer(read_refresh(&server), "400 Bad Request", r#"{"error":"invalid_request"}"#)
-        });
-        let (refreshed, _socket) = futures::future::join(credentials(&account), refusing).await;
-        assert!(refreshed.is_ok());
-        assert!(!account.tokens.state.lock().can_refresh());
-    });
-    account.tokens.install(Some(stored), false);
-    account.tokens.doubt(&bare());
-    assert!(!is_uncertain(), "the doubt is about other tokens");
-}
-
-#[test]
-fn oa_94_nonces_that_a_flight_hears_are_kept_beside_those_heard_meanwhile() {
-    let server = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (stored, _oauth, account) = expired(&server);
-    let hear = |account: &Account, nonce: &'static str| {
-        let mut answer = HeaderMap::new();
-        answer.insert("dpop-nonce", HeaderValue::from_static(nonce));
-        account.heard(URL, &answer);
-    };
-    hear(&account, "mcp-1");
-    let meanwhile = Arc::clone(&account);
-    let answering = blocking::unblock(move || {
-        let socket = read_refresh(&server);
-        hear(&meanwhile, "mcp-2");
-        let body = r#"{"access_token":"new","token_type":"Bearer"}"#;
-        answer(socket, "200 OK\r\nDPoP-Nonce: as-1", body)
-    });
-    let refreshed = futures::future::join(credentials(&account), answering);
-    let (refreshed, _socket) = pollster::block_on(refreshed);
-    assert_eq!(refreshed.unwrap().authorization.unwrap(), "Bearer new");
-    let state = account.tokens.state.lock();
-    assert_eq!(state.nonces.of(&stored.token_endpoint), Some("as-1"));
-    assert_eq!(state.nonces.of(URL), Some("mcp-2"));
-}
-
-#[test]
 fn oa_68_of_events_that_nobody_takes_the_oldest_are_lost() {
     let (_store, _oauth, account) = account();
     for number in 0..=64 {
@@ -316,17 +222,6 @@ fn oa_68_of_events_that_nobody_takes_the_oldest_are_lost() {
     let events = account.tokens.take_events();
     assert_eq!(events.len(), 64);
     assert!(matches!(&events[0], AuthEvent::Refreshed { issuer } if issuer == "1"));
-}
-
-#[test]
-fn oa_77_what_is_refused_for_no_known_reason_is_tried_three_times() {
-    let (_store, _oauth, account) = account();
-    let limit = account.tokens.parts.config.limits.refreshes;
-    let mut state = account.tokens.state.lock();
-    let odd = Some(Refusal::Other);
-    for (refusal, is_worn_out) in [(odd, false), (None, false), (odd, false), (odd, true), (None, true)] {
-        assert_eq!((state.is_worn_out_by(refusal, limit), limit), (is_worn_out, 3));
-    }
 }
 
 #[test]
