@@ -118,7 +118,7 @@ impl Account {
                 // After a failure the old token may still be good. A new one is sent even if it has expired already.
                 return match flown {
                     Err(error) if state.is_expired() => Err(error),
-                    _ => self.from_memory(&state),
+                    _ => self.remembered(&state),
                 };
             }
             // A flight that was joined may have read the store, and have failed at something else.
@@ -126,7 +126,7 @@ impl Account {
                 flown?;
             }
         }
-        self.from_memory(&self.tokens.state.lock())
+        self.remembered(&self.tokens.state.lock())
     }
 
     fn before_request(&self) -> Next {
@@ -134,7 +134,7 @@ impl Account {
         let stored = match &state.stored {
             None if !state.is_loaded => return Next::Wait(Purpose::Load(None)),
             Some(stored) if state.is_due() => stored,
-            _ => return Next::End(self.from_memory(&state)),
+            _ => return Next::End(self.remembered(&state)),
         };
         let is_expired = state.is_expired();
         match (state.can_refresh(), state.pause()) {
@@ -145,7 +145,7 @@ impl Account {
                 let generation = state.generation;
                 Next::End(Ok(Credentials { generation, ..Credentials::default() }))
             }
-            _ => Next::End(self.from_memory(&state)),
+            _ => Next::End(self.remembered(&state)),
         }
     }
 
@@ -193,7 +193,7 @@ impl Account {
             rounds.has_refreshed |= old.is_some_and(|old| !is_present(&old));
             rounds.has_authorized |= got == Got::Authorized;
         }
-        self.from_memory(&self.tokens.state.lock())
+        self.remembered(&self.tokens.state.lock())
     }
 
     /// In this order: a token that somebody else has got meanwhile, a refresh, a new authorization.
@@ -201,7 +201,7 @@ impl Account {
         let refused = {
             let state = self.tokens.state.lock();
             if state.generation != sent.generation && state.authorization.is_some() {
-                return Next::End(self.from_memory(&state));
+                return Next::End(self.remembered(&state));
             }
             let refreshes = !wanted.is_step_up && !rounds.has_refreshed && state.can_refresh();
             match (state.stored.clone(), state.pause()) {
@@ -244,7 +244,7 @@ impl Account {
     }
 
     /// The token that is known, whatever it is worth; nothing, if none is.
-    fn from_memory(&self, state: &State) -> Result<Credentials, AuthError> {
+    fn remembered(&self, state: &State) -> Result<Credentials, AuthError> {
         match (&self.insecure, &state.authorization) {
             (Some(kind), Some(_)) => Err(self.failed(kind.clone())),
             _ => {

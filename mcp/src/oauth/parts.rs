@@ -48,7 +48,7 @@ pub enum Prompt {
 #[non_exhaustive]
 pub struct OAuthTimeouts {
     /// One exchange with an authorization server, connecting included. So long may also
-    /// [`Consent::begin`](super::Consent::begin) and [`OAuthBuilder::subject`](super::OAuthBuilder::subject) take.
+    /// [`Consent::begin`] and [`OAuthBuilder::subject`](super::OAuthBuilder::subject) take.
     /// Default 30 s.
     pub exchange: Duration,
     /// All exchanges of one flow, without the time in which a person is asked. Default 90 s.

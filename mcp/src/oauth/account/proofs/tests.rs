@@ -28,7 +28,7 @@ fn account() -> (OAuth, Arc<Account>) {
 
 fn sent(account: &Account) -> Credentials {
     let state = account.tokens.state.lock();
-    account.from_memory(&state).unwrap()
+    account.remembered(&state).unwrap()
 }
 
 fn refused(account: &Account, error: &'static str, rounds: &mut Rounds) -> Result<(), AuthError> {
