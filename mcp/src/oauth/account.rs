@@ -98,6 +98,11 @@ impl Account {
         Self { flights: Flights::new(Arc::clone(&tokens), questions), tokens, insecure }
     }
 
+    /// A session with this server has agreed on a revision of MCP.
+    pub(crate) fn negotiated(&self, revision: &'static str) {
+        self.tokens.state.lock().revision = Some(revision);
+    }
+
     /// What the next request is sent with: nothing, if there is no token. In most cases that is known at once.
     ///
     /// **Cancel safety:** a refresh goes on without this caller.

@@ -344,7 +344,8 @@ impl Flight<'_> {
     async fn run(&self, why: Why, known: Known, by_call: bool) -> Result<Stored, Failure> {
         let Tokens { parts, url, host, .. } = self.tokens;
         let asking = |host: Option<&str>| self.tokens.asking(host, by_call);
-        let run = Run { parts, url, host, connect: self.connect.clone(), asking: &asking };
+        let revision = self.tokens.state.lock().revision;
+        let run = Run { parts, url, host, revision, connect: self.connect.clone(), asking: &asking };
         let before = known.nonces.clone();
         let (stored, nonces) = run.flow(why, known).await?;
         self.tokens.state.lock().nonces.catch_up(&before, nonces, parts.config.limits.nonces);

@@ -39,6 +39,8 @@ pub(super) struct Run<'a> {
     /// The MCP server's URL, as the user wrote it, and its host.
     pub(super) url: &'a str,
     pub(super) host: &'a str,
+    /// The revision of MCP, if it is agreed on.
+    pub(super) revision: Option<&'static str>,
     pub(super) connect: EngineConfig,
     /// Told when a person is asked (the authorization server's host), when another question is waited for (an empty host),
     /// and when either is over (`None`).
@@ -51,7 +53,7 @@ impl Run<'_> {
         if self.parts.config.dpop != Default::default() {
             known.proof_key = Some(key::new_proof_key().map_err(key::failure)?);
         }
-        let resource = Resource { url: self.url.to_owned(), protocol_version: None };
+        let resource = Resource { url: self.url.to_owned(), revision: self.revision };
         let entropy = Entropy::new(key::random().map_err(key::failure)?);
         let mut flow = Flow::begin(Arc::clone(&self.parts.config), resource, why, known, entropy);
         let engines = Engines::new(self.parts, self.url, self.host, &self.connect).map_err(|failure| {

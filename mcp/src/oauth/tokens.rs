@@ -48,6 +48,8 @@ pub(super) struct State {
     expires: Option<Instant>,
     due: Option<Instant>,
     pub(super) nonces: Nonces,
+    /// The revision of MCP that was agreed on last.
+    pub(super) revision: Option<&'static str>,
     /// By how many seconds the server's clock was ahead of ours at its last answer, and by how many proofs are ahead.
     pub(super) ahead: i64,
     pub(super) skew: i64,

@@ -221,6 +221,7 @@ impl Transport for Http {
         if let Some((sse, _)) = self.legacy.get() {
             return sse.negotiated(revision);
         }
+        self.endpoint.negotiated(revision);
         let mut state = self.state.lock();
         (state.revision, state.post_headers) = (Some(revision), None);
     }

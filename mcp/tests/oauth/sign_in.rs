@@ -69,6 +69,29 @@ fn oa_02_a_call_signs_in_when_it_may() {
     });
 }
 
+/// The revision that the session has agreed on, where a sign-in asks the server something.
+#[test]
+fn a_sign_in_within_a_session_says_the_revision() {
+    everywhere(async |run| {
+        let both = Both::start();
+        let oauth = both.builder().prompt(Prompt::OnCall).build();
+        let revisions = || {
+            let of_metadata = |target: &str| target.starts_with("/.well-known/oauth-protected-resource");
+            let requests = both.server.requests().into_iter().filter(|it| of_metadata(&it.target));
+            requests.map(|it| it.header("mcp-protocol-version").map(str::to_owned)).collect::<Vec<_>>()
+        };
+        oauth.login(&both.http(&oauth)).await.unwrap();
+        let before = revisions();
+        assert!(!before.is_empty() && before.iter().all(Option::is_none), "{before:?}");
+        let connected = Client::builder().mode(Mode::Legacy).connect(both.http(&oauth)).await.unwrap();
+        both.books().revoke();
+        works(run, connected).await;
+        let after = &revisions()[before.len()..];
+        assert!(!after.is_empty(), "another sign-in");
+        assert!(after.iter().all(|it| it.as_deref() == Some("2025-11-25")), "{after:?}");
+    });
+}
+
 #[test]
 fn oa_68_what_a_login_does_is_told_to_the_clients_that_have_the_handle() {
     everywhere(async |run| {

@@ -297,7 +297,7 @@ fn oa_72_nobody_waits_for_ever_for_the_right_to_ask() {
     let oauth = OAuth::builder().timeouts(timeouts).build();
     let account = oauth.account(URL);
     let Tokens { parts, url, host, .. } = &*account.tokens;
-    let run = Run { parts, url, host, connect: connect(), asking: &|_| () };
+    let run = Run { parts, url, host, revision: None, connect: connect(), asking: &|_| () };
     let first = pollster::block_on(run.question());
     let second = pollster::block_on(run.question());
     assert!(matches!(second, Err(failure) if matches!(failure.kind, AuthErrorKind::TimedOut { .. })));

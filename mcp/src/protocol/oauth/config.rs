@@ -196,7 +196,7 @@ pub(crate) struct Resource {
     /// As the user wrote it.
     pub(crate) url: String,
     /// The revision of MCP, if it is agreed on.
-    pub(crate) protocol_version: Option<String>,
+    pub(crate) revision: Option<&'static str>,
 }
 
 impl fmt::Debug for Resource {

@@ -35,7 +35,7 @@ pub fn oauth(input: &[u8]) {
         Some("unauthorized") => Why::Unauthorized(demand),
         _ => Why::Login,
     };
-    let resource = Resource { url: "https://mcp.example/mcp".to_owned(), protocol_version: None };
+    let resource = Resource { url: "https://mcp.example/mcp".to_owned(), revision: None };
     let mut flow = Flow::begin(Arc::new(config(has)), resource, why, known, Entropy::new([7; 32]));
     let (mut fetches, mut visits) = (0, 0);
     for _ in 0..70 {

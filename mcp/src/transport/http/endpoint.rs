@@ -12,6 +12,7 @@ use crate::inbox::Inbox;
 use crate::inbox::{deadline::within, event::Event};
 #[cfg(feature = "oauth")]
 use crate::oauth::Seen;
+use crate::protocol::handshake::Revision;
 #[cfg(feature = "tokio")]
 use crate::runtime::Reactor;
 use crate::transport::Tracking;
@@ -195,6 +196,15 @@ impl Endpoint {
             let _: Result<(), Error> = within(inbox, Some(inbox.timeouts().close), settled).await;
         }
         let _ = inbox;
+    }
+
+    /// The session's revision is agreed on: a sign-in says it to the server, too.
+    pub(super) fn negotiated(&self, revision: Revision) {
+        #[cfg(feature = "oauth")]
+        if let Some(Authorizer::OAuth(account)) = &self.authorizer {
+            account.negotiated(revision.as_str());
+        }
+        let _ = revision;
     }
 
     /// For a session that begins anew by itself nobody is asked (OA-99).

@@ -172,6 +172,7 @@ impl Transport for Sse {
     }
 
     fn negotiated(&self, revision: Revision) {
+        self.endpoint.negotiated(revision);
         self.revision.get_or_init(|| revision);
     }
 

@@ -167,8 +167,8 @@ impl Flow {
 
     pub(super) fn fetch_document(&self, document: &Document) -> Fetch {
         let mut fetch = self.fetch("GET", &document.url, document.what.step());
-        if let (What::Resource, Some(version)) = (&document.what, &self.resource.protocol_version) {
-            fetch.headers.push(("mcp-protocol-version", Secret::new(version)));
+        if let (What::Resource, Some(revision)) = (&document.what, self.resource.revision) {
+            fetch.headers.push(("mcp-protocol-version", Secret::new(revision)));
         }
         fetch
     }

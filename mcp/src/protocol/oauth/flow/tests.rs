@@ -212,7 +212,7 @@ impl World {
     }
 
     fn begin(&self, why: Why) -> Flow {
-        let resource = Resource { url: self.server.clone(), protocol_version: Some("2025-11-25".to_owned()) };
+        let resource = Resource { url: self.server.clone(), revision: Some("2025-11-25") };
         let config = Arc::new(self.config.clone());
         Flow::begin(config, resource, why, self.known.clone(), Entropy::new([self.seed; 32]))
     }
