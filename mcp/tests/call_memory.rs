@@ -9,7 +9,7 @@ use shared_fate_mcp::{Builder, Client, Driver, Mode, Stdio};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -105,20 +105,17 @@ async fn call(client: &Client, arguments: &BTreeMap<&str, &str>) {
     assert_eq!(text.text, "The capital of France is Paris.");
 }
 
-/// What is allocated is counted for the whole process.
-static ALONE: Mutex<()> = Mutex::new(());
-
-/// The request; the text of the result; the list of its contents, and the text in it.
+/// The four are the request, the text of the result, the list of its contents, and the text in that list.
 #[test]
 fn a_call_allocates_four_times() {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = allocator::alone();
     let arguments = BTreeMap::from([("country", "France")]);
     // A reactor in this thread would allocate, too.
     pollster::block_on(async {
         let builder = Client::builder().timer(Still(Instant::now()));
         let (client, driver) = connect(builder).await;
         let calls = async {
-            // Tables grow, and the alarm is set.
+            // The first calls let the tables grow, and set the alarm.
             for _ in 0..16 {
                 call(&client, &arguments).await;
             }
@@ -133,11 +130,11 @@ fn a_call_allocates_four_times() {
     });
 }
 
-/// What a call needed is given back when it is over: many clients wait, most of the time.
+/// A call that is over gives back what it needed. Most clients wait, most of the time.
 #[test]
 fn an_idle_client_occupies_six_kilobytes() {
     const CLIENTS: usize = 100;
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = allocator::alone();
     let arguments = BTreeMap::from([("country", "France")]);
     pollster::block_on(async {
         let used = async || {
@@ -148,7 +145,7 @@ fn an_idle_client_occupies_six_kilobytes() {
             (client, driver)
         };
         let mut clients = Vec::with_capacity(CLIENTS + 1);
-        // What is there once, such as the thread's buffers.
+        // The first client leaves what is there once, such as the thread's buffers.
         clients.push(used().await);
         let before = allocator::bytes();
         for _ in 0..CLIENTS {

@@ -1,7 +1,7 @@
-//! The example `mcp`, as a process: what it prints, and what becomes of its server when it is interrupted.
+//! The example `mcp` as a process: what it prints, and how it stops its server when it is interrupted.
 //!
-//! This binary starts itself as the client ([`client`]), and that starts it as the server (`fault::child`), which does what
-//! the test says. The end of the server's socket is the proof that it is gone.
+//! This binary starts itself as the client ([`client`]). The client starts it as the server (`fault::child`), which does what
+//! the test says. The end of the server's socket is the proof that the server is gone.
 #![cfg(all(unix, feature = "stdio", feature = "http"))]
 
 mod fault;
@@ -18,7 +18,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::thread;
 
-/// The client's arguments, as JSON. Also says that this process is the client.
+/// The client's arguments, as JSON. A process that has them is the client.
 const ARGUMENTS: &str = "COMMAND_LINE_ARGUMENTS";
 
 #[test]
@@ -33,7 +33,7 @@ fn start(arguments: &[&str], control: &TcpListener, stubborn: bool) -> Child {
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["--exact", "client", "--nocapture", "--test-threads=2"]);
     command.env(ARGUMENTS, serde_json::to_string(arguments).unwrap());
-    // No tokens of whoever runs this.
+    // The tokens of whoever runs the tests are not used.
     command.env("MCP_TOKENS", env::temp_dir().join("mcp-example-without-tokens"));
     command.env(child::CONTROL, control.local_addr().unwrap().to_string());
     if stubborn {
@@ -55,7 +55,8 @@ struct End {
     stderr: String,
 }
 
-/// A server that ends when its standard input does, or one that neither this nor SIGTERM impresses.
+/// Starts a client and its server: one that ends when its standard input does, or, if it is `stubborn`, neither then nor at
+/// a SIGTERM.
 fn run(action: &[&str], stubborn: bool) -> Run {
     let server = child::command();
     let mut words = vec![server.get_program().to_str().unwrap()];
@@ -77,7 +78,7 @@ impl Run {
         child::send(&self.server, child::WRITE, format!("{message}\n").as_bytes()).unwrap();
     }
 
-    /// Answers until a message comes that has no answer here, and returns that.
+    /// Answers until a request comes that [`answer`] leaves to the test, and returns that.
     fn serve(&mut self) -> Value {
         loop {
             let message = self.next().expect("the server goes on");
@@ -110,7 +111,7 @@ impl Run {
         while receive(&mut self.server).expect("the server goes on").0 != child::INPUT_ENDED {}
     }
 
-    /// Waits until both are gone.
+    /// Waits until the client and the server are gone.
     fn end(mut self) -> End {
         while self.next().is_some() {}
         let (ended, end) = mpsc::channel();
@@ -126,7 +127,7 @@ impl Run {
     }
 }
 
-/// A server with one of each; its tool is the test's to answer.
+/// What a server with one of each kind answers. Calls of its tool are left to the test.
 fn answer(message: &Value) -> Option<Value> {
     let id = message.get("id")?;
     let result = match message["method"].as_str()? {
@@ -149,7 +150,7 @@ fn answer(message: &Value) -> Option<Value> {
     Some(json!({ "jsonrpc": "2.0", "id": id, "result": result }))
 }
 
-/// An action that the server answers by itself.
+/// What the client prints for an action that needs nothing of the test.
 fn answered(action: &[&str]) -> String {
     let mut run = run(action, false);
     while let Some(message) = run.next() {
@@ -226,7 +227,7 @@ fn a_second_interrupt_waits_for_nothing() {
 }
 
 #[test]
-fn an_interrupt_while_connecting() {
+fn an_interrupt_stops_a_client_that_still_connects() {
     let mut run = run(&["ping"], true);
     assert!(run.next().is_some(), "the handshake has begun");
     run.interrupt();
@@ -235,7 +236,7 @@ fn an_interrupt_while_connecting() {
 }
 
 #[test]
-fn wrong_usage() {
+fn wrong_usage_has_an_exit_code_of_its_own() {
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     for wrong in [&[][..], &["list"], &["server", "dance"], &["server", "call", "tool", "{"]] {
         assert_eq!(mcp::run(&words(wrong)), 2, "{wrong:?}");

@@ -1,5 +1,5 @@
-//! One reply costs at most eight times its text, whatever is in it: at the peak, with all copies. What would cost more fails,
-//! and the error has the text. A process of its own, because it counts what is allocated.
+//! One reply costs at most eight times its text, whatever is in it: at the peak, with all copies. A reply that would cost
+//! more fails, and the error has its text. A process of its own, because it counts what is allocated.
 
 mod allocator;
 
@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 /// A server that keeps nothing of what it sends: a reply is `before`, then `item` as often as it fits into `length`,
-/// separated by commas, then `after`. There are so many `pages` of it, each with another cursor but for the last.
+/// separated by commas, then `after`. It sends so many `pages` of this, each with another cursor, the last with none.
 #[derive(Clone)]
 struct Reply {
     before: &'static str,
@@ -35,10 +35,11 @@ struct State {
 struct Server {
     state: Arc<Mutex<State>>,
     reply: Reply,
-    /// What comes before the items of this page.
+    /// What comes before the items of the present page.
     head: String,
-    /// How many replies were begun, and how much of this one is sent.
+    /// How many replies were begun.
     begun: usize,
+    /// How much of the present page is sent, of how much.
     sent: usize,
     total: usize,
 }
@@ -96,7 +97,7 @@ impl Server {
         (self.head, self.total) = (self.reply.head(page), self.reply.total(page));
     }
 
-    /// The bytes of the page from this place on, as far as they are at hand.
+    /// Bytes of the page from `at` on, up to the end of the part that they are in.
     fn piece(&self, at: usize) -> &[u8] {
         let Reply { item, after, .. } = self.reply;
         let fixed = self.head.len();
@@ -120,7 +121,7 @@ impl AsyncRead for Server {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        // After `initialize` the handshake; after `initialized` and the call the reply; and each page after its request.
+        // The handshake is answered after one line, the first page sent after three, and each other page after one more.
         let lines = [1, self.begun + 2][self.begun.min(1)];
         if self.sent == 0 {
             let mut state = self.state.lock().unwrap();
@@ -151,12 +152,9 @@ impl AsyncRead for Server {
     }
 }
 
-/// What is allocated is counted for the whole process, so one call is measured at a time.
-static ALONE: Mutex<()> = Mutex::new(());
-
-/// Whether the call succeeded, and how many times the text it cost: that of one page, if there are several.
+/// Whether the call succeeded, and how many times the text of one page it cost.
 fn cost(limits: &Limits, reply: &Reply, call: impl AsyncFn(&Client) -> Result<(), Error>) -> (bool, f64) {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _alone = allocator::alone();
     let state = Arc::<Mutex<State>>::default();
     let item = reply.item;
     let server = Server {
@@ -178,7 +176,7 @@ fn cost(limits: &Limits, reply: &Reply, call: impl AsyncFn(&Client) -> Result<()
             let times = (allocator::peak() - before) as f64 / reply.total(0) as f64;
             if let Err(error) = &result {
                 assert!(matches!(error.kind(), ErrorKind::Limit(_)), "{item}: {error:#}");
-                // The page that was too much.
+                // The error has the page that was too much.
                 let last = reply.total(pages - 1) - envelope(pages - 1).len() - 2;
                 assert_eq!(error.result_text().map(str::len), Some(last), "{item}");
             } else {
@@ -190,7 +188,7 @@ fn cost(limits: &Limits, reply: &Reply, call: impl AsyncFn(&Client) -> Result<()
     })
 }
 
-/// All that is known to cost much, and some more.
+/// All replies that are known to cost much, and some more.
 fn family(length: usize) -> Vec<(&'static str, Reply)> {
     let content = r#"{"content":["#;
     let rows = [
@@ -246,7 +244,7 @@ async fn call(client: &Client, method: &str) -> Result<(), Error> {
     }
 }
 
-/// The default limits, and replies as long as they allow; in a sixteenth of their size, which takes a sixteenth of the time.
+/// A sixteenth of the default limits, which takes a sixteenth of the time, and replies as long as they allow.
 #[test]
 fn one_reply_costs_at_most_eight_times_its_text() {
     let mut limits = Limits::default();
@@ -269,8 +267,8 @@ fn one_reply_costs_at_most_eight_times_its_text() {
     println!("at worst {:.2} times: {}", worst.0, worst.1);
 }
 
-/// The pages of a list are kept until the last one has come: together they cost no more than one reply may. Here a reply may
-/// be as long as four pages.
+/// A client keeps the pages of a list until the last one has come: together they cost no more than one reply may. In this
+/// test a reply may be as long as four pages.
 #[test]
 fn all_pages_cost_at_most_what_one_reply_may() {
     let mut limits = Limits::default();
@@ -292,7 +290,7 @@ fn all_pages_cost_at_most_what_one_reply_may() {
     assert!(taken > 0 && refused > 0, "{taken} taken, {refused} refused");
 }
 
-/// Of full size, the three that cost most in the first edition.
+/// Two of the costliest replies, in full size.
 #[test]
 fn sixteen_mebibytes_cost_at_most_a_hundred_and_twenty_eight() {
     let limits = Limits::default();
@@ -304,7 +302,7 @@ fn sixteen_mebibytes_cost_at_most_a_hundred_and_twenty_eight() {
     }
 }
 
-/// What people send is far below the limit.
+/// A long list of usual tools is far below the limit.
 #[test]
 fn what_is_usual_is_taken() {
     let limits = Limits::default();

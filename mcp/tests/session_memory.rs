@@ -1,5 +1,5 @@
-//! What a session as a whole occupies at most, whatever the server does, and that nothing grows with what it does. A
-//! process of its own, because it counts what is allocated. No watchdog: on a busy machine this takes long.
+//! A session as a whole has a bound on its memory, whatever the server does, and nothing grows with what the server says. A
+//! process of its own, because it counts what is allocated. It has no watchdog: on a busy machine it takes long.
 #![cfg(all(any(unix, windows), feature = "stdio", feature = "http"))]
 
 mod allocator;
@@ -14,17 +14,14 @@ use serde_json::{Value, json};
 use shared_fate_mcp::{Client, Mode, Stdio, Timeouts};
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 const MIB: usize = 1024 * 1024;
 
 /// The promise, with the default limits.
 const MOST: usize = 256 * MIB;
-
-/// What is allocated is counted for the whole process, so one thing is measured at a time.
-static ALONE: Mutex<()> = Mutex::new(());
 
 /// Measures what `attack` costs at the peak, and prints it.
 fn peak(name: &str, attack: impl FnOnce()) -> usize {
@@ -35,11 +32,10 @@ fn peak(name: &str, attack: impl FnOnce()) -> usize {
     peak
 }
 
-/// Writes one thing again and again, from a buffer that is there before, as much as is asked for.
+/// Writes its text, and then nothing more.
 struct Flood {
-    text: Arc<Vec<u8>>,
+    text: Vec<u8>,
     at: usize,
-    left: usize,
 }
 
 impl AsyncRead for Flood {
@@ -48,18 +44,17 @@ impl AsyncRead for Flood {
         _: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        if self.left == 0 {
+        let length = buffer.len().min(self.text.len() - self.at);
+        if length == 0 {
             return Poll::Pending;
         }
-        let length = buffer.len().min(self.text.len() - self.at).min(self.left);
         buffer[..length].copy_from_slice(&self.text[self.at..self.at + length]);
-        self.at = (self.at + length) % self.text.len();
-        self.left -= length;
+        self.at += length;
         Poll::Ready(Ok(length))
     }
 }
 
-/// Takes one message, which is the handshake's, and nothing more.
+/// Takes so many writes, those of the handshake, and nothing more.
 struct Deaf {
     takes: usize,
 }
@@ -89,7 +84,7 @@ fn over_a_pipe() {
     let big = "x".repeat(15 * MIB);
     let id = "i".repeat(1000);
     let mut text = handshake.into_bytes();
-    // One is answered, and the other refused.
+    // The first is served, and the second refused.
     for _ in 0..2 {
         text.extend(format!("{{\"id\":\"{id}\",\"method\":\"slow\",\"params\":[\"{big}\"]}}\n").into_bytes());
     }
@@ -98,18 +93,17 @@ fn over_a_pipe() {
         text.extend_from_slice(ping.as_bytes());
     }
     text.extend(format!("{{\"jsonrpc\":\"2.0\",\"method\":\"x\",\"params\":\"{big}").into_bytes());
-    let left = text.len();
-    let text = Arc::new(text);
+    let polls = text.len() / (16 * 1024);
     drop(big);
     let peak = peak("a pipe: answers that nobody reads, slow handlers, half a line", || {
         pollster::block_on(async {
-            let flood = Flood { text: Arc::clone(&text), at: 0, left };
+            let flood = Flood { text, at: 0 };
             let builder = Client::builder().mode(Mode::Legacy).on_request("slow", |_| pending());
             let connecting = builder.connect(Stdio::over(flood, Deaf { takes: 2 }));
             let (client, driver) = connecting.await.unwrap();
-            // Until everything is read.
+            // So many polls read everything.
             let mut driver = pin!(driver);
-            for _ in 0..left / (16 * 1024) {
+            for _ in 0..polls {
                 assert!(futures::poll!(&mut driver).is_pending());
             }
             assert!(!client.session().is_ended());
@@ -148,14 +142,14 @@ fn over_http() {
                     counted.fetch_add(1, Ordering::SeqCst);
                     let _ = closed.recv_blocking();
                 }
-                // An answer of ours: it is not taken.
+                // An answer of the client's is not taken.
                 _ if call.request.rpc().is_empty() && call.request.method == "POST" => {
                     let _ = closed.recv_blocking();
                 }
                 _ => call.normal(),
             });
             server.forget();
-            // However long it takes.
+            // The calls last as long as the test.
             let patient = Timeouts::default().silence(None).total(None);
             let builder =
                 Client::builder().mode(Mode::Legacy).timeouts(patient).on_request("slow", |_| pending());
@@ -167,7 +161,7 @@ fn over_http() {
                         while begun.load(Ordering::SeqCst) <= CALLS {
                             smol::future::yield_now().await;
                         }
-                        // What has been written is read.
+                        // The client reads what has been written.
                         for _ in 0..100_000 {
                             smol::future::yield_now().await;
                         }
@@ -185,7 +179,7 @@ fn over_http() {
 
 #[test]
 fn a_session_occupies_at_most_256_mib() {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = allocator::alone();
     over_a_pipe();
     over_http();
 }
@@ -218,10 +212,10 @@ const LINES: [(&str, &str); 16] = [
 
 const WARM: u64 = 1_000;
 const ROUNDS: u64 = 10_000;
-/// Less than a byte a round. What is allowed is for buffers of sockets and tables that happen to be larger.
+/// In bytes: less than one a round. It leaves room for buffers of sockets and tables that happen to be larger.
 const FLAT: usize = 8 * 1024;
 
-/// Calls until everything is warm, and then ten times as often: what is allocated after that is what was before.
+/// Calls until everything is warm, and then ten times as often. After that no more is allocated than before.
 async fn stays_flat(client: &Client, name: &str) {
     for _ in 0..WARM {
         client.call_tool("x", ()).await.unwrap();
@@ -237,7 +231,7 @@ async fn stays_flat(client: &Client, name: &str) {
 
 #[test]
 fn nothing_grows_with_what_a_server_says_over_a_pipe() {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = allocator::alone();
     for (name, line) in LINES {
         pollster::block_on(async {
             let mut number = 0_u64;
@@ -256,7 +250,7 @@ fn nothing_grows_with_what_a_server_says_over_a_pipe() {
     }
 }
 
-/// The answer to a call over HTTP, with something else in it. `{id}` is the call's.
+/// The answer to a call over HTTP, with something else around it. `{n}` is another number each time, and `{reply}` the reply.
 const EVENTS: [(&str, &str); 6] = [
     ("another id of the stream each time", "id: {n}\ndata: {reply}\n\n"),
     ("another pause each time", "retry: {n}\ndata: {reply}\n\n"),
@@ -291,9 +285,9 @@ fn stateless(message: &Value, number: usize) -> Option<Value> {
 
 #[test]
 fn nothing_grows_with_what_a_server_says_over_http() {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = allocator::alone();
     for (name, text) in EVENTS {
-        // Where it makes a difference.
+        // Only a list that changes makes a difference between the two kinds of servers.
         let both = text.contains("list_changed");
         for mode in [Mode::Legacy, Mode::Stateless].into_iter().take(1 + usize::from(both)) {
             pollster::block_on(async {

@@ -1,5 +1,10 @@
 //! The tasks extension of revision 2026-07-28 (TSK-05 to TSK-10), against a server in memory.
 
+#[path = "fault/clock.rs"]
+#[allow(dead_code, reason = "one test moves the clock")]
+mod clock;
+
+use clock::Clock;
 use futures::future::{Either, select};
 use serde_json::{Value, json};
 use shared_fate_mcp::error::Violation;
@@ -13,7 +18,7 @@ use std::time::Duration;
 
 const TASKS: &str = "io.modelcontextprotocol/tasks";
 
-/// A server whose tool is a task; `state` says how the task stands, by how often it was asked.
+/// A server whose tool makes a task. `state` says how the task stands, by how often the server was asked for it before.
 fn server(state: fn(usize) -> Value) -> MockServer {
     let asked = AtomicUsize::new(0);
     let task = || json!({"taskId": "t", "status": "working", "ttlMs": null, "pollIntervalMs": 1});
@@ -110,18 +115,26 @@ fn tsk_07_tsk_09_a_call_that_is_given_up_or_out_of_time_cancels_its_task() {
     for out_of_time in [false, true] {
         let server = server(|_| json!({}));
         pollster::block_on(async {
-            let (client, driver) = offering().connect(server.transport()).await.unwrap();
-            let limit = Duration::from_millis(30);
-            let options = if out_of_time { CallOptions::timeout(limit) } else { CallOptions::default() };
-            let client = client.with_options(options);
+            let clock = Clock::new();
+            let builder = offering().timer(clock.clone());
+            let (client, driver) = builder.connect(server.transport()).await.unwrap();
+            let limit = Duration::from_secs(5);
+            let client = client.with_options(CallOptions::timeout(limit));
             let app = async {
                 let call = Box::pin(client.call_tool("slow", json!({})));
+                let asked = async {
+                    clock.pass(Duration::from_millis(100)).await;
+                    server.arrival("tasks/get").await
+                };
+                let Either::Right((_, call)) = select(call, pin!(asked)).await else {
+                    panic!("the task never ends");
+                };
                 match out_of_time {
-                    true => assert!(call.await.unwrap_err().is_timeout()),
-                    false => match select(call, pin!(server.arrival("tasks/get"))).await {
-                        Either::Left(_) => panic!("the task never ends"),
-                        Either::Right((_, call)) => drop(call),
-                    },
+                    true => {
+                        clock.advance(limit);
+                        assert!(call.await.unwrap_err().is_timeout());
+                    }
+                    false => drop(call),
                 }
                 assert_eq!(server.arrival("tasks/cancel").await.params["taskId"], "t");
                 assert_eq!(client.pending_calls(), 0);

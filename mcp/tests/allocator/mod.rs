@@ -6,6 +6,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 struct Counting;
 
@@ -34,6 +35,12 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
+/// Held by a test that measures: bytes are counted for the whole process.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// How many allocations there were in this thread: the harness allocates in its own.
 pub(crate) fn count() -> usize {
     COUNT.get()
@@ -44,14 +51,14 @@ pub(crate) fn bytes() -> usize {
     NOW.load(Relaxed)
 }
 
-/// How many bytes are allocated; the peak begins anew.
+/// How many bytes are allocated. The peak begins anew.
 pub(crate) fn begin() -> usize {
     let now = bytes();
     PEAK.store(now, Relaxed);
     now
 }
 
-/// The most there was since then.
+/// The most bytes that were allocated since [`begin`].
 pub(crate) fn peak() -> usize {
     PEAK.load(Relaxed)
 }

@@ -1,4 +1,4 @@
-//! A handler that blocks the thread that runs the driver: no call beside it waits for that.
+//! A handler that blocks the thread that runs the driver: no call waits for that thread.
 
 use crate::check::on;
 use crate::fault::Gate;
@@ -7,16 +7,16 @@ use crate::fault::http::Server;
 use crate::fault::run::{Run, in_parallel};
 use crate::kit::{Feed, http, seconds};
 use serde_json::json;
-use shared_fate_mcp::{CallOptions, Client, RpcError};
+use shared_fate_mcp::{CallOptions, Client, Error, RpcError};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 
-/// A call that is out of time while a handler blocks the thread that runs the driver.
-async fn out_of_time_beside_a_blocked_driver(
+/// Hands out a call of a second that the server holds, while a handler blocks the thread that runs the driver.
+async fn beside_a_blocked_driver(
     run: Run,
-    then: impl AsyncFn(&Client, Pin<&mut dyn Future<Output = ()>>, Gate),
+    then: impl AsyncFn(&Client, &Clock, Pin<&mut dyn Future<Output = Error>>, Gate),
 ) {
     let (clock, gate, feed) = (Clock::new(), Gate::default(), Feed::new());
     let (held, events) = (gate.clone(), feed.clone());
@@ -26,7 +26,7 @@ async fn out_of_time_beside_a_blocked_driver(
         _ if call.request.method == "GET" => events.serve(call),
         _ => call.normal(),
     });
-    // Asks the user on the terminal, say.
+    // Such a handler may ask the user on the terminal.
     let builder = on(&clock).on_request("x", move |_| {
         entered.try_send(()).unwrap();
         held.wait();
@@ -36,14 +36,13 @@ async fn out_of_time_beside_a_blocked_driver(
     run.drive(driver, async {
         feed.say(&json!({ "jsonrpc": "2.0", "id": "q", "method": "x" }));
         inside.recv().await.unwrap();
-        // Over HTTP calls need no driver.
+        // Calls over HTTP need no driver.
         client.ping().await.unwrap();
         let hasty = client.with_options(CallOptions::timeout(seconds(1)));
-        let mut call = pin!(async { drop(hasty.call_tool("held", ()).await.unwrap_err()) });
+        let mut call = pin!(async { hasty.call_tool("held", ()).await.unwrap_err() });
         assert!(futures::poll!(&mut call).is_pending());
         server.arrival(|request| request.tool() == "held").await;
-        clock.advance(seconds(2));
-        then(&client, call, gate).await;
+        then(&client, &clock, call, gate).await;
         feed.end();
         client.close().await;
     })
@@ -53,10 +52,11 @@ async fn out_of_time_beside_a_blocked_driver(
 #[test]
 fn liv_23_rev_07_a_handler_that_blocks_its_thread_keeps_no_call_from_its_deadline() {
     in_parallel(async |run| {
-        out_of_time_beside_a_blocked_driver(run, async |_, mut call, gate| {
-            let ended = futures::poll!(&mut call).is_ready();
+        beside_a_blocked_driver(run, async |_, clock, mut call, gate| {
+            clock.advance(seconds(2));
+            let ended = futures::poll!(&mut call);
             gate.open();
-            assert!(ended);
+            assert!(matches!(ended, Poll::Ready(error) if error.is_timeout()));
         })
         .await;
     });
@@ -75,17 +75,18 @@ impl Wake for Woken {
 #[test]
 fn liv_19_liv_23_the_end_of_the_session_ends_a_call_beside_a_blocked_driver() {
     in_parallel(async |run| {
-        out_of_time_beside_a_blocked_driver(run, async |client, mut call, gate| {
+        beside_a_blocked_driver(run, async |client, _, mut call, gate| {
             let woken = Arc::<Woken>::default();
             let waker = Waker::from(Arc::clone(&woken));
             let mut cx = Context::from_waker(&waker);
-            let ended = call.as_mut().poll(&mut cx).is_ready();
-            // The exchange that is over may have woken it once more.
+            let early = call.as_mut().poll(&mut cx);
             woken.0.store(false, Ordering::SeqCst);
             client.session().close();
             let woken = woken.0.load(Ordering::SeqCst);
+            let ended = call.as_mut().poll(&mut cx);
             gate.open();
-            assert!(ended || woken);
+            assert!(early.is_pending() && woken);
+            assert!(matches!(ended, Poll::Ready(error) if error.is_session_ended()));
         })
         .await;
     });

@@ -1,4 +1,5 @@
-//! What is one wish for the caller and two ways for the protocol: changes, and the level of the log.
+//! What a caller asks for in one way, and the protocol in a way of its own for each revision: changes, and the level of the
+//! log.
 
 use crate::check::{cause, on};
 use crate::fault::clock::Clock;
@@ -20,7 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(crate) const UPDATED: &str = "notifications/resources/updated";
 pub(crate) const TOOLS: &str = "notifications/tools/list_changed";
 
-/// What a server of 2025-11-25 answers that tells of everything but its prompts, and has a log.
+/// The answers of a server of 2025-11-25 that tells of changes of everything but its prompts, and has a log.
 pub(crate) fn talkative(message: &Value) -> Option<Value> {
     match message["method"].as_str()? {
         "initialize" => {
@@ -96,7 +97,7 @@ fn a_server_with_a_handshake_is_listened_to_in_the_same_way() {
             assert_eq!(next(&mut tools).await, Change::Tools);
             assert!(futures::poll!(all.next()).is_pending());
             assert!(futures::poll!(tools.next()).is_pending());
-            // They belong to the session, too.
+            // The five messages are events of the session, too.
             client.ping().await.unwrap();
             assert_eq!(log.lines().len(), 5, "{:?}", log.lines());
             client.close().await;
@@ -110,7 +111,7 @@ fn a_server_with_a_handshake_is_listened_to_in_the_same_way() {
 }
 
 #[test]
-fn over_http_it_is_the_servers_own_stream() {
+fn over_http_changes_come_on_the_servers_own_stream() {
     everywhere(async |run| {
         let feed = Feed::new();
         let served = feed.clone();
@@ -150,7 +151,7 @@ fn the_last_one_to_go_takes_the_subscription_to_a_resource_back() {
             drop(two);
             let end = server.arrival(|it| it["method"] == "resources/unsubscribe").await;
             assert_eq!(end["params"]["uri"], "file:///b");
-            // A call that was not cancelled is not left behind by it either.
+            // No call is left behind.
             assert_eq!(client.pending_calls(), 0);
             client.close().await;
         })
@@ -158,9 +159,9 @@ fn the_last_one_to_go_takes_the_subscription_to_a_resource_back() {
     });
 }
 
-/// What a part of the application has asked for by itself is no other part's to take back.
+/// Only the part of the application that has subscribed by itself takes that back.
 #[test]
-fn who_subscribes_by_itself_stays_subscribed_when_a_listener_goes() {
+fn an_application_that_subscribes_by_itself_stays_subscribed_when_a_listener_goes() {
     everywhere(async |run| {
         let answered = AtomicBool::new(false);
         let (stdio, server) = pair(move |peer: &Peer, message: &Value| {
@@ -177,7 +178,7 @@ fn who_subscribes_by_itself_stays_subscribed_when_a_listener_goes() {
             drop(client.listen(&a).await.unwrap());
             client.ping().await.unwrap();
             assert_eq!(uris(&server, "resources/unsubscribe").len(), 0);
-            // What it shares is taken back by the last one.
+            // The last of those that share a subscription takes it back.
             let listening = client.listen(&a).await.unwrap();
             client.unsubscribe_resource("file:///a").await.unwrap();
             client.ping().await.unwrap();
@@ -206,10 +207,9 @@ fn who_subscribes_by_itself_stays_subscribed_when_a_listener_goes() {
     });
 }
 
-/// The end of the one is for the driver to send, the beginning of the other is sent at once: nobody knows in which order
-/// they would come.
+/// The driver sends the end of the first subscription, and the second one is sent at once: the end might come last.
 #[test]
-fn who_subscribes_again_at_once_stays_subscribed() {
+fn a_second_subscription_at_once_stays() {
     once(async |_| {
         let (client, driver, server) = connect(on(&Clock::new())).await;
         driver
@@ -254,19 +254,19 @@ fn the_end_of_the_session_is_told_with_its_cause() {
                 server.peer.hang_up();
             })
             .await;
-            // What has come before is told first.
+            // A change that came before the end is told first.
             assert_eq!(next(&mut changes).await, Change::Tools);
             let lost = changes.next().await.unwrap().unwrap_err();
             assert!(matches!(cause(&lost).kind(), ErrorKind::Io(_)), "{lost:#}");
             assert!(changes.next().await.is_none());
-            // Its end is no message to a server that is gone.
+            // Dropping it sends nothing to a server that is gone.
             drop(changes);
         })
         .await;
     });
 }
 
-/// At the limit everything is kept; one past it the oldest is lost, which is told.
+/// At the limit everything is kept. One past it the oldest change is lost, and the loss is told.
 #[test]
 fn limits_changes_holds_for_notifications_too() {
     once(async |_| {
@@ -293,7 +293,7 @@ fn limits_changes_holds_for_notifications_too() {
     });
 }
 
-/// Of the newer revision each request says it, of the older ones the session.
+/// In the newest revision each request says the level; in the older ones a request sets it for the session.
 #[test]
 fn the_level_of_the_log_is_set_in_one_way() {
     everywhere(async |run| {
@@ -360,7 +360,7 @@ fn a_server_without_a_log_or_that_refuses_is_connected_to_all_the_same() {
     });
 }
 
-/// The probe does not ask for a log: nobody knows yet whom it is sent to.
+/// The probe does not ask for a log: the client does not know the kind of the server yet.
 #[test]
 fn the_probe_says_nothing_of_a_log() {
     once(async |_| {

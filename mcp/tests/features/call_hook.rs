@@ -76,7 +76,7 @@ fn each_beginning_has_one_end() {
                 server.arrival(|it| tool(it) == "held").await;
                 clock.advance(seconds(1));
             }
-            // No request, no beginning.
+            // Where there is no request, nothing begins.
             client.call_tool("echo", [1]).await.unwrap_err();
             client.notify("x", ()).await.unwrap();
             let held = client.call_tool("held", ());
@@ -112,7 +112,7 @@ fn each_beginning_has_one_end() {
     });
 }
 
-/// A request that was never written is told to be so, also when it is dropped.
+/// The end of a call that is dropped says whether its request was written.
 #[test]
 fn the_end_of_what_was_taken_back_says_not_sent() {
     once(async |_| {
@@ -176,7 +176,7 @@ fn every_request_carries_what_is_added_with_a_handshake() {
 }
 
 #[test]
-fn every_request_carries_what_is_added_without_one() {
+fn every_request_carries_what_is_added_without_a_handshake() {
     everywhere(async |run| traced(run, true).await);
 }
 
@@ -207,7 +207,7 @@ fn over_http_and_sse_there_are_headers_too() {
     });
 }
 
-/// The same headers are allowed as for the transport, and the others fail their call before a byte is sent.
+/// A hook may add the headers that the transport may add. Any other fails its call before a byte is sent.
 #[test]
 fn a_header_that_is_not_allowed_fails_its_call() {
     everywhere(async |run| {
@@ -245,7 +245,7 @@ fn a_header_that_is_not_allowed_fails_its_call() {
     });
 }
 
-/// Neither the call nor another one is hurt.
+/// A panic in a hook harms neither its own call nor another one.
 #[test]
 fn a_panic_in_a_hook_goes_no_further() {
     everywhere(async |run| {
@@ -265,7 +265,7 @@ fn a_panic_in_a_hook_goes_no_further() {
     });
 }
 
-/// What the client asks for by itself belongs to it: pages, questions that an answer asks, pings.
+/// Each round of a call that the server answers with questions has a beginning and an end.
 #[test]
 fn a_round_is_a_request_of_its_own() {
     once(async |_| {

@@ -1,4 +1,4 @@
-//! Causes that must not be lost on the way, and secrets that must.
+//! Causes that must reach the caller, and secrets that must not.
 
 use crate::check::{limit, on, story};
 use crate::fault::clock::Clock;
@@ -27,7 +27,7 @@ fn old_09_a_refusal_is_not_lost_when_the_old_transports_stream_says_nothing() {
                 call.respond("400 Bad Request", &["Content-Type: application/json"], &body);
             }
         });
-        // What is shorter of `Timeouts::endpoint` and half the handshake.
+        // The limit is `Timeouts::endpoint` or half of the handshake's, whichever is shorter.
         for (handshake, limit) in [(60, 30), (20, 10)] {
             let clock = Clock::new();
             let waiting = async {
@@ -110,13 +110,9 @@ fn ses_05_a_stream_that_is_gone_with_its_session_is_told() {
             .run_until(async {
                 feed.end();
                 clock.pass(seconds(1)).await;
-                for _ in 0..2 {
-                    server.arrival(|request| request.method == "GET").await;
-                }
-                for _ in 0..10 {
+                while log.count("StreamLost") == 0 {
                     client.ping().await.unwrap();
                 }
-                assert!(client.session().is_ended() || log.count("StreamLost") == 1);
             })
             .await;
     });
@@ -141,7 +137,7 @@ fn st_02_what_a_server_says_in_answer_to_a_notification_is_heard() {
                     while log.count("ToolsChanged") == 0 {
                         client.ping().await.unwrap();
                     }
-                    // It says no more, and is not waited for for long.
+                    // The stream says no more, and the client does not wait long for its end.
                     clock.pass(millis(500)).await;
                 };
                 join(client.notify("notifications/x", ()), heard).await.0.unwrap();

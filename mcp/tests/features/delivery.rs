@@ -43,7 +43,7 @@ fn one_at_a_time(redirect: bool) -> Server {
 /// The connections that connecting takes: `initialize`, `initialized`, and the server's stream.
 const HANDSHAKE: usize = 3;
 
-/// Something else happens to one of the connections.
+/// A network in which `what` happens to the connection number `which`.
 struct Odd {
     begun: AtomicUsize,
     which: usize,
@@ -82,7 +82,7 @@ impl Net for Odd {
     }
 }
 
-/// A socket that was reset, with an answer in its buffer: Linux lets it be read.
+/// A socket that was reset, with an answer in its buffer: Linux lets the answer be read.
 struct Answered {
     answer: &'static str,
     written: usize,
@@ -166,7 +166,7 @@ fn sec_04_sec_05_a_refusal_that_no_new_token_follows_is_told() {
     });
 }
 
-/// A network whose peers have talked by the time that they are connected to.
+/// A network that hands out a connection when its peer has talked.
 struct Greeting(smol::channel::Receiver<()>);
 
 impl Net for Greeting {
@@ -249,7 +249,7 @@ fn sec_02_liv_03_a_second_answer_behind_the_first_one_answers_nothing() {
     });
 }
 
-/// Connects for ever.
+/// A network in which connecting never ends.
 struct Never;
 
 impl Net for Never {
@@ -277,14 +277,14 @@ fn check_late(error: &Error, delivery: Delivery) {
 #[test]
 fn the_deadline_of_the_handshake_says_whether_anything_was_sent() {
     once(async |_| {
-        // There is no connection.
+        // First, there is no connection.
         let clock = Clock::new();
         let http = Http::new("http://server.example/mcp").unwrap().net(Never).connect_timeout(None);
         let builder = on(&clock).mode(Mode::Legacy);
         let (connected, ()) = join(builder.connect(http), clock.pass(MINUTE)).await;
         check_late(&connected.unwrap_err(), Delivery::NotSent);
 
-        // There is one, and TLS does not get further.
+        // There is a connection, and the TLS handshake does not go on.
         #[cfg(feature = "tls")]
         {
             let silent = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -342,7 +342,7 @@ impl futures::io::AsyncWrite for Full {
     }
 }
 
-/// What a server wrote before it fell silent.
+/// The output of a server that falls silent after it has `said` something.
 fn silent_after(said: &'static str) -> impl futures::io::AsyncRead + Send + Unpin {
     let said = Box::pin(futures::stream::iter([Ok(said)]).chain(futures::stream::pending()));
     futures::stream::TryStreamExt::into_async_read(said)
@@ -385,7 +385,7 @@ fn a_deadline_over_a_pipe_quotes_what_came_instead() {
                 for (name, quoted) in [("held", false), ("late", true), ("held", false)] {
                     let patience = async {
                         server.arrival(|message| tool(message) == name).await;
-                        // What the server has said by then is read.
+                        // Then the client has read what the server has said.
                         client.ping().await.unwrap();
                         clock.pass(MINUTE).await;
                     };

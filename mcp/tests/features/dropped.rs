@@ -16,8 +16,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-/// Polls `future` at most `polls` times, each time that it is woken, and drops it then. Whether it has
-/// resolved.
+/// Polls `future` when it is woken, at most `polls` times, and drops it. Whether it has resolved.
 async fn polled(polls: usize, future: impl Future) -> bool {
     let mut future = pin!(future);
     let mut left = polls;
@@ -31,7 +30,7 @@ async fn polled(polls: usize, future: impl Future) -> bool {
     .await
 }
 
-/// Drops what `make` makes after 0, 1, 2, … polls, until it resolves. In between everything must work.
+/// Drops what `make` makes after 0, 1, 2, … polls, until it resolves. After each drop the client must work.
 async fn at_every_point<F: Future>(client: &Client, mut make: impl FnMut() -> F) {
     for polls in 0..1000 {
         let done = polled(polls, make()).await;
@@ -42,7 +41,7 @@ async fn at_every_point<F: Future>(client: &Client, mut make: impl FnMut() -> F)
             return;
         }
     }
-    panic!("it never resolves");
+    panic!("the future never resolves");
 }
 
 fn pages(message: &Value) -> Option<Value> {
@@ -81,7 +80,7 @@ fn paging(peer: &lines::Peer, message: &Value) {
 fn paging_http(call: &mut Call) {
     match pages(&call.request.body) {
         Some(answer) if call.request.rpc() == "tools/list" => call.json(&[], &answer.to_string()),
-        // In events, and in pieces.
+        // The answer comes as an event, in pieces.
         Some(answer) if call.request.tool() == "a" => {
             call.head("200 OK", &["Content-Type: text/event-stream", "Transfer-Encoding: chunked"]);
             let event = format!("data: {answer}\n\n");
@@ -293,7 +292,7 @@ fn liv_17_liv_19_a_driver_dropped_at_every_point_of_a_close() {
             timeouts.close = Duration::from_millis(10);
             let builder = Client::builder().mode(Mode::Legacy).timeouts(timeouts);
             let (client, driver) = builder.connect(stdio).await.unwrap();
-            // On a slow machine few polls take as long as a whole close.
+            // On a slow machine a whole close may take no longer than a few polls.
             let mut close = pin!(client.close().fuse());
             let mut driver = driver.fuse();
             for _ in 0..polls {

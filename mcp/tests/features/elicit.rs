@@ -1,4 +1,4 @@
-//! Elicitation (REV-03, REV-04, INI-15), beside other requests.
+//! Elicitation (REV-03, REV-04, INI-15).
 
 use crate::check::on;
 use crate::fault::clock::Clock;
@@ -6,8 +6,7 @@ use crate::fault::lines::{Server, normal, pair};
 use crate::fault::run::{everywhere, once};
 use crate::kit::{ask, is_answer};
 use serde_json::{Map, Value, json};
-use shared_fate_mcp::types::Json;
-use shared_fate_mcp::types::{ElicitForm, ElicitUrl, Elicited};
+use shared_fate_mcp::types::{ElicitForm, ElicitUrl, Elicited, Json};
 use shared_fate_mcp::{Builder, Client, Driver};
 use std::thread;
 
@@ -134,7 +133,7 @@ fn ini_15_rev_03_both_modes_side_by_side() {
     });
 }
 
-/// It would take minutes if each field were looked for among all the others.
+/// Looking for each field among all the others would take minutes.
 #[test]
 fn rev_04_many_fields_take_no_longer_than_they_are() {
     once(async |run| {
@@ -143,7 +142,7 @@ fn rev_04_many_fields_take_no_longer_than_they_are() {
             let fields: Map<_, _> = (0..100_000).map(|n| (n.to_string(), json!({ "default": n }))).collect();
             let form = json!({ "message": "nothing", "requestedSchema": { "properties": fields } });
             let peer = server.peer.clone();
-            // It is longer than the socket takes in one go.
+            // The request is longer than the socket takes in one go.
             let asking = thread::spawn(move || peer.say(&ask("1", "elicitation/create", form)));
             let answer = server.arrival(|message| is_answer(message, "1")).await;
             asking.join().unwrap();

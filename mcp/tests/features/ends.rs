@@ -1,4 +1,4 @@
-//! How clients, sessions and drivers end, whoever is polled, and that they leave nothing behind.
+//! Clients, sessions and drivers end whoever is polled, and leave nothing behind.
 
 use crate::check::on;
 use crate::fault::child;
@@ -28,7 +28,7 @@ fn liv_19_liv_26_a_close_does_not_depend_on_another_one_that_is_not_polled() {
         let server_process = server.process().await;
         let builder = Client::builder().mode(Mode::Legacy);
         let (client, driver) = builder.connect(stdio).await.unwrap();
-        // As the branch of a `select!` that lost, kept for later.
+        // The first close is like the branch of a `select!` that has lost and is kept for later.
         let mut first = pin!(client.close());
         driver
             .run_until(async {
@@ -110,7 +110,7 @@ fn liv_19_a_driver_resolves_when_the_transport_is_released() {
         // Nobody polls `close`: the driver carries it on.
         let turning = async {
             clock.pass(seconds(2)).await;
-            // The process may be gone before anybody begins to wait for that.
+            // The next line may wait for ever: the process may be gone before anybody begins to wait for its end.
             clock.pass(seconds(2)).await;
             std::future::pending::<()>().await;
         };
@@ -132,7 +132,6 @@ fn mem_04_a_notification_that_was_taken_is_written_before_the_close() {
             })
             .await;
         server.input_ended().await;
-        // Not even `notifications/initialized` is.
         let received = server.received();
         assert_eq!(received.last().unwrap()["method"], "notifications/goodbye", "{received:?}");
     });
@@ -219,10 +218,10 @@ fn liv_17_a_driver_that_is_dropped_leaves_no_waker() {
 
 #[test]
 fn liv_27_a_handshake_that_is_given_up_with_its_runtime_leaves_nothing() {
-    let (stdio, server) = process(|_, _| {});
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
-    runtime.spawn(Client::connect(stdio));
-    pollster::block_on(async {
+    once(async |_| {
+        let (stdio, server) = process(|_, _| {});
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        runtime.spawn(Client::connect(stdio));
         let server_process = server.process().await;
         server.arrival(|message| message["method"] == "server/discover").await;
         drop(runtime);

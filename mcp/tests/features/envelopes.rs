@@ -1,4 +1,4 @@
-//! Results in whatever envelope they come, and with half a surrogate in them.
+//! Results in any envelope, and with half a surrogate in them.
 
 use crate::check::{on, violation};
 use crate::fault::clock::Clock;
@@ -12,7 +12,7 @@ use shared_fate_mcp::error::Violation;
 use shared_fate_mcp::types::Root;
 use shared_fate_mcp::{Client, ErrorKind, Mode};
 
-/// Where the id and the result go.
+/// Puts the id and the result into an envelope.
 fn fill(envelope: &str, id: &Value, result: &str) -> String {
     envelope.replace("ID", &id.to_string()).replace("RESULT", result)
 }
@@ -72,7 +72,7 @@ fn a_result_is_read_in_any_envelope_over_http() {
     });
 }
 
-/// It is known to ask only when the whole message has been read.
+/// Only a message that has been read to its end tells whether the server asks for input.
 #[test]
 fn a_server_asks_in_any_envelope() {
     once(async |run| {
@@ -98,7 +98,7 @@ fn a_server_asks_in_any_envelope() {
     });
 }
 
-/// Also where the result says nothing, and nobody looks at it.
+/// A damaged reply fails its call even where nobody looks at the result, as with a ping.
 #[test]
 fn what_is_no_reply_fails_its_call_and_no_other() {
     once(async |run| {

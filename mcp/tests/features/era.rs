@@ -1,11 +1,11 @@
-//! Which kind of server it is, over HTTP (ERA-01 to ERA-23).
+//! How a client finds out over HTTP which kind of server it has (ERA-01 to ERA-23).
 
 use crate::check::{on, story, violation};
 use crate::fault::clock::Clock;
-use crate::fault::http::{Call, Server};
+use crate::fault::http::Server;
 use crate::fault::run::{everywhere, once};
 use crate::kit::{ask, http, refusal, reply, seconds};
-use crate::modern::{DISCOVER, VERSION, discovered, modern};
+use crate::modern::{DISCOVER, VERSION, discovered, dual, modern};
 use futures::future::join;
 use serde_json::{Value, json};
 use shared_fate_mcp::error::Violation;
@@ -21,13 +21,14 @@ fn methods(server: &Server) -> Vec<String> {
     requests.iter().filter(|it| it.method == "POST").map(|it| it.rpc().to_owned()).collect()
 }
 
-/// A server that answers to the probe, once or for ever, as told, and otherwise is of both kinds.
+/// A server that answers probes with these `answers`, one after the other, and the last one for ever. Otherwise it is of both
+/// kinds.
 fn answering(mut answers: Vec<(&'static str, Value)>) -> Server {
     answers.reverse();
     let answers = Mutex::new(answers);
     Server::start(move |call| {
         if call.request.rpc() != DISCOVER {
-            return both(call);
+            return dual(call);
         }
         let mut answers = answers.lock().unwrap();
         let (status, mut body) = if answers.len() > 1 { answers.pop().unwrap() } else { answers[0].clone() };
@@ -41,13 +42,6 @@ fn answering(mut answers: Vec<(&'static str, Value)>) -> Server {
             body => call.respond(status, &["Content-Type: application/json"], &body.to_string()),
         }
     })
-}
-
-fn both(call: &mut Call) {
-    match call.request.header("mcp-method") {
-        Some(_) => modern(call),
-        None => call.normal(),
-    }
 }
 
 fn unsupported(supported: &[&str]) -> Value {
@@ -81,7 +75,7 @@ fn era_07_10_11_12_14_what_the_answer_to_the_probe_says() {
         ("ERA-14", vec![("406 Not Acceptable", Value::Null)], legacy),
         ("ERA-14", vec![("415 Unsupported Media Type", Value::Null)], legacy),
         ("ERA-03", vec![("200 OK", refusal(&ours, -32602, "Invalid request parameters"))], legacy),
-        // ERA-08, ERA-09: once more, at the version it names.
+        // The client asks once more, at a version that the server has named (ERA-08, ERA-09).
         (
             "ERA-09",
             vec![
@@ -160,8 +154,8 @@ fn era_13_15_16_22_what_says_nothing_is_an_error_and_no_reason_to_fall_back() {
 #[test]
 fn era_15_mod_08_a_probe_that_cannot_be_corrected_is_reported_with_what_is_missing() {
     once(async |_| {
-        // Its headers are made of its body, and every capability that there is a handler for is declared:
-        // what a server finds wrong with either is for its people, or this client's, to see.
+        // The client makes the probe's headers from its body, and declares every capability that has a handler: there is
+        // nothing to send in another way, so the caller gets the refusal.
         for (code, data) in [
             (-32020, json!({ "header": "Mcp-Method" })),
             (-32021, json!({ "requiredCapabilities": { "sampling": {} } })),
@@ -213,13 +207,10 @@ fn era_04_a_client_of_the_new_kind_alone_does_not_shake_hands() {
 #[test]
 fn era_10_21_initialize_names_the_newest_that_both_speak_and_none_of_the_new_kind() {
     once(async |run| {
-        for (supported, offer) in [
-            (json!(["2024-11-05", "2025-06-18", "2099-01-01"]), "2025-06-18"),
-            (json!(["2025-03-26"]), "2025-03-26"),
-        ] {
-            let supported: Vec<&str> =
-                supported.as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
-            let server = answering(vec![("400 Bad Request", unsupported(&supported))]);
+        for (supported, offer) in
+            [(&["2024-11-05", "2025-06-18", "2099-01-01"][..], "2025-06-18"), (&["2025-03-26"], "2025-03-26")]
+        {
+            let server = answering(vec![("400 Bad Request", unsupported(supported))]);
             let (client, driver) = connect(&server, &Clock::new(), Mode::Auto).await.unwrap();
             run.drive(driver, async { client.close().await }).await;
             assert_eq!(server.requests()[1].body["params"]["protocolVersion"], offer);
@@ -301,7 +292,7 @@ fn era_18_a_server_that_wants_no_handshake_after_all_is_asked_once_more() {
                 }
                 _ => modern(call),
             });
-            // With the fallback to the older transport, which is none of its business.
+            // The fallback to the older transport is allowed here, and is not used.
             let connecting = on(&Clock::new()).mode(Mode::Auto).connect(http(&server));
             let (client, driver) = connecting.await.unwrap();
             assert_eq!(client.revision(), Revision::LATEST, "{status}");

@@ -1,11 +1,11 @@
-//! What is remembered of servers (ERA-01), and what becomes of it when it is wrong.
+//! What a client remembers of servers (ERA-01), and how it corrects a memory that has become wrong.
 
 use crate::check::{on, story};
 use crate::fault::clock::Clock;
 use crate::fault::http::{Call, Server};
 use crate::fault::run::{Run, everywhere, once};
 use crate::kit::{Feed, http, refusal};
-use crate::modern::{DISCOVER, modern};
+use crate::modern::{DISCOVER, dual, modern};
 use crate::old::old;
 use crate::script::script;
 use serde_json::{Value, json};
@@ -31,7 +31,7 @@ impl Manners {
     }
 }
 
-/// A server that may become another.
+/// A server whose manner can be changed.
 fn server(manner: Manner) -> (Server, Manners) {
     let manners = Manners(Arc::new(Mutex::new(manner)));
     let present = manners.clone();
@@ -49,15 +49,7 @@ fn legacy(call: &mut Call) {
     }
 }
 
-/// Of both kinds.
-fn dual(call: &mut Call) {
-    match call.request.header("mcp-method") {
-        Some(_) => modern(call),
-        None => call.normal(),
-    }
-}
-
-/// Connects and closes; which of the two it was asked first and so on, and what came of it.
+/// Connects and closes. Which of the two methods the server was asked, in order, and the revision or the error.
 async fn asked(run: Run, builder: &Builder, server: &Server) -> (Vec<String>, Result<Revision, Error>) {
     let before = server.requests().len();
     let connected = builder.clone().connect(http(server).legacy_fallback(false)).await;
@@ -88,12 +80,12 @@ fn era_01_a_server_that_wants_a_handshake_is_not_asked_again() {
             expect(run, &builder, server, &[DISCOVER, INITIALIZE], Revision::LATEST_WITH_HANDSHAKE).await;
             expect(run, &clone, server, &[INITIALIZE], Revision::LATEST_WITH_HANDSHAKE).await;
         }
-        // Another path of the same origin: it is a property of the server.
+        // Another path of the same origin is not asked again: the kind is a property of the server.
         let elsewhere = Http::new(&format!("http://{}/elsewhere", one.address())).unwrap();
         let (client, driver) = builder.connect(elsewhere).await.unwrap();
         run.drive(driver, async { client.close().await }).await;
         assert_eq!(one.requests().iter().filter(|it| it.rpc() == DISCOVER).count(), 1);
-        // Nothing is shared by accident, and everything that is meant to be.
+        // Builders that are no clones share nothing, unless they are given the same cache.
         expect(run, &auto(), &one, &[DISCOVER, INITIALIZE], Revision::LATEST_WITH_HANDSHAKE).await;
         let cache = ServerKindCache::new();
         expect(
@@ -150,7 +142,7 @@ fn era_01_a_new_kind_of_server_where_an_old_one_was_is_found_out() {
 }
 
 #[test]
-fn era_01_old_09_it_is_found_out_with_the_fallback_to_the_older_transport_too() {
+fn era_01_old_09_a_new_kind_of_server_is_found_out_with_the_fallback_to_the_older_transport_too() {
     everywhere(async |run| {
         let (server, manners) = server(legacy);
         let builder = auto();
@@ -208,7 +200,7 @@ fn era_01_what_was_wrong_is_forgotten_though_nothing_better_is_found_out() {
             let (found, result) = asked(run, &builder, &server).await;
             assert_eq!(found, methods);
             assert_eq!(result.unwrap_err().http().unwrap().status(), 503);
-            // Asked, and not taken for what it was.
+            // The server is asked, and not taken for what it was.
             manners.change(dual);
             expect(run, &builder, &server, &[DISCOVER], Revision::LATEST).await;
             manners.change(legacy);
@@ -292,7 +284,7 @@ fn era_01_an_offer_that_the_server_named_is_remembered() {
 }
 
 #[test]
-fn era_01_who_does_not_ask_finds_out_nothing_and_minds_nothing() {
+fn era_01_a_client_that_does_not_ask_neither_adds_to_the_cache_nor_uses_it() {
     once(async |run| {
         let (server, _) = server(dual);
         let cache = ServerKindCache::new();
@@ -320,7 +312,7 @@ fn sec_08_limits_eras_at_the_limit_and_one_past_it() {
             (0, &known),
             (1, &known),
             (0, &known),
-            // The one that was connected to the longest ago makes room.
+            // The server whose last connection is the oldest makes room.
             (2, &unknown),
             (0, &known),
             (1, &unknown),
@@ -359,7 +351,7 @@ fn era_01_reconnecting_asks_a_server_that_refuses_what_it_took_before() {
 #[cfg(unix)] // a shell script
 fn era_01_17_what_a_child_is_stays_with_its_command() {
     everywhere(async |run| {
-        // It quits when it is asked, and its next version takes no handshake.
+        // The child quits when it is asked. From the fourth start on it takes no handshake.
         let (stdio, notes) = script(
             r#"
             *'"server/discover"'*) [ "$starts" -lt 4 ] && exit 1
@@ -384,7 +376,7 @@ fn era_01_17_what_a_child_is_stays_with_its_command() {
 #[test]
 fn era_01_old_01_the_older_transport_is_remembered_by_itself() {
     everywhere(async |run| {
-        // Each session has a stream of its own: one that ends late takes nothing of the next one's.
+        // Each session has a feed of its own: a stream that ends late takes nothing from the next one.
         let feed = Arc::new(Mutex::new(Feed::new()));
         let served = Arc::clone(&feed);
         let server = Server::start(move |call| match &*call.request.target {

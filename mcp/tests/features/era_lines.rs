@@ -1,5 +1,5 @@
-//! Which kind of server it is, over a pipe (ERA-02, ERA-03, ERA-16 to ERA-20, LIV-15), and revision
-//! 2026-07-28 there.
+//! How a client finds out over a pipe which kind of server it has (ERA-02, ERA-03, ERA-16 to ERA-20, LIV-15), and revision
+//! 2026-07-28 over a pipe.
 
 use crate::check::{cause, on, story, violation};
 use crate::fault::clock::Clock;
@@ -190,7 +190,7 @@ fn liv_27_a_server_that_answers_nothing_at_all_costs_the_handshakes_time() {
     });
 }
 
-/// However little time there is: the probe must leave some for the handshake.
+/// However little time there is, the probe must leave some for the handshake.
 #[test]
 fn era_16_liv_27_a_silent_server_is_reached_when_the_handshake_has_no_more_time_than_the_probe() {
     everywhere(async |run| {
@@ -328,7 +328,7 @@ fn can_01_m_17_a_call_that_is_given_up_is_cancelled_by_a_notification() {
             assert_eq!(result.unwrap_err().delivery(), Delivery::MaybeSent);
             let cancelled = server.arrival(|it| it["method"] == "notifications/cancelled").await;
             assert_eq!(cancelled["params"]["requestId"], held["id"]);
-            // CAN-03, M-15.
+            // A late reply (CAN-03, M-15) and a request (M-17) are dropped.
             server.peer.say(&reply(&held["id"], json!({ "content": [] })));
             server.peer.say(&ask("q", "ping", json!({})));
             client.call_tool("echo", ()).await.unwrap();

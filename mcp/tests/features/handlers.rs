@@ -9,8 +9,7 @@ use crate::kit::{Dropped, Flag, Log, ask, is_answer, reply, seconds, tell};
 use futures::future::join;
 use serde_json::{Value, json};
 use shared_fate::Cause;
-use shared_fate_mcp::types::Root;
-use shared_fate_mcp::types::{CreateMessageParams, CreateMessageResult, Json};
+use shared_fate_mcp::types::{CreateMessageParams, CreateMessageResult, Json, Root};
 use shared_fate_mcp::{
     Builder, CallOptions, Client, Driver, ErrorKind, Limits, RpcError, Timeouts, WeakClient,
 };
@@ -301,7 +300,7 @@ fn sec_08_the_parameters_of_requests_are_bounded_together() {
             let (client, driver, server) = connect(builder).await;
             let params = &params;
             run.drive(driver, async {
-                // One alone may always be answered.
+                // One request alone is always served, however long it is.
                 server.peer.say(&ask("1", "stuck", json!({ "x": "y".repeat(1000) })));
                 begins.recv().await.unwrap();
                 server.peer.say(&tell("notifications/cancelled", json!({ "requestId": "1" })));
@@ -430,7 +429,7 @@ fn rev_11_a_handler_that_hangs_stops_no_clock_for_ever() {
                 assert!(futures::poll!(&mut held).is_pending());
                 server.peer.say(&ask("s", "stuck", json!({})));
                 begins.recv().await.unwrap();
-                // Until then its silence does not count at all, and then in full.
+                // The silence does not count for so many seconds, and then in full.
                 for _ in 0..(counts + 59) / 7 {
                     clock.advance(seconds(7));
                     assert!(futures::poll!(&mut held).is_pending());

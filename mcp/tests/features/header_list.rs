@@ -1,4 +1,4 @@
-//! The list of tools that a call fetches for its headers alone (PAR-08, PAR-09): it holds no call up.
+//! The list of tools that a call fetches for its headers alone (PAR-08, PAR-09): the list holds no call up.
 
 use crate::check::on;
 use crate::fault::clock::Clock;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use shared_fate_mcp::{CallOptions, Client, Delivery, Error, Limits};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// For how long the client remembers that the list could not be had.
+/// For how many seconds the client remembers that the list could not be had.
 const MEMORY: u64 = 60;
 
 /// A tool whose argument `region` is repeated as a header.
@@ -34,7 +34,7 @@ pub(crate) fn refuse(call: &mut Call) {
     call.respond("400 Bad Request", &["Content-Type: application/json"], &refusal);
 }
 
-/// Ways in which a server serves no whole list. What all of them list is the tool `known`.
+/// Ways in which a server serves no whole list. Where there is a first page, it has the tool `known`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Broken {
     Silent,
@@ -90,7 +90,7 @@ impl Broken {
     }
 }
 
-/// A server whose list is `list`'s, which is told how many requests of it came before. A `strict` one refuses calls
+/// A server that leaves requests for its list to `list`, with the number of those before. A `strict` server refuses calls
 /// without the header.
 pub(crate) fn server(strict: bool, list: impl Fn(&mut Call, usize) + Send + Sync + 'static) -> Server {
     let before = AtomicUsize::new(0);
@@ -182,7 +182,7 @@ fn par_08_09_a_list_that_cannot_be_had_is_remembered_as_such() {
                 }
                 assert_eq!(lists(&server), once, "{broken:?}");
                 assert_eq!(regions(&server, "unknown").len(), 4, "{broken:?}: nothing is repeated in vain");
-                // It may have been a passing trouble.
+                // The trouble may have passed.
                 clock.advance(seconds(1));
                 assert_refused(call(&client, "unknown").await);
                 assert_refused(call(&client, "unknown").await);
@@ -213,10 +213,10 @@ fn par_09_to_03_a_list_that_hangs_ends_with_the_calls_time_and_is_remembered() {
                 .await;
                 assert_refused(result);
                 assert_eq!((lists(&server), client.pending_calls()), (2, 0), "the list was given up");
-                // Who would not wait for longer does not wait at all.
+                // A call that would not wait for longer does not wait at all.
                 assert_refused(call(&hasty, "unknown").await);
                 assert_eq!(lists(&server), 2);
-                // What came of it is used.
+                // The page that has come is used.
                 call(&hasty, "known").await.unwrap();
                 assert_eq!(regions(&server, "known"), [Some("eu".to_owned())]);
                 client.close().await;

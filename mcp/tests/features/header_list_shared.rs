@@ -1,5 +1,5 @@
-//! The list of tools that a call fetches for its headers alone (PAR-08, PAR-09): one serves all who wait, and it replaces
-//! the one before.
+//! The list of tools that a call fetches for its headers alone (PAR-08, PAR-09): one list serves all calls that wait, and it
+//! replaces the list before.
 
 use crate::check::on;
 use crate::fault::Gate;
@@ -128,7 +128,7 @@ fn par_09_a_new_list_replaces_the_old_one() {
             assert_eq!(lists(&server), ROUNDS);
             for round in [0, ROUNDS - 2] {
                 call(&client, &name(round)).await.unwrap();
-                assert_eq!(regions(&server, &name(round)).last(), Some(&None), "it is gone");
+                assert_eq!(regions(&server, &name(round)).last(), Some(&None), "the old list is gone");
             }
             client.close().await;
         })

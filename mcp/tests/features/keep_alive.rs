@@ -10,7 +10,7 @@ use crate::kit::{millis, refusal, seconds};
 use crate::modern::modern_answer;
 use futures::future::join;
 use serde_json::Value;
-use shared_fate_mcp::{Builder, Error, ErrorKind, Http, Memory, Mode, Timeouts};
+use shared_fate_mcp::{Builder, Error, ErrorKind, Memory, Mode, Timeouts};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -54,10 +54,10 @@ fn png_02_a_ping_that_is_missed_ends_the_session() {
                 for _ in 0..4 {
                     clock.pass(INTERVAL).await;
                     server.arrival(|it| it["method"] == "ping").await;
-                    // The ping's answer comes before this one's.
+                    // The answer to the ping comes before the answer to this call.
                     client.call_tool("echo", ()).await.unwrap();
                 }
-                // Nothing is heard of the fourth.
+                // The fourth ping is not answered.
                 clock.pass(INTERVAL).await;
             })
             .await;
@@ -85,13 +85,13 @@ fn png_02_over_http_a_status_is_an_answer_and_a_broken_connection_is_none() {
             _ => call.normal(),
         });
         let clock = Clock::new();
-        let (client, driver) = pinging(&clock).connect(Http::new(&server.url()).unwrap()).await.unwrap();
+        let (client, driver) = pinging(&clock).connect(server.transport()).await.unwrap();
         run.drive(driver, async {
             for last in [false, false, true] {
                 assert!(!client.session().is_ended());
                 clock.pass(INTERVAL).await;
                 server.arrival(|it| it.rpc() == "ping").await;
-                // Whether it is answered is to be seen by nothing but this.
+                // Nothing else shows that the ping has been answered.
                 while !last && client.pending_calls() > 0 {
                     smol::future::yield_now().await;
                 }

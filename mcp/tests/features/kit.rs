@@ -1,4 +1,4 @@
-//! What the tests of this binary share.
+//! Messages, streams and logs that the tests of this binary share.
 
 use crate::check::on;
 use crate::fault::clock::Clock;
@@ -47,7 +47,7 @@ pub(crate) fn is_answer(message: &Value, id: &str) -> bool {
     message["id"] == id && message.get("method").is_none()
 }
 
-/// What a test writes onto streams that the server holds open. Each stream takes what comes next.
+/// What a test writes onto streams that the server holds open. Each text goes to one stream.
 #[derive(Clone)]
 pub(crate) struct Feed {
     text: Sender<String>,
@@ -115,13 +115,15 @@ impl Log {
     }
 }
 
-/// Says when it is dropped.
-pub(crate) struct Flag(Sender<()>);
+/// Tells its [`Dropped`] when it is dropped.
+pub(crate) struct Flag {
+    _open: Sender<()>,
+}
 
 impl Flag {
     pub(crate) fn new() -> (Self, Dropped) {
-        let (flag, dropped) = channel::bounded(1);
-        (Self(flag), Dropped(dropped))
+        let (open, dropped) = channel::bounded(1);
+        (Self { _open: open }, Dropped(dropped))
     }
 }
 
@@ -130,11 +132,5 @@ pub(crate) struct Dropped(Receiver<()>);
 impl Dropped {
     pub(crate) async fn wait(&self) {
         self.0.recv().await.unwrap_err();
-    }
-}
-
-impl Drop for Flag {
-    fn drop(&mut self) {
-        self.0.close();
     }
 }

@@ -6,7 +6,7 @@ use crate::fault::lines::{normal, pair};
 use crate::fault::run::{everywhere, once};
 use crate::fault::{answer, tool};
 use crate::kit::{ask, is_answer, seconds, tell};
-use futures::future::{join, join_all, join3};
+use futures::future::{LocalBoxFuture, join, join_all, join3};
 use serde_json::{Value, json};
 use shared_fate::Cause;
 use shared_fate_mcp::error::InvalidInput;
@@ -20,10 +20,10 @@ async fn say(server: &MemoryServer, message: &Value) {
     server.send(message.to_string()).await.unwrap();
 }
 
-/// Answers everything but the tool `held`, until it is told to stop.
+/// Answers everything until the tool `stop` is called, and returns that call.
 async fn serve(server: &MemoryServer) -> Option<Value> {
     while let Some(message) = receive(server).await {
-        if matches!(tool(&message), "held" | "stop") {
+        if tool(&message) == "stop" {
             return Some(message);
         }
         if let Some(answer) = answer(&message) {
@@ -93,7 +93,7 @@ fn mem_03_a_server_that_does_not_read_costs_each_call_its_deadline() {
         let (client, driver, server) = connect(&clock).await;
         run.drive(driver, async {
             let hasty = client.with_options(CallOptions::timeout(seconds(5)));
-            // Room for 64; the rest waits.
+            // There is room for 64 messages, and the rest wait.
             let calls = join_all((0..80).map(|_| hasty.call_tool("held", ())));
             let (results, ()) = join(calls, clock.pass(seconds(5))).await;
             let mut unsent = 0;
@@ -104,7 +104,7 @@ fn mem_03_a_server_that_does_not_read_costs_each_call_its_deadline() {
                 unsent += usize::from(error.delivery() == Delivery::NotSent);
             }
             assert_eq!((unsent, client.pending_calls()), (16, 0));
-            // The server reads again: 64 calls, the cancellations of just those, and what follows.
+            // The server reads again: 64 calls, their cancellations, and the ping.
             let mut calls = 0;
             let mut cancelled = 0;
             let (pong, ()) = join(client.ping(), async {
@@ -146,7 +146,7 @@ fn mem_03_both_sides_send_and_nobody_is_stuck() {
                     say(&server, &tell("notifications/x", json!({ "padding": "x" }))).await;
                 }
             };
-            // Not before: a message that finds room may overtake those that wait for it.
+            // `stop` is called last: a message that finds room may overtake those that wait for room.
             let all = async { (calls.await, client.call_tool("stop", ()).await) };
             let ((results, stop), (), ()) = join3(all, talk, async {
                 let stop = serve(&server).await.unwrap();
@@ -169,21 +169,32 @@ fn mem_03_mem_04_when_the_server_goes_all_calls_go_as_over_a_pipe() {
         let mut stories = Vec::new();
         for memory in [true, false] {
             let clock = Clock::new();
-            let (client, driver, kill): (_, _, Box<dyn AsyncKill>) = match memory {
+            // The server ends when its two calls have come.
+            let (client, driver, end): (_, _, LocalBoxFuture<'_, ()>) = match memory {
                 true => {
                     let (client, driver, server) = connect(&clock).await;
-                    (client, driver, Box::new(Some(server)))
+                    let end = async move {
+                        for _ in 0..2 {
+                            receive(&server).await.unwrap();
+                        }
+                    };
+                    (client, driver, Box::pin(end))
                 }
                 false => {
                     let (stdio, server) = pair(normal);
                     let (client, driver) = on(&clock).connect(stdio).await.unwrap();
-                    (client, driver, Box::new(server))
+                    let end = async move {
+                        for _ in 0..2 {
+                            server.arrival(|it| tool(it) == "held").await;
+                        }
+                        server.peer.hang_up();
+                    };
+                    (client, driver, Box::pin(end))
                 }
             };
-            let mut kill = kill;
             run.drive(driver, async {
                 let calls = join(client.call_tool("held", ()), client.call_tool("held", ()));
-                let ((one, two), ()) = join(calls, async { kill.kill().await }).await;
+                let ((one, two), ()) = join(calls, end).await;
                 for result in [one, two] {
                     let error = result.unwrap_err();
                     cause(&error);
@@ -201,33 +212,6 @@ fn mem_03_mem_04_when_the_server_goes_all_calls_go_as_over_a_pipe() {
         assert_eq!(stories[0], stories[1]);
         assert_eq!(stories[0], stories[2], "over memory as over a pipe");
     });
-}
-
-/// Ends a server when its two calls have come.
-trait AsyncKill {
-    fn kill(&mut self) -> std::pin::Pin<Box<dyn Future<Output = ()> + '_>>;
-}
-
-impl AsyncKill for Option<MemoryServer> {
-    fn kill(&mut self) -> std::pin::Pin<Box<dyn Future<Output = ()> + '_>> {
-        Box::pin(async {
-            let server = self.take().unwrap();
-            for _ in 0..2 {
-                receive(&server).await.unwrap();
-            }
-        })
-    }
-}
-
-impl AsyncKill for crate::fault::lines::Server {
-    fn kill(&mut self) -> std::pin::Pin<Box<dyn Future<Output = ()> + '_>> {
-        Box::pin(async {
-            for _ in 0..2 {
-                self.arrival(|it| tool(it) == "held").await;
-            }
-            self.peer.hang_up();
-        })
-    }
 }
 
 #[test]
@@ -272,7 +256,7 @@ fn mem_03_mem_04_the_clients_end_closed_or_dropped() {
         drop(client);
         driver.await;
         assert!(server.receive().await.is_none());
-        // A connection that is given up half-way.
+        // A handshake that is given up half-way ends the server's side, too.
         let (transport, server) = Memory::pair();
         let connecting = Box::pin(on(&Clock::new()).connect(transport));
         let early = async {

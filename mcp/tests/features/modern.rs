@@ -37,7 +37,7 @@ pub(crate) fn modern_answer(message: &Value) -> Option<Value> {
     }
 }
 
-/// The same over HTTP, where headers and metadata must agree.
+/// Answers over HTTP like [`modern_answer`]. Headers and metadata must agree.
 pub(crate) fn modern(call: &mut Call) {
     let Request { method, body, .. } = &call.request;
     assert_eq!(method, "POST", "SES-10");
@@ -48,6 +48,14 @@ pub(crate) fn modern(call: &mut Call) {
     assert_eq!(call.request.header("mcp-session-id"), None);
     let answer = modern_answer(body).unwrap().to_string();
     call.json(&["Mcp-Session-Id: not-for-us"], &answer);
+}
+
+/// A server of both kinds.
+pub(crate) fn dual(call: &mut Call) {
+    match call.request.header("mcp-method") {
+        Some(_) => modern(call),
+        None => call.normal(),
+    }
 }
 
 pub(crate) async fn connect(builder: Builder, server: &Server) -> (Client, Driver) {
@@ -322,7 +330,7 @@ fn mod_09_mod_10_extensions_are_offered_and_may_have_notifications() {
         }
         let told = requests.iter().find(|it| it.rpc() == "notifications/com.example/x").unwrap();
         assert_eq!(told.header("mcp-protocol-version"), Some(VERSION));
-        // Older ones are offered none (MOD-11).
+        // Older servers are offered no extension (MOD-11).
         let (stdio, server) = pair(normal);
         let builder = on(&Clock::new()).extension("com.example/x", &json!({})).unwrap();
         let (client, driver) = builder.connect(stdio).await.unwrap();
@@ -364,7 +372,7 @@ fn log_01_a_request_asks_for_its_log() {
             client.close().await;
         })
         .await;
-        // Older servers are not told (MOD-11).
+        // Older servers are not told the level (MOD-11).
         let (stdio, server) = pair(normal);
         let (client, driver) = on(&Clock::new()).connect(stdio).await.unwrap();
         run.drive(driver, async {

@@ -52,7 +52,7 @@ fn old_01_02_04_05_everything_goes_to_the_endpoint_and_comes_on_the_stream() {
         let (client, driver) = connect(&server, &feed, &Clock::new()).await;
         run.drive(driver, async {
             client.call_tool("echo", ()).await.unwrap();
-            // Not messages: no data, of another kind, a second endpoint.
+            // These are no messages: an event without data, one of another kind, and a second endpoint.
             feed.write("data:\n\nevent: other\ndata: {}\n\nevent: endpoint\ndata: http://evil/\n\n");
             feed.say(&ask("p", "ping", json!({})));
             server.arrival(|it| is_answer(&it.body, "p")).await;
@@ -135,7 +135,7 @@ fn old_07_liv_22_the_end_of_the_stream_ends_everything() {
 #[test]
 fn old_06_liv_22_an_endpoint_that_never_comes_has_a_deadline_of_its_own() {
     everywhere(async |_| {
-        // Without one of its own it is half of the handshake's.
+        // Without a limit of its own, the wait is half of the handshake's.
         for (own, expected) in [(Some(seconds(30)), 30), (Some(seconds(7)), 7), (None, 30)] {
             let (server, feed) = start();
             let clock = Clock::new();

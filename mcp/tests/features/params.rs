@@ -2,9 +2,10 @@
 
 use crate::check::on;
 use crate::fault::clock::Clock;
-use crate::fault::http::{Call, Request, Server};
+use crate::fault::http::{Request, Server};
 use crate::fault::run::{everywhere, once};
-use crate::kit::{Feed, Log, http, refusal, reply, seconds, tell};
+use crate::header_list::{lists, refuse};
+use crate::kit::{Feed, Log, http, reply, seconds, tell};
 use crate::modern::{connect, modern};
 use futures::StreamExt;
 use futures::future::join;
@@ -49,11 +50,11 @@ fn par_01_04_to_07_09_to_11_arguments_are_repeated_as_headers() {
         let (client, driver) = connect(on(&Clock::new()), &server).await;
         run.drive(driver, async {
             client.list_tools().await.unwrap();
-            let long = "a\r\nX-Evil: 1";
+            let evil = "a\r\nX-Evil: 1";
             for (arguments, expected) in [
                 (json!({ "region": "eu west", "count": -5, "dry": true, "inner": { "id": "" }, "plain": "p" }), ["eu west", "-5", "true", "", "-"]),
                 (json!({ "region": null, "inner": {} }), ["-", "-", "-", "-", "-"]),
-                (json!({ "region": long, "count": 9_007_199_254_740_991_i64, "dry": false }), ["=?base64?YQ0KWC1FdmlsOiAx?=", "9007199254740991", "false", "-", "-"]),
+                (json!({ "region": evil, "count": 9_007_199_254_740_991_i64, "dry": false }), ["=?base64?YQ0KWC1FdmlsOiAx?=", "9007199254740991", "false", "-", "-"]),
                 (json!({ "region": "a\tb" }), ["=?base64?YQli?=", "-", "-", "-", "-"]),
                 (json!({ "region": "=?base64?eA==?=" }), ["=?base64?PT9iYXNlNjQ/ZUE9PT89?=", "-", "-", "-", "-"]),
             ] {
@@ -68,8 +69,7 @@ fn par_01_04_to_07_09_to_11_arguments_are_repeated_as_headers() {
             let error = client.call_tool("t", json!({ "count": 9_007_199_254_740_992_i64 })).await.unwrap_err();
             assert!(matches!(error.kind(), ErrorKind::InvalidInput(InvalidInput::Params(_))), "PAR-07");
             assert_eq!(server.requests().len(), before);
-            let lists = server.requests().iter().filter(|it| it.rpc() == "tools/list").count();
-            assert_eq!(lists, 1, "PAR-09: what the application has read is kept");
+            assert_eq!(lists(&server), 1, "PAR-09: what the application has read is kept");
             client.close().await;
         })
         .await;
@@ -133,7 +133,7 @@ fn par_08_wrong_headers_are_corrected_once_from_a_fresh_list() {
                         call.json(&[], &reply(&id, tools(&[("t", schema)])).to_string());
                     }
                     "tools/call" if !corrected || call.request.header("mcp-param-region").is_none() => {
-                        mismatch(call);
+                        refuse(call);
                     }
                     _ => modern(call),
                 }
@@ -157,8 +157,8 @@ fn par_08_wrong_headers_are_corrected_once_from_a_fresh_list() {
     });
 }
 
-/// A server whose tool asks for a header from its second list on; the first is good for `ttl`. When it is `strict`, it
-/// refuses calls without the header. It leaves subscriptions to `feed`.
+/// A server whose tool asks for a header from the server's second list on. Its lists are good for `ttl`. While `strict` is
+/// set, it refuses calls without the header. It leaves subscriptions to `feed`.
 fn changing(ttl: Value, strict: &Arc<AtomicBool>, feed: &Feed) -> Server {
     let (lists, strict, served) = (AtomicUsize::new(0), Arc::clone(strict), feed.clone());
     Server::start(move |call| match call.request.rpc() {
@@ -174,23 +174,14 @@ fn changing(ttl: Value, strict: &Arc<AtomicBool>, feed: &Feed) -> Server {
         "tools/call"
             if strict.load(Ordering::SeqCst) && call.request.header("mcp-param-region").is_none() =>
         {
-            mismatch(call);
+            refuse(call);
         }
         "subscriptions/listen" => served.serve(call),
         _ => modern(call),
     })
 }
 
-fn mismatch(call: &mut Call) {
-    let refusal = refusal(&call.request.body["id"], -32020, "header mismatch").to_string();
-    call.respond("400 Bad Request", &["Content-Type: application/json"], &refusal);
-}
-
-fn lists(server: &Server) -> usize {
-    server.requests().iter().filter(|it| it.rpc() == "tools/list").count()
-}
-
-/// Calls the tool; what it says of the argument in a header, the last time if it says it twice.
+/// Calls the tool. What the header of the last request says of the argument.
 async fn region(client: &Client, server: &Server) -> Option<String> {
     client.call_tool("t", json!({ "region": "eu" })).await.unwrap();
     let last = server.requests().into_iter().rfind(|it| it.tool() == "t").unwrap();
@@ -244,7 +235,7 @@ fn par_09_cch_03_a_list_of_tools_that_has_changed_serves_until_a_call_is_refused
             feed.say(&tell("notifications/tools/list_changed", of));
             assert_eq!(subscription.next().await.unwrap().unwrap(), Change::Tools);
             assert_eq!((region(&client, &server).await, lists(&server)), (None, 1));
-            // A list that only its caller has read is none.
+            // A list that the application has requested by itself is not kept.
             client.request("tools/list", ()).await.unwrap();
             assert_eq!((region(&client, &server).await, lists(&server)), (None, 2));
             strict.store(true, Ordering::SeqCst);
@@ -270,7 +261,7 @@ fn par_09_a_list_that_cannot_be_fetched_again_is_tried_once_and_serves_on() {
                 call.json(&[], &reply.to_string());
             }
             "tools/list" => call.respond("500 X", &[], "no"),
-            "tools/call" if refuses.load(Ordering::SeqCst) => mismatch(call),
+            "tools/call" if refuses.load(Ordering::SeqCst) => refuse(call),
             _ => modern(call),
         });
         let (client, driver) = connect(on(&Clock::new()), &server).await;
@@ -322,7 +313,7 @@ fn par_03_an_annotation_or_a_path_of_more_than_4_kib_leaves_its_tool_out() {
             let argument = json!({ "type": "string", "x-mcp-header": "h".repeat(header) });
             json!({ "properties": { "p".repeat(path): argument } })
         };
-        // The name of 10 MB would be there once for each argument below.
+        // A path would have the name of 10 MB once for each argument below it.
         let below =
             (0..64).map(|n| (n.to_string(), json!({ "type": "string", "x-mcp-header": format!("h{n}") })));
         let heavy =

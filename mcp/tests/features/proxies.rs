@@ -1,5 +1,5 @@
-//! Sessions through proxies, and what a caller is told of them. (The proxies are small ones of our own; those of
-//! others are for `.ci/proxies`.)
+//! Sessions through proxies, and what a caller is told of the proxies. (These are test doubles; `.ci/proxies` has real
+//! ones.)
 
 use crate::check::{on, story};
 use crate::fault::clock::Clock;
@@ -20,7 +20,7 @@ use std::time::Duration;
 
 const IN_BASE64: &str = "dXNlcjpwYXNzdzByZA==";
 
-/// The server is also the proxy that everything is handed to.
+/// The transport of a server that is also the proxy that gets every request.
 fn handed_to(server: &Server) -> Http {
     let url = format!("http://user:passw0rd@{}", server.address());
     let http = transport("http://server.example/mcp").proxy(Proxy::new(&url).unwrap());
@@ -99,18 +99,18 @@ fn px_03_a_page_of_the_proxys_that_repeats_the_credentials_is_masked() {
             _ => call.normal(),
         });
         let (client, driver) = on(&Clock::new()).connect(handed_to(&server)).await.unwrap();
-        let error = run.drive(driver, async {
+        let app = async {
             let error = client.call_tool("echo", ()).await.unwrap_err();
             client.close().await;
             error
-        });
-        let error = error.await;
+        };
+        let error = run.drive(driver, app).await;
         assert!(!story(&error).contains(IN_BASE64));
         assert_eq!(error.http().unwrap().body_excerpt(), "Some(\"Basic ***\") ***");
     });
 }
 
-/// A network in which so many attempts to connect find nobody.
+/// A network in which the next attempts to connect, so many of them, find nobody.
 #[derive(Clone)]
 struct Gone(Arc<AtomicUsize>);
 
@@ -148,7 +148,7 @@ fn px_04_a_proxy_that_is_not_there_is_told_from_a_server_that_is_not() {
     });
 }
 
-/// A server that refuses connections has lost the call. That its proxy does says nothing of it.
+/// A server that refuses connections has lost the call. A proxy that refuses them says nothing about the server.
 #[test]
 fn px_05_a_stream_is_resumed_when_the_proxy_is_back() {
     once(async |run| {

@@ -12,29 +12,25 @@ use shared_fate_mcp::error::InvalidInput;
 use shared_fate_mcp::runtime::BoxFuture;
 use shared_fate_mcp::transport::{Inbox, Outgoing, Sending, Tracking};
 use shared_fate_mcp::{
-    Builder, Delivery, Error, ErrorKind, Http, Memory, Reconnecting, Stdio, Timeouts, Transport,
+    Builder, Delivery, Error, ErrorKind, Http, Memory, MemoryServer, Reconnecting, Stdio, Timeouts, Transport,
 };
 use std::pin::pin;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// A server whose first so many handshakes fail; and how many there were.
+/// A server whose first `failures` handshakes fail, and how many handshakes there were.
 fn failing(failures: usize) -> (Server, Arc<AtomicUsize>) {
-    let (begun, count) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let counted = Arc::clone(&count);
+    let handshakes = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&handshakes);
     let server = Server::start(move |call| match call.request.rpc() {
-        "initialize" => {
-            counted.fetch_add(1, Ordering::SeqCst);
-            match begun.fetch_add(1, Ordering::SeqCst) < failures {
-                true => call.respond("503 Service Unavailable", &[], "busy"),
-                false => call.normal(),
-            }
+        "initialize" if counter.fetch_add(1, Ordering::SeqCst) < failures => {
+            call.respond("503 Service Unavailable", &[], "busy");
         }
         _ => call.normal(),
     });
-    (server, count)
+    (server, handshakes)
 }
 
 fn lazy(builder: Builder, server: &Server) -> (Reconnecting, shared_fate_mcp::ReconnectingDriver) {
@@ -47,7 +43,7 @@ fn is_closed(error: &Error) -> bool {
 }
 
 #[test]
-fn it_begins_without_a_session_and_the_first_call_connects() {
+fn a_client_begins_without_a_session_and_the_first_call_connects() {
     everywhere(async |_| {
         let (server, handshakes) = failing(0);
         let (clients, driver) = lazy(on(&Clock::new()), &server);
@@ -75,15 +71,15 @@ fn it_begins_without_a_session_and_the_first_call_connects() {
 fn a_server_that_is_down_at_first_is_an_error_of_the_call_alone() {
     everywhere(async |_| {
         let clock = Clock::new();
-        let (failing, calls) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (up, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let (stdio, _) = script("*'\"tools/call\"'*) say '\"result\":{\"content\":[]}' ;;");
         let stdio = std::sync::Mutex::new(Some(stdio));
-        let (opened, fails) = (Arc::clone(&calls), Arc::clone(&failing));
+        let (opened, is_up) = (Arc::clone(&calls), Arc::clone(&up));
         let (clients, driver) = Reconnecting::new(on(&clock), move || {
             opened.fetch_add(1, Ordering::SeqCst);
-            match fails.load(Ordering::SeqCst) {
-                0 => Stdio::spawn(Command::new("/no/such/server")),
-                _ => Ok(stdio.lock().unwrap().take().unwrap()),
+            match is_up.load(Ordering::SeqCst) {
+                false => Stdio::spawn(Command::new("/no/such/server")),
+                true => Ok(stdio.lock().unwrap().take().unwrap()),
             }
         });
         let app = async {
@@ -93,7 +89,7 @@ fn a_server_that_is_down_at_first_is_an_error_of_the_call_alone() {
             let story = format!("{error:#}");
             assert!(story.starts_with("there is no session: the server could not be started: "), "{story}");
             assert!(clients.current().is_none());
-            failing.store(1, Ordering::SeqCst);
+            up.store(true, Ordering::SeqCst);
             clock.advance(millis(100));
             clients.call_tool("echo", ()).await.unwrap();
             assert_eq!(calls.load(Ordering::SeqCst), 2);
@@ -103,7 +99,7 @@ fn a_server_that_is_down_at_first_is_an_error_of_the_call_alone() {
     });
 }
 
-/// The pauses double, end at the longest, and are short again after a success.
+/// The pauses double, up to the longest.
 #[test]
 fn between_attempts_there_is_a_pause() {
     once(async |_| {
@@ -125,11 +121,11 @@ fn between_attempts_there_is_a_pause() {
                 made += 1;
                 assert_eq!(handshakes.load(Ordering::SeqCst), made);
             }
-            // Given up, it is not forgotten.
+            // Callers that give up do not shorten the pause.
             assert!(futures::poll!(pin!(clients.client())).is_pending());
             assert!(futures::poll!(pin!(clients.client())).is_pending());
             assert_eq!(handshakes.load(Ordering::SeqCst), made);
-            // The time may pass before anybody asks.
+            // The pause may pass before anybody asks.
             clock.advance(seconds(3));
             clients.client().await.unwrap().ping().await.unwrap();
             clients.close().await;
@@ -141,14 +137,14 @@ fn between_attempts_there_is_a_pause() {
 #[test]
 fn a_success_makes_the_next_pause_short_again() {
     once(async |_| {
-        let (dies, starts) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let (when, started) = (Arc::clone(&dies), Arc::clone(&starts));
+        let (dies, starts) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (dead, started) = (Arc::clone(&dies), Arc::clone(&starts));
         let server = Server::start(move |call| match call.request.rpc() {
             "initialize" => match started.fetch_add(1, Ordering::SeqCst) {
                 0 | 1 | 3 => call.respond("503 Service Unavailable", &[], "busy"),
                 _ => call.json(&["Mcp-Session-Id: one"], &call.answer()),
             },
-            "ping" if when.load(Ordering::SeqCst) > 0 => call.respond("404 Not Found", &[], ""),
+            "ping" if dead.load(Ordering::SeqCst) => call.respond("404 Not Found", &[], ""),
             _ => call.normal(),
         });
         let clock = Clock::new();
@@ -159,7 +155,7 @@ fn a_success_makes_the_next_pause_short_again() {
             clients.client().await.unwrap_err();
             clock.advance(millis(200));
             let client = clients.client().await.unwrap();
-            dies.store(1, Ordering::SeqCst);
+            dies.store(true, Ordering::SeqCst);
             client.ping().await.unwrap_err();
             assert!(client.session().is_ended());
             clients.client().await.unwrap_err();
@@ -183,7 +179,7 @@ fn a_server_that_is_gone_is_not_started_again_to_be_closed() {
             clients.close().await;
             let error = clients.client().await.map(drop).unwrap_err();
             assert!(is_closed(&error), "{error:#}");
-            // It can still be asked how it ended.
+            // The session can still be asked how it ended.
             assert!(matches!(clients.current().unwrap().session().cause(), Some(Cause::Failed(_))));
         };
         join(driver, app).await;
@@ -192,7 +188,7 @@ fn a_server_that_is_gone_is_not_started_again_to_be_closed() {
 }
 
 #[test]
-fn closed_before_the_first_session_it_makes_none() {
+fn a_client_that_is_closed_before_its_first_session_makes_none() {
     everywhere(async |_| {
         let (server, handshakes) = failing(0);
         let (clients, driver) = lazy(on(&Clock::new()), &server);
@@ -209,7 +205,7 @@ fn closed_before_the_first_session_it_makes_none() {
     });
 }
 
-/// The handshake is never answered; nor does anybody wait for the pause.
+/// The first attempt is in a handshake that is never answered, the second in its pause.
 #[test]
 fn to_close_is_to_give_up_an_attempt_under_way() {
     once(async |_| {
@@ -241,22 +237,23 @@ fn to_close_is_to_give_up_an_attempt_under_way() {
     });
 }
 
+/// Answers up to a ping, and goes.
+async fn serve_a_ping(server: MemoryServer) {
+    while let Some(message) = server.receive().await {
+        let message = serde_json::from_slice(&message).unwrap();
+        if let Some(answer) = crate::fault::answer(&message) {
+            server.send(answer.to_string()).await.unwrap();
+        }
+        if message["method"] == "ping" {
+            return;
+        }
+    }
+}
+
 #[test]
 fn what_is_made_of_streams_cannot_be_had_again() {
     once(async |_| {
         let (memory, server) = Memory::pair();
-        let serve = async {
-            while let Some(message) = server.receive().await {
-                let message = serde_json::from_slice(&message).unwrap();
-                if let Some(answer) = crate::fault::answer(&message) {
-                    server.send(answer.to_string()).await.unwrap();
-                }
-                if message["method"] == "ping" {
-                    break;
-                }
-            }
-            drop(server);
-        };
         let app = async {
             let (clients, driver) = Reconnecting::connect(on(&Clock::new()), memory).await.unwrap();
             let app = async {
@@ -272,11 +269,11 @@ fn what_is_made_of_streams_cannot_be_had_again() {
             };
             driver.run_until(app).await;
         };
-        join(serve, app).await;
+        join(serve_a_ping(server), app).await;
     });
 }
 
-/// No pause is so long that it does not fit into a time.
+/// A pause that no clock can show never ends.
 #[test]
 fn the_longest_of_all_pauses_is_one() {
     once(async |_| {
@@ -294,7 +291,7 @@ fn the_longest_of_all_pauses_is_one() {
     });
 }
 
-/// The one transport that a driver would have run is given up with it.
+/// A transport is given up with the driver that would have run it.
 #[test]
 fn to_drop_the_driver_is_to_give_up_an_attempt_under_way() {
     once(async |_| {
@@ -303,12 +300,10 @@ fn to_drop_the_driver_is_to_give_up_an_attempt_under_way() {
             let (clients, driver) = lazy(on(&Clock::new()), &server);
             let mut driver = Box::pin(driver);
             assert!(futures::poll!(&mut driver).is_pending());
-            let failed = match down {
-                0 => None,
-                // Then the next attempt is in its pause.
-                _ => Some(clients.client().await.map(drop).unwrap_err()),
-            };
-            assert_eq!(failed.is_some(), down == 1);
+            if down == 1 {
+                // The next attempt is in its pause.
+                clients.client().await.unwrap_err();
+            }
             let mut attempt = pin!(clients.client());
             assert!(futures::poll!(&mut attempt).is_pending());
             drop(driver);
@@ -320,7 +315,7 @@ fn to_drop_the_driver_is_to_give_up_an_attempt_under_way() {
     });
 }
 
-/// A transport that says that its end was a normal one: the peer hung up.
+/// A transport that says that its end is a normal one: the peer has hung up.
 struct HangsUp(Memory);
 
 impl Transport for HangsUp {
@@ -344,39 +339,22 @@ impl Transport for HangsUp {
 #[test]
 fn a_session_that_its_server_ended_in_peace_is_replaced_too() {
     once(async |_| {
-        let servers = Arc::new(std::sync::Mutex::new(Vec::new()));
-        let opened = Arc::clone(&servers);
+        let (opened, servers) = smol::channel::unbounded();
         let open = move || {
             let (memory, server) = Memory::pair();
-            opened.lock().unwrap().push(Arc::new(server));
+            opened.try_send(server).unwrap();
             Ok(HangsUp(memory))
         };
         let (clients, driver) = Reconnecting::new(on(&Clock::new()), open);
-        let serve = async |number: usize| {
-            while servers.lock().unwrap().len() <= number {
-                smol::future::yield_now().await;
-            }
-            let server = Arc::clone(&servers.lock().unwrap()[number]);
-            while let Some(message) = server.receive().await {
-                let message = serde_json::from_slice(&message).unwrap();
-                if let Some(answer) = crate::fault::answer(&message) {
-                    server.send(answer.to_string()).await.unwrap();
-                }
-                if message["method"] == "ping" {
-                    break;
-                }
-            }
-            servers.lock().unwrap()[number] = Arc::new(Memory::pair().1);
-        };
         let app = async {
-            for number in 0..2 {
+            for _ in 0..2 {
                 let (client, ()) = join(
                     async {
                         let client = clients.client().await.unwrap();
                         client.ping().await.unwrap();
                         client
                     },
-                    serve(number),
+                    async { serve_a_ping(servers.recv().await.unwrap()).await },
                 )
                 .await;
                 assert!(matches!(client.session().ended().await, Cause::Finished));

@@ -1,4 +1,4 @@
-//! What a server gets wrong in one place of a result decides over nothing else: the rest is returned, and the oddity is told.
+//! What a server gets wrong in one place of a result spoils nothing else: the rest is returned, and the oddity is told.
 
 use crate::check::on;
 use crate::fault::clock::Clock;
@@ -109,7 +109,7 @@ fn the_pages_of_a_list_are_bounded_together() {
             limits.decoded = decoded;
             on(&Clock::new()).limits(limits)
         };
-        // Three pages take more than one and a half times what two take.
+        // The three pages take more than 60 KiB and less than 160 KiB.
         let (client, driver) = connect(with(160 * 1024), "tools/list", pages()).await;
         run.drive(driver, async {
             assert_eq!(client.list_tools().await.unwrap().len(), 300);

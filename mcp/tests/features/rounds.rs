@@ -10,8 +10,7 @@ use crate::modern::{connect, modern};
 use futures::future::join;
 use serde_json::{Value, json};
 use shared_fate_mcp::error::Violation;
-use shared_fate_mcp::types::{ElicitForm, Elicited, Root};
-use shared_fate_mcp::types::{Extra, Json};
+use shared_fate_mcp::types::{ElicitForm, Elicited, Extra, Json, Root};
 use shared_fate_mcp::{Builder, CallOptions, Delivery, ErrorKind, Limits, RpcError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,7 +25,7 @@ fn form(message: &str) -> Value {
     } })
 }
 
-/// The answer of a server that asks: as text, since its state is to come back byte for byte.
+/// The answer of a server that asks. It is text, since its state must come back byte for byte.
 fn asks(id: &Value, requests: &Value, state: Option<&str>) -> String {
     let state = state.map_or(String::new(), |state| format!(r#","requestState":{state}"#));
     let requests = match requests {
@@ -127,7 +126,7 @@ fn mr_03_the_state_comes_back_byte_for_byte() {
             let serving = async {
                 let call = receive().await;
                 server.send(asks(&id(&call), &Value::Null, Some(STATE))).await.unwrap();
-                // MR-06: after a moment.
+                // The client waits for a moment before it asks again (MR-06).
                 clock.pass(millis(50)).await;
                 let again = receive().await;
                 assert!(again.contains(&format!(r#""requestState":{STATE}"#)), "{again}");

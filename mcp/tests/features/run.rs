@@ -1,4 +1,5 @@
-//! `Client::run`: connects, runs the application, and closes; and a transport that is chosen at run time.
+//! `Client::run`, which connects, runs the application, and closes; a transport that is chosen at run time; the setters of
+//! `Limits` and `Timeouts`.
 
 use crate::check::{cause, on};
 use crate::fault::clock::Clock;
@@ -16,7 +17,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 #[test]
-fn it_connects_runs_and_closes() {
+fn run_connects_runs_the_application_and_closes() {
     everywhere(async |_| {
         let (stdio, server) = pair(normal);
         let builder = on(&Clock::new());
@@ -27,13 +28,13 @@ fn it_connects_runs_and_closes() {
         });
         let (text, client) = text.await.unwrap();
         assert_eq!(text, "fine");
-        // It was closed though somebody has a client.
+        // The session is closed though there still is a client.
         assert!(matches!(client.session().cause(), Some(Cause::Closed)));
         server.input_ended().await;
     });
 }
 
-/// The type of the error is the caller's, and may come from where the output goes.
+/// The caller chooses the type of the error: here it is inferred from the return type.
 #[test]
 fn the_error_is_of_the_applications_type() {
     once(async |_| {
@@ -63,7 +64,7 @@ fn where_there_is_no_session_the_application_is_not_run() {
     });
 }
 
-/// Calls get the cause at once, and the application decides what comes of it.
+/// Calls get the cause at once, and the application decides what it does about it.
 #[test]
 #[cfg(unix)] // a shell script
 fn when_the_session_fails_the_application_goes_on() {
@@ -100,9 +101,9 @@ fn a_panic_of_the_applications_unwinds_and_ends_the_session() {
     });
 }
 
-/// Where all that it is made of is `Send`, it may be spawned.
+/// The future is `Send` where the transport and the application are.
 #[test]
-fn it_may_be_spawned() {
+fn run_may_be_spawned() {
     fn spawn(future: impl Future<Output = Result<usize, Error>> + Send + 'static) {
         drop(future);
     }
@@ -110,7 +111,7 @@ fn it_may_be_spawned() {
     spawn(Client::run(memory, async |client| Ok(client.list_tools().await?.len())));
 }
 
-/// Each of its methods is that of the transport inside: with one forgotten, one of these would fail.
+/// Each method of the box is that of the transport inside: if one were forgotten, an assertion would fail.
 #[test]
 #[cfg(unix)] // a shell script
 fn a_transport_in_a_box_is_one() {
@@ -137,7 +138,7 @@ fn a_transport_in_a_box_is_one() {
     });
 }
 
-/// `negotiated` of the newer revision: its requests carry it.
+/// The box passes on `negotiated` of the newer revision too: each request carries the version.
 #[test]
 fn a_transport_in_a_box_is_one_without_a_handshake_too() {
     once(async |_| {
@@ -163,7 +164,6 @@ fn limits_and_timeouts_are_set_one_by_one() {
     assert_eq!((timeouts.close, timeouts.probe), (Duration::ZERO, Timeouts::default().probe));
 }
 
-/// What is set is what counts.
 #[test]
 fn a_limit_that_is_set_holds() {
     once(async |_| {

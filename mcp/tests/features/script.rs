@@ -1,4 +1,4 @@
-//! A server that is a shell script, so that it can be started again: it notes what it reads.
+//! A server that is a shell script, which can be started again. It notes what it reads.
 
 use crate::fault::lines::spawn;
 use serde_json::Value;
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{self, Command};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The file in which the processes note their starts and what they read. It goes with this.
+/// The file in which the processes note their starts and what they read. It is removed when this is dropped.
 pub(crate) struct Notes(PathBuf);
 
 impl Notes {
@@ -43,8 +43,8 @@ impl Drop for Notes {
     }
 }
 
-/// A server that does what the branches of `case` say for a line; then it answers as servers with a
-/// handshake do. They find the request's id in `$id`, and `$starts` counts the processes.
+/// A server that does for a line what the `branches` of a `case` say, and answers other lines as servers with a handshake
+/// do. The branches find the request's id in `$id`, and the number of processes so far in `$starts`.
 pub(crate) fn script(branches: &str) -> (Stdio, Notes) {
     let notes = Notes::new();
     let script = format!(

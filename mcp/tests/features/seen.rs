@@ -1,8 +1,8 @@
-//! What a host sees of its servers: their names in errors, their standard error, their events in a channel.
+//! What a host sees of its servers: names in errors, standard error, and events in a channel.
 
 use crate::check::{cause, on};
 use crate::fault::clock::Clock;
-use crate::fault::http::{Server, transport};
+use crate::fault::http::{Server, Vacant, transport};
 use crate::fault::lines::{normal, pair, process};
 use crate::fault::run::{everywhere, once};
 use crate::fault::tool;
@@ -17,7 +17,7 @@ use smol::channel;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-/// The message begins with the name, once, whatever the chain.
+/// Checks that the message begins with the server's name, and that the whole chain has it once.
 fn names(error: &Error, server: &str) {
     assert_eq!(error.server(), Some(server), "{error:#}");
     let (short, long) = (error.to_string(), format!("{error:#}"));
@@ -62,7 +62,7 @@ fn errors_over_http_name_the_origin_and_the_step() {
             let hasty = client.with_options(CallOptions::timeout(seconds(3)));
             let (error, ()) = join(hasty.call_tool("held", ()), clock.pass(seconds(3))).await;
             names(&error.unwrap_err(), &origin);
-            // What is the caller's own is no server's.
+            // An error of the caller's own names no server.
             let error = client.call_tool("echo", [1]).await.unwrap_err();
             assert!(matches!(error.kind(), ErrorKind::InvalidInput(InvalidInput::Params(_))));
             assert_eq!(error.server(), None);
@@ -79,13 +79,13 @@ fn errors_over_http_name_the_origin_and_the_step() {
 #[cfg(unix)] // a shell script
 fn errors_of_a_process_name_its_program() {
     everywhere(async |run| {
-        let (stdio, _) = script("*'\"exit\"'*) exit 7 ;; *initialize*\"quit\"*) exit 8 ;;");
+        let (stdio, _) = script("*'\"exit\"'*) exit 7 ;;");
         let (client, driver) = on(&Clock::new()).connect(stdio).await.unwrap();
         run.drive(driver, async {
             let error = client.call_tool("exit", ()).await.unwrap_err();
             names(&error, "sh");
             assert!(format!("{error:#}").contains("exit status 7"));
-            // The cause is everybody's. It is told with the calls' names.
+            // All calls share the cause. Each call's error adds the name.
             assert_eq!(cause(&error).server(), None);
         })
         .await;
@@ -98,7 +98,8 @@ fn errors_of_a_process_name_its_program() {
 #[test]
 fn of_several_servers_that_are_down_each_is_named() {
     once(async |_| {
-        let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let vacant = Vacant::new();
+        let gone = vacant.address;
         let url = format!("http://{gone}/mcp");
         let (server, driver) = Reconnecting::new(on(&Clock::new()), move || Ok(transport(&url)));
         let error = driver.run_until(server.call_tool("x", ())).await.unwrap_err();
@@ -107,7 +108,7 @@ fn of_several_servers_that_are_down_each_is_named() {
         );
         let error = Stdio::spawn(Command::new("/no/such/server")).unwrap_err();
         assert!(format!("{error:#}").contains("/no/such/server"), "{error:#}");
-        // One that has no name.
+        // A server that has no name is not named.
         let (stdio, server) = pair(normal);
         server.peer.hang_up();
         let error = on(&Clock::new()).connect(stdio).await.map(drop).unwrap_err();
@@ -151,7 +152,7 @@ fn what_a_child_writes_to_its_standard_error_is_seen_while_it_lives() {
             assert_eq!(told.recv().await.unwrap(), "one");
             server.peer.write_error("o\r\n");
             assert_eq!(told.recv().await.unwrap(), "two");
-            // What has no end is told when the child is gone; and the error has it as ever.
+            // A line without an end is told when the child is gone, and the error has it, too.
             let error = client.call_tool("exit", ()).await.unwrap_err();
             assert_eq!(told.recv().await.unwrap(), "no end");
             let ErrorKind::ServerExited(exited) = cause(&error).kind() else { panic!("{error:#}") };
@@ -161,7 +162,8 @@ fn what_a_child_writes_to_its_standard_error_is_seen_while_it_lives() {
     });
 }
 
-/// Also what it says when it is asked to stop, and what the one says that is started in its place. A panic goes no further.
+/// The hook hears what a child writes when it is asked to stop, and what the next child writes. A panic in the hook goes no
+/// further.
 #[test]
 #[cfg(unix)] // a shell script
 fn the_hook_hears_the_end_and_the_next_child() {
@@ -191,7 +193,7 @@ fn the_hook_hears_the_end_and_the_next_child() {
     });
 }
 
-/// Every kind of event goes through a channel, and is what it was.
+/// Every kind of event goes through a channel unchanged.
 #[test]
 fn an_event_can_be_kept() {
     everywhere(async |run| {

@@ -178,7 +178,7 @@ fn sub_06_dropping_it_tells_the_server() {
             server.peer.say(&of(&second, "notifications/tools/list_changed", json!({})));
             assert_eq!(two.next().await.unwrap().unwrap(), Change::Tools);
             assert_eq!(client.pending_calls(), 1);
-            // Given up before it is acknowledged.
+            // A subscription that is given up before it is acknowledged is cancelled.
             let asked = async {
                 server.arrival(|it| it["method"] == LISTEN).await;
                 None
@@ -338,7 +338,7 @@ fn limits_change_bytes() {
             let say = |uri: &str| {
                 server.peer.say(&of(&id, "notifications/resources/updated", json!({ "uri": uri })));
             };
-            // Just at the limit, and again once they are fetched: with a change that is nothing but its kind.
+            // The URIs are just at the limit, and again once they are fetched. A change without a URI costs nothing.
             for _ in 0..2 {
                 (0..3).for_each(|n| say(&uri(n, 10)));
                 server.peer.say(&of(&id, "notifications/tools/list_changed", json!({})));
@@ -349,7 +349,7 @@ fn limits_change_bytes() {
                 }
                 assert_eq!(subscription.next().await.unwrap().unwrap(), Change::Tools);
             }
-            // One byte too many costs the oldest.
+            // One byte too many costs the oldest change.
             [uri(0, 10), uri(1, 10), uri(2, 11)].iter().for_each(|uri| say(uri));
             client.call_tool("echo", ()).await.unwrap();
             assert_eq!(subscription.next().await.unwrap().unwrap(), Change::Lagged);

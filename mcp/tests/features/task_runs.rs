@@ -1,5 +1,4 @@
-//! Tasks from their creation to their result, and what is told on the way (TSK-02 to TSK-04, TSK-07, PRG-04,
-//! CAN-05).
+//! Tasks from their creation to their result, and their reports on the way (TSK-02 to TSK-04, TSK-07, PRG-04, CAN-05).
 
 use crate::check::{on, violation};
 use crate::fault::clock::Clock;
@@ -12,13 +11,12 @@ use crate::tasks::{connect, task};
 use futures::future::join;
 use serde_json::{Value, json};
 use shared_fate_mcp::error::Violation;
-use shared_fate_mcp::types::{ElicitForm, ElicitUrl, Elicited};
-use shared_fate_mcp::types::{Json, Task, TaskStatus};
+use shared_fate_mcp::types::{ElicitForm, ElicitUrl, Elicited, Json, Task, TaskStatus};
 use shared_fate_mcp::{Builder, CallOptions, Client, Driver, ErrorKind, Event, Limits, Mode};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-/// Makes a task of each call, named after its tool. What comes after that is `rest`'s.
+/// Makes a task of each call, named after its tool. All other messages are left to `rest`.
 fn making_tasks(
     mut rest: impl FnMut(&Peer, &Value) + Send + 'static,
 ) -> impl FnMut(&Peer, &Value) + Send + 'static {
@@ -41,7 +39,7 @@ fn making_tasks(
     }
 }
 
-/// Says how the tasks stand, one state after the other, and what their result is.
+/// A server whose tasks go through these `states`, and have this `result`.
 fn states(
     states: &[&'static str],
     result: fn(&Value) -> Value,
@@ -201,7 +199,7 @@ fn can_05_tsk_09_a_task_that_is_given_up_or_out_of_time_is_cancelled() {
                 client.close().await;
             })
             .await;
-            // A question after the task may be, if the time runs out on it.
+            // The call is not cancelled. A `tasks/get` may be, if the time runs out on it.
             let received = server.received();
             let call = received.iter().find(|it| tool(it) == "slow").unwrap();
             assert!(!received.iter().any(|it| it["params"]["requestId"] == call["id"]), "CAN-02");
@@ -209,7 +207,7 @@ fn can_05_tsk_09_a_task_that_is_given_up_or_out_of_time_is_cancelled() {
     });
 }
 
-/// A result that takes longer than the silence that is allowed: the task is asked after instead.
+/// A result may take longer than the silence that is allowed: the client asks after the task instead.
 #[test]
 fn tsk_03_tsk_09_waiting_for_the_result_may_take_longer_than_silence() {
     once(async |run| {
@@ -237,7 +235,7 @@ fn tsk_03_tsk_09_waiting_for_the_result_may_take_longer_than_silence() {
                 }
             })
             .await;
-            // Once before it was at work again, and four times after that.
+            // The result was asked for once before the task was at work again, and four times after that.
             assert!(result.unwrap_err().is_timeout());
             client.close().await;
         })
@@ -411,7 +409,7 @@ fn prg_04_sec_08_of_too_many_tasks_the_oldest_is_told_of_no_more() {
     });
 }
 
-/// A handler that holds a client would otherwise keep it for ever.
+/// Otherwise a handler that holds a client would keep it for ever.
 #[test]
 fn prg_04_the_end_of_the_session_lets_go_of_the_handlers() {
     once(async |run| {

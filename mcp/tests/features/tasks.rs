@@ -28,7 +28,7 @@ pub(crate) fn task(id: &str, status: &str) -> Value {
     json!({ "taskId": id, "status": status, "createdAt": "2026-01-01T00:00:00Z", "ttl": 60_000, "pollInterval": 250 })
 }
 
-/// Tasks that are done when they were asked after three times.
+/// A server with a task that is in the state `last` when it is asked after for the third time. `polls` counts.
 fn tasks(polls: Arc<AtomicUsize>, last: &'static str) -> impl FnMut(&Peer, &Value) + Send + 'static {
     move |peer, message| {
         let result = match message["method"].as_str().unwrap_or_default() {

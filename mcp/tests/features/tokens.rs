@@ -25,7 +25,7 @@ struct State {
     asked: usize,
     refused: Vec<u16>,
     challenges: Vec<String>,
-    /// What becomes of the next request for one.
+    /// What becomes of the next requests for a token.
     then: Then,
 }
 
@@ -176,7 +176,7 @@ fn sec_04_sec_05_liv_24_a_second_refusal_is_final_and_says_what_is_wanted() {
             assert!(!error.is_retryable());
             story(&error);
             assert_eq!(server.requests().iter().filter(|it| it.rpc() == "ping").count(), 2);
-            // Another matter: no new token would help.
+            // A new token would not help against a 403.
             let error = client.list_tools().await.unwrap_err();
             assert!(error.http().unwrap().www_authenticate()[0].contains("insufficient_scope"));
             assert_eq!(tokens.0.lock().unwrap().number, 1);
@@ -236,11 +236,8 @@ fn sec_05_calls_whose_token_expires_together_cost_one_refresh() {
     });
 }
 
-fn credentials(error: &Error) {
-    credentials_of(error, Delivery::NotSent);
-}
-
-fn credentials_of(error: &Error, delivery: Delivery) {
+/// Checks that there was no token for the call.
+fn credentials(error: &Error, delivery: Delivery) {
     assert!(matches!(error.kind(), ErrorKind::Io(io) if io.stage() == IoStage::Credentials), "{error:#}");
     assert_eq!(error.delivery(), delivery);
     assert!(!error.is_retryable());
@@ -257,7 +254,7 @@ fn sec_03_a_provider_that_fails_hangs_or_gives_rubbish_costs_one_call() {
         run.drive(driver, async {
             let sent = server.requests().len();
             tokens.then(Then::Fail);
-            credentials(&client.ping().await.unwrap_err());
+            credentials(&client.ping().await.unwrap_err(), Delivery::NotSent);
             tokens.then(Then::Rubbish);
             let error = client.ping().await.unwrap_err();
             assert!(matches!(error.kind(), ErrorKind::InvalidInput(_)), "{error:#}");
@@ -276,7 +273,8 @@ fn sec_03_a_provider_that_fails_hangs_or_gives_rubbish_costs_one_call() {
         })
         .await;
         tokens.then(Then::Fail);
-        credentials(&on(&clock).connect(http(&server).token_provider(tokens)).await.unwrap_err());
+        let error = on(&clock).connect(http(&server).token_provider(tokens)).await.unwrap_err();
+        credentials(&error, Delivery::NotSent);
     });
 }
 
@@ -316,8 +314,8 @@ fn mr_04_a_call_that_fails_in_its_second_round_has_been_sent() {
         run.drive(driver, async {
             client.list_tools().await.unwrap();
             let error = client.call_tool("asks", ()).await.unwrap_err();
-            credentials_of(&error, Delivery::Answered);
-            credentials_of(&client.call_tool("asks", ()).await.unwrap_err(), Delivery::NotSent);
+            credentials(&error, Delivery::Answered);
+            credentials(&client.call_tool("asks", ()).await.unwrap_err(), Delivery::NotSent);
             client.close().await;
         })
         .await;

@@ -1,4 +1,4 @@
-//! What is given up before a byte of it is written (CAN-02): it was not sent, and there is nothing to cancel.
+//! Calls that are given up before a byte is written (CAN-02): they were not sent, and there is nothing to cancel.
 
 use crate::check::{on, story};
 use crate::fault::clock::Clock;
@@ -16,39 +16,42 @@ use std::sync::{Arc, Mutex};
 use std::task::Context;
 use std::time::Duration;
 
-/// A network that can be shut: who comes then waits until it is opened again.
+/// A network that can be shut: connections then wait until it is opened again.
 #[derive(Clone)]
-struct Door(Arc<Mutex<Option<Receiver<()>>>>, Sender<()>, Receiver<()>);
+struct Door {
+    opened: Arc<Mutex<Option<Receiver<()>>>>,
+    came: Sender<()>,
+    comes: Receiver<()>,
+}
 
 impl Door {
     fn new() -> Self {
         let (came, comes) = channel::unbounded();
-        Self(Arc::default(), came, comes)
+        Self { opened: Arc::default(), came, comes }
     }
 
-    /// It is open again when the sender is dropped.
+    /// Shuts the door until the sender is dropped.
     fn shut(&self) -> Sender<()> {
         let (open, opened) = channel::bounded(1);
-        *self.0.lock().unwrap() = Some(opened);
+        *self.opened.lock().unwrap() = Some(opened);
         open
     }
 
-    /// Somebody waits at the door.
+    /// Resolves when one more connection waits at the door.
     async fn knock(&self) {
-        self.2.recv().await.unwrap();
+        self.comes.recv().await.unwrap();
     }
 }
 
 impl Net for Door {
     fn connect<'a>(&'a self, host: &'a str, port: u16) -> Connecting<'a> {
-        static OPEN: AsyncIo = AsyncIo;
-        let opened = self.0.lock().unwrap().clone();
+        let opened = self.opened.lock().unwrap().clone();
         Box::pin(async move {
             if let Some(opened) = opened {
-                let _ = self.1.try_send(());
+                let _ = self.came.try_send(());
                 let _ = opened.recv().await;
             }
-            OPEN.connect(host, port).await
+            AsyncIo.connect(host, port).await
         })
     }
 
@@ -68,7 +71,7 @@ fn can_02_liv_18_a_call_that_still_connects_was_not_sent_and_is_not_cancelled() 
         let transport = http(&server).net(door.clone());
         let (client, driver) = on(&clock).connect(transport).await.unwrap();
         run.drive(driver, async {
-            // It has the only connection that there is.
+            // The held call has the only connection.
             let mut held = Box::pin(client.call_tool("held", ()));
             select(&mut held, pin!(server.arrival(|it| it.tool() == "held"))).await;
             let open = door.shut();

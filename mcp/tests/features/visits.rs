@@ -5,11 +5,10 @@ use crate::fault::clock::Clock;
 use crate::fault::lines::{Peer, Server, normal, pair};
 use crate::fault::run::everywhere;
 use crate::fault::tool;
-use crate::kit::{Log, reply, seconds, tell};
+use crate::kit::{Log, seconds, tell};
 use futures::future::join;
 use serde_json::{Value, json};
-use shared_fate_mcp::types::Json;
-use shared_fate_mcp::types::{ElicitForm, ElicitUrl, Elicited};
+use shared_fate_mcp::types::{ElicitForm, ElicitUrl, Elicited, Json};
 use shared_fate_mcp::{Builder, CallOptions, Client, Delivery, Driver, Error, ErrorKind, Limits};
 
 fn page(name: &str) -> Value {
@@ -21,7 +20,7 @@ fn refusal(id: &Value, elicitations: &Value) -> Value {
     json!({ "jsonrpc": "2.0", "id": id, "error": error })
 }
 
-/// Refuses the tool `first` once, and `always` always, until `elicitations` were visited.
+/// A server that wants `elicitations` to be visited. It refuses the tool `first` once, and `always` always.
 async fn connect(builder: Builder, elicitations: Value) -> (Client, Driver, Server) {
     let mut refused = 0;
     let (stdio, server) = pair(move |peer: &Peer, message: &Value| match tool(message) {
@@ -77,7 +76,7 @@ fn rev_05_the_call_is_repeated_once_when_its_pages_were_visited() {
             assert_eq!((calls.len(), &calls[0]["params"]), (2, &calls[1]["params"]));
             assert_ne!(calls[0]["id"], calls[1]["id"]);
             refused(client.call_tool("always", ()).await);
-            assert_eq!((calls.len(), log.lines().len()), (2, 4), "once, and no more");
+            assert_eq!(log.lines().len(), 4, "each page is visited once more");
             client.close().await;
         })
         .await;
@@ -181,7 +180,7 @@ fn rev_05_to_04_the_calls_time_goes_over_the_visits() {
             let ErrorKind::Timeout(timeout) = error.kind() else { panic!("{error:#}") };
             assert_eq!((timeout.after(), timeout.is_total()), (seconds(5), true));
             assert_eq!(error.delivery(), Delivery::Answered);
-            // And the end of the session ends it.
+            // The end of the session ends a visit, too.
             let (result, ()) = join(client.call_tool("always", ()), async {
                 while log.lines().len() < 2 {
                     smol::future::yield_now().await;
@@ -205,7 +204,6 @@ fn rev_05_that_a_visit_is_over_is_an_event() {
             for params in [json!({ "elicitationId": "unknown" }), json!({})] {
                 server.peer.say(&tell("notifications/elicitation/complete", params));
             }
-            server.peer.say(&reply(&json!("nobody"), json!({})));
             client.ping().await.unwrap();
             assert_eq!(log.count("ElicitationComplete { id: \"unknown\" }"), 1, "{:?}", log.lines());
             assert_eq!(log.count("Notification"), 1, "{:?}", log.lines());

@@ -35,7 +35,7 @@ fn timeout(error: &Error) -> (Duration, bool) {
     }
 }
 
-/// A 2025-11-25 server with a stream of its own, which breaks and cannot be had again.
+/// A server of 2025-11-25 with a stream of its own, which breaks and cannot be opened again.
 #[test]
 fn sub_09_with_the_servers_own_stream_a_subscription_is_lost() {
     everywhere(async |run| {
@@ -44,7 +44,7 @@ fn sub_09_with_the_servers_own_stream_a_subscription_is_lost() {
             let served = feed.clone();
             let server = Server::start(move |call| match &*call.request.method {
                 "GET" if !opened.swap(true, Ordering::Relaxed) => served.serve(call),
-                // With 200 it is a stream that has ended.
+                // With 200 this is a stream that has ended.
                 "GET" => call.respond(refusal, &["Content-Type: text/event-stream"], ""),
                 _ => match talkative(&call.request.body) {
                     Some(answer) => call.json(&[], &answer.to_string()),
@@ -73,12 +73,12 @@ fn sub_09_with_the_servers_own_stream_a_subscription_is_lost() {
                     assert!(lost.server().is_some() && !client.session().is_ended());
                 }
                 assert!(changes.next().await.is_none() && changes.is_terminated());
-                // Nothing would come any more.
+                // A new subscription would hear nothing.
                 let asked =
                     || server.requests().iter().filter(|it| it.rpc() == "resources/subscribe").count();
                 let error = client.listen(&everything()).await.unwrap_err();
                 assert_eq!(*violation(&error), Violation::OwnStreamLost);
-                assert_eq!(asked(), 2, "those of before");
+                assert_eq!(asked(), 2, "no more than before");
                 client.ping().await.unwrap();
                 client.close().await;
                 let error = client.listen(&tools()).await.unwrap_err();
@@ -103,7 +103,7 @@ fn ses_13_a_server_without_a_stream_of_its_own_agrees_to_nothing() {
             let mut changes = client.listen(&everything()).await.unwrap();
             assert_eq!(changes.missing(), everything());
             assert!(server.requests().iter().all(|it| it.rpc() != "resources/subscribe"));
-            // Nobody is promised any, and nothing is lost.
+            // No changes were promised, so none are lost.
             assert!(!changes.is_terminated());
             client.close().await;
             assert!(changes.next().await.unwrap().unwrap_err().is_session_ended());
@@ -113,7 +113,7 @@ fn ses_13_a_server_without_a_stream_of_its_own_agrees_to_nothing() {
 }
 
 #[test]
-fn ses_12_13_it_may_turn_out_late_that_there_is_no_stream() {
+fn ses_12_13_a_subscription_hears_late_that_there_is_no_stream() {
     everywhere(async |run| {
         let gate = Gate::default();
         let asked = gate.clone();
@@ -142,7 +142,7 @@ fn ses_12_13_it_may_turn_out_late_that_there_is_no_stream() {
     });
 }
 
-/// Of the two limits of a call the one that is over first.
+/// The acknowledgement has the limits of a call: the one that is over first counts.
 #[test]
 fn sub_08_to_02_the_acknowledgement_comes_within_silence_and_total() {
     everywhere(async |run| {
@@ -177,7 +177,7 @@ fn sub_08_to_02_the_acknowledgement_comes_within_silence_and_total() {
     });
 }
 
-/// At an older server there is a request for each resource.
+/// An older server gets a request for each resource.
 #[test]
 fn to_02_the_total_limit_is_for_all_resources_together() {
     everywhere(async |run| {
@@ -307,7 +307,7 @@ fn sub_11_over_http_the_example_watches_a_server_through_a_restart() {
             };
             driver.run_until(app.boxed_local()).await;
             let mut lines = log.lines();
-            // With a handshake the loss of the session shows when it is looked for.
+            // With a handshake, losing the stream and losing the session are told one after the other.
             lines.dedup();
             assert_eq!(lines, ["begun", "Tools", "lost", "begun", "Tools"], "{mode:?}");
             feed.end();

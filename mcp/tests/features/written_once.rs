@@ -1,5 +1,5 @@
-//! Parameters are written into the message at once, or made JSON first where something is added to them: nobody sees a
-//! difference.
+//! Parameters are written into the message directly, or made JSON first where something is added to them. The messages are
+//! the same.
 
 use futures::future::join;
 use serde_json::value::RawValue;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 const INITIALIZED: &str = r#"{"protocolVersion":"2025-11-25","capabilities":{}}"#;
 
-/// What a server of the kind with a handshake gets of these calls, after the handshake.
+/// What a server with a handshake gets of these calls, after the handshake.
 async fn received(builder: shared_fate_mcp::Builder, options: CallOptions) -> Vec<String> {
     let (transport, server) = Memory::pair();
     let serve = async {
@@ -49,7 +49,7 @@ async fn calls(client: Client) {
     client.close().await;
 }
 
-/// Without what was added.
+/// The message without what was added.
 fn bare(line: &str) -> Value {
     let mut message: Value = serde_json::from_str(line).unwrap();
     if let Some(Value::Object(params)) = message.get_mut("params") {
@@ -81,7 +81,7 @@ fn m_10_io_01_with_and_without_additions_a_message_is_the_same() {
             ]
         );
 
-        // Nothing is added, but a request may have to be repeated; or nothing is added at all.
+        // First, nothing is added, but a request may have to be repeated. Then the options add nothing.
         let visits = Client::builder().on_elicit_url(|_| async { shared_fate_mcp::types::Elicited::Decline });
         assert_eq!(received(visits, CallOptions::default()).await, plain);
         for options in [

@@ -1,5 +1,5 @@
-//! Wakers that come back to the client when they are cloned, woken or dropped: the driver's work is not
-//! under a lock then, and what comes in meanwhile is not missed.
+//! Wakers that call the client when they are cloned, woken or dropped: the driver holds no lock then, and what comes in
+//! meanwhile is not missed.
 
 mod waker;
 
@@ -14,12 +14,12 @@ use std::thread;
 use std::time::Duration;
 use waker::{Act, waker};
 
-/// Polls, and it must not be there yet.
+/// Polls `future`, which must be pending.
 fn pending<F: Future + ?Sized>(future: &mut Pin<Box<F>>, waker: &Waker) {
     assert!(future.as_mut().poll(&mut Context::from_waker(waker)).is_pending(), "the future is ready");
 }
 
-/// A waker that does something when `when` is done to it.
+/// A waker that calls `hook` when `when` is done to it.
 fn on(when: Act, hook: impl Fn() + Send + Sync + 'static) -> Waker {
     waker(move |act| {
         if act == when {
@@ -78,6 +78,7 @@ impl Calls {
     }
 }
 
+/// Whether the server has got one more cancellation.
 fn cancelled(server: &MemoryServer) -> bool {
     let mut receiving: Pin<Box<dyn Future<Output = Value> + '_>> = Box::pin(receive(server));
     loop {
@@ -113,7 +114,7 @@ fn a_waker_whose_wake_makes_work_is_woken_outside_the_lock() {
         let waker = on(Act::Wake, move || woken.give_one_up());
         let mut driver = Box::pin(driver);
         pending(&mut driver, &waker);
-        // The first wakes the driver, whose waker gives the second up.
+        // Giving up the first call wakes the driver, whose waker gives up the second.
         calls.give_one_up();
         pending(&mut driver, &waker);
         assert!(cancelled(&server) && cancelled(&server));
@@ -130,7 +131,7 @@ fn a_waker_whose_drop_makes_work_is_dropped_outside_the_lock() {
         let dropped = calls.clone();
         let mut driver = Box::pin(driver);
         pending(&mut driver, &on(Act::Drop, move || dropped.give_one_up()));
-        // Its registrations give way to those of another waker.
+        // The driver's registrations give way to those of another waker.
         let waker = waker(|_| {});
         while calls.0.lock().unwrap().len() == 1 {
             pending(&mut driver, &waker);

@@ -1,11 +1,11 @@
 //! A waker that calls a hook when it is cloned, woken or dropped.
 
-#![allow(unsafe_code, reason = "only a vtable of one's own sees a clone")]
+#![allow(unsafe_code, reason = "only a custom vtable sees a clone")]
 
 use std::sync::Arc;
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
-/// What is done to the waker.
+/// What is done to a waker.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Act {
     Clone,
@@ -17,7 +17,7 @@ type Hook = Box<dyn Fn(Act) + Send + Sync>;
 
 static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker);
 
-/// The hook is told of all that is done to the waker and to its clones.
+/// A waker whose `hook` is told of all that is done to it and to its clones.
 pub(crate) fn waker(hook: impl Fn(Act) + Send + Sync + 'static) -> Waker {
     let hook: Arc<Hook> = Arc::new(Box::new(hook));
     // SAFETY: every function of the vtable takes `data` for an `Arc<Hook>` that the waker owns; `Hook` is `Send` and
