@@ -126,7 +126,7 @@ fn png_02_an_answer_that_the_reactor_has_not_heard_of_is_none_that_is_missed() {
 
 const ALONE: &str = "SHARED_FATE_TEST_ALONE";
 
-/// In a process of its own: the thread of `async-io` never ends once it is there.
+/// Runs in a process of its own: the thread of `async-io` never ends once it is there.
 #[test]
 fn no_thread_of_async_io_is_started() {
     let test = "no_thread_of_async_io_is_started";

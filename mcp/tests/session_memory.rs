@@ -20,7 +20,7 @@ use std::task::{Context, Poll};
 
 const MIB: usize = 1024 * 1024;
 
-/// The promise, with the default limits.
+/// The documented bound in bytes, with the default limits.
 const MOST: usize = 256 * MIB;
 
 /// Measures what `attack` costs at the peak, and prints it.

@@ -309,7 +309,7 @@ fn the_level_of_the_log_is_set_in_one_way() {
         let levels = received.iter().filter(|it| it["method"] == "logging/setLevel");
         let levels: Vec<_> = levels.map(|it| it["params"]["level"].clone()).collect();
         assert_eq!(levels, ["warning", "debug"]);
-        assert_eq!(received[2]["method"], "logging/setLevel", "before any call");
+        assert_eq!(received[2]["method"], "logging/setLevel", "the level is set before any call");
 
         let (stdio, server) = pair(|peer: &Peer, message: &Value| {
             if let Some(answer) = crate::modern::modern_answer(message) {

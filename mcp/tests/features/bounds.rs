@@ -27,7 +27,6 @@ fn m_15_can_03_late_replies_to_many_calls_that_were_given_up_hurt_nobody() {
     once(async |_| {
         let (stdio, server) = pair(normal);
         let mut limits = Limits::default();
-        // The default is 10 000, and of pending calls 65 536.
         limits.stray = MANY - 1;
         let (client, driver) = on(&Clock::new()).limits(limits).connect(stdio).await.unwrap();
         driver
@@ -77,7 +76,6 @@ fn png_01_cancellations_that_wait_leave_room_for_answers() {
             _ => call.normal(),
         });
         let mut limits = Limits::default();
-        // The default is 1024.
         limits.outbox = 10;
         let (client, driver) = on(&Clock::new()).limits(limits).connect(http(&server)).await.unwrap();
         driver
@@ -218,7 +216,7 @@ fn sec_08_what_follows_a_flood_is_not_told() {
         let error = driver.run_until(client.call_tool("flood", ())).await.unwrap_err();
         assert_eq!(*violation(cause(&error)), Violation::Flood);
         let limit = Limits::default().stray;
-        assert_eq!(told.load(Ordering::Relaxed), limit + 1, "up to the one that was too many");
+        assert_eq!(told.load(Ordering::Relaxed), limit + 1, "the last one told was too many");
     });
 }
 

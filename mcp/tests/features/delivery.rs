@@ -231,7 +231,7 @@ fn sec_02_liv_03_a_second_answer_behind_the_first_one_answers_nothing() {
                 };
                 let id = call.request.body["id"].as_u64().unwrap();
                 call.take();
-                // In one segment, with the id of the next call.
+                // Both answers go out in one segment, the second with the id of the next call.
                 call.write(answer(id, "fine") + &answer(id + 1, "smuggled"));
                 call.keep();
             }
@@ -310,7 +310,7 @@ fn the_deadline_of_the_handshake_says_whether_anything_was_sent() {
         let (connected, ()) = join(on(&clock).mode(Mode::Legacy).connect(server.transport()), patience).await;
         check_late(&connected.unwrap_err(), Delivery::MaybeSent);
 
-        // The last step of the handshake is what does not end; the limit is that of all steps.
+        // The last step of the handshake does not end. The limit is for all steps together.
         let server = Server::start(|call| match call.request.rpc() {
             "initialize" => call.normal(),
             _ => call.hold(),

@@ -173,7 +173,7 @@ fn mem_04_liv_19_a_server_that_does_not_read_holds_a_close_up_no_longer_than_its
         driver
             .run_until(async {
                 client.notify("notifications/wait", ()).await.unwrap();
-                // More than any socket's buffer holds.
+                // The message is longer than any socket's buffer.
                 let long = serde_json::json!({ "x": "y".repeat(8 << 20) });
                 client.notify("notifications/long", long).await.unwrap();
                 server.arrival(|message| message["method"] == "notifications/wait").await;

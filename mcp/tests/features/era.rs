@@ -169,7 +169,7 @@ fn era_15_mod_08_a_probe_that_cannot_be_corrected_is_reported_with_what_is_missi
                 let found: Value = serde_json::from_str(rpc.data().unwrap()).unwrap();
                 assert_eq!((rpc.code(), found, error.http().unwrap().status()), (code, data.clone(), 400));
             }
-            assert_eq!(methods(&server), [DISCOVER, DISCOVER], "one each, and no handshake");
+            assert_eq!(methods(&server), [DISCOVER, DISCOVER], "one probe for each mode, and no handshake");
         }
     });
 }
@@ -183,7 +183,7 @@ fn era_09_liv_24_a_second_refusal_is_final() {
         assert_eq!(methods(&server), [DISCOVER, DISCOVER]);
         let server = answering(vec![("400 Bad Request", unsupported(&["2099-01-01", "2100-01-01"]))]);
         let error = connect(&server, &Clock::new(), Mode::Auto).await.unwrap_err();
-        assert!(story(&error).contains("2099-01-01, 2100-01-01"), "both are told: {error:#}");
+        assert!(story(&error).contains("2099-01-01, 2100-01-01"), "both versions are told: {error:#}");
     });
 }
 
@@ -263,7 +263,7 @@ fn era_19_20_mod_11_the_probe_leaves_no_traces() {
         let requests = server.requests();
         assert_eq!(requests[0].header("mcp-protocol-version"), Some(VERSION));
         let initialize = &requests[1];
-        assert_eq!(initialize.rpc(), "initialize", "ERA-19: nothing else is written");
+        assert_eq!(initialize.rpc(), "initialize", "nothing is written before it (ERA-19)");
         assert_eq!(initialize.body["params"]["protocolVersion"], "2025-11-25");
         assert_eq!(initialize.body["params"].get("_meta"), None);
         assert_eq!(initialize.header("mcp-protocol-version"), None);
@@ -356,6 +356,6 @@ fn era_01_23_what_is_known_stays_known() {
         let before = methods(&server).len();
         let (client, driver) = client.reconnect().await.unwrap();
         run.drive(driver, async { client.close().await }).await;
-        assert_eq!(methods(&server)[before], "initialize", "no probe");
+        assert_eq!(methods(&server)[before], "initialize", "there is no probe");
     });
 }

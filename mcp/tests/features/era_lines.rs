@@ -38,7 +38,7 @@ fn era_02_the_probe_comes_first_and_says_everything() {
         run.drive(driver, async {
             client.call_tool("echo", json!({ "a": 1 })).await.unwrap();
             let received = server.received();
-            assert_eq!(methods(&server), [DISCOVER, "tools/call"], "no list of tools: there are no headers");
+            assert_eq!(methods(&server), [DISCOVER, "tools/call"], "a pipe needs no list of tools");
             for message in &received {
                 let meta = message["params"]["_meta"].as_object().unwrap();
                 assert_eq!(meta[&format!("{META}protocolVersion")], VERSION);
@@ -150,7 +150,7 @@ fn era_16_18_19_20_silence_means_a_handshake_and_a_late_answer_nothing() {
         })
         .await;
         let calls: Vec<_> = methods(&server).into_iter().filter(|it| !it.is_null()).collect();
-        assert_eq!(calls[..3], HANDSHAKE, "and no cancellation in between");
+        assert_eq!(calls[..3], HANDSHAKE, "there is no cancellation in between");
         assert!(!server.received().iter().any(|it| is_answer(it, "p")), "ERA-19");
         assert_eq!(log.count("a reply that nobody waits for"), 1, "{:?}", log.lines());
     });
@@ -269,7 +269,7 @@ fn era_17_era_23_only_who_does_not_know_better_starts_a_child_again() {
         let (stdio, notes) = script("*server/discover*) exit 3 ;;");
         let error = on(&Clock::new()).mode(Mode::Stateless).connect(stdio).await.unwrap_err();
         assert!(matches!(cause(&error).kind(), ErrorKind::ServerExited(_)), "{error:#}");
-        assert_eq!(notes.processes().len(), 1, "it was told to speak nothing else");
+        assert_eq!(notes.processes().len(), 1, "a stateless client does not try a handshake");
         let found = discovered(&[VERSION]);
         let (stdio, notes) =
             script(&format!("*server/discover*) [ $starts = 1 ] || exit 3; say '\"result\":{found}' ;;"));

@@ -347,14 +347,14 @@ fn rev_11_silence_does_not_count_while_the_client_answers() {
             begins.recv().await.unwrap();
             for _ in 0..2 {
                 clock.advance(seconds(61));
-                assert!(futures::poll!(&mut held).is_pending(), "somebody is at work");
+                assert!(futures::poll!(&mut held).is_pending(), "a handler is at work");
                 client.ping().await.unwrap();
             }
             server.peer.say(&tell("notifications/cancelled", json!({ "requestId": "s" })));
             dropped.wait().await;
             client.ping().await.unwrap();
             clock.advance(seconds(59));
-            assert!(futures::poll!(&mut held).is_pending(), "it has just begun to count");
+            assert!(futures::poll!(&mut held).is_pending(), "silence counts since just now");
             clock.advance(seconds(2));
             let error = held.await.unwrap_err();
             let ErrorKind::Timeout(timeout) = error.kind() else { panic!("{error:#}") };

@@ -45,7 +45,7 @@ fn par_09_ten_calls_at_once_share_one_list() {
                 }
                 assert_eq!(lists(&server), usize::from(strict));
                 let calls = if strict { 2 * CALLS } else { CALLS };
-                assert_eq!(regions(&server, "known").len(), calls, "each is repeated once");
+                assert_eq!(regions(&server, "known").len(), calls, "each refused call is repeated once");
                 call(&client, "known").await.unwrap();
                 assert_eq!(
                     (lists(&server), regions(&server, "known").len()),

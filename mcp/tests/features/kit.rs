@@ -34,7 +34,7 @@ pub(crate) fn refusal(id: &Value, code: i64, message: &str) -> Value {
     json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": message } })
 }
 
-/// A request of the server's.
+/// A request from the server.
 pub(crate) fn ask(id: &str, method: &str, params: Value) -> Value {
     json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params })
 }
@@ -91,7 +91,7 @@ impl Feed {
     }
 }
 
-/// What happened, in words.
+/// Lines that say what happened.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
 
@@ -108,7 +108,7 @@ impl Log {
         self.lines().iter().filter(|line| line.contains(what)).count()
     }
 
-    /// A client that writes its events here.
+    /// Makes a client write its events here.
     pub(crate) fn events(&self, builder: Builder) -> Builder {
         let log = self.clone();
         builder.on_event(move |event: &Event<'_>| log.push(format!("{event:?}")))

@@ -255,7 +255,7 @@ fn m_17_m_18_m_19_requests_are_not_answered_and_unknown_results_are_not_guessed(
             client.close().await;
         })
         .await;
-        assert!(server.requests().iter().all(|it| it.body.get("method").is_some()), "no answers");
+        assert!(server.requests().iter().all(|it| it.body.get("method").is_some()), "nothing is answered");
     });
 }
 

@@ -233,7 +233,7 @@ fn old_01_old_03_a_stream_that_is_none_or_leads_elsewhere_is_refused_at_once() {
                 Violation::Endpoint(_) => assert_ne!(first, ""),
                 _ => panic!("{error:#}"),
             }
-            assert_eq!(error.delivery(), Delivery::NotSent, "nobody knew where to");
+            assert_eq!(error.delivery(), Delivery::NotSent, "there was no endpoint to send to");
             story(&error);
             feed.end();
             server.deserted().await;

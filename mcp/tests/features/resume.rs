@@ -64,11 +64,11 @@ fn res_01_02_03_06_10_the_reply_comes_on_the_resuming_get() {
             let arguments = json!({});
             let (result, ()) = join(client.call_tool("polled", arguments), async {
                 clock.asleep(millis(RETRY)).await;
-                assert_eq!(gets(&server), 0, "not before the time");
+                assert_eq!(gets(&server), 0, "the stream is not resumed before its time");
                 client.ping().await.unwrap();
                 clock.advance(millis(RETRY - 1));
                 client.ping().await.unwrap();
-                assert_eq!(gets(&server), 0, "not a millisecond before");
+                assert_eq!(gets(&server), 0, "the stream is not resumed a millisecond early");
                 clock.advance(millis(1));
             })
             .await;
@@ -358,7 +358,7 @@ fn res_09_a_deadline_tells_how_resuming_goes_as_long_as_it_goes_on() {
         let server = Server::start(move |call| match (call.request.tool(), resumed(call)) {
             ("broken", _) => breaks(call),
             (_, Some(_)) => match counted.fetch_add(1, Ordering::SeqCst) {
-                // The first GET is refused for the moment, the second not answered, the third answered by silence.
+                // The first GET is refused for the moment, the second is not answered, the third resumes and falls silent.
                 0 => call.respond("503 Service Unavailable", &[], "restarting"),
                 1 => call.hold(),
                 _ => {
@@ -458,7 +458,7 @@ fn res_04_an_id_belongs_to_its_own_stream() {
             );
             let (one, none, two) = smol::future::or(calls, turning).await;
             assert_eq!(*violation(&none.unwrap_err()), Violation::StreamEnded);
-            assert_ne!(one.unwrap().text(), two.unwrap().text(), "each has got its own");
+            assert_ne!(one.unwrap().text(), two.unwrap().text(), "each call has got its own reply");
             let error = client.call_tool("ends", ()).await.unwrap_err();
             assert_eq!(*violation(&error), Violation::StreamEnded);
             let ids: std::collections::HashSet<_> = server

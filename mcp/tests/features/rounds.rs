@@ -86,13 +86,13 @@ fn mr_02_03_04_05_08_the_call_is_repeated_with_the_answers() {
             );
             assert_eq!(calls[1]["params"]["requestState"], serde_json::from_str::<Value>(STATE).unwrap());
             let answers = &calls[2]["params"]["inputResponses"];
-            assert_eq!(answers.as_object().unwrap().len(), 1, "of this round alone");
-            assert_eq!(calls[2]["params"].get("requestState"), None, "MR-03: none is made up");
+            assert_eq!(answers.as_object().unwrap().len(), 1, "the answers are those of this round alone");
+            assert_eq!(calls[2]["params"].get("requestState"), None, "no state is made up (MR-03)");
             let mut ids = Vec::new();
             for call in &calls {
                 assert_eq!(call["params"]["arguments"], json!({ "a": 1 }));
                 assert_eq!(call["params"]["_meta"]["x"], 1);
-                assert_eq!(call["params"]["_meta"]["progressToken"], call["id"], "a fresh one");
+                assert_eq!(call["params"]["_meta"]["progressToken"], call["id"], "the token is a fresh one");
                 ids.push(call["id"].as_u64().unwrap());
             }
             ids.dedup();
@@ -344,7 +344,7 @@ fn mr_09_the_end_of_the_session_ends_a_handler() {
             .await;
             let error = result.unwrap_err();
             assert!(error.is_session_ended());
-            assert_ne!(error.delivery(), Delivery::NotSent, "the server has asked back");
+            assert_ne!(error.delivery(), Delivery::NotSent, "the server has got the call");
         })
         .await;
     });
@@ -395,6 +395,6 @@ fn mr_11_a_caller_may_take_what_is_no_result_yet() {
         let calls: Vec<_> = requests.iter().filter(|it| it.tool() == "asks").collect();
         assert_eq!(calls.len(), 2);
         assert_eq!(calls[1].body["params"]["requestState"], serde_json::from_str::<Value>(STATE).unwrap());
-        assert!(!requests.iter().any(|it| it.rpc().starts_with("tasks/")), "nobody follows it");
+        assert!(!requests.iter().any(|it| it.rpc().starts_with("tasks/")), "nobody follows the task");
     });
 }

@@ -20,7 +20,7 @@ impl Notes {
         Self(path)
     }
 
-    /// What was read, by process.
+    /// The messages that each process has read.
     pub(crate) fn processes(&self) -> Vec<Vec<Value>> {
         let mut processes = Vec::new();
         for line in fs::read_to_string(&self.0).unwrap().lines() {

@@ -56,7 +56,7 @@ fn ses_11_12_the_stream_is_open_before_the_first_call_and_takes_requests() {
             client.call_tool("asks", ()).await.unwrap();
             let requests = server.requests();
             let answers: Vec<_> = requests.iter().filter(|it| is_answer(&it.body, "ask-1")).collect();
-            assert_eq!(answers.len(), 1, "REV-01: just one");
+            assert_eq!(answers.len(), 1, "there is just one answer (REV-01)");
             let answer = answers[0];
             assert_eq!(answer.body["result"], json!({ "action": "accept", "content": { "name": "me" } }));
             assert_eq!(answer.header("mcp-session-id"), Some(SESSION));

@@ -205,7 +205,7 @@ fn sub_07_the_server_may_end_it_by_a_result_or_a_cancellation() {
                     true => reply(&id, json!({ "resultType": "complete" })),
                     false => tell("notifications/cancelled", json!({ "requestId": id })),
                 });
-                assert_eq!(subscription.next().await.unwrap().unwrap(), Change::Tools, "before the end");
+                assert_eq!(subscription.next().await.unwrap().unwrap(), Change::Tools, "the change comes first");
                 assert!(subscription.next().await.is_none());
                 assert!(subscription.is_terminated());
                 assert!(subscription.next().await.is_none());
@@ -310,7 +310,7 @@ fn sub_09_a_reader_that_lags_is_told_so() {
             (0..3).for_each(|n| server.peer.say(&update(n)));
             client.call_tool("echo", ()).await.unwrap();
             for n in 0..3 {
-                assert_eq!(subscription.next().await.unwrap().unwrap(), expected(n), "just at the limit");
+                assert_eq!(subscription.next().await.unwrap().unwrap(), expected(n), "the limit is not passed");
             }
             (0..5).for_each(|n| server.peer.say(&update(n)));
             client.call_tool("echo", ()).await.unwrap();
@@ -407,7 +407,7 @@ fn sub_02_06_07_09_over_http_the_stream_is_the_subscription() {
                 if end == "break" {
                     let error = subscription.next().await.unwrap().unwrap_err();
                     assert_eq!(*violation(&error), Violation::StreamEnded);
-                    assert!(!client.session().is_ended(), "RES-12: and nothing else");
+                    assert!(!client.session().is_ended(), "nothing else is lost (RES-12)");
                 }
                 assert!(subscription.next().await.is_none());
                 client.call_tool("echo", ()).await.unwrap();

@@ -150,7 +150,7 @@ fn tsk_02_a_task_that_fails_or_is_cancelled_is_an_error() {
         let (client, driver, server) = connect(&Clock::new(), states(&["failed"], refused)).await;
         run.drive(driver, async {
             let error = client.run_tool_as_task("slow", (), None).await.unwrap_err();
-            assert_eq!(error.rpc().unwrap().code(), -7, "what the call itself would have got");
+            assert_eq!(error.rpc().unwrap().code(), -7, "the error is the one that the call would have got");
             client.close().await;
         })
         .await;

@@ -205,7 +205,7 @@ fn tsk_09_a_question_that_is_not_answered_makes_the_waiting_no_longer() {
                 clock.advance(seconds(20));
             })
             .await;
-            assert_eq!(task.unwrap().status, TaskStatus::Working, "the last that is known");
+            assert_eq!(task.unwrap().status, TaskStatus::Working, "the last known state is returned");
             server.arrival(|it| it["method"] == "notifications/cancelled").await;
             assert_eq!(client.pending_calls(), 0);
             let (result, ()) = join(client.wait_task("t", seconds(20)), clock.pass(seconds(20))).await;

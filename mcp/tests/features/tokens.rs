@@ -144,7 +144,7 @@ fn sec_05_st_08_a_refused_token_is_replaced_once() {
                 .collect();
             assert_eq!(pings.len(), 3);
             assert_eq!((&*pings[0].0, &*pings[1].0, &*pings[2].0), ("t0ken-0", "t0ken-1", "t0ken-1"));
-            assert_eq!(pings[0].1, pings[1].1, "the same request");
+            assert_eq!(pings[0].1, pings[1].1, "the same request is sent again");
             client.close().await;
         })
         .await;

@@ -105,7 +105,7 @@ fn can_02_liv_18_a_call_that_still_connects_was_not_sent_and_is_not_cancelled() 
             let requests = server.requests();
             let cancelled = requests.iter().filter(|it| it.rpc() == "notifications/cancelled");
             let cancelled: Vec<_> = cancelled.map(|it| it.body["params"]["requestId"].clone()).collect();
-            assert_eq!(cancelled, [json!(2)], "the one that was sent, and no other");
+            assert_eq!(cancelled, [json!(2)], "only the call that was sent is cancelled");
             assert!(requests.iter().all(|it| it.tool() != "echo" && it.rpc() != "notifications/x"));
             client.close().await;
             server.deserted().await;

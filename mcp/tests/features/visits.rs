@@ -117,7 +117,7 @@ fn rev_05_who_refuses_a_page_gets_the_error() {
         let (client, driver, server) = connect(builder, json!([page("decline"), page("b")])).await;
         run.drive(driver, async {
             refused(client.call_tool("first", ()).await);
-            assert_eq!(log.lines().len(), 1, "nobody is asked for the second one");
+            assert_eq!(log.lines().len(), 1, "nobody is asked about the second page");
             client.close().await;
         })
         .await;
