@@ -98,7 +98,7 @@ async fn sessions(tokio: bool) {
 
 /// The runtime's reactor has had no turn since the answer came, and the interval is over: the pipe itself is asked.
 #[test]
-fn png_02_an_answer_that_the_reactor_has_not_heard_of_is_none_that_is_missed() {
+fn png_02_an_answer_that_the_reactor_has_not_heard_of_is_not_missed() {
     in_time(|| {
         runtime().block_on(async {
             let (clock, interval) = (Clock::new(), Duration::from_secs(1));

@@ -68,7 +68,7 @@ pub(crate) async fn next(subscription: &mut Subscription) -> Change {
 }
 
 #[test]
-fn a_server_with_a_handshake_is_listened_to_in_the_same_way() {
+fn a_server_with_a_handshake_is_listened_to_like_one_without() {
     everywhere(async |run| {
         let log = Log::default();
         let (client, driver, server) = connect(log.events(on(&Clock::new()))).await;

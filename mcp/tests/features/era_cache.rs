@@ -298,7 +298,7 @@ fn era_01_a_client_that_does_not_ask_neither_adds_to_the_cache_nor_uses_it() {
 }
 
 #[test]
-fn sec_08_limits_eras_at_the_limit_and_one_past_it() {
+fn sec_08_limits_server_kinds_at_the_limit_and_one_past_it() {
     once(async |run| {
         let servers: Vec<_> = (0..3).map(|_| server(legacy).0).collect();
         let mut limits = Limits::default();

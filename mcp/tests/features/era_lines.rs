@@ -264,7 +264,7 @@ fn era_17_liv_24_a_child_that_quits_again_is_given_up() {
 
 #[test]
 #[cfg(unix)] // a shell script
-fn era_17_era_23_only_who_does_not_know_better_starts_a_child_again() {
+fn era_17_era_23_only_a_client_that_does_not_know_its_server_starts_a_child_again() {
     everywhere(async |run| {
         let (stdio, notes) = script("*server/discover*) exit 3 ;;");
         let error = on(&Clock::new()).mode(Mode::Stateless).connect(stdio).await.unwrap_err();

@@ -184,7 +184,7 @@ fn png_02_an_interval_of_nothing_is_a_short_one() {
 
 /// A driver that has not been polled for long finds the answer and the end of the interval together.
 #[test]
-fn png_02_an_answer_that_was_not_read_in_time_is_none_that_is_missed() {
+fn png_02_an_answer_that_was_not_read_in_time_is_not_missed() {
     once(async |_| {
         let (transport, server) = Memory::pair();
         let clock = Clock::new();

@@ -181,7 +181,7 @@ fn old_06_old_09_a_fallback_to_a_stream_that_says_nothing_tells_what_was_refused
 }
 
 #[test]
-fn ini_09_old_01_what_was_negotiated_is_said_here_too() {
+fn ini_09_old_01_the_old_transport_says_what_was_negotiated() {
     everywhere(async |run| {
         for fallback in [false, true] {
             let feed = Feed::new();

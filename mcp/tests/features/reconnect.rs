@@ -213,7 +213,7 @@ fn ses_06_liv_09_many_callers_make_one_session() {
 }
 
 #[test]
-fn liv_10_when_it_fails_all_get_the_same_cause_and_the_next_tries_again() {
+fn liv_10_when_reconnecting_fails_all_get_the_same_cause_and_the_next_tries_again() {
     everywhere(async |_| {
         let (server, sessions, gate, failures) = forgetful();
         let clock = Clock::new();
@@ -377,7 +377,7 @@ fn liv_10_a_reconnection_that_hangs_is_bounded() {
 
 #[test]
 #[cfg(unix)] // a shell script
-fn sub_11_io_18_after_a_restart_it_is_made_again() {
+fn sub_11_io_18_after_a_restart_a_subscription_is_made_again() {
     once(async |_| {
         let found = discovered(&[VERSION]);
         let told = |method: &str, params: &str| {

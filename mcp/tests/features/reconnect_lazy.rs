@@ -275,7 +275,7 @@ fn what_is_made_of_streams_cannot_be_had_again() {
 
 /// A pause that no clock can show never ends.
 #[test]
-fn the_longest_of_all_pauses_is_one() {
+fn the_longest_of_all_pauses_does_not_overflow() {
     once(async |_| {
         let (server, _) = failing(1);
         let timeouts = Timeouts::default().pause(Duration::MAX).longest_pause(Duration::MAX);

@@ -114,7 +114,7 @@ fn run_may_be_spawned() {
 /// Each method of the box is that of the transport inside: if one were forgotten, an assertion would fail.
 #[test]
 #[cfg(unix)] // a shell script
-fn a_transport_in_a_box_is_one() {
+fn a_transport_in_a_box_is_a_transport() {
     everywhere(async |_| {
         // `run`, `send`, `close`, `negotiated`, `ready`, `is_request_response`.
         let server = Server::start(|call| call.normal());
@@ -140,7 +140,7 @@ fn a_transport_in_a_box_is_one() {
 
 /// The box passes on `negotiated` of the newer revision too: each request carries the version.
 #[test]
-fn a_transport_in_a_box_is_one_without_a_handshake_too() {
+fn a_transport_in_a_box_is_a_transport_without_a_handshake_too() {
     once(async |_| {
         let server = Server::start(modern);
         let boxed: Box<dyn Transport> = Box::new(http(&server));

@@ -166,7 +166,7 @@ fn sub_01_sub_03_tsk_08_tasks_are_reported_and_what_is_not_agreed_to_is_known() 
 }
 
 #[test]
-fn sub_06_dropping_it_tells_the_server() {
+fn sub_06_dropping_a_subscription_tells_the_server() {
     everywhere(async |run| {
         let (client, driver, server) = lines(&Clock::new(), Limits::default(), &Log::default()).await;
         run.drive(driver, async {
@@ -194,7 +194,7 @@ fn sub_06_dropping_it_tells_the_server() {
 }
 
 #[test]
-fn sub_07_the_server_may_end_it_by_a_result_or_a_cancellation() {
+fn sub_07_the_server_may_end_a_subscription_by_a_result_or_a_cancellation() {
     everywhere(async |run| {
         for by_result in [true, false] {
             let (client, driver, server) = lines(&Clock::new(), Limits::default(), &Log::default()).await;
@@ -205,7 +205,7 @@ fn sub_07_the_server_may_end_it_by_a_result_or_a_cancellation() {
                     true => reply(&id, json!({ "resultType": "complete" })),
                     false => tell("notifications/cancelled", json!({ "requestId": id })),
                 });
-                assert_eq!(subscription.next().await.unwrap().unwrap(), Change::Tools, "the change comes first");
+                assert_eq!(subscription.next().await.unwrap().unwrap(), Change::Tools, "told first");
                 assert!(subscription.next().await.is_none());
                 assert!(subscription.is_terminated());
                 assert!(subscription.next().await.is_none());
@@ -270,7 +270,7 @@ fn sub_08_liv_25_a_refusal_is_told_at_once() {
 }
 
 #[test]
-fn sub_09_liv_25_a_loss_carries_its_cause_and_then_it_ends() {
+fn sub_09_liv_25_a_subscription_that_is_lost_tells_the_cause_and_ends() {
     everywhere(async |run| {
         let (client, driver, server) = lines(&Clock::new(), Limits::default(), &Log::default()).await;
         run.drive(driver, async {
@@ -310,7 +310,7 @@ fn sub_09_a_reader_that_lags_is_told_so() {
             (0..3).for_each(|n| server.peer.say(&update(n)));
             client.call_tool("echo", ()).await.unwrap();
             for n in 0..3 {
-                assert_eq!(subscription.next().await.unwrap().unwrap(), expected(n), "the limit is not passed");
+                assert_eq!(subscription.next().await.unwrap().unwrap(), expected(n), "at the limit");
             }
             (0..5).for_each(|n| server.peer.say(&update(n)));
             client.call_tool("echo", ()).await.unwrap();
@@ -424,7 +424,7 @@ fn sub_02_06_07_09_over_http_the_stream_is_the_subscription() {
 }
 
 #[test]
-fn sub_06_over_http_dropping_it_closes_the_stream_and_posts_nothing() {
+fn sub_06_over_http_dropping_a_subscription_closes_the_stream_and_posts_nothing() {
     everywhere(async |run| {
         let closed = Log::default();
         let noted = closed.clone();
