@@ -22,7 +22,8 @@ pub use net::TokioNet;
 use super::output::Output;
 use super::timer::{AsyncIoTimer, BoxFuture, Timer};
 use futures_io as futures;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use rustc_hash::FxHasher;
+use std::hash::{Hash, Hasher};
 use std::io;
 #[cfg(all(feature = "stdio", unix))]
 use std::os::fd::OwnedFd;
@@ -149,8 +150,8 @@ pub(crate) fn here() -> io::Result<Handle> {
 /// which does no harm: its timers have gone off, and its sockets fail when they are next looked at.
 pub(crate) fn scope() -> u64 {
     let Ok(runtime) = here() else { return 0 };
-    // It is opaque, but hashes.
-    let mut number = DefaultHasher::new();
+    // The number itself is private, but it hashes. This hasher makes different numbers of different ones, and 0 of none.
+    let mut number = FxHasher::default();
     runtime.id().hash(&mut number);
     number.finish()
 }
