@@ -208,7 +208,7 @@ faults! {
             let challenges = http(error).challenges();
             assert_eq!(challenges[0].param("resource_metadata"), Some("https://a.example/m"));
             assert!(http(error).www_authenticate()[0].len() <= 1024 && error.rpc().is_none());
-            assert!(story(error).contains("401") && !story(error).contains("code 0"));
+            assert!(story(error).contains("HTTP status 401") && !story(error).contains("code 0"));
         };
     liv_02_400_with_an_error_of_ours:
         |call| {
@@ -219,7 +219,7 @@ faults! {
             assert_eq!(http(error).status(), 400);
             let rpc = error.rpc().unwrap();
             assert_eq!((rpc.code(), rpc.message(), rpc.data()), (-32602, "bad n", Some("[1]")));
-            assert!(story(error).contains("bad n") && story(error).contains("400"));
+            assert!(story(error).contains("bad n") && story(error).contains("HTTP status 400"));
         };
     liv_02_400_with_an_error_without_id:
         |call| call.respond("400 Bad Request", &[], r#"{"jsonrpc":"2.0","error":{"code":-1,"message":"who"}}"#)
@@ -251,7 +251,7 @@ faults! {
         |call| call.respond("302 Found", &["Location: https://me:passw0rd@a.example/login?qu3ry#t0ken"], "")
         => |error| {
             assert_eq!((http(error).status(), http(error).location()), (302, Some("https://a.example/login")));
-            assert!(story(error).contains("302") && story(error).contains("https://a.example/login"));
+            assert!(story(error).contains("HTTP status 302") && story(error).contains("https://a.example/login"));
         };
     st_05_a_status_that_is_no_redirect_leads_nowhere:
         |call| call.respond("500 X", &["Location: /elsewhere"], "")

@@ -222,7 +222,7 @@ fn liv_20_a_stream_that_fails_for_good_is_an_event_and_calls_go_on() {
             clock.advance(seconds(1_000));
             client.ping().await.unwrap();
             assert_eq!((gets(&server), log.lines().len()), (3, 1));
-            assert!(log.lines()[0].contains("503"), "{:?}", log.lines());
+            assert!(log.lines()[0].contains("status: 503"), "{:?}", log.lines());
             client.close().await;
             server.deserted().await;
         })
