@@ -7,7 +7,8 @@
 //! 3. An oversized line is reported once, as soon as it is known to be one and whose reply it is, at the
 //!    latest at its end; and it costs only itself.
 //! 4. A line that is many times as long as one may be is reported as [endless](Line::Endless), once: calls would wait in
-//!    vain for what comes after it. If it is a reply to us, its call has failed by then, and it is given more time.
+//!    vain for what comes after it. If what stands before that place makes it a reply to us, its call has failed by then,
+//!    and it is given more time.
 
 #[cfg(test)]
 mod tests;
@@ -55,7 +56,7 @@ enum Skipping {
     No,
     /// It is oversized, and searched for whose reply it is.
     Unreported(Scan),
-    /// It is oversized and has been reported, perhaps as a reply to us.
+    /// It is oversized and has been reported. If it was a reply to us where it became too long, it is given more time.
     Reported {
         is_ours: bool,
     },
@@ -127,13 +128,17 @@ impl LineDecoder {
     /// Adds `bytes` to the oversized line, and reports what it is known to be by then.
     fn skip(&mut self, bytes: &[u8], on_line: &mut impl FnMut(Line<'_>)) {
         self.length = self.length.saturating_add(bytes.len());
+        let (too_long, at_last) = (self.endless(false).saturating_add(1), self.endless(true));
         if let Skipping::Unreported(scan) = &mut self.skipping {
             scan.feed(bytes);
             let id = scan.id();
-            if scan.is_done() || self.length > self.endless(id.is_some()) {
+            // It has been given more time already, if it is longer.
+            let is_ours = id.is_some() || self.length > too_long;
+            let is_nobodys = !is_ours && self.length == too_long;
+            if scan.is_done() || is_nobodys || self.length > at_last {
                 on_line(Line::Oversized { id, prefix: &self.partial });
                 self.partial.clear();
-                self.skipping = Skipping::Reported { is_ours: id.is_some() };
+                self.skipping = Skipping::Reported { is_ours };
             }
         }
         match self.skipping {

@@ -249,9 +249,9 @@ fn what_is_endless_does_not_depend_on_the_chunks() {
     assert_eq!(whole(0, "{\"id\":7}x\n"), [nobody(""), Seen::Endless]);
     // The id comes after five times the limit: the line is nobody's by then.
     assert_eq!(whole(4, "{\"result\":\"xxxxxxxx\",\"id\":7}\n"), [nobody("{\"re"), Seen::Endless]);
-    // The id comes before, and then it turns out to be a request of the server's.
-    assert_eq!(
-        whole(4, "{\"id\":7,\"params\":\"xxxxxxxx\",\"method\":\"ping\"}\n"),
-        [nobody("{\"id"), Seen::Endless]
-    );
+    // The id comes before, and then it turns out to be a request of the server's: it has been given more time by then.
+    assert_eq!(whole(4, "{\"id\":7,\"params\":\"xxxxxxxx\",\"method\":\"ping\"}\n"), [nobody("{\"id")]);
+    // The id comes before, then another one that is not ours, and then one that is. The last one wins.
+    let ids = "{\"id\":7,\"x\":\"xxxxxxxx\",\"id\":\"x\",\"id\":8,\"result\":1}\n";
+    assert_eq!(whole(4, ids), [Seen::Oversized(Some(8), b"{\"id".to_vec())]);
 }

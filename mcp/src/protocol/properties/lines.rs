@@ -1,6 +1,7 @@
 //! Lines are those of the definition, however they are cut, and within their limit.
 
 use super::super::lines::{Line, LineDecoder};
+use super::super::message::recover_id::Scan;
 use super::{Input, without_mark};
 
 #[derive(Debug, PartialEq)]
@@ -20,7 +21,7 @@ pub fn lines(input: &[u8]) {
     };
     let chunkings = input.cut();
     let (expected, rest, oversized) = defined(max, &chunkings[0].concat());
-    let is_endless = oversized.as_ref().is_some_and(|(_, length)| *length > 5 * max);
+    let is_endless = oversized.as_ref().is_some_and(|(_, is_endless)| *is_endless);
     let oversized = oversized.map(|(seen, _)| seen);
     // An oversized line that has no end yet is reported as soon as it is known whose reply it is.
     let mut early = None;
@@ -54,18 +55,17 @@ fn decoded(max: usize, chunks: &[&[u8]]) -> (Vec<Seen>, Vec<u8>) {
     (seen, decoder.partial().to_owned())
 }
 
-/// The lines, what is left, and what may be said of that.
-fn defined(max: usize, text: &[u8]) -> (Vec<Seen>, Vec<u8>, Option<(Seen, usize)>) {
+/// The lines, what is left, and what may be said of that: what it is reported as, and whether it is endless, too.
+fn defined(max: usize, text: &[u8]) -> (Vec<Seen>, Vec<u8>, Option<(Seen, bool)>) {
     let mut lines: Vec<_> = without_mark(text).split(|byte| *byte == b'\n').collect();
     let rest = lines.pop().unwrap_or_default();
     let oversized = |line: &[u8]| Seen::Oversized(line[..max.min(256)].to_owned());
     let mut seen = Vec::new();
-    for line in lines {
-        let length = line.len();
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
+    for whole in lines {
+        let line = whole.strip_suffix(b"\r").unwrap_or(whole);
         if line.len() > max {
             seen.push(oversized(line));
-            if length > 5 * max {
+            if is_endless(max, whole) {
                 seen.push(Seen::Endless);
             }
         } else if !line.iter().all(u8::is_ascii_whitespace) {
@@ -74,7 +74,15 @@ fn defined(max: usize, text: &[u8]) -> (Vec<Seen>, Vec<u8>, Option<(Seen, usize)
     }
     // A CR may belong to its end.
     if rest.strip_suffix(b"\r").unwrap_or(rest).len() > max {
-        return (seen, Vec::new(), Some((oversized(rest), rest.len())));
+        return (seen, Vec::new(), Some((oversized(rest), is_endless(max, rest))));
     }
     (seen, rest.to_owned(), None)
+}
+
+/// Whether a line goes on for too long: for five times as long as it may be, or for a hundred times if what stands before
+/// that place makes it a reply to us.
+fn is_endless(max: usize, line: &[u8]) -> bool {
+    let mut scan = Scan::default();
+    scan.feed(&line[..line.len().min(5 * max + 1)]);
+    line.len() > max * if scan.id().is_some() { 100 } else { 5 }
 }
