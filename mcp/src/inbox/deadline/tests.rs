@@ -231,7 +231,8 @@ impl Model {
 
     /// Lets the time pass until all have ended that can, and looks when they did.
     fn finish(mut self) {
-        let last = self.tasks.iter().map(|task| task.due).max().unwrap_or(0);
+        // A task that runs only now has a grace from now.
+        let last = self.tasks.iter().map(|task| task.due.max(task.runs_since)).max().unwrap_or(0);
         self.pass((last + GRACE + ROUNDING).saturating_sub(self.now()));
         let bound = self.bound();
         for task in 0..self.tasks.len() {
