@@ -116,8 +116,8 @@ impl LineDecoder {
         // What the line is taken for where it is too long is decided by what stands before that place, however the
         // chunks were cut.
         let mut rest = bytes;
-        for too_long in [self.endless(false), self.endless(true)] {
-            let missing = too_long.saturating_add(1).saturating_sub(self.length);
+        for place in [endless(self.max, false), endless(self.max, true)] {
+            let missing = place.saturating_sub(self.length);
             let (first, later) = rest.split_at(missing.min(rest.len()));
             self.skip(first, on_line);
             rest = later;
@@ -128,30 +128,24 @@ impl LineDecoder {
     /// Adds `bytes` to the oversized line, and reports what it is known to be by then.
     fn skip(&mut self, bytes: &[u8], on_line: &mut impl FnMut(Line<'_>)) {
         self.length = self.length.saturating_add(bytes.len());
-        let (too_long, at_last) = (self.endless(false).saturating_add(1), self.endless(true));
         if let Skipping::Unreported(scan) = &mut self.skipping {
             scan.feed(bytes);
             let id = scan.id();
-            // It has been given more time already, if it is longer.
-            let is_ours = id.is_some() || self.length > too_long;
-            let is_nobodys = !is_ours && self.length == too_long;
-            if scan.is_done() || is_nobodys || self.length > at_last {
+            // A line that is longer, and not reported yet, was a reply to us at that length.
+            let is_ours = id.is_some() || self.length > endless(self.max, false);
+            if scan.is_done() || self.length >= endless(self.max, is_ours) {
                 on_line(Line::Oversized { id, prefix: &self.partial });
                 self.partial.clear();
                 self.skipping = Skipping::Reported { is_ours };
             }
         }
         match self.skipping {
-            Skipping::Reported { is_ours } if self.length > self.endless(is_ours) => {
+            Skipping::Reported { is_ours } if self.length >= endless(self.max, is_ours) => {
                 on_line(Line::Endless);
                 self.skipping = Skipping::Endless;
             }
             _ => {}
         }
-    }
-
-    fn endless(&self, is_ours: bool) -> usize {
-        self.max.saturating_mul(if is_ours { ENDLESS_REPLY } else { ENDLESS })
     }
 
     /// Ends the unfinished line with `bytes`.
@@ -167,6 +161,11 @@ impl LineDecoder {
         }
         reset(&mut self.partial);
     }
+}
+
+/// The length at which a line is endless, where one of `max` bytes is not too long.
+fn endless(max: usize, is_ours: bool) -> usize {
+    max.saturating_mul(if is_ours { ENDLESS_REPLY } else { ENDLESS }).saturating_add(1)
 }
 
 /// Reports a whole line, unless it is blank. It may still end with the CR before its LF.

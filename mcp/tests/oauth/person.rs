@@ -1,6 +1,6 @@
 //! People who do not answer, say no, or bring back what they should not; and the clocks that stand still for them.
 
-use crate::check::story;
+use crate::check::{on, story};
 use crate::fault::clock::Clock;
 use crate::fault::run::{everywhere, once};
 use crate::kit::{Both, REDIRECT_URI, agree, auth, call, needs_login, with_client};
@@ -76,7 +76,7 @@ fn oa_63_while_a_person_is_asked_no_clock_runs_but_theirs() {
         let (person, builder) = slow_person();
         let oauth = builder.prompt(Prompt::OnCall).build();
         let hours = Duration::from_secs(4 * 3600);
-        let builder = Client::builder().mode(Mode::Legacy).timer(clock.clone());
+        let builder = on(&clock);
         // First the handshake has the person asked, then a call.
         let answering = async {
             let url = person.asked().await;
@@ -128,12 +128,7 @@ fn oa_63_after_a_person_has_answered_the_clocks_run_on() {
         let (person, builder) = slow_person();
         let oauth = builder.prompt(Prompt::OnCall).build();
         person.signs_in(&oauth, &both).await;
-        let connected = Client::builder()
-            .mode(Mode::Legacy)
-            .timer(clock.clone())
-            .connect(both.http(&oauth))
-            .await
-            .unwrap();
+        let connected = on(&clock).connect(both.http(&oauth)).await.unwrap();
         with_client(run, connected, async |client| {
             both.books().revoke();
             both.books().mute = true;
@@ -161,8 +156,7 @@ fn oa_63_the_time_of_a_task_stands_still_for_a_person_too() {
         let (person, builder) = slow_person();
         let oauth = builder.prompt(Prompt::OnCall).build();
         person.signs_in(&oauth, &both).await;
-        let builder = Client::builder().mode(Mode::Legacy).timer(clock.clone());
-        let connected = builder.connect(both.http(&oauth)).await.unwrap();
+        let connected = on(&clock).connect(both.http(&oauth)).await.unwrap();
         with_client(run, connected, async |client| {
             let answering = async {
                 let url = person.asked().await;
