@@ -8,6 +8,7 @@ use shared_fate_integrations::seen::{AnySession, Counts, Seen, Whose};
 use shared_fate_integrations::table::Table;
 use std::net::SocketAddr;
 use tokio::runtime::{Handle, Runtime};
+use tokio::task::spawn_blocking;
 use tonic::transport::{Channel, Endpoint};
 
 const RUNS: usize = 300;
@@ -112,7 +113,11 @@ async fn run(runtimes: &Runtimes, server: &mut Server, is_hooked: bool, end: End
     let happen = async {
         let calling = server.arrival().await;
         match end {
-            End::RuntimeGone => doomed.unwrap().shutdown_background(),
+            End::RuntimeGone => {
+                let doomed = doomed.unwrap();
+                // Until all its tasks are dropped, the call might be answered.
+                spawn_blocking(|| drop(doomed)).await.unwrap();
+            }
             End::Reset => proxy.strike(Fault::Reset).await,
             End::Done => {
                 channel = None;

@@ -230,7 +230,10 @@ async fn run(runtimes: &Runtimes, server: &mut Server, with: With, fault: Fault)
                 driver.abort();
                 _ = driver.await;
             }
-            Fault::RuntimeGone => doomed.unwrap().shutdown_background(),
+            Fault::RuntimeGone => {
+                doomed.unwrap().shutdown_background();
+                _ = driver.await;
+            }
             Fault::Done => {
                 sender = None;
                 calling.answer();
