@@ -32,6 +32,15 @@ const ROWS: &[Row] = &[
         Expect::Fine,
     ),
     (
+        "two replies on one line, and no version in either",
+        |peer, it| {
+            let mut reply = answer(it).unwrap();
+            reply.as_object_mut().unwrap().remove("jsonrpc");
+            peer.write(format!("{}{reply}\n", r#"{"id":999,"result":{}}"#));
+        },
+        Expect::Fine,
+    ),
+    (
         "log4j on standard output: a time stamp before the message",
         |peer, it| peer.write(format!("12:00:01 [main] DEBUG - {}\n", reply(it))),
         Expect::Fine,

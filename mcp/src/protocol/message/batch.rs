@@ -8,7 +8,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 /// A valid array that is not empty, and how far it has been read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Batch {
     json: Box<str>,
     /// Where the next member begins, or the white space before it.

@@ -12,11 +12,14 @@
 //!    form, at once. Where the scan finds another id (a second member `id`) or none (the end of a reply behind
 //!    something that is damaged), the message is [malformed](MalformedReason::OtherId) or what the scan says, for
 //!    the call whose reply it looks like.
+//! 3. Of several messages in one text none is lost, where all of them say their version, or none does. To find out about
+//!    those who mix them would cost each reply 3 % of its instructions.
 
 use super::run_on::run_on;
 use super::{Batch, Malformed, MalformedReason, Message, ResponseId, RpcError, parse_object};
 use crate::protocol::json::surrogates::mended;
 use memchr::memmem;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -50,9 +53,7 @@ impl ResultText {
         if !(result.starts_with(b"{") && result.ends_with(b"}")) {
             return None;
         }
-        // Two messages in a row look like one, until somebody looks between them.
-        static VERSION: LazyLock<memmem::Finder<'_>> = LazyLock::new(|| memmem::Finder::new("\"jsonrpc\""));
-        if VERSION.find(result).is_some() {
+        if !is_alone(message, result, envelope.version) {
             return None;
         }
         let id = envelope.id?;
@@ -87,6 +88,18 @@ impl From<Box<RawValue>> for ResultText {
     fn from(raw: Box<RawValue>) -> Self {
         Self(Text::Checked(raw))
     }
+}
+
+/// Messages in a row look like one, until somebody looks between them. Whoever says the version says it in each of them;
+/// where nobody says it, only a scan tells.
+fn is_alone(message: &str, result: &[u8], version: bool) -> bool {
+    static VERSION: LazyLock<memmem::Finder<'_>> = LazyLock::new(|| memmem::Finder::new("\"jsonrpc\""));
+    if version {
+        return VERSION.find(result).is_none();
+    }
+    let mut values = serde_json::Deserializer::from_str(message).into_iter::<IgnoredAny>();
+    // What is damaged has nothing behind it that would be taken.
+    !matches!(values.next(), Some(Ok(_))) || message[values.byte_offset()..].trim_ascii().is_empty()
 }
 
 fn check(text: &str, id: u64, id_first: bool) -> Result<Box<RawValue>, ReplyError> {

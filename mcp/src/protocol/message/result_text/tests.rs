@@ -104,7 +104,7 @@ fn what_is_no_result_is_found_out_by_the_scan() {
         ),
         (r#"{"id":7,"result":{"a":NaN}}"#, Err("message is not valid JSON")),
         (r#"{"id":7,"result":{"a":{}}"#, Err("message is not valid JSON")),
-        (r#"{"id":7,"result":{}}}"#, Ok("{}")),
+        (r#"{"jsonrpc":"2.0","id":7,"result":{}}}"#, Ok("{}")),
         (r#"{"id":7,"result":{}{}}"#, Err("message is not valid JSON")),
         ("{\"id\":7,\"result\":{\"a\":\"\n\"}}", Err("message is not valid JSON")),
         (r#"{"result":{"a":},"jsonrpc":"2.0","id":7}"#, Err("message is not valid JSON")),

@@ -32,6 +32,20 @@ fn several_values_on_one_line_are_all_taken() {
 }
 
 #[test]
+fn several_messages_without_a_version_are_all_taken() {
+    let bare = |text: &str| text.replace(r#""jsonrpc":"2.0","#, "");
+    let one = bare(ONE);
+    let same = one.replace("\"id\":1", "\"id\":3");
+    for space in ["", " ", "\t\r "] {
+        assert_eq!(taken(&format!("{one}{space}{same}")), ["1", "3"]);
+        assert_eq!(taken(&format!("{one}{space}{}", bare(TWO))), ["1", "2"]);
+        assert_eq!(taken(&format!("{one}{space}{}", bare(NOTE))), ["1", "notifications/x"]);
+        assert_eq!(taken(&format!("{one}{space}{}", bare(ASK))), ["1", "ping"]);
+    }
+    assert_eq!(taken(&format!("{one} - {same}")), ["1", "3"]);
+}
+
+#[test]
 fn a_reply_among_words_is_taken_and_nothing_else() {
     for text in [
         format!("Listening {{on}} stdio {ONE}"),
