@@ -52,7 +52,7 @@ fn a_failure_says_what_is_wrong() {
         assert_eq!(*violation(&error), expected, "{text}: {error}");
     }
     // A whole reply with something behind it is a reply.
-    assert_eq!(checked(reply(r#"{"id":7,"result":{"a":1}}}"#)).unwrap().get(), r#"{"a":1}"#);
+    assert_eq!(checked(reply(r#"{"jsonrpc":"2.0","id":7,"result":{"a":1}}}"#)).unwrap().get(), r#"{"a":1}"#);
     let error = checked(reply(r#"{"id":7,"result":{"a":1}{}}"#)).unwrap_err();
     assert_eq!(*violation(&error), Violation::Malformed("message is not valid JSON"));
 }
