@@ -46,8 +46,8 @@ struct Node<E: ?Sized> {
 /// Where a session is in its family's tree. It is written and read under the family's lock.
 pub(super) struct Place {
     number: AtomicU32,
-    /// Of the session when it was born. A node of this number with another address is another session's. (A node
-    /// keeps its session's memory, so no other one can get the address.)
+    /// Of the session when it was born. A node of this number with another address is another session's. (A node, and
+    /// whoever takes a session out of its memory, keeps the memory, so no other one can get the address.)
     address: AtomicUsize,
 }
 
@@ -173,6 +173,8 @@ impl<E: ?Sized> Drop for Inner<E> {
         self.leave_family();
         let mut above = self.parent.take();
         while let Some(session) = above {
+            // Until it has left, nobody else gets its address.
+            let _memory = Arc::downgrade(&session.inner);
             // A line without other handles goes step by step, not by recursion.
             above = Arc::into_inner(session.inner).and_then(|mut parent| {
                 parent.leave_family();
