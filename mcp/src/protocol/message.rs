@@ -205,6 +205,7 @@ fn parse_call(
 ) -> Result<Message, Malformed> {
     let method = rpc_error::string(method).ok_or(MalformedReason::BadMethod)?;
     let params = present(params).map(|params| mended(params).into_owned());
+    let id = if method.starts_with("notifications/") { present(id) } else { id };
     match id {
         None => Ok(Message::Notification { method, params }),
         Some(id) => {

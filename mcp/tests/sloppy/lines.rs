@@ -108,6 +108,14 @@ const ROWS: &[Row] = &[
         Expect::Fine,
     ),
     (
+        "also in notifications, of which there are more than may be garbage",
+        |peer, it| {
+            peer.write((NOTE.replacen('{', r#"{"id":null,"#, 1) + "\n").repeat(12_000));
+            peer.say(&answer(it).unwrap());
+        },
+        Expect::Fine,
+    ),
+    (
         "an error that is a string",
         |peer, it| peer.say(&json!({ "jsonrpc": "2.0", "id": it["id"], "error": "the disk is full" })),
         Expect::Says("the disk is full"),

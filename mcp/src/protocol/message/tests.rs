@@ -134,6 +134,14 @@ fn m_05_a_method_without_id_is_a_notification() {
 }
 
 #[test]
+fn m_05_a_notification_may_have_an_id_that_is_null() {
+    let (method, params) = notification(r#"{"id":null,"method":"notifications/x"}"#);
+    assert_eq!((method.as_str(), params), ("notifications/x", None));
+    let with_id = request(r#"{"id":1,"method":"notifications/x"}"#);
+    assert_eq!((with_id.0.as_str(), with_id.1.as_str()), ("1", "notifications/x"));
+}
+
+#[test]
 fn m_06_a_result_xor_an_error() {
     for (text, reason) in [
         (r#"{"id":7,"result":1,"error":{"code":1,"message":"m"}}"#, MalformedReason::ResultAndError),

@@ -301,7 +301,8 @@ fn classified(value: &Value) -> Result<Kind, MalformedReason> {
         (Some(_), result, error) if error.is_some() || result.is_some_and(|result| !result.is_null()) => {
             Err(MalformedReason::MethodAndOutcome)
         }
-        (Some(Value::String(_)), ..) => match members.get("id") {
+        (Some(Value::String(method)), ..) => match members.get("id") {
+            Some(Value::Null) if method.starts_with("notifications/") => Ok(Kind::Notification),
             None => Ok(Kind::Notification),
             Some(Value::String(_) | Value::Number(_)) => Ok(Kind::Request),
             Some(_) => Err(MalformedReason::BadRequestId),
