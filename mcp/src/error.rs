@@ -157,6 +157,18 @@ impl Error {
         Self::io_shared(stage, Arc::from(source.into()), delivery)
     }
 
+    /// A failure of a server that is not known to have exited, with what it wrote beside its messages.
+    pub(crate) fn io_after_words(stage: IoStage, source: io::Error, stderr: &str, stdout: &str) -> Self {
+        let words = last_words::last_words(stderr, stdout);
+        match words.is_empty() {
+            true => Self::io(stage, source, Delivery::MaybeSent),
+            false => {
+                let source = last_words::AfterWords { words: words.to_string(), source };
+                Self::io(stage, source, Delivery::MaybeSent)
+            }
+        }
+    }
+
     /// One failure of several calls.
     pub(crate) fn io_shared(
         stage: IoStage,

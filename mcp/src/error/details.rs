@@ -1,6 +1,6 @@
 //! What there is to know of each kind of failure.
 
-use super::last_words::{Words, last_words};
+use super::last_words::last_words;
 use super::{Error, Source};
 #[cfg(feature = "http")]
 use crate::http_client::InvalidProxy;
@@ -385,14 +385,8 @@ impl fmt::Display for ServerExited {
             Some(status) => write!(f, "the server process ended with {status}")?,
             None => f.write_str("the server closed its output")?,
         }
-        let Words { reason, last } = last_words(&self.stderr, &self.stdout);
-        if let Some(reason) = reason {
-            write!(f, "; it said: {:?}", excerpt(reason.as_bytes(), 300))?;
-        }
-        match last {
-            Some(last) => write!(f, "; its last words: {:?}", excerpt(last.as_bytes(), 300)),
-            None => Ok(()),
-        }
+        let words = last_words(&self.stderr, &self.stdout);
+        if words.is_empty() { Ok(()) } else { write!(f, "; {words}") }
     }
 }
 

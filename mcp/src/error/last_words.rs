@@ -3,12 +3,41 @@
 //! The last line is often the reason, and often it is not: a stack, a version, a hint where to read on comes after it. So
 //! a line that names an error is looked for, too: the last one, as the innermost cause comes last.
 
+use crate::protocol::excerpt::excerpt;
+use std::fmt;
+use std::io;
+
 /// The lines that are shown.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Words<'a> {
     /// What names an error, if that is another line than the last.
-    pub(super) reason: Option<&'a str>,
-    pub(super) last: Option<&'a str>,
+    reason: Option<&'a str>,
+    last: Option<&'a str>,
+}
+
+impl Words<'_> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.last.is_none()
+    }
+}
+
+impl fmt::Display for Words<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let line = |line: &str| excerpt(line.as_bytes(), 300);
+        match (self.reason.map(line), self.last.map(line)) {
+            (Some(reason), Some(last)) => write!(f, "it said: {reason:?}; its last words: {last:?}"),
+            (None, Some(last)) => write!(f, "its last words: {last:?}"),
+            (_, None) => Ok(()),
+        }
+    }
+}
+
+/// A failure of a server that had said something that is no message, and may still be there.
+#[derive(Debug, thiserror::Error)]
+#[error("{words}")]
+pub(super) struct AfterWords {
+    pub(super) words: String,
+    pub(super) source: io::Error,
 }
 
 /// Finds the lines in standard error. Standard output, which is for messages, counts where standard error is empty, or names

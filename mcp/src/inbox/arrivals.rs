@@ -7,7 +7,9 @@ use super::{Inbox, empty_object, handlers};
 use crate::error::{Delivery, Error, Violation, excerpt};
 use crate::protocol::json::object::read_object;
 use crate::protocol::message::recover_id::recover_response_id;
-use crate::protocol::message::{self, Inbound, Malformed, Message, RequestId, ResponseId, own_id};
+use crate::protocol::message::{
+    self, Inbound, Malformed, MalformedReason, Message, RequestId, ResponseId, own_id,
+};
 #[cfg(feature = "http")]
 use crate::protocol::message::{ResultText, RpcError};
 use crate::protocol::outgoing::{Outgoing, ServerRequest};
@@ -22,11 +24,18 @@ use std::sync::atomic::Ordering;
 impl Inbox {
     /// Takes one message: JSON text, a batch included.
     pub fn deliver(&self, text: &[u8]) {
+        self.deliver_line(text);
+    }
+
+    /// [`deliver`](Self::deliver). Returns whether it is a message to us, or a damaged one.
+    pub(crate) fn deliver_line(&self, text: &[u8]) -> bool {
         match message::parse(text) {
-            Ok(inbound) => self.accept(inbound),
+            Ok(inbound) => self.accept_one(inbound),
             Err(mut malformed) => {
                 malformed.id = malformed.id.or_else(|| recover_response_id(text));
+                let is_to_us = malformed.id.is_some();
                 self.accept_malformed(malformed, text);
+                is_to_us
             }
         }
     }
@@ -44,10 +53,25 @@ impl Inbox {
 
     /// Takes what came after the last line end when the input ended: a message without its line end, or half of one.
     pub fn deliver_partial(&self, text: &[u8]) {
+        self.deliver_last_line(text);
+    }
+
+    /// [`deliver_partial`](Self::deliver_partial). Returns whether it is a message to us, or half of one.
+    pub(crate) fn deliver_last_line(&self, text: &[u8]) -> bool {
         match message::parse(text) {
-            Ok(inbound) => self.accept(inbound),
-            Err(_) => self.emit(&Event::Stray { excerpt: excerpt(text, 100).into() }),
+            Ok(inbound) => self.accept_one(inbound),
+            Err(malformed) => {
+                self.emit(&Event::Stray { excerpt: excerpt(text, 100).into() });
+                malformed.reason == MalformedReason::NotJson && text.trim_ascii_start().starts_with(b"{")
+            }
         }
+    }
+
+    /// Returns whether it names somebody.
+    fn accept_one(&self, inbound: Inbound) -> bool {
+        let is_to_us = !matches!(&inbound, Inbound::One(message) if names_nobody(message));
+        self.accept(inbound);
+        is_to_us
     }
 
     pub(crate) fn accept(&self, inbound: Inbound) {

@@ -13,7 +13,7 @@ use crate::protocol::meta::check_extension;
 use crate::protocol::outgoing::{Outgoing, ServerRequest};
 use crate::protocol::stateless::TASKS;
 use crate::runtime::timer::BoxFuture;
-use crate::sync::Mutex;
+use crate::sync::{Mutex, contain};
 use crate::types::{
     ClientCapabilities, CreateMessageParams, CreateMessageResult, ElicitForm, ElicitUrl, Elicited, Json,
     ListCapability, Root,
@@ -129,10 +129,12 @@ impl Handlers {
         params: Option<Json>,
     ) -> Option<BoxFuture<'static, HandlerResult>> {
         let handler = self.by_method.get(method)?;
-        let Ok(mut answer) = catch_unwind(AssertUnwindSafe(|| handler(params))) else {
+        let Ok(answer) = catch_unwind(AssertUnwindSafe(|| handler(params))) else {
             return Some(Box::pin(std::future::ready(Err(panicked()))));
         };
+        let mut answer = Contained(Some(answer));
         Some(Box::pin(poll_fn(move |cx| {
+            let Contained(Some(answer)) = &mut answer else { unreachable!("only its drop takes it") };
             let poll = catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx)));
             poll.unwrap_or_else(|_| Poll::Ready(Err(panicked())))
         })))
@@ -238,6 +240,15 @@ impl Handlers {
                 }
             }
         });
+    }
+}
+
+/// What a handler holds is the application's, and so is its drop. **Drop:** a panic goes no further.
+struct Contained(Option<BoxFuture<'static, HandlerResult>>);
+
+impl Drop for Contained {
+    fn drop(&mut self) {
+        contain(|| drop(self.0.take()));
     }
 }
 

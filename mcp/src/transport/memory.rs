@@ -95,6 +95,10 @@ impl Transport for Memory {
     fn send<'a>(&'a self, message: Outgoing<'a>, tracking: &'a Tracking, inbox: &'a Inbox) -> Sending<'a> {
         // The session ends here: whoever tries again and again may leave the driver no turn to find it out.
         let gone = || {
+            // What the server has said by then comes first.
+            while let Ok(message) = self.incoming.try_recv() {
+                inbox.deliver(&message);
+            }
             inbox.session().fail(closed());
             let error = io::Error::from(io::ErrorKind::BrokenPipe);
             Err(Error::io(IoStage::Write, error, Delivery::NotSent))

@@ -32,6 +32,7 @@ use crate::runtime::pipes::AsyncPipes;
 use crate::runtime::timer::BoxFuture;
 #[cfg(feature = "stdio")]
 use crate::sync::Mutex;
+use crate::sync::yield_now;
 use futures_io::{AsyncRead, AsyncWrite};
 use pipes::{End, Flow, Guard, Pipes, Slot};
 use queue::Queue;
@@ -261,6 +262,11 @@ impl Stdio {
         let mut status = None;
         let mut grace = inbox.sleep(LAST_WORDS);
         let wait = self.has_child();
+        if !wait {
+            // The next read decides. In this poll a task of tokio's may have spent its budget: then a stream says that it
+            // has nothing.
+            yield_now().await;
+        }
         poll_fn(|cx| {
             if status.is_none() {
                 if let Poll::Ready(exited) = exit(cx) {
@@ -272,27 +278,28 @@ impl Stdio {
             pipes.look();
             let rest = pipes.poll_read(inbox, cx);
             pipes.poll_stderr(cx);
-            let empty = match BLOCKED_IS_EMPTY {
-                true => !matches!(rest, Flow::More),
-                false => pipes.have_ended(),
-            };
-            if (status.is_some() && empty) || !wait || grace.as_mut().poll(cx).is_ready() {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
+            let is_more = matches!(rest, Flow::More);
+            let is_empty = if BLOCKED_IS_EMPTY || !wait { !is_more } else { pipes.have_ended() };
+            if (is_empty && (status.is_some() || !wait)) || grace.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
             }
+            if is_more {
+                cx.waker().wake_by_ref();
+            }
+            Poll::Pending
         })
         .await;
         pipes.end_stderr();
-        let kind = match (status, end) {
-            (None, End::Failed(stage, error)) => return Error::io(stage, error, Delivery::MaybeSent),
-            (None, End::OfOutput) if !wait => {
-                let error = io::Error::from(io::ErrorKind::UnexpectedEof);
-                return Error::io(IoStage::Read, error, Delivery::MaybeSent);
+        let (stderr, stdout) = (pipes.stderr_tail(), pipes.stdout_tail());
+        let (stage, error) = match (status, end) {
+            (None, End::Failed(stage, error)) => (stage, error),
+            (None, End::OfOutput) if !wait => (IoStage::Read, io::ErrorKind::UnexpectedEof.into()),
+            (status, _) => {
+                let exited = ServerExited { status, stderr, stdout };
+                return Error::new(ErrorKind::ServerExited(exited), Delivery::MaybeSent);
             }
-            (status, _) => ServerExited { status, stderr: pipes.stderr_tail(), stdout: pipes.stdout_tail() },
         };
-        Error::new(ErrorKind::ServerExited(kind), Delivery::MaybeSent)
+        Error::io_after_words(stage, error, &stderr, &stdout)
     }
 }
 

@@ -6,7 +6,8 @@ use crate::fault::{answer, tool};
 use crate::{Expect, client};
 use serde_json::{Value, json};
 use shared_fate_mcp::error::Violation;
-use shared_fate_mcp::{Limits, Stdio};
+use shared_fate_mcp::{Client, Limits, Stdio};
+use std::io::ErrorKind;
 use std::pin::pin;
 use std::process::Command;
 
@@ -156,9 +157,15 @@ fn another_framing_is_told_at_once() {
     let pretty = |it: &Value| serde_json::to_string_pretty(&answer(it).unwrap()).unwrap() + "\n";
     let framings: [(Framing, &str); 2] =
         [(lsp, "Content-Length: "), (pretty, "\\\"jsonrpc\\\": \\\"2.0\\\"")];
-    for (framing, quoted) in framings {
+    let logs = [
+        "",
+        "[info] starting\n",
+        "{\"level\":\"info\"}\n",
+        "{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":1}\n",
+    ];
+    for ((framing, quoted), log) in framings.into_iter().flat_map(|it| logs.map(|log| (it, log))) {
         once(async move |_| {
-            let (stdio, _server) = pair(move |peer, message| peer.write(framing(message)));
+            let (stdio, _server) = pair(move |peer, message| peer.write(log.to_owned() + &framing(message)));
             let story = format!("{:#}", client().connect(stdio).await.unwrap_err());
             assert!(story.contains(&Violation::Framing.to_string()) && story.contains(quoted), "{story}");
         });
@@ -174,6 +181,11 @@ fn the_reason_of_a_childs_death_is_found() {
         ("echo 'Error: API_KEY is not set' >&2; exit 1", "Error: API_KEY is not set"),
         ("echo 'Error: no API_KEY'; echo 'bye' >&2; exit 1", "Error: no API_KEY"),
         ("printf 'Error: no line end'; exit 1", "Error: no line end"),
+        ("echo '[ERROR] API_KEY is not set'; exit 1", "API_KEY is not set"),
+        ("printf '[2026-01-01 10:00] API_KEY is not set'; exit 1", "API_KEY is not set"),
+        (r#"echo '{"level":"error","msg":"API_KEY is not set"}'; exit 1"#, "API_KEY is not set"),
+        (r#"printf '{"msg":"API_KEY is not set"}'; exit 1"#, "API_KEY is not set"),
+        (r#"echo '"API_KEY is not set"'; exit 1"#, "API_KEY is not set"),
         (
             "printf 'Error: Cannot find module\\n    at x.js:1\\n\\nNode.js v22\\n' >&2; exit 1",
             "Error: Cannot find module",
@@ -187,6 +199,22 @@ fn the_reason_of_a_childs_death_is_found() {
             assert!(story.contains(reason), "{script}: {story}");
         });
     }
+}
+
+/// It is waited for for a moment, so this is the one clock here that goes on by itself.
+#[test]
+#[cfg(unix)] // a shell script
+fn the_reason_is_told_of_a_child_that_reads_no_more_and_stays() {
+    once(async move |_| {
+        let mut command = Command::new("sh");
+        // The answer to the probe leads to a request that it does not read.
+        let answer = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no"}}"#;
+        let script = "read line; exec 0<&-; echo 'Error: API_KEY is not set' >&2; echo \"$0\"; exec sleep 60";
+        command.args(["-c", script, answer]);
+        let error = Client::builder().connect(Stdio::spawn(command).unwrap()).await.unwrap_err();
+        assert_eq!(error.io_kind(), Some(ErrorKind::BrokenPipe));
+        assert!(format!("{error:#}").contains("API_KEY is not set"), "{error:#}");
+    });
 }
 
 /// A line of up to five times the limit is skipped; a longer one ends the session.

@@ -11,6 +11,7 @@
 #[path = "../fault/mod.rs"]
 mod fault;
 
+mod ends;
 mod http;
 mod lines;
 mod results;

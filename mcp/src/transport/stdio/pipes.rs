@@ -192,28 +192,24 @@ impl Pipes {
             for _ in 0..TURN {
                 match Pin::new(&mut *reader).poll_read(cx, chunk) {
                     Poll::Pending => return Flow::Blocked,
-                    Poll::Ready(Ok(0)) => {
-                        *output_ended = true;
-                        if !lines.partial().is_empty() {
-                            listen(lines.partial(), printed, inbox);
-                            inbox.deliver_partial(lines.partial());
-                        }
-                        return Flow::Ended(End::OfOutput);
-                    }
-                    Poll::Ready(Ok(read)) => lines.feed(&chunk[..read], |line| match line {
-                        Line::Complete(line) => {
-                            listen(line, printed, inbox);
-                            inbox.deliver(line);
-                        }
+                    Poll::Ready(Ok(read @ 1..)) => lines.feed(&chunk[..read], |line| match line {
+                        Line::Complete(line) => listen(line, inbox.deliver_line(line), printed, inbox),
                         Line::Oversized { id, prefix } => inbox.accept_too_long(id, prefix, *line_limit),
                         Line::Endless => {
                             inbox.session().fail(Error::protocol(Violation::Framing));
                         }
                     }),
                     Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Poll::Ready(Err(error)) => {
+                    Poll::Ready(end) => {
                         *output_ended = true;
-                        return Flow::Ended(End::Failed(IoStage::Read, error));
+                        let last = lines.partial();
+                        if !last.is_empty() {
+                            listen(last, inbox.deliver_last_line(last), printed, inbox);
+                        }
+                        return Flow::Ended(match end {
+                            Ok(_) => End::OfOutput,
+                            Err(error) => End::Failed(IoStage::Read, error),
+                        });
                     }
                 }
             }
@@ -281,14 +277,14 @@ impl Pipes {
     }
 }
 
-/// Takes note of a line that does not look like a message. Where it shows, before there is a message, that they are framed
-/// in another way, no call would ever have its reply.
-fn listen(line: &[u8], Printed { tail, has_spoken }: &mut Printed, inbox: &Inbox) {
-    let line = line.trim_ascii();
-    if matches!(line, [b'{' | b'[', ..]) {
-        *has_spoken |= line.len() > 1;
+/// Takes note of a line that is no message to us. Where it shows, before there is a message, that they are framed in another
+/// way, no call would ever have its reply.
+fn listen(line: &[u8], is_to_us: bool, Printed { tail, has_spoken }: &mut Printed, inbox: &Inbox) {
+    if is_to_us {
+        *has_spoken = true;
         return;
     }
+    let line = line.trim_ascii();
     tail.push(line);
     tail.push(b"\n");
     if *has_spoken {
