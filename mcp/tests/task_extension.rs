@@ -19,7 +19,7 @@ use std::time::Duration;
 const TASKS: &str = "io.modelcontextprotocol/tasks";
 
 /// A server whose tool makes a task. `state` says how the task stands, by how often the server was asked for it before.
-fn server(state: fn(usize) -> Value) -> MockServer {
+fn server(state: impl Fn(usize) -> Value + Send + Sync + 'static) -> MockServer {
     let asked = AtomicUsize::new(0);
     let task = || json!({"taskId": "t", "status": "working", "ttlMs": null, "pollIntervalMs": 1});
     MockServer::new()
@@ -108,6 +108,36 @@ fn tsk_05_tsk_06_input_is_given_once_and_the_extension_is_declared_with_every_re
     assert_eq!(update.params["taskId"], "t");
     assert_eq!(update.params["inputResponses"]["k"], json!({"action": "accept", "content": {"a": 1}}));
     assert_eq!(answered.load(Ordering::SeqCst), 1);
+}
+
+/// Each key is kept, as it is answered once. So a server that asks for ever must not make us keep keys without end.
+#[test]
+fn tsk_06_the_keys_of_input_have_a_limit() {
+    const KEYS: usize = 64 * 1024;
+    for (past, ends) in [(0, false), (1, true)] {
+        let server = server(move |asked| {
+            let key = |length| format!("{asked}{}", "k".repeat(length - 1));
+            let length = match asked {
+                0 | 1 => KEYS / 2,
+                2 if past > 0 => past,
+                _ => return json!({"status": "completed", "result": {}}),
+            };
+            let request = json!({"method": "elicitation/create",
+                "params": {"message": "?", "requestedSchema": {"type": "object", "properties": {}}}});
+            json!({"status": "input_required", "inputRequests": {key(length): request}})
+        });
+        let builder = offering().on_elicit_form(async |_| Elicited::Accept(Json::new(&json!({})).unwrap()));
+        match call(builder, &server) {
+            Ok(_) => assert!(!ends),
+            Err(error) => {
+                assert!(
+                    ends && matches!(error.kind(), ErrorKind::Limit(limit) if limit.limit() == KEYS),
+                    "{error}"
+                );
+            }
+        }
+        assert_eq!(server.received("tasks/update").len(), 2);
+    }
 }
 
 #[test]

@@ -162,6 +162,8 @@ fn unawaited(connection: &Connection, request: Request<'_>) -> Option<Outgoing<'
     let meta: Vec<_> = request.meta.iter().map(|(name, value)| (*name, Cow::Borrowed(&**value))).collect();
     let Outgoing { id, method, body, routing, headers } = request.into_message(id, &meta);
     let method = method.map(|method| Cow::Owned(method.into_owned()));
+    // Nobody takes it back. So over a pipe its place, and the limit, is that of messages that have no reply.
+    let id = id.filter(|_| connection.transport.is_request_response());
     Some(Outgoing { id, method, body, routing, headers })
 }
 

@@ -97,10 +97,14 @@ pub(super) async fn follow_extension(
         interval: None,
         task: Some(task),
         answered: HashSet::new(),
+        room: KEYS,
         abandoned,
     };
     follow(caller, budget, &mut inquiry).await.map_err(Error::of_answered)
 }
+
+/// The length of all keys together of the input that a task asks for, in bytes: each is kept, as it is answered once.
+const KEYS: usize = 64 * 1024;
 
 struct Extension<'a> {
     caller: Caller<'a>,
@@ -115,6 +119,8 @@ struct Extension<'a> {
     task: Option<TaskState>,
     /// Each key is answered once.
     answered: HashSet<String>,
+    /// How many bytes more their keys may have.
+    room: usize,
     abandoned: Abandoned<'a>,
 }
 
@@ -170,6 +176,10 @@ impl Extension<'_> {
         }
         let mut requests = std::mem::take(&mut task.requests);
         requests.retain(|(key, _)| !self.answered.contains(key));
+        self.room = requests
+            .iter()
+            .try_fold(self.room, |room, (key, _)| room.checked_sub(key.len()))
+            .ok_or_else(|| Error::limit("the keys of a task's input", KEYS, Delivery::Answered))?;
         if !requests.is_empty() {
             let answers = answer_input(self.caller, &requests, 0, self.budget).await?;
             self.answered.extend(requests.into_iter().map(|(key, _)| key));

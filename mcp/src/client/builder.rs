@@ -284,6 +284,7 @@ impl Builder {
     /// Lets a server of revision 2026-07-28 make a task of a tool call (`io.modelcontextprotocol/tasks`).
     /// [`Client::call_tool`] then polls the task at the server's interval, lets the handlers answer what the server asks for,
     /// and returns the task's result, within the deadline of the call. Dropping the call asks the server to cancel the task.
+    /// A call fails if the keys of all that its task asks for have more than 64 KiB together.
     pub fn task_extension(self) -> Self {
         self.extension(TASKS, &BTreeMap::<String, ()>::new()).expect("a valid key")
     }
