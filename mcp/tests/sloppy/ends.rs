@@ -7,7 +7,7 @@ use crate::fault::{answer, tool};
 use futures::future::{Either, join, select};
 use futures::{AsyncRead, AsyncWrite, poll};
 use serde_json::{Value, json};
-use shared_fate_mcp::{Memory, Stdio};
+use shared_fate_mcp::{Interest, Limits, Memory, Mode, Stdio};
 use std::collections::VecDeque;
 use std::io;
 use std::pin::{Pin, pin};
@@ -21,6 +21,9 @@ struct Wire {
     waker: Option<Waker>,
     line: Vec<u8>,
     is_gone: bool,
+    /// It reads no more, for now.
+    is_deaf: bool,
+    unsubscribed: usize,
     /// How long the last reply's text is.
     length: usize,
     /// Whether the last reply has no line end.
@@ -36,9 +39,9 @@ struct Reader(Shared, usize);
 
 struct Writer(Shared);
 
-fn stdio(wire: Wire, piece: usize) -> Stdio {
+fn stdio(wire: Wire, piece: usize) -> (Stdio, Shared) {
     let wire = Arc::new(Mutex::new(wire));
-    Stdio::over(Reader(wire.clone(), piece), Writer(wire))
+    (Stdio::over(Reader(wire.clone(), piece), Writer(wire.clone())), wire)
 }
 
 impl AsyncRead for Reader {
@@ -60,6 +63,10 @@ impl AsyncRead for Reader {
 impl AsyncWrite for Writer {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut wire = self.0.lock().unwrap();
+        if wire.is_deaf {
+            // The test polls again.
+            return Poll::Pending;
+        }
         if wire.is_gone {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
@@ -83,7 +90,11 @@ impl AsyncWrite for Writer {
 
 impl Wire {
     fn answer(&mut self, message: &Value) {
+        self.unsubscribed += usize::from(message["method"] == "resources/unsubscribe");
         let Some(mut answer) = answer(message) else { return };
+        if message["method"] == "initialize" {
+            answer["result"]["capabilities"]["resources"]["subscribe"] = true.into();
+        }
         self.is_gone = tool(message) == "last";
         if self.is_gone {
             let text = "x".repeat(self.length);
@@ -104,7 +115,7 @@ impl Wire {
 fn a_whole_reply_counts_also_when_the_next_write_fails() {
     for (length, piece) in [(1_000, 65_536), (300_000, 16_384), (3_000_000, 65_536)] {
         once(async move |_| {
-            let stdio = stdio(Wire { length, ..Wire::default() }, piece);
+            let (stdio, _) = stdio(Wire { length, ..Wire::default() }, piece);
             let (client, driver) = client().connect(stdio).await.unwrap();
             let (last, next) =
                 driver.run_until(join(client.call_tool("last", ()), client.call_tool("next", ()))).await;
@@ -164,7 +175,7 @@ async fn a_whole_reply_counts_whatever_budget_tokio_leaves() {
 fn a_last_reply_without_a_line_end_counts_however_the_stream_ends() {
     for end in [None, Some(io::ErrorKind::UnexpectedEof), Some(io::ErrorKind::ConnectionReset)] {
         once(async move |_| {
-            let stdio = stdio(Wire { length: 4, is_open: true, end, ..Wire::default() }, 65_536);
+            let (stdio, _) = stdio(Wire { length: 4, is_open: true, end, ..Wire::default() }, 65_536);
             let (client, driver) = client().connect(stdio).await.unwrap();
             let last = driver.run_until(client.call_tool("last", ())).await;
             assert_eq!(last.unwrap().text(), "xxxx", "{end:?}");
@@ -248,5 +259,25 @@ fn a_handler_that_panics_while_it_is_dropped_harms_nobody() {
         for result in driver.run_until(both).await {
             assert_eq!(result.unwrap().text(), "fine");
         }
+    });
+}
+
+/// Nobody waits for the replies to these requests, so nobody bounds them but the queue.
+#[test]
+fn requests_that_nobody_waits_for_do_not_pile_up_before_a_server_that_reads_no_more() {
+    once(async |_| {
+        let (stdio, wire) = stdio(Wire::default(), 65_536);
+        let limits = Limits::default().outbox(10).sends(1);
+        let (client, mut driver) = client().mode(Mode::Legacy).limits(limits).connect(stdio).await.unwrap();
+        wire.lock().unwrap().is_deaf = true;
+        for number in 0..1_000 {
+            let interest = Interest::default().resource(format!("file:///{number}"));
+            assert!(poll!(Box::pin(client.listen(&interest))).is_pending());
+            assert!(poll!(&mut driver).is_pending());
+        }
+        wire.lock().unwrap().is_deaf = false;
+        driver.run_until(client.call_tool("next", ())).await.unwrap();
+        let unsubscribed = wire.lock().unwrap().unsubscribed;
+        assert!((10..=30).contains(&unsubscribed), "{unsubscribed}");
     });
 }
