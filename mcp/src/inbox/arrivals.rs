@@ -217,6 +217,7 @@ impl Inbox {
                 // It is the caller's own; the panic hook has reported it (PRG-03).
                 contain(|| handler(&progress));
             }
+            contain(|| drop(handler));
         }
     }
 

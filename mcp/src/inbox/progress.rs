@@ -1,6 +1,6 @@
 //! Who is told how far a call, or the task that it became, has come (PRG-01 to PRG-04).
 
-use crate::sync::Mutex;
+use crate::sync::{Mutex, contain};
 use crate::types::Progress;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,9 +14,17 @@ pub(crate) type ProgressHandler = Arc<dyn Fn(&Progress) + Send + Sync>;
 #[derive(Default)]
 pub(crate) struct Reporters(Mutex<HashMap<u64, Reporter>>);
 
+/// **Drop:** what a handler holds is the application's; a panic in its drop goes no further.
 struct Reporter {
-    handler: ProgressHandler,
+    /// `None` while it is dropped.
+    handler: Option<ProgressHandler>,
     until: Until,
+}
+
+impl Drop for Reporter {
+    fn drop(&mut self) {
+        contain(|| drop(self.handler.take()));
+    }
 }
 
 /// How long a token is valid.
@@ -33,14 +41,14 @@ enum Until {
 impl Reporters {
     pub(crate) fn add(&self, token: u64, handler: ProgressHandler, makes_task: bool) {
         let until = if makes_task { Until::TaskIsKnown } else { Until::Reply };
-        self.0.lock().insert(token, Reporter { handler, until });
+        self.0.lock().insert(token, Reporter { handler: Some(handler), until });
     }
 
     /// Who is told. `pending` is whether the call still waits for its reply.
     pub(crate) fn get(&self, token: u64, pending: bool) -> Option<ProgressHandler> {
         let reporters = self.0.lock();
         let reporter = reporters.get(&token)?;
-        (pending || reporter.until != Until::Reply).then(|| Arc::clone(&reporter.handler))
+        reporter.handler.clone().filter(|_| pending || reporter.until != Until::Reply)
     }
 
     /// A call has ended; if it asked for a task, that may go on.
@@ -91,5 +99,33 @@ impl Reporters {
         let mut reporters = self.0.lock();
         reporters.get(&token).filter(|it| it.until == *until)?;
         reporters.remove(&token)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Panics;
+
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("an application may do so");
+        }
+    }
+
+    /// The driver drops them when it hears that the tasks have ended.
+    #[test]
+    fn handlers_that_panic_while_they_are_dropped_harm_nobody() {
+        let reporters = Reporters::default();
+        for token in 0..4 {
+            let held = Panics;
+            let handler = move |_: &Progress| _ = &held;
+            reporters.add(token, Arc::new(handler), true);
+            reporters.became_task(token, if token < 3 { "a" } else { "b" }, 10);
+        }
+        reporters.task_ended("a");
+        assert!(reporters.get(2, false).is_none() && reporters.get(3, false).is_some());
+        reporters.clear();
     }
 }
