@@ -1,4 +1,5 @@
-//! Base64, and percent-escapes: how bytes travel as text, in headers, in URLs and in the protocol.
+//! How bytes travel: as Base64 or with percent-escapes, in headers, in URLs and in the protocol; and whether a body is
+//! compressed.
 
 /// Writes Base64 with the standard alphabet, padded (RFC 4648, 4).
 pub(crate) fn base64(bytes: &[u8]) -> String {
@@ -41,6 +42,17 @@ pub(crate) fn unescape_form(text: &str) -> Vec<u8> {
     unescape(&text.replace('+', " "))
 }
 
+/// Whether a `Content-Encoding` says that the body is compressed. Many servers send another word so that a proxy does not
+/// compress a stream, mostly `none`; and some send a charset: that means nothing.
+#[cfg_attr(not(feature = "http"), allow(dead_code, reason = "only HTTP has bodies"))]
+pub(crate) fn is_compressed(content_encoding: &[u8]) -> bool {
+    const CODINGS: [&[u8]; 7] = [b"gzip", b"x-gzip", b"deflate", b"br", b"zstd", b"compress", b"x-compress"];
+    content_encoding.split(|&byte| byte == b',').any(|coding| {
+        let coding = coding.trim_ascii();
+        CODINGS.iter().any(|known| coding.eq_ignore_ascii_case(known))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,5 +84,17 @@ mod tests {
             assert_eq!(unescape(text), bytes, "{text}");
         }
         assert_eq!(unescape_form("a+b%2B%2b"), b"a b++");
+    }
+
+    #[test]
+    fn only_what_compresses_is_an_encoding() {
+        for encoding in
+            ["gzip", "X-GZIP", " br ", "identity, deflate", "none,zstd", "compress", "x-compress,"]
+        {
+            assert!(is_compressed(encoding.as_bytes()), "{encoding}");
+        }
+        for encoding in ["", " ", "identity", "none", "utf-8", "gzipped", "aws-chunked", "none, identity"] {
+            assert!(!is_compressed(encoding.as_bytes()), "{encoding}");
+        }
     }
 }

@@ -81,6 +81,36 @@ const ROWS: &[Row] = &[
         Expect::Fine,
     ),
     (
+        "express, to keep its compression away from a reply: an encoding that is none",
+        |call| {
+            let answer = call.answer();
+            call.json(&["Content-Encoding: none"], &answer);
+        },
+        Expect::Fine,
+    ),
+    (
+        "Next.js and FastAPI, to keep a proxy's compression away from a stream: an encoding that is none",
+        |call| {
+            let answer = call.answer();
+            call.head("200 OK", &["Content-Type: text/event-stream", "Content-Encoding: None, identity"]);
+            call.event(&answer);
+        },
+        Expect::Fine,
+    ),
+    (
+        "a charset in the place of an encoding",
+        |call| {
+            let answer = call.answer();
+            call.json(&["Content-Encoding: utf-8"], &answer);
+        },
+        Expect::Fine,
+    ),
+    (
+        "two encodings in two headers, and one of them is there",
+        |call| call.json(&["Content-Encoding: identity", "Content-Encoding: X-GZip"], "\u{1f}\u{8b}"),
+        Expect::Says("compressed, which was not asked for: \"X-GZip\""),
+    ),
+    (
         "two messages in one body",
         |call| {
             let text = format!("{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/x\"}}\n{}\n", call.answer());

@@ -5,6 +5,7 @@ use super::failure::{AuthStep, Failure};
 use super::place;
 use super::secret::Secret;
 use super::stored::Stored;
+use crate::encoding::is_compressed;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
@@ -84,7 +85,7 @@ pub(crate) struct Answer {
 impl Answer {
     /// Whether the body is in a form that was not asked for.
     pub(super) fn is_compressed(&self) -> bool {
-        self.content_encoding.as_deref().is_some_and(|it| !it.trim().eq_ignore_ascii_case("identity"))
+        self.content_encoding.as_deref().is_some_and(|it| is_compressed(it.as_bytes()))
     }
 }
 

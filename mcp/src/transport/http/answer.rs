@@ -2,6 +2,7 @@
 
 use super::secrets::Secrets;
 use super::url;
+use crate::encoding::is_compressed;
 use crate::error::{
     Delivery, Error, ErrorKind, HttpError, InvalidInput, IoStage, TimeoutError, Violation, excerpt,
 };
@@ -126,15 +127,10 @@ pub(super) async fn read_some(body: &mut Body, inbox: &Inbox) -> Vec<u8> {
 
 /// A body that is not compressed: it was asked for as it is (HT-06).
 pub(super) fn check_encoding(headers: &HeaderMap, secrets: impl FnOnce() -> Secrets) -> Result<(), Error> {
-    let Some(encoding) = headers.get(header::CONTENT_ENCODING) else { return Ok(()) };
-    match encoding.as_bytes().trim_ascii() {
-        b"" => Ok(()),
-        plain if plain.eq_ignore_ascii_case(b"identity") => Ok(()),
-        other => {
-            let encoding = excerpt(&secrets().mask(other), 100);
-            Err(Error::protocol(Violation::ContentEncoding(encoding)))
-        }
-    }
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    let Some(found) = encodings.find(|encoding| is_compressed(encoding.as_bytes())) else { return Ok(()) };
+    let encoding = excerpt(&secrets().mask(found.as_bytes()), 100);
+    Err(Error::protocol(Violation::ContentEncoding(encoding)))
 }
 
 /// `type/subtype` without parameters, as it was sent: in upper or lower case (HT-07). Of several, which a proxy has joined,

@@ -323,8 +323,10 @@ fn documents_are_asked_for_plainly() {
     let compressed = Answer { content_encoding: Some("gzip".to_owned()), ..metadata(&json!({})) };
     let kind = World::good().on(METADATA, compressed).fails(Why::Login);
     assert!(kind.to_string().contains("compressed"), "{kind}");
-    let identity = Answer { content_encoding: Some("Identity".to_owned()), ..metadata(&json!({})) };
-    World::good().on(METADATA, identity).run(Why::Login).unwrap();
+    for plain in ["Identity", "none"] {
+        let plain = Answer { content_encoding: Some(plain.to_owned()), ..metadata(&json!({})) };
+        World::good().on(METADATA, plain).run(Why::Login).unwrap();
+    }
 }
 
 #[test]
