@@ -404,7 +404,8 @@ impl Error {
 
     /// How the call had lost its event stream before it failed. If a deadline ran out while the stream was to be resumed,
     /// this is the source, too. If resuming the stream failed, the source is that failure, and this is how the stream had
-    /// broken. Over a pipe there is no such stream: after a deadline this is what came meanwhile and belonged to no call.
+    /// broken. If the stream was still open, or over a pipe, where there is none, this is what came meanwhile and was of no
+    /// use.
     pub fn lost_stream(&self) -> Option<&Self> {
         self.inner.lost.as_ref()
     }

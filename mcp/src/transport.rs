@@ -78,6 +78,8 @@ pub(crate) mod stdio;
 mod tracking;
 
 pub use sending::Sending;
+#[cfg(feature = "http")]
+pub(crate) use tracking::Odd;
 pub use tracking::Tracking;
 
 /// A way to one server: it carries messages and reports its end.

@@ -285,7 +285,7 @@ impl<'a> PendingCall<'a> {
         let Connection { inbox, transport, .. } = self.connection;
         // Over HTTP each call has its own answer, and what comes elsewhere says nothing about it.
         let stray = || (!transport.is_request_response()).then(|| inbox.stray_since(self.id)).flatten();
-        self.tracking.take_lost().or_else(stray)
+        self.tracking.came_instead().or_else(stray)
     }
 
     fn settle(&self, reply: Reply) -> Result<ResultText, Error> {

@@ -294,7 +294,8 @@ pub enum Violation {
     /// (it is longer than five times [`Limits::line`](crate::Limits::line)).
     #[error("the server does not write one message on a line")]
     Framing,
-    /// What came over a pipe while a call waited in vain: no message, or a reply to a call that nobody made.
+    /// What came over a pipe while a call waited in vain: no message, or a reply to a call that nobody made. Or an event of
+    /// another kind than messages, on the stream of the call, which is still open.
     #[error("what the server wrote meanwhile belongs to nobody")]
     Stray,
     /// More messages in a row that belong to nobody than [`Limits::stray`](crate::Limits::stray).

@@ -1,7 +1,7 @@
 //! [`Tracking`]: how far a call has come.
 
 #[cfg(feature = "http")]
-use crate::error::Error;
+use crate::error::{Error, Violation};
 #[cfg(feature = "http")]
 use crate::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Tracking {
     unsent: AtomicBool,
     #[cfg(feature = "http")]
-    lost: Mutex<Option<Lost>>,
+    stream: Mutex<Stream>,
     /// Whether a person may be asked for the sake of this message.
     #[cfg(feature = "oauth")]
     asks: AtomicBool,
@@ -24,6 +24,25 @@ pub struct Tracking {
 }
 
 /// What became of a call's event stream.
+#[cfg(feature = "http")]
+#[derive(Debug, Default)]
+struct Stream {
+    /// What came on it last that is no reply.
+    odd: Option<Box<Odd>>,
+    lost: Option<Lost>,
+}
+
+/// What may say why there is no reply, if there is none.
+#[cfg(feature = "http")]
+#[derive(Debug)]
+pub(crate) struct Odd {
+    /// How it breaks the protocol, if it was to be a message.
+    pub(crate) violation: Option<Violation>,
+    /// How it begins.
+    pub(crate) text: String,
+}
+
+/// Why the event stream is to be resumed.
 #[cfg(feature = "http")]
 #[derive(Debug, Default)]
 struct Lost {
@@ -81,6 +100,13 @@ impl Tracking {
         (asked.0, asked.1.is_some())
     }
 
+    /// Something has come on the call's event stream that is not its reply.
+    #[cfg(feature = "http")]
+    pub(crate) fn odd(&self, odd: Odd) {
+        let replaced = self.stream.lock().odd.replace(Box::new(odd));
+        drop(replaced);
+    }
+
     /// The event stream that the reply was to come on has ended, and is to be resumed.
     #[cfg(feature = "http")]
     pub(crate) fn lost(&self, broke: Option<Error>) {
@@ -90,7 +116,7 @@ impl Tracking {
     /// An attempt to resume it has failed.
     #[cfg(feature = "http")]
     pub(crate) fn not_resumed(&self, error: Error) {
-        let replaced = self.lost.lock().get_or_insert_default().resuming.replace(error);
+        let replaced = self.stream.lock().lost.get_or_insert_default().resuming.replace(error);
         drop(replaced);
     }
 
@@ -102,24 +128,40 @@ impl Tracking {
     /// The error of a stream that is lost for good.
     #[cfg(feature = "http")]
     pub(crate) fn ended(&self) -> Error {
-        self.take_lost().unwrap_or_else(|| Error::stream_ended(None, None))
+        match self.stream.lock().lost.take() {
+            Some(Lost { broke: None, resuming: None }) | None => {}
+            Some(Lost { broke, resuming }) => return Error::stream_ended(broke, resuming),
+        }
+        self.take_odd(Violation::StreamEnded).unwrap_or_else(|| Error::protocol(Violation::StreamEnded))
     }
 
-    /// What has become of the event stream, if it is to be resumed.
+    /// What has become of the event stream if it is to be resumed, or else what came on it and is not the reply.
     #[cfg(feature = "http")]
-    pub(crate) fn take_lost(&self) -> Option<Error> {
-        let lost = self.lost.lock().take();
-        lost.map(|lost| Error::stream_ended(lost.broke, lost.resuming))
+    pub(crate) fn came_instead(&self) -> Option<Error> {
+        self.take_lost().or_else(|| self.take_odd(Violation::Stray))
     }
 
     #[cfg(not(feature = "http"))]
-    pub(crate) fn take_lost(&self) -> Option<crate::error::Error> {
+    pub(crate) fn came_instead(&self) -> Option<crate::error::Error> {
         None
     }
 
     #[cfg(feature = "http")]
+    fn take_lost(&self) -> Option<Error> {
+        let lost = self.stream.lock().lost.take();
+        lost.map(|lost| Error::stream_ended(lost.broke, lost.resuming))
+    }
+
+    /// `otherwise` is said of what was to be no message.
+    #[cfg(feature = "http")]
+    fn take_odd(&self, otherwise: Violation) -> Option<Error> {
+        let Odd { violation, text } = *self.stream.lock().odd.take()?;
+        Some(Error::instead(violation.unwrap_or(otherwise), text))
+    }
+
+    #[cfg(feature = "http")]
     fn set(&self, lost: Option<Lost>) {
-        let replaced = std::mem::replace(&mut *self.lost.lock(), lost);
+        let replaced = std::mem::replace(&mut self.stream.lock().lost, lost);
         drop(replaced);
     }
 }

@@ -7,9 +7,10 @@ use crate::fault::lines::{normal, pair};
 use crate::fault::run::once;
 use crate::fault::{answer, tool};
 use crate::kit::{Feed, Log, http, millis, seconds, tell};
+use crate::modern::modern;
 use futures::future::join;
 use serde_json::json;
-use shared_fate_mcp::{Limits, Sse, Timeouts};
+use shared_fate_mcp::{Limits, Mode, Sse, Timeouts};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[test]
@@ -175,5 +176,52 @@ fn io_05_rmcp_1_3_5_a_reply_that_is_too_long_fails_its_call_wherever_its_id_is()
                 assert_eq!(limit(&error).1, 10_000);
             })
             .await;
+    });
+}
+
+/// What a server writes on a call's stream, which it then holds open, and what the deadline quotes of it.
+const HELD: [(&str, &str); 3] = [
+    (
+        "data: Traceback: the disk is full\n\n",
+        "the reply is malformed: message is not valid JSON: the server sent \"Traceback: the disk is full\"",
+    ),
+    (
+        "event: error\ndata: the disk of t0ken is full\n\n",
+        "what the server wrote meanwhile belongs to nobody: the server sent \"the disk of *** is full\"",
+    ),
+    (": a comment\n\n", ""),
+];
+
+#[test]
+fn liv_06_what_came_on_a_stream_that_stays_open_is_told_at_the_deadline() {
+    once(async |_| {
+        for mode in [Mode::Legacy, Mode::Stateless] {
+            for (said, quoted) in HELD {
+                let server = Server::start(move |call| match call.request.tool() {
+                    "held" => {
+                        call.events();
+                        call.write(said);
+                        call.event(&tell("notifications/tools/list_changed", json!({})).to_string());
+                        call.hold();
+                    }
+                    _ if mode == Mode::Stateless => modern(call),
+                    _ => call.normal(),
+                });
+                let (clock, log) = (Clock::new(), Log::default());
+                let http = http(&server).bearer("t0ken").unwrap();
+                let (client, driver) = log.events(on(&clock).mode(mode)).connect(http).await.unwrap();
+                let patience = async {
+                    while log.count("ToolsChanged") == 0 {
+                        client.call_tool("x", ()).await.unwrap();
+                    }
+                    clock.advance(seconds(61));
+                };
+                let (called, ()) = driver.run_until(join(client.call_tool("held", ()), patience)).await;
+                let error = called.unwrap_err();
+                assert!(error.is_timeout(), "{error:#}");
+                assert!(story(&error).ends_with(quoted), "{error:#}");
+                assert_eq!(error.lost_stream().is_some(), !quoted.is_empty(), "{error:#}");
+            }
+        }
     });
 }

@@ -18,12 +18,24 @@ use crate::protocol::message::{self, Inbound, Message, ReplyError, ResponseId};
 use crate::protocol::outgoing::{Outgoing, Routing};
 use crate::protocol::pending_calls::Reply;
 use crate::protocol::stateless::DISCOVER;
-use crate::transport::{Sent, Tracking};
+use crate::transport::{Odd, Sent, Tracking};
 use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ::http::{Method, Response, StatusCode};
 use bytes::Bytes;
 use std::io;
 use std::sync::Arc;
+
+/// A request whose reply is to come.
+#[derive(Clone, Copy)]
+struct Call<'a> {
+    id: u64,
+    /// Whether it is the first of all.
+    first: bool,
+    /// Whether its event stream may be resumed.
+    resumable: bool,
+    /// Told what becomes of that stream.
+    tracking: &'a Tracking,
+}
 
 /// A longer one would not fit into a header of common servers.
 const LONGEST_SESSION_ID: usize = 4096;
@@ -67,8 +79,8 @@ impl Http {
         }
         match message.id {
             Some(id) => {
-                let resumption = resumable.then_some(tracking);
-                self.reply(id, first, response, resumption, inbox).await.map(Sent::replied)
+                let call = Call { id, first, resumable, tracking };
+                self.reply(call, response, inbox).await.map(Sent::replied)
             }
             // Any success will do (INI-13).
             None => {
@@ -122,15 +134,7 @@ impl Http {
         Ok(())
     }
 
-    /// `first` is whether it is the first request of all.
-    async fn reply(
-        &self,
-        id: u64,
-        first: bool,
-        response: Response<Body>,
-        resumption: Option<&Tracking>,
-        inbox: &Inbox,
-    ) -> Result<Reply, Error> {
+    async fn reply(&self, call: Call<'_>, response: Response<Body>, inbox: &Inbox) -> Result<Reply, Error> {
         let status = response.status().as_u16();
         let no_reply = || Error::protocol(Violation::NoReply { status });
         if matches!(response.status(), StatusCode::ACCEPTED | StatusCode::NO_CONTENT) {
@@ -144,7 +148,7 @@ impl Http {
             Some(events) if is_events(events) => {
                 // Boxed: a call that is answered otherwise need not have room for it.
                 let events = Events::new(body, inbox);
-                return Box::pin(self.reply_in_events(id, first, events, resumption, inbox)).await;
+                return Box::pin(self.reply_in_events(call, events, inbox)).await;
             }
             Some(json) if is_json(json) => {
                 let limit = u64::try_from(limits.body).unwrap_or(u64::MAX);
@@ -163,7 +167,7 @@ impl Http {
             return Err(no_reply());
         }
         let violation = match message::parse(&text) {
-            Ok(inbound) => return find(id, inbound, inbox).map(|reply| self.masked(reply)),
+            Ok(inbound) => return find(call.id, inbound, inbox).map(|reply| self.masked(reply)),
             Err(malformed) if media_type.is_some_and(is_json) => {
                 Violation::Malformed(malformed.reason.as_str())
             }
@@ -186,25 +190,27 @@ impl Http {
 
     /// An error that shows what came in the place of a reply.
     fn instead(&self, violation: Violation, text: &[u8]) -> Error {
+        Error::instead(violation, self.quote(text))
+    }
+
+    /// How a text begins, as an error may show it.
+    fn quote(&self, text: &[u8]) -> String {
         let beginning = &text[..text.len().min(2 * HttpError::EXCERPT)];
-        Error::instead(violation, excerpt(&self.secrets().mask_body(beginning), 200))
+        excerpt(&self.secrets().mask_body(beginning), 200)
     }
 
     /// Reads events until the reply comes (ST-02), and resumes the stream where that is possible (RES-01
-    /// to RES-11): only with a `resumption`, which is told of it. The call's deadline goes on all the time.
+    /// to RES-11). The call's deadline goes on all the time.
     async fn reply_in_events(
         &self,
-        id: u64,
-        first: bool,
+        call: Call<'_>,
         mut events: Events<'_>,
-        resumption: Option<&Tracking>,
         inbox: &Inbox,
     ) -> Result<Reply, Error> {
+        let Call { id, first, resumable, tracking } = call;
         let mut cursor = Cursor::default();
         // Rounds without news: it is news that makes another round worthwhile, not a stream that opens.
         let mut rounds = 0;
-        // What may say why there is no reply, if there is none.
-        let mut odd = None;
         loop {
             let broke = loop {
                 match events.next().await {
@@ -216,7 +222,7 @@ impl Http {
                         }
                         match self.reply_in_event(id, &event, inbox) {
                             Seen::Reply(reply) => return Ok(self.masked(reply)),
-                            Seen::Odd(error) => odd = Some(error),
+                            Seen::Odd(odd) => tracking.odd(odd),
                             Seen::Malformed(error) => return Err(error),
                             Seen::Other => {}
                         }
@@ -226,8 +232,8 @@ impl Http {
                     None => break None,
                 }
             };
-            let Some((last, tracking)) = cursor.last().zip(resumption) else {
-                return Err(broke.or(odd).unwrap_or_else(|| Error::protocol(Violation::StreamEnded)));
+            let Some(last) = cursor.last().filter(|_| resumable) else {
+                return Err(broke.unwrap_or_else(|| tracking.ended()));
             };
             let has_broken = broke.is_some();
             inbox.set_adrift(id);
@@ -270,6 +276,7 @@ impl Http {
             return Seen::Other;
         }
         let is_message = is_message(event);
+        let odd = |violation, text| Seen::Odd(Odd { violation, text });
         match message::parse(&event.data) {
             Ok(inbound) if is_message => sort(id, inbound, inbox).map_or(Seen::Other, Seen::Reply),
             Ok(Inbound::One(Message::Response { id: from, outcome }))
@@ -283,11 +290,12 @@ impl Http {
                 if malformed.id.or_else(|| recover_response_id(&event.data)) == Some(id) {
                     return Seen::Malformed(self.instead(violation, &event.data));
                 }
+                let text = self.quote(&event.data);
                 if !is_message {
-                    return Seen::Odd(self.instead(Violation::StreamEnded, &event.data));
+                    return odd(None, text);
                 }
                 deliver(inbox, &event.data, || self.secrets());
-                Seen::Odd(self.instead(violation, &event.data))
+                odd(Some(violation), text)
             }
         }
     }
@@ -341,7 +349,7 @@ enum Seen {
     /// It looks like the reply, and is none.
     Malformed(Error),
     /// It is no message; the reply may come all the same.
-    Odd(Error),
+    Odd(Odd),
     /// It is somebody else's.
     Other,
 }
