@@ -370,7 +370,7 @@ faults! {
         |call| {
             call.events();
             call.event(&json!({ "jsonrpc": "2.0", "id": 999_999, "result": text_result("no") }).to_string());
-        } => |error| broke(error, Violation::StreamEnded);
+        } => |error| broke(error, Violation::ForeignId);
     liv_04_a_stream_cut_off_fails_at_once:
         |call| {
             call.head("200 OK", &["Content-Type: text/event-stream", "Transfer-Encoding: chunked"]);

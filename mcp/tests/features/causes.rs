@@ -180,7 +180,7 @@ fn io_05_rmcp_1_3_5_a_reply_that_is_too_long_fails_its_call_wherever_its_id_is()
 }
 
 /// What a server writes on a call's stream, which it then holds open, and what the deadline quotes of it.
-const HELD: [(&str, &str); 3] = [
+const HELD: [(&str, &str); 5] = [
     (
         "data: Traceback: the disk is full\n\n",
         "the reply is malformed: message is not valid JSON: the server sent \"Traceback: the disk is full\"",
@@ -188,6 +188,14 @@ const HELD: [(&str, &str); 3] = [
     (
         "event: error\ndata: the disk of t0ken is full\n\n",
         "what the server wrote meanwhile belongs to nobody: the server sent \"the disk of *** is full\"",
+    ),
+    (
+        "data: {\"jsonrpc\":\"2.0\",\"id\":\"abc\",\"result\":{}}\n\n",
+        "the reply's id does not match the request",
+    ),
+    (
+        "data: {\"jsonrpc\":\"2.0\",\"id\":999999,\"result\":{}}\n\n",
+        "the reply's id does not match the request",
     ),
     (": a comment\n\n", ""),
 ];

@@ -128,6 +128,24 @@ const ROWS: &[Row] = &[
         |call| call.json(&[], "Warning: mysql_connect() failed"),
         Expect::Says("Warning: mysql_connect() failed"),
     ),
+    (
+        "a stream on which the id of the reply is a name",
+        |call| {
+            call.events();
+            call.event(r#"{"jsonrpc":"2.0","id":"abc","result":{"content":[]}}"#);
+        },
+        Expect::Says("the reply's id does not match the request"),
+    ),
+    (
+        "a stream on which the reply has no id",
+        |call| {
+            call.events();
+            call.write(
+                "event: result\ndata: {\"jsonrpc\":\"2.0\",\"id\":null,\"result\":{\"content\":[]}}\n\n",
+            );
+        },
+        Expect::Says("the reply's id does not match the request"),
+    ),
     ("a body of white space", |call| call.json(&[], " \n"), Expect::Says("no reply")),
 ];
 

@@ -278,11 +278,20 @@ impl Http {
         let is_message = is_message(event);
         let odd = |violation, text| Seen::Odd(Odd { violation, text });
         match message::parse(&event.data) {
-            Ok(inbound) if is_message => sort(id, inbound, inbox).map_or(Seen::Other, Seen::Reply),
-            Ok(Inbound::One(Message::Response { id: from, outcome }))
-                if answers(id, from, outcome.is_err()) =>
-            {
-                Seen::Reply(outcome.map_err(ReplyError::Rpc))
+            Ok(inbound) if is_message => {
+                let is_reply = matches!(inbound, Inbound::One(Message::Response { .. }));
+                match sort(id, inbound, inbox) {
+                    Some(reply) => Seen::Reply(reply),
+                    // Not quoted, as it may be the result of another call.
+                    None if is_reply => odd(Some(Violation::ForeignId), String::new()),
+                    None => Seen::Other,
+                }
+            }
+            Ok(Inbound::One(Message::Response { id: from, outcome })) => {
+                match answers(id, from, outcome.is_err()) {
+                    true => Seen::Reply(outcome.map_err(ReplyError::Rpc)),
+                    false => odd(Some(Violation::ForeignId), String::new()),
+                }
             }
             Ok(_) => Seen::Other,
             Err(malformed) => {
@@ -348,7 +357,7 @@ enum Seen {
     Reply(Reply),
     /// It looks like the reply, and is none.
     Malformed(Error),
-    /// It is no message; the reply may come all the same.
+    /// It is no message, or a reply with another id; ours may come all the same.
     Odd(Odd),
     /// It is somebody else's.
     Other,
