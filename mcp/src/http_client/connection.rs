@@ -74,6 +74,10 @@ struct Watch {
 /// and so would never let go of its task; nor would a TLS session of one that sends nothing but tickets.
 pub(super) const READS_PER_POLL: usize = 32;
 
+/// The longest response head, in bytes. hyper looks after each read, so a head that is longer by less than one read may
+/// pass. Servers and proxies send 8 to 32 KiB at most.
+pub(super) const LONGEST_HEAD: usize = 64 * 1024;
+
 impl Connection {
     /// No I/O happens before the first request.
     pub(super) fn new(key: Key, stream: Box<dyn ByteStream>) -> Self {
@@ -93,7 +97,7 @@ impl Connection {
     /// connection is dropped as well. Its first poll goes on with the poll that began with
     /// [`begin_poll`](Self::begin_poll).
     ///
-    /// hyper's limits hold: a response head has at most 100 fields and about 400 KiB.
+    /// A response head has at most 100 fields, which is hyper's limit, and [`LONGEST_HEAD`].
     pub(super) async fn exchange(
         &mut self,
         request: &mut Option<Request<Full<Bytes>>>,
@@ -130,7 +134,7 @@ impl Connection {
             return Err(io::Error::from(io::ErrorKind::NotConnected).into());
         };
         let io = Io { stream, watch: self.watch.clone(), unwritten: None };
-        let (requests, driver) = http1::Builder::new().handshake(io).await?;
+        let (requests, driver) = http1::Builder::new().max_buf_size(LONGEST_HEAD).handshake(io).await?;
         self.driver = Some(driver);
         Ok(requests)
     }

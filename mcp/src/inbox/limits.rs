@@ -16,6 +16,9 @@ use std::time::Duration;
 /// [`change_bytes`](Self::change_bytes). (A test attacks with all of these at the same time, and counts what is allocated:
 /// 95 MiB over a pipe, 148 MiB over HTTP.) The results that the application holds, and the replies that have come for calls
 /// that it does not poll, are beside that: each of those has at most [`decoded`](Self::decoded) and its text.
+///
+/// One limit cannot be set: the head of an HTTP answer has at most 64 KiB and 100 fields. A longer one fails its call
+/// ([`Violation::NotHttp`](crate::error::Violation::NotHttp)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {

@@ -427,6 +427,12 @@ faults! {
     liv_02_an_answer_that_is_not_http_fails_at_once:
         |call| { call.take(); call.write("SSH-2.0-OpenSSH_9.6\r\n"); }
         => |error| assert_eq!(*violation(error), Violation::NotHttp);
+    liv_02_a_head_without_an_end_fails_at_its_limit:
+        |call| { call.take(); call.write(format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(64 * 1024))); call.hold(); }
+        => |error| {
+            broke(error, Violation::NotHttp);
+            assert!(story(error).contains("head is too large"));
+        };
     liv_02_a_bad_content_length_fails_at_once:
         |call| call.head("200 OK", &["Content-Type: application/json", "Content-Length: many"])
         => |error| assert_eq!(*violation(error), Violation::NotHttp);

@@ -1,4 +1,4 @@
-//! Requests that succeed.
+//! Requests that succeed, and how long a head may be.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
@@ -7,6 +7,8 @@ use bytes::Bytes;
 use futures::future::join;
 use http::Request;
 
+use super::super::connection::LONGEST_HEAD;
+use super::super::failure::Stage;
 use super::kit::{Server, call, engine, event, post, read, run};
 
 #[test]
@@ -158,4 +160,46 @@ fn the_callers_host_field_stays() {
     let head = received.recv().unwrap();
     assert!(head.contains("\r\nhost: other\r\n"), "{head}");
     assert_eq!(head.matches("host:").count(), 1, "{head}");
+}
+
+/// A response head of exactly this length, with as many fields as hyper takes.
+fn head(length: usize) -> String {
+    const FIELDS: usize = 98;
+    let first = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n";
+    let field = |length: usize| format!("set-cookie: {}\r\n", "x".repeat(length - "set-cookie: \r\n".len()));
+    let room = length - first.len() - "\r\n".len();
+    let fields = field(room / FIELDS).repeat(FIELDS);
+    let head = [first, &fields, &field(room - fields.len()), "\r\n"].concat();
+    assert_eq!(head.len(), length);
+    head
+}
+
+#[test]
+fn a_head_may_be_as_long_as_its_limit() {
+    for length in [16 * 1024, 32 * 1024, LONGEST_HEAD] {
+        let server = Server::start(move |mut peer| {
+            while peer.request().is_some() {
+                peer.write(head(length) + "ok");
+            }
+        });
+        run(async {
+            let engine = engine();
+            for _ in 0..2 {
+                assert_eq!(call(&engine, post(&server.url("/"), "{}")).await.unwrap(), b"ok", "{length}");
+            }
+        });
+        assert_eq!(server.connections(), 1, "{length}");
+    }
+}
+
+#[test]
+fn a_head_past_its_limit_is_refused_before_it_ends() {
+    let server = Server::start(|mut peer| {
+        peer.request();
+        peer.write(&head(LONGEST_HEAD + 1)[..LONGEST_HEAD]);
+        peer.wait_until_closed();
+    });
+    let failure = run(call(&engine(), post(&server.url("/"), "{}"))).unwrap_err();
+    assert_eq!((failure.stage, failure.sent, failure.is_parse()), (Stage::Head, true, true));
+    assert_eq!(failure.into_cause().to_string(), "message head is too large");
 }
