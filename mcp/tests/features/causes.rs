@@ -62,6 +62,50 @@ fn sec_09_a_server_that_echoes_secrets_gets_them_into_no_error() {
 }
 
 #[test]
+fn sec_09_no_part_of_a_long_token_is_left_where_a_text_is_cut() {
+    once(async |_| {
+        let token = "t0ken".repeat(400);
+        let echo = format!("no: {token} {token} {token}");
+        let server = Server::start(move |call| match call.request.tool() {
+            "json" => call.json(&[], &echo),
+            "challenge" => {
+                let challenge =
+                    format!("WWW-Authenticate: Bearer a=\"{}\", b=\"{token}\"", "x".repeat(16_000));
+                call.respond("401 Unauthorized", &[&challenge], "");
+            }
+            "events" => {
+                call.events();
+                call.write(format!("event: error\ndata: {echo}\n\n"));
+            }
+            _ => call.normal(),
+        });
+        let http = http(&server).bearer(&"t0ken".repeat(400)).unwrap();
+        let (client, _driver) = on(&Clock::new()).connect(http).await.unwrap();
+        for tool in ["json", "events"] {
+            let error = client.call_tool(tool, ()).await.unwrap_err();
+            assert!(story(&error).ends_with("\"no: *** *** ***\""), "{error:#}");
+        }
+        let error = client.call_tool("challenge", ()).await.unwrap_err();
+        story(&error);
+        assert_eq!(error.http().unwrap().challenges()[0].param("b"), Some("***"));
+    });
+}
+
+#[test]
+fn sec_09_a_stream_of_the_older_transport_in_the_answer_to_a_post_is_shown_without_the_token() {
+    once(async |_| {
+        let server = Server::start(|call| {
+            call.events();
+            call.write("event: endpoint\ndata: /messages?token=t0ken\n\n");
+            call.hold();
+        });
+        let http = http(&server).bearer("t0ken").unwrap().legacy_fallback(false);
+        let error = on(&Clock::new()).connect(http).await.unwrap_err();
+        assert!(story(&error).contains("/messages?token=***"), "{error:#}");
+    });
+}
+
+#[test]
 fn ht_06_an_answer_that_is_compressed_all_the_same_is_told_to_be() {
     once(async |_| {
         let server = Server::start(|call| match call.request.tool() {

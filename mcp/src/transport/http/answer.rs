@@ -58,9 +58,10 @@ pub(super) fn read_challenges<'a, I: Iterator<Item = &'a [u8]>>(
     let mut room = HttpError::CHALLENGES;
     let mut found = Vec::new();
     for header in headers {
+        let header = mask(header);
         let header = &header[..header.len().min(room)];
         room -= header.len();
-        found.extend(challenges(&String::from_utf8_lossy(&mask(header))));
+        found.extend(challenges(&String::from_utf8_lossy(header)));
     }
     found
 }

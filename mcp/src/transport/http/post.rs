@@ -195,8 +195,8 @@ impl Http {
 
     /// How a text begins, as an error may show it.
     fn quote(&self, text: &[u8]) -> String {
-        let beginning = &text[..text.len().min(2 * HttpError::EXCERPT)];
-        excerpt(&self.secrets().mask_body(beginning), 200)
+        // Masked first and cut then: half a secret would not be found.
+        excerpt(&self.secrets().mask_body(text), 200)
     }
 
     /// Reads events until the reply comes (ST-02), and resumes the stream where that is possible (RES-01
@@ -218,7 +218,7 @@ impl Http {
                         rounds = 0;
                         cursor.follow(&events, inbox.limits());
                         if first && event.name.as_deref() == Some("endpoint") {
-                            return Err(older_transport(&event));
+                            return Err(older_transport(&self.secrets().mask_body(&event.data)));
                         }
                         match self.reply_in_event(id, &event, inbox) {
                             Seen::Reply(reply) => return Ok(self.masked(reply)),
@@ -373,8 +373,8 @@ fn answers(id: u64, from: ResponseId, is_error: bool) -> bool {
 }
 
 /// The first event of an event stream of HTTP+SSE, in answer to a POST. It says what other servers say by refusing.
-fn older_transport(event: &Event) -> Error {
-    let body = format!("event: endpoint\ndata: {}", String::from_utf8_lossy(&event.data));
+fn older_transport(endpoint: &[u8]) -> Error {
+    let body = format!("event: endpoint\ndata: {}", String::from_utf8_lossy(endpoint));
     let body = excerpt(body.as_bytes(), HttpError::EXCERPT);
     let answer = HttpError {
         status: 200,
