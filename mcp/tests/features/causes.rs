@@ -5,7 +5,7 @@ use crate::fault::clock::Clock;
 use crate::fault::http::{SESSION, Server};
 use crate::fault::lines::{normal, pair};
 use crate::fault::run::once;
-use crate::fault::{answer, tool};
+use crate::fault::{Gate, answer, tool};
 use crate::kit::{Feed, Log, http, millis, seconds, tell};
 use crate::modern::modern;
 use futures::future::join;
@@ -102,6 +102,57 @@ fn sec_09_a_stream_of_the_older_transport_in_the_answer_to_a_post_is_shown_witho
         let http = http(&server).bearer("t0ken").unwrap().legacy_fallback(false);
         let error = on(&Clock::new()).connect(http).await.unwrap_err();
         assert!(story(&error).contains("/messages?token=***"), "{error:#}");
+    });
+}
+
+/// What says that it is no JSON may be a reply, and is no reason to hurry.
+#[test]
+fn to_04_a_reply_of_another_type_may_come_as_late_as_any_other() {
+    once(async |_| {
+        for kind in ["Content-Type: text/plain", "X-No-Type: at all"] {
+            let gate = Gate::default();
+            let opened = gate.clone();
+            let server = Server::start(move |call| match call.request.tool() {
+                "late" => {
+                    let answer = call.answer();
+                    call.head("200 OK", &[kind, &format!("Content-Length: {}", answer.len() + 2)]);
+                    call.write("\r\n");
+                    opened.wait();
+                    call.write(answer);
+                    call.keep();
+                }
+                "never" => {
+                    call.head("200 OK", &[kind, "Content-Length: 9"]);
+                    call.hold();
+                }
+                _ => call.normal(),
+            });
+            let clock = Clock::new();
+            let (client, driver) = on(&clock).connect(http(&server)).await.unwrap();
+            // Time passes when the client has read what there is.
+            let passes = async |tool, time| {
+                server.arrival(|request| request.tool() == tool).await;
+                for _ in 0..2 {
+                    client.ping().await.unwrap();
+                }
+                clock.advance(time);
+                client.ping().await.unwrap();
+            };
+            driver
+                .run_until(async {
+                    let late = async {
+                        passes("late", seconds(1)).await;
+                        gate.open();
+                    };
+                    let (result, ()) = join(client.call_tool("late", ()), late).await;
+                    assert_eq!(result.unwrap().text(), "fine");
+                    let (result, ()) =
+                        join(client.call_tool("never", ()), passes("never", seconds(61))).await;
+                    let error = result.unwrap_err();
+                    assert!(error.is_timeout(), "{error:#}");
+                })
+                .await;
+        }
     });
 }
 

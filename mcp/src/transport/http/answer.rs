@@ -24,7 +24,7 @@ pub(super) async fn http_error(response: Response<Body>, inbox: &Inbox) -> HttpE
     let secrets = head.extensions.get::<Secrets>().cloned().unwrap_or_default();
     // What is compressed cannot be read, and nobody has asked for it.
     let text = match check_encoding(&head.headers, || secrets.clone()) {
-        Ok(()) => read_some(&mut body, inbox).await,
+        Ok(()) => read_some(&mut body, false, inbox).await,
         Err(_) => Vec::new(),
     };
     let text = &text[..text.len().min(inbox.limits().error_body)];
@@ -102,8 +102,9 @@ pub(super) fn is_like_json(text: &[u8]) -> bool {
 }
 
 /// The beginning of a body, as far as it can be had soon: [`Limits::error_body`](crate::Limits::error_body), and what more
-/// came in the last chunk.
-pub(super) async fn read_some(body: &mut Body, inbox: &Inbox) -> Vec<u8> {
+/// came in the last chunk. If it `may_be_reply`, it is waited for as long as for any reply until it begins; the call has its
+/// deadline.
+pub(super) async fn read_some(body: &mut Body, may_be_reply: bool, inbox: &Inbox) -> Vec<u8> {
     let limit = inbox.limits().error_body;
     let mut text = Vec::new();
     let mut patience = None;
@@ -114,6 +115,7 @@ pub(super) async fn read_some(body: &mut Body, inbox: &Inbox) -> Vec<u8> {
                     text.extend_from_slice(&chunk);
                 }
                 Poll::Ready(_) => break,
+                Poll::Pending if may_be_reply && text.trim_ascii_start().is_empty() => return Poll::Pending,
                 Poll::Pending => {
                     let patience = patience.get_or_insert_with(|| inbox.sleep(BODY_PATIENCE));
                     return patience.as_mut().poll(cx);

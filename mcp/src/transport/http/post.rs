@@ -158,7 +158,7 @@ impl Http {
                 read(Vec::new(), &mut body, inbox).await?
             }
             // A page is not read to its end. But what says that it is a page may be a reply.
-            _ => match read_some(&mut body, inbox).await {
+            _ => match read_some(&mut body, true, inbox).await {
                 text if is_like_json(&text) => read(text, &mut body, inbox).await?,
                 text => text,
             },
