@@ -18,6 +18,21 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
     text
 }
 
+/// Percent-escapes what a URL may not hold and browsers take all the same (<https://url.spec.whatwg.org/#path-percent-encode-set>):
+/// blanks, a few signs, and what is not ASCII.
+#[cfg_attr(not(feature = "http"), allow(dead_code, reason = "URLs are for HTTP"))]
+pub(crate) fn escape_url(url: &[u8]) -> String {
+    let mut text = String::with_capacity(url.len());
+    for &byte in url {
+        match byte {
+            b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}' => text += &format!("%{byte:02X}"),
+            0x21..=0x7e => text.push(char::from(byte)),
+            _ => text += &format!("%{byte:02X}"),
+        }
+    }
+    text
+}
+
 /// Undoes percent-escapes (RFC 3986, 2.1). A `%` that escapes nothing stands for itself.
 #[cfg_attr(not(feature = "http"), allow(dead_code, reason = "URLs are for HTTP"))]
 pub(crate) fn unescape(text: &str) -> Vec<u8> {
@@ -71,6 +86,17 @@ mod tests {
         ] {
             assert_eq!(base64(plain.as_bytes()), encoded);
         }
+    }
+
+    #[test]
+    fn what_is_escaped_already_is_not_escaped_again() {
+        for (url, escaped) in [
+            ("http://a:1/b?c=%2F&d=[e]#f", "http://a:1/b?c=%2F&d=[e]#f"),
+            ("/\u{fc} {x}|\"<>^`\t", "/%C3%BC%20%7Bx%7D%7C%22%3C%3E%5E%60%09"),
+        ] {
+            assert_eq!(escape_url(url.as_bytes()), escaped);
+        }
+        assert_eq!(escape_url(b"/\xfc"), "/%FC");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! URLs: what a caller may give, what a server may point to, and what of one may be shown.
 
+use crate::encoding::escape_url;
 use crate::error::{Error, HttpError, InvalidInput, Violation, excerpt};
 use crate::http_client::explicit_port;
 use ::http::Uri;
@@ -29,12 +30,14 @@ pub(super) fn parse(url: &str) -> Result<Uri, Error> {
     }
 }
 
-/// Where a reference of the server's leads (RFC 3986, section 5); `Err` says why it is no place to go to.
-fn resolve(base: &Uri, reference: &str) -> Result<Uri, &'static str> {
+/// Where a reference of the server's leads (RFC 3986, section 5); `Err` says why it is no place to go to. It may be written
+/// as for a browser.
+fn resolve(base: &Uri, reference: &[u8]) -> Result<Uri, &'static str> {
     const NO_URL: &str = "it is not a URL";
     let base = base.to_string();
     let base = fluent_uri::Uri::parse(&*base).map_err(|_| NO_URL)?;
-    let target = UriRef::parse(reference.trim()).map_err(|_| NO_URL)?;
+    let reference = escape_url(reference.trim_ascii());
+    let target = UriRef::parse(&*reference).map_err(|_| NO_URL)?;
     let target = target.resolve_against(&base.strip_fragment()).map_err(|_| NO_URL)?;
     let target: Uri = target.strip_fragment().as_str().parse().map_err(|_| NO_URL)?;
     match target.authority() {
@@ -47,9 +50,9 @@ fn resolve(base: &Uri, reference: &str) -> Result<Uri, &'static str> {
 /// Where a 307 or 308 leads, if that is the same origin (ST-06, SEC-02).
 pub(super) fn redirected(from: &Uri, headers: &HeaderMap) -> Result<Uri, Error> {
     let refused = |why| Err(Error::protocol(Violation::Redirect(why)));
-    let location = headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
+    let location = headers.get(header::LOCATION).map(|value| value.as_bytes().trim_ascii());
     // An empty reference is the same place once more.
-    let Some(location) = location.filter(|location| !location.trim().is_empty()) else {
+    let Some(location) = location.filter(|location| !location.is_empty()) else {
         return refused("it does not say where");
     };
     let to = match resolve(from, location) {
@@ -72,7 +75,6 @@ pub(super) fn redirected(from: &Uri, headers: &HeaderMap) -> Result<Uri, Error> 
 /// caller's credentials there.
 pub(super) fn endpoint(stream: &Uri, target: &[u8]) -> Result<Uri, Error> {
     let refused = |why| Err(Error::protocol(Violation::Endpoint(why)));
-    let Ok(target) = std::str::from_utf8(target) else { return refused("it is not a URL") };
     match resolve(stream, target) {
         Ok(target) if origin(&target) == origin(stream) => Ok(target),
         Ok(_) => refused("it is of another origin"),
@@ -108,6 +110,7 @@ pub(super) fn origin(uri: &Uri) -> (Option<&str>, Option<String>, u16) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ::http::HeaderValue;
 
     #[test]
     fn st_05_sec_09_where_a_redirect_leads_is_shown_without_secrets() {
@@ -131,6 +134,29 @@ mod tests {
             assert!(!found.is_some_and(|found| found.contains("secret")));
         }
         assert_eq!(location(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn st_06_where_a_redirect_leads_may_be_written_as_for_a_browser() {
+        for (sent, leads) in [
+            (&b"/mcp/\xc3\xbc"[..], Ok("http://host:1/mcp/%C3%BC")),
+            (b"/mcp/\xfc", Ok("http://host:1/mcp/%FC")),
+            (b" /mcp/a b ", Ok("http://host:1/mcp/a%20b")),
+            (b"/{x}|y?z=%7B{", Ok("http://host:1/%7Bx%7D%7Cy?z=%7B%7B")),
+            (b"//h\xc3\xb6st:1/", Err("its target is not a URL")),
+            (b"//host:1 /", Err("its target is not a URL")),
+            (b"//{u}@host:1/", Err("its target carries credentials")),
+            (b"\\there", Err("its target is not a URL")),
+            (b" ", Err("it does not say where")),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::LOCATION, HeaderValue::from_bytes(sent).unwrap());
+            let found = redirected(&"http://host:1/a/mcp".parse().unwrap(), &headers);
+            let found = found.map(|url| url.to_string()).map_err(|error| error.to_string());
+            let leads =
+                leads.map(str::to_owned).map_err(|why| format!("the redirect was not followed: {why}"));
+            assert_eq!(found, leads, "{}", String::from_utf8_lossy(sent));
+        }
     }
 
     #[test]
@@ -173,6 +199,7 @@ mod tests {
             ("?from=http://elsewhere/", "http://host:1/a/sse?from=http://elsewhere/"),
             ("http://HOST:1/x", "http://HOST:1/x"),
             ("//host:1/x", "http://host:1/x"),
+            ("/messages/ü?s={1}", "http://host:1/messages/%C3%BC?s=%7B1%7D"),
         ] {
             assert_eq!(resolved(target).unwrap(), expected, "{target}");
         }
