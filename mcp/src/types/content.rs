@@ -1,5 +1,7 @@
 //! Content blocks: what tools, prompts and samples are made of.
 
+mod nesting;
+
 use super::capabilities::Icon;
 use super::decoding::{charge, odd};
 use super::member::{Member, Read, null_and_wrappers, odd_scalars, start};
@@ -8,6 +10,7 @@ use super::transcode::Transcoded;
 use super::words::Annotations;
 use super::{CallToolResult, Json};
 use crate::protocol::json::object::Key;
+use nesting::{Level, may_nest};
 use serde::de::value::MapDeserializer;
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -121,7 +124,8 @@ object! {
 }
 
 object! {
-    /// What the use of a tool has brought (sampling).
+    /// What the use of a tool has brought (sampling). It is read up to eight levels deep, one in the other; what is deeper
+    /// is [`Content::Other`].
     pub struct ToolResultContent needs tool_use_id: "toolUseId" {
         /// The [use](ToolUseContent::id).
         tool_use_id: "toolUseId" => String,
@@ -201,7 +205,10 @@ impl Content {
             "resource_link" => Self::ResourceLink(read(map)?),
             "resource" => Self::Resource(read(map)?),
             "tool_use" => Self::ToolUse(read(map)?),
-            "tool_result" => Self::ToolResult(read(map)?),
+            "tool_result" => {
+                let _level = Level::enter();
+                Self::ToolResult(read(map)?)
+            }
             _ => return Ok(None),
         };
         Ok(Some(block.checked()))
@@ -233,7 +240,7 @@ impl Content {
     /// The block with these members, the type wherever it is among them.
     fn from_members(members: Extra) -> Result<Self, serde_json::Error> {
         let kind = members.get("type").and_then(|kind| kind.parse::<Box<str>>().ok());
-        if let Some(kind) = kind {
+        if let Some(kind) = kind.filter(|kind| is_readable(kind)) {
             let rest = members.iter().filter(|(name, _)| *name != "type");
             let map = MapDeserializer::new(rest.map(|(name, value)| (name, value.as_raw())));
             if let Some(block) = Self::read_kind(&kind, map)? {
@@ -295,7 +302,7 @@ impl<'de> Visitor<'de> for ContentVisitor {
                         Cow::Borrowed("")
                     }
                 };
-                if KINDS.contains(&&*kind) {
+                if is_readable(&kind) {
                     return Content::read_kind(&kind, map).map(Option::unwrap_or_default);
                 }
                 if members.is_empty() {
@@ -337,6 +344,10 @@ impl Member for Content {
 
 /// The types that this crate knows.
 const KINDS: [&str; 7] = ["text", "image", "audio", "resource_link", "resource", "tool_use", "tool_result"];
+
+fn is_readable(kind: &str) -> bool {
+    KINDS.contains(&kind) && (kind != "tool_result" || may_nest())
+}
 
 /// Reads a type: borrowed where the text allows.
 struct Kind;

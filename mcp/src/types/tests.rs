@@ -404,3 +404,29 @@ fn samples_are_typed_with_tools() {
     let error = RpcError::new(1, "x");
     assert_eq!(error.code(), 1);
 }
+
+/// Where the type comes last, each member is read by a reader of its own, whose limit does not help.
+#[test]
+fn results_of_tools_in_each_other_cost_no_stack() {
+    for (open, close) in [
+        (r#"{"type":"tool_result","toolUseId":"1","content":["#, "]}"),
+        (r#"{"content":["#, r#"],"toolUseId":"1","type":"tool_result"}"#),
+    ] {
+        let depth = |levels: usize| {
+            let text = format!(r#"{{"content":[{}{}]}}"#, open.repeat(levels), close.repeat(levels));
+            let mut found = 0;
+            let result: CallToolResult = serde_json::from_str(&text).unwrap();
+            assert_eq!(serde_json::to_string(&result).unwrap().matches("tool_result").count(), levels);
+            let mut content = result.content;
+            while let Some(Content::ToolResult(inner)) = content.pop() {
+                (found, content) = (found + 1, inner.content);
+            }
+            found
+        };
+        assert_eq!((depth(8), depth(9)), (8, 8), "what is deeper is JSON");
+    }
+    let (open, close) = (r#"{"content":"#, r#","toolUseId":"1","type":"tool_result"}"#);
+    let text = format!(r#"{{"content":[{}[]{}]}}"#, open.repeat(5_000), close.repeat(5_000));
+    let result: CallToolResult = serde_json::from_str(&text).unwrap();
+    assert!(matches!(result.content[0], Content::ToolResult(_)));
+}
