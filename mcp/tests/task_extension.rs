@@ -5,12 +5,12 @@
 mod clock;
 
 use clock::Clock;
-use futures::future::{Either, select};
+use futures::future::{Either, join, select};
 use serde_json::{Value, json};
 use shared_fate_mcp::error::Violation;
-use shared_fate_mcp::testing::MockServer;
+use shared_fate_mcp::testing::{MockServer, Reply};
 use shared_fate_mcp::types::{CallToolResult, Elicited, Json};
-use shared_fate_mcp::{Builder, CallOptions, Client, Error, ErrorKind, Mode};
+use shared_fate_mcp::{Builder, CallOptions, Client, Error, ErrorKind, Mode, RpcError};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -108,6 +108,30 @@ fn tsk_05_tsk_06_input_is_given_once_and_the_extension_is_declared_with_every_re
     assert_eq!(update.params["taskId"], "t");
     assert_eq!(update.params["inputResponses"]["k"], json!({"action": "accept", "content": {"a": 1}}));
     assert_eq!(answered.load(Ordering::SeqCst), 1);
+}
+
+/// What the server says of a task that it has forgotten is more than that its time is over.
+#[test]
+fn tsk_06_an_error_after_the_time_of_a_task_is_told() {
+    let task = json!({"resultType": "task", "taskId": "t", "status": "working", "ttlMs": 150, "pollIntervalMs": 100});
+    let server = server(|_| json!({}))
+        .method("tools/call", move |_: Value| task.clone())
+        .method("tasks/get", |_: Value| {
+            Reply::error(RpcError::new(-32602, "task t failed: the disk is full"))
+        });
+    pollster::block_on(async {
+        let clock = Clock::new();
+        let (client, driver) = offering().timer(clock.clone()).connect(server.transport()).await.unwrap();
+        let app = async {
+            let late = async {
+                clock.asleep(Duration::from_millis(100)).await;
+                clock.advance(Duration::from_millis(200));
+            };
+            join(client.call_tool("slow", json!({})), late).await.0
+        };
+        let error = driver.run_until(app).await.unwrap_err();
+        assert!(format!("{error:#}").contains("the disk is full"), "{error:#}");
+    });
 }
 
 /// Each key is kept, as it is answered once. So a server that asks for ever must not make us keep keys without end.

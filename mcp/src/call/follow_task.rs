@@ -134,10 +134,18 @@ impl Inquiry for Extension<'_> {
                 None => match self.request("tasks/get", self.params).await {
                     Ok(state) => match task_state(state.get()) {
                         Some(task) => task,
-                        None => return Ok(Step::Done(Err(Error::protocol(Violation::Result)))),
+                        None => {
+                            let error = Error::protocol(Violation::Result).with_result(state.get());
+                            return Ok(Step::Done(Err(error)));
+                        }
                     },
                     Err(error) => {
-                        return self.overdue().map_or(Err(error), |overdue| Ok(Step::Done(Err(overdue))));
+                        return match self.overdue() {
+                            Some(overdue) if error.is_timeout() => Ok(Step::Done(Err(overdue))),
+                            // The server, or the session's end, has said more.
+                            Some(_) => Ok(Step::Done(Err(error))),
+                            None => Err(error),
+                        };
                     }
                 },
             };

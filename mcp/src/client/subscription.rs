@@ -12,7 +12,7 @@ use crate::call::{Asked, ByUri, NOT_AN_OBJECT, params_of, request};
 use crate::error::{Delivery, Error, ErrorKind, Violation};
 use crate::inbox::changes::{ACKNOWLEDGED, Change, Changes};
 use crate::inbox::deadline::{Budget, Clock, within_either};
-use crate::inbox::interest::Interest;
+use crate::inbox::interest::{Interest, or_default};
 use crate::inbox::subscriptions::Listener;
 use crate::protocol::stateless::LISTEN;
 use crate::runtime::timer::BoxFuture;
@@ -212,6 +212,7 @@ fn stream_lost(cause: &Cause<Error>) -> Error {
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Agreement {
+    #[serde(deserialize_with = "or_default")]
     notifications: Interest,
 }
 

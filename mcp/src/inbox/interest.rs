@@ -1,7 +1,7 @@
 //! [`Interest`]: what a subscription is to report.
 
 use crate::types::{ListCapability, ServerCapabilities};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// What a [`Subscription`](crate::Subscription) is to report.
 ///
@@ -17,19 +17,24 @@ use serde::{Deserialize, Serialize};
 pub struct Interest {
     /// Changes of the list of tools.
     #[serde(skip_serializing_if = "is_false")]
+    #[serde(deserialize_with = "or_default")]
     pub tools_list_changed: bool,
     /// Changes of the list of prompts.
     #[serde(skip_serializing_if = "is_false")]
+    #[serde(deserialize_with = "or_default")]
     pub prompts_list_changed: bool,
     /// Changes of the list of resources.
     #[serde(skip_serializing_if = "is_false")]
+    #[serde(deserialize_with = "or_default")]
     pub resources_list_changed: bool,
     /// Changes of these resources, by their addresses.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "or_default")]
     pub resource_subscriptions: Vec<String>,
     /// How these tasks stand, by their ids: with [`Builder::task_extension`](crate::Builder::task_extension)
     /// only.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "or_default")]
     pub task_ids: Vec<String>,
 }
 
@@ -116,6 +121,24 @@ impl Interest {
     }
 }
 
+/// `null` is as good as nothing.
+pub(crate) fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    value: D,
+) -> Result<T, D::Error> {
+    Option::deserialize(value).map(Option::unwrap_or_default)
+}
+
 fn is_false(value: &bool) -> bool {
     !value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn null_is_nothing() {
+        let text = r#"{"toolsListChanged":true,"promptsListChanged":null,"resourceSubscriptions":null,"taskIds":null}"#;
+        assert_eq!(serde_json::from_str::<Interest>(text).unwrap(), Interest::default().tools());
+    }
 }

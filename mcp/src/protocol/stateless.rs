@@ -170,7 +170,8 @@ pub(crate) fn task_state(result: &str) -> Option<TaskState> {
     let json = |name| members.get(name).filter(|json| json.get() != "null").map(RawValue::to_owned);
     let status = text("status")?;
     let requests = match &*status {
-        "input_required" => read_input_required(&members)?.requests,
+        // None may be left while the server has not taken note of the answers yet.
+        "input_required" => read_requests(&members)?,
         _ => Vec::new(),
     };
     Some(TaskState {
@@ -185,16 +186,23 @@ pub(crate) fn task_state(result: &str) -> Option<TaskState> {
 }
 
 fn read_input_required(members: &Object<'_>) -> Option<InputRequired> {
-    let state = members.get("requestState").map(RawValue::to_owned);
-    let mut requests = Vec::new();
-    if let Some(wanted) = members.get("inputRequests") {
-        for (key, request) in Object::read(wanted.get())?.iter() {
-            // The state goes back as it came; this is for a handler to read.
-            requests.push((key.to_owned(), read_object(&mend(request.get()))?));
-        }
-    }
+    let state = present(members, "requestState").map(RawValue::to_owned);
+    let requests = read_requests(members)?;
     // Neither is invalid (MR-07).
     (!requests.is_empty() || state.is_some()).then_some(InputRequired { requests, state })
+}
+
+/// What is asked for; `None` if that cannot be read.
+fn read_requests(members: &Object<'_>) -> Option<Vec<(String, InputRequest)>> {
+    let Some(wanted) = present(members, "inputRequests") else { return Some(Vec::new()) };
+    // The state goes back as it came; this is for a handler to read.
+    let read = |(key, request): (&str, &RawValue)| Some((key.to_owned(), read_object(&mend(request.get()))?));
+    Object::read(wanted.get())?.iter().map(read).collect()
+}
+
+/// A member that is there: `null` is as good as none.
+fn present<'a>(members: &'a Object<'_>, name: &str) -> Option<&'a RawValue> {
+    members.get(name).filter(|json| json.get() != "null")
 }
 
 /// The original parameters with the answers (MR-02, MR-03). For this one repetition only (MR-05).

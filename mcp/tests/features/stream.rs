@@ -127,6 +127,33 @@ fn ses_12_a_stream_whose_head_does_not_come_holds_nobody_up() {
     });
 }
 
+/// The server has agreed. So what there is not in time is the stream, and not the session.
+#[test]
+fn ses_12_a_stream_whose_head_does_not_come_within_the_handshake_is_no_reason_not_to_be_connected() {
+    everywhere(async |run| {
+        let server = Server::start(|call| match is_get(&call.request) {
+            true => call.hold(),
+            false => call.normal(),
+        });
+        let timeouts = Timeouts::default().handshake(seconds(5)).stream(seconds(10));
+        let clock = Clock::new();
+        let connecting = on(&clock).timeouts(timeouts).connect(http(&server));
+        let late = async {
+            server.arrival(is_get).await;
+            clock.asleep(seconds(10)).await;
+            clock.advance(seconds(5));
+        };
+        let (connected, ()) = join(connecting, late).await;
+        let (client, driver) = connected.unwrap();
+        run.drive(driver, async {
+            client.ping().await.unwrap();
+            client.close().await;
+            server.deserted().await;
+        })
+        .await;
+    });
+}
+
 #[test]
 fn ses_12_without_patience_the_client_is_there_before_the_stream() {
     everywhere(async |run| {

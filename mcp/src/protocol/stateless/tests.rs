@@ -108,6 +108,20 @@ fn mr_03_the_state_is_echoed_byte_for_byte() {
 }
 
 #[test]
+fn mr_03_null_is_no_state_and_no_request() {
+    for (members, has_state, requests) in [
+        (r#""requestState":"s","inputRequests":null"#, true, 0),
+        (r#""requestState":null,"inputRequests":{"k":{"method":"roots/list"}}"#, false, 1),
+    ] {
+        let result = format!(r#"{{"resultType":"input_required",{members}}}"#);
+        let Some(Outcome::InputRequired(wanted)) = outcome("tools/call", &result, false) else { panic!() };
+        assert_eq!((wanted.state.is_some(), wanted.requests.len()), (has_state, requests));
+    }
+    let result = r#"{"resultType":"input_required","requestState":null,"inputRequests":null}"#;
+    assert!(matches!(outcome("tools/call", result, false), Some(Outcome::Unknown)));
+}
+
+#[test]
 fn mr_03_what_is_asked_is_unicode_and_the_state_is_as_it_came() {
     let result = r#"{"resultType":"input_required","requestState":"\ud83d",
         "inputRequests":{"k":{"method":"elicitation/create","params":{"message":"\ud83d"}}}}"#;
@@ -146,5 +160,10 @@ fn tsk_06_what_a_task_wants() {
         r#"{"taskId":"t","status":"input_required","inputRequests":{"k":{"method":"roots/list"}}}"#,
     );
     assert_eq!(task.unwrap().requests[0].0, "k");
-    assert!(task_state(r#"{"taskId":"t","status":"input_required"}"#).is_none());
+    // The server has the answers already, and has not taken note of them.
+    for requests in ["", r#","inputRequests":{}"#, r#","inputRequests":null"#] {
+        let task = task_state(&format!(r#"{{"taskId":"t","status":"input_required"{requests}}}"#));
+        assert!(task.unwrap().requests.is_empty(), "{requests}");
+    }
+    assert!(task_state(r#"{"taskId":"t","status":"input_required","inputRequests":7}"#).is_none());
 }
