@@ -30,9 +30,10 @@ pub struct Limits {
     pub event: usize,
     /// The longest JSON body of an HTTP answer, in bytes. A longer one fails its call. Default 16 MiB.
     pub body: usize,
-    /// The memory for bodies and events that are still being received, of all calls together, in bytes. Only what each has
-    /// beyond its first 64 KiB counts, its spare capacity included. A call that would exceed this limit fails; but one body
-    /// or event at a time may always grow to its own limit. Default 128 MiB.
+    /// The memory for bodies and events that are still being received, of all calls together, in bytes. An event's name and
+    /// id count like its data, and the last id of an event stream counts as long as the stream is open. Only what each body
+    /// or stream has beyond its first 64 KiB counts, its spare capacity included. A call that would exceed this limit fails;
+    /// but one body or event at a time may always grow to its own limit. Default 128 MiB.
     pub receiving: usize,
     /// How much of an HTTP error's body is read in search of a JSON-RPC error, in bytes. Default 64 KiB.
     pub error_body: usize,

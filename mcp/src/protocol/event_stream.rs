@@ -3,8 +3,8 @@
 //! Invariants:
 //! 1. The events do not depend on how the stream was cut into chunks.
 //! 2. An event's lines are counted as they arrive, before they are decoded, against one limit.
-//!    Comments are dropped byte by byte and count nothing. At most twice the limit is held: the
-//!    line that is unfinished, and the data.
+//!    Comments are dropped byte by byte and count nothing. At most three times the limit is held: the
+//!    line that is unfinished, what the finished ones said, and the cursor.
 //! 3. The cursor changes only when an event is dispatched, and is always fit for a header value.
 //! 4. An event without its blank line is never dispatched.
 
@@ -88,9 +88,11 @@ impl EventDecoder {
         }
     }
 
-    /// How much memory the event takes that is not whole yet.
-    pub(crate) fn buffered(&self) -> usize {
-        self.partial.capacity() + self.pending.data.as_ref().map_or(0, Vec::capacity)
+    /// How much memory the event takes that is not whole yet, and the cursor.
+    pub(crate) fn held(&self) -> usize {
+        let Pending { name, data, id, .. } = &self.pending;
+        let texts = [name, id, &self.last_event_id].into_iter().flatten().map(String::capacity);
+        self.partial.capacity() + data.as_ref().map_or(0, Vec::capacity) + texts.sum::<usize>()
     }
 
     /// Calls `on_event` for each event that `chunk` completes, those with empty data but an id or a
@@ -190,7 +192,8 @@ impl EventDecoder {
         match name {
             b"data" => self.data(value),
             b"event" => {
-                let name = String::from_utf8_lossy(value).into_owned();
+                // Repaired, it would be three times as long.
+                let name = std::str::from_utf8(value).unwrap_or("\u{fffd}").to_owned();
                 self.pending.name = Some(name).filter(|name| !name.is_empty());
             }
             b"id" => {

@@ -6,10 +6,13 @@ use crate::fault::http::{self, Call};
 use crate::fault::run::everywhere;
 use crate::fault::text_result;
 use crate::limits::limited;
-use futures::future::{join, join_all};
+use futures::StreamExt;
+use futures::future::{Either, join, join_all, select};
+use futures::stream::FuturesUnordered;
 use serde_json::json;
 use shared_fate_mcp::error::{HttpError, Violation};
 use shared_fate_mcp::{Builder, Client, Delivery, Driver, Limits};
+use smol::channel;
 use std::pin::pin;
 use std::sync::Barrier;
 use std::time::Duration;
@@ -213,7 +216,7 @@ fn limits_outbox_of_cancellations_drops_them() {
                     server.arrival(|request| request.tool() == "held").await;
                 }
             };
-            futures::future::select(pin!(calls), pin!(arrived)).await;
+            select(pin!(calls), pin!(arrived)).await;
         }
         assert_eq!(client.pending_calls(), 0);
         run.drive(driver, async {
@@ -256,6 +259,46 @@ fn limits_event_id() {
             client.close().await;
         })
         .await;
+    });
+}
+
+/// The limit bounds what event streams keep of an event's fields, too, not only of its data.
+#[test]
+fn limits_receiving_of_streams() {
+    const LONG: usize = 300_000;
+    everywhere(async |run| {
+        let server = http::Server::start(|call| match call.request.tool() {
+            "long id" => {
+                call.events();
+                call.write(format!("id: {}\n", "x".repeat(LONG)));
+                call.event(r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#);
+                call.hold();
+            }
+            _ => call.normal(),
+        });
+        // Beside its id a stream keeps a buffer of 1 KiB, and the last event has some data before it is whole.
+        for (limits, fits) in [(4 * (LONG + 1024) + 200, true), (4 * LONG - 1, false)] {
+            let (sender, taken) = channel::unbounded();
+            let builder = limited(|it| (it.event, it.receiving) = (LONG + 200, limits));
+            let builder = builder.on_event(move |_| sender.try_send(()).unwrap());
+            let (client, driver) = over_http(builder, &server).await;
+            run.drive(driver, async {
+                let mut calls = FuturesUnordered::new();
+                for number in 1..=4 {
+                    calls.push(client.call_tool("long id", ()));
+                    match select(calls.next(), pin!(taken.recv())).await {
+                        Either::Left((ended, _)) => {
+                            let error = ended.unwrap().unwrap_err();
+                            assert_eq!(limit(&error), ("the replies that are under way", limits));
+                            assert_eq!((number, fits), (4, false));
+                        }
+                        Either::Right(_) => assert!(number < 4 || fits, "{number}"),
+                    }
+                }
+                client.close().await;
+            })
+            .await;
+        }
     });
 }
 

@@ -239,6 +239,24 @@ fn sse_08_memory_is_bounded_and_given_back() {
 }
 
 #[test]
+fn sse_08_all_that_is_held_is_counted() {
+    const LONG: usize = 10_000;
+    let held = |text: &[u8]| {
+        let mut decoder = EventDecoder::new(usize::MAX);
+        decoder.feed(text, |_| {}).expect("within the limit");
+        decoder.held()
+    };
+    let line = |field: &str, end: &str| format!("{field}:{}{end}", "x".repeat(LONG)).into_bytes();
+    for (field, after) in [("data", 0), ("event", 0), ("id", LONG)] {
+        assert_eq!(held(&line(field, "\n")), LONG, "{field}");
+        assert_eq!(held(&line(field, "\n\n")), after, "{field}: the last id is kept");
+        assert!(held(&line(field, "")) >= LONG, "{field}");
+    }
+    assert_eq!(held(&[line("id", "\n\n"), line("id", "\n")].concat()), 2 * LONG);
+    assert!(held(&[b"event:", [0xff; LONG].as_slice(), b"\n"].concat()) <= LONG, "no type grows");
+}
+
+#[test]
 fn sse_10_endless_comments_cost_no_memory() {
     let mut decoder = EventDecoder::new(8);
     let mut count = 0;

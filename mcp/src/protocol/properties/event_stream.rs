@@ -91,7 +91,7 @@ fn dispatch(decoded: &mut Decoded, fields: Vec<Vec<u8>>) {
             .filter(|text| text.chars().all(|c| c == '\t' || !c.is_ascii_control()));
         match (name, text) {
             ("data", _) => data.push(value),
-            ("event", _) => event.name = Some(String::from_utf8_lossy(value).into_owned()),
+            ("event", _) => event.name = Some(std::str::from_utf8(value).unwrap_or("\u{fffd}").to_owned()),
             ("id", Some(id)) => {
                 news = true;
                 decoded.cursor = Some(id.to_owned());

@@ -61,7 +61,7 @@ impl<'a> Events<'a> {
                 Ok(chunk) => {
                     let Self { decoder, ready, .. } = self;
                     self.failed = decoder.feed(&chunk, |event| ready.push_back(event)).is_err();
-                    if !self.share.set(self.decoder.buffered()) {
+                    if !self.share.set(self.decoder.held()) {
                         return Some(Err(too_much(&self.share)));
                     }
                 }
