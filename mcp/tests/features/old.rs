@@ -6,7 +6,7 @@ use crate::fault::clock::Clock;
 use crate::fault::http::{Call, Request, Server};
 use crate::fault::run::{everywhere, once};
 use crate::fault::{answer, tool};
-use crate::kit::{Feed, Log, ask, http, is_answer, seconds};
+use crate::kit::{Feed, Log, ask, http, is_answer, refusal, seconds};
 use futures::future::{join, join3};
 use serde_json::json;
 use shared_fate_mcp::error::Violation;
@@ -71,6 +71,51 @@ fn old_01_02_04_05_everything_goes_to_the_endpoint_and_comes_on_the_stream() {
         })
         .await;
         assert!(server.requests().iter().all(|it| it.method != "DELETE"));
+    });
+}
+
+#[test]
+fn old_05_a_reply_is_taken_from_an_event_of_any_type_and_the_text_of_an_error_is_quoted() {
+    everywhere(async |run| {
+        let feed = Feed::new();
+        let served = feed.clone();
+        let server = Server::start(move |call| {
+            let said = match call.request.tool() {
+                "reply" => format!("event: response\ndata: {}", call.answer()),
+                "refused" => {
+                    format!("event: error\ndata: {}", refusal(&call.request.body["id"], -1, "no space left"))
+                }
+                "text" => {
+                    let [one, other] = ["a message", "none"].map(|id| ask(id, "ping", json!({})));
+                    let text = "event: error\ndata: the disk is full\n\nevent: ping\ndata: 12:00";
+                    format!("{text}\n\nevent: other\ndata: {other}\n\ndata: {one}")
+                }
+                _ => return old(&served, call),
+            };
+            served.write(said + "\n\n");
+            call.respond("202 Accepted", &[], "");
+        });
+        feed.write("event: endpoint\ndata: /messages\n\n");
+        let (clock, log) = (Clock::new(), Log::default());
+        let sse = Sse::new(&server.url()).unwrap();
+        let (client, driver) = log.events(on(&clock)).connect(sse).await.unwrap();
+        run.drive(driver, async {
+            assert_eq!(client.call_tool("reply", ()).await.unwrap().text(), "fine");
+            let error = client.call_tool("refused", ()).await.unwrap_err();
+            assert_eq!(error.rpc().map(|it| it.message()), Some("no space left"), "{error:#}");
+            let (error, ()) = join(client.call_tool("text", ()), async {
+                server.arrival(|it| is_answer(&it.body, "a message")).await;
+                clock.pass(seconds(60)).await;
+            })
+            .await;
+            assert!(story(&error.unwrap_err()).contains("the disk is full"));
+            assert_eq!((log.count("the disk is full"), log.count("Stray")), (1, 1), "{:?}", log.lines());
+            assert!(!server.requests().iter().any(|it| is_answer(&it.body, "none")));
+            client.close().await;
+            feed.end();
+            server.deserted().await;
+        })
+        .await;
     });
 }
 

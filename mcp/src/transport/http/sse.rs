@@ -19,7 +19,9 @@ use crate::http_client::{Net, Proxy};
 use crate::inbox::Inbox;
 use crate::inbox::deadline::{Clock, within_either};
 use crate::inbox::limits::Timeouts;
+use crate::protocol::event_stream::Event;
 use crate::protocol::handshake::{INITIALIZE, Revision};
+use crate::protocol::message::{self, Inbound, Message};
 use crate::protocol::outgoing::Outgoing;
 use crate::runtime::timer::BoxFuture;
 use crate::transport::{Sending, Sent, Tracking, Transport};
@@ -109,11 +111,8 @@ impl Sse {
             }
         };
         while let Some(event) = events.next().await {
-            let event = event?;
             // Only the first `endpoint` counts: calls may be on their way there already.
-            if is_message(&event) {
-                deliver(inbox, &event.data, || self.secrets());
-            }
+            self.take(&event?, inbox);
         }
         Err(Error::protocol(Violation::StreamEnded))
     }
@@ -140,11 +139,22 @@ impl Sse {
                 self.open.close();
                 return Ok(events);
             }
-            if is_message(&event) {
-                deliver(inbox, &event.data, || self.secrets());
-            }
+            self.take(&event, inbox);
         }
         Err(Error::protocol(Violation::StreamEnded))
+    }
+
+    /// A reply is taken wherever it is, and the words of an error may say why there is none. Of other events than messages
+    /// nothing else is (SSE-04): above all not what keeps the connection alive.
+    fn take(&self, event: &Event, inbox: &Inbox) {
+        let is_ours = is_message(event)
+            || match message::parse(&event.data) {
+                Ok(inbound) => matches!(inbound, Inbound::One(Message::Response { .. })),
+                Err(_) => event.name.as_deref() == Some("error") && !event.data.is_empty(),
+            };
+        if is_ours {
+            deliver(inbox, &event.data, || self.secrets());
+        }
     }
 }
 
