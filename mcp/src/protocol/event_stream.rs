@@ -6,7 +6,7 @@
 //!    Comments are dropped byte by byte and count nothing. At most three times the limit is held: the
 //!    line that is unfinished, what the finished ones said, and the cursor.
 //! 3. The cursor changes only when an event is dispatched, and is always fit for a header value.
-//! 4. An event without its blank line is never dispatched.
+//! 4. An event without its blank line is never dispatched. Who takes it all the same asks for it, at the end.
 
 #[cfg(test)]
 mod tests;
@@ -56,6 +56,8 @@ pub(crate) struct EventDecoder {
     /// The unfinished line, unless it is a comment.
     partial: Vec<u8>,
     pending: Pending,
+    /// The lines so far, as long as none of them is a field: this may be no event stream at all.
+    foreign: Option<Vec<u8>>,
     last_event_id: Option<String>,
     retry_millis: Option<u64>,
 }
@@ -83,6 +85,7 @@ impl EventDecoder {
             in_comment: false,
             partial: Vec::new(),
             pending: Pending::default(),
+            foreign: Some(Vec::new()),
             last_event_id: None,
             retry_millis: None,
         }
@@ -92,7 +95,8 @@ impl EventDecoder {
     pub(crate) fn held(&self) -> usize {
         let Pending { name, data, id, .. } = &self.pending;
         let texts = [name, id, &self.last_event_id].into_iter().flatten().map(String::capacity);
-        self.partial.capacity() + data.as_ref().map_or(0, Vec::capacity) + texts.sum::<usize>()
+        let bytes = [data, &self.foreign].into_iter().flatten().map(Vec::capacity);
+        self.partial.capacity() + bytes.sum::<usize>() + texts.sum::<usize>()
     }
 
     /// Calls `on_event` for each event that `chunk` completes, those with empty data but an id or a
@@ -109,8 +113,26 @@ impl EventDecoder {
             self.failed = true;
             self.partial = Vec::new();
             self.pending = Pending::default();
+            self.foreign = None;
         }
         fed
+    }
+
+    /// At the end of the stream, the event whose blank line did not come: what it has is dispatched, its id
+    /// included. Of a stream without any field it is the whole text.
+    ///
+    /// The definition discards such an event, since it may be cut off anywhere.
+    pub(crate) fn last(&mut self) -> Option<Event> {
+        if !self.partial.is_empty() {
+            let line = std::mem::take(&mut self.partial);
+            self.field(&line);
+        }
+        let mut last = None;
+        if self.pending.data.is_some() {
+            self.dispatch(&mut |event| last = Some(event));
+        }
+        let foreign = self.foreign.take().filter(|text| !text.is_empty());
+        last.or_else(|| foreign.map(|data| Event { name: None, data }))
     }
 
     /// The cursor: the id of the last dispatched event that had one.
@@ -207,7 +229,17 @@ impl EventDecoder {
                     self.pending.retry = true;
                 }
             }
-            _ => {}
+            _ => return self.keep_foreign(line),
+        }
+        self.foreign = None;
+    }
+
+    fn keep_foreign(&mut self, line: &[u8]) {
+        if let Some(text) = &mut self.foreign {
+            if line.len() < self.max_event - text.len() {
+                append(text, line, self.max_event);
+                append(text, b"\n", self.max_event);
+            }
         }
     }
 

@@ -376,8 +376,11 @@ faults! {
         |call| {
             call.events();
             let answer = call.answer();
-            call.write(format!("data: {answer}\n"));
-        } => |error| broke(error, Violation::StreamEnded);
+            call.write(format!("data: {}\n", &answer[..answer.len() - 1]));
+        } => |error| {
+            broke(error, Violation::StreamEnded);
+            assert!(story(error).contains("fine"));
+        };
     liv_04_a_stream_whose_reply_is_somebody_elses_fails_when_it_ends:
         |call| {
             call.events();

@@ -6,7 +6,7 @@ use crate::fault::clock::Clock;
 use crate::fault::http::{Call, Request, Server};
 use crate::fault::run::{everywhere, once};
 use crate::fault::{answer, tool};
-use crate::kit::{Feed, Log, ask, http, is_answer, refusal, seconds};
+use crate::kit::{Feed, Log, ask, http, is_answer, refusal, seconds, tell};
 use futures::future::{join, join3};
 use serde_json::json;
 use shared_fate_mcp::error::Violation;
@@ -178,6 +178,38 @@ fn old_07_liv_22_the_end_of_the_stream_ends_everything() {
 }
 
 #[test]
+fn old_07_the_last_message_needs_no_blank_line_and_half_of_one_is_quoted() {
+    everywhere(async |run| {
+        let list_changed = tell("notifications/tools/list_changed", json!({})).to_string();
+        let half = &list_changed[..list_changed.len() - 1];
+        for (last, changes) in
+            [(format!("{list_changed}\n"), 1), (list_changed.clone(), 1), (half.to_owned(), 0)]
+        {
+            let (server, feed) = start();
+            let log = Log::default();
+            feed.write("event: endpoint\ndata: /messages\n\n");
+            let builder = log.events(on(&Clock::new()));
+            let (client, driver) = builder.connect(Sse::new(&server.url()).unwrap()).await.unwrap();
+            run.drive(driver, async {
+                let (held, ()) = join(client.call_tool("held", ()), async {
+                    server.arrival(|request| request.tool() == "held").await;
+                    feed.write(format!("data: {last}"));
+                    feed.end();
+                })
+                .await;
+                let error = held.unwrap_err();
+                assert_eq!(*violation(cause(&error)), Violation::StreamEnded);
+                assert_eq!(log.count("ToolsChanged"), changes, "{last}");
+                assert_eq!(story(&error).contains("list_changed"), changes == 0, "{error:#}");
+                client.close().await;
+                server.deserted().await;
+            })
+            .await;
+        }
+    });
+}
+
+#[test]
 fn old_06_liv_22_an_endpoint_that_never_comes_has_a_deadline_of_its_own() {
     everywhere(async |_| {
         // Without a limit of its own, the wait is half of the handshake's.
@@ -267,19 +299,25 @@ fn old_01_old_03_a_stream_that_is_none_or_leads_elsewhere_is_refused_at_once() {
     everywhere(async |_| {
         for first in [
             "",
+            "event: endpoint\ndata: /messages?session_id=qu3ry\n",
+            "<h1>Please log in</h1>",
             "event: endpoint\ndata: http://127.0.0.1:1/x\n\n",
             "event: endpoint\ndata: http://u:passw0rd@h/\n\n",
         ] {
             let (server, feed) = start();
             feed.write(first);
+            feed.write("");
             let error = on(&Clock::new()).connect(Sse::new(&server.url()).unwrap()).await.unwrap_err();
             match violation(cause(&error)) {
-                Violation::StreamEnded => assert_eq!(first, ""),
-                Violation::Endpoint(_) => assert_ne!(first, ""),
+                Violation::StreamEnded => assert!(!first.ends_with("\n\n"), "{first}"),
+                Violation::Endpoint(_) => assert!(first.ends_with("\n\n"), "{first}"),
                 _ => panic!("{error:#}"),
             }
             assert_eq!(error.delivery(), Delivery::NotSent, "there was no endpoint to send to");
-            story(&error);
+            // An unfinished endpoint may be half a secret.
+            let story = story(&error);
+            assert_eq!(story.contains("log in"), first.contains("log in"), "{story}");
+            assert!(!story.contains("qu3ry"), "{story}");
             feed.end();
             server.deserted().await;
             assert_eq!(server.requests().len(), 1);

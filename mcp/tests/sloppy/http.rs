@@ -14,6 +14,7 @@ use smol::channel;
 type Row = (&'static str, fn(&mut Call), Expect);
 
 const JSON: &str = "Content-Type: application/json";
+const EVENTS: &str = "Content-Type: text/event-stream";
 
 /// Where the server was seen, what it does with a call of the tool `odd`, and what a user expects.
 const ROWS: &[Row] = &[
@@ -55,6 +56,42 @@ const ROWS: &[Row] = &[
             call.write(format!("event: response\ndata: {answer}\n\n"));
         },
         Expect::Fine,
+    ),
+    (
+        "the connection is closed where the blank line after the reply should be",
+        |call| {
+            let answer = call.answer();
+            call.events();
+            call.write(format!("data: {answer}\n"));
+        },
+        Expect::Fine,
+    ),
+    (
+        "the connection is closed where the line of the reply should end",
+        |call| {
+            let answer = call.answer();
+            call.events();
+            call.write(format!("event: message\nid: 7\ndata: {answer}"));
+        },
+        Expect::Fine,
+    ),
+    (
+        "a reply that says it is events",
+        |call| {
+            let answer: Value = serde_json::from_str(&call.answer()).unwrap();
+            call.respond("200 OK", &[EVENTS], &format!("{answer:#}\n"));
+        },
+        Expect::Fine,
+    ),
+    (
+        "a gateway's page that says it is events",
+        |call| call.respond("200 OK", &[EVENTS], "<html>\n\n<h1>Please log in</h1>"),
+        Expect::Says("<h1>Please log in</h1>"),
+    ),
+    (
+        "the stream ends in the middle of a text",
+        |call| call.respond("200 OK", &[EVENTS], "event: error\ndata: the disk is full"),
+        Expect::Says("the disk is full"),
     ),
     (
         "a proxy that has joined two headers",

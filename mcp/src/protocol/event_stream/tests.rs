@@ -11,6 +11,7 @@ struct Decoded {
     cursor: Option<String>,
     retry: Option<u64>,
     fed: Result<(), EventTooLarge>,
+    last: Option<Event>,
 }
 
 fn decode_within(max: usize, chunks: &[&[u8]]) -> Decoded {
@@ -21,7 +22,8 @@ fn decode_within(max: usize, chunks: &[&[u8]]) -> Decoded {
         fed = decoder.feed(chunk, |event| events.push(event));
     }
     let cursor = decoder.last_event_id().map(str::to_owned);
-    Decoded { events, cursor, retry: decoder.retry_millis(), fed }
+    let retry = decoder.retry_millis();
+    Decoded { events, cursor, retry, fed, last: decoder.last() }
 }
 
 fn decode(text: &str) -> Decoded {
@@ -103,6 +105,44 @@ fn sse_03_an_unfinished_event_is_discarded() {
     assert_eq!(events("data:a\n\nid:1\ndata:b\n"), [message("a")]);
     assert_eq!(cursor("data:a\n\nid:1\ndata:b\n"), None);
     assert_eq!(events("data:a"), []);
+}
+
+#[test]
+fn sse_03_what_is_unfinished_at_the_end_can_be_had() {
+    for (text, name, last) in [
+        ("data:a\n", None, "a"),
+        ("data:a", None, "a"),
+        ("data:a\n\nevent:x\ndata:b\ndata", Some("x"), "b\n"),
+        // Where there is no field, it is no stream of events.
+        ("foo", None, "foo\n"),
+        (":comment\n{\r\n  \"a\": 1\r\n}\r\n", None, "{\n  \"a\": 1\n}\n"),
+        ("<p>\n\n</p>", None, "<p>\n</p>\n"),
+    ] {
+        assert_eq!(decode(text).last, Some(event(name, last)), "{text:?}");
+    }
+    for text in
+        ["", ":comment", "data:a\n\n", "id:1\nfoo", "event:x\n", "foo\nretry:1\n", "foo\ndata:a\n\nfoo"]
+    {
+        assert_eq!(decode(text).last, None, "{text:?}");
+    }
+    let mut decoder = EventDecoder::new(99);
+    decoder.feed(b"id:1\n\nid:2\ndata:a", |_| {}).expect("within the limit");
+    assert_eq!(decoder.last_event_id(), Some("1"));
+    assert_eq!(decoder.last(), Some(message("a")));
+    assert_eq!((decoder.last(), decoder.last_event_id()), (None, Some("2")));
+}
+
+#[test]
+fn sse_08_what_is_no_stream_of_events_is_kept_up_to_the_limit() {
+    for (max, last) in [(8, "foo\nfoo\n"), (7, "foo\n")] {
+        let decoded = decode_within(max, &[b"foo\n\nfoo"]);
+        assert_eq!((decoded.last, decoded.fed), (Some(message(last)), Ok(())));
+    }
+    let mut decoder = EventDecoder::new(99);
+    decoder.feed(b"foo\n\n", |_| {}).expect("within the limit");
+    assert!(decoder.held() >= 4);
+    decoder.feed(b"data\n\n", |_| {}).expect("within the limit");
+    assert_eq!(decoder.held(), 0);
 }
 
 #[test]

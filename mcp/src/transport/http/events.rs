@@ -3,7 +3,7 @@
 use super::Http;
 use super::answer::{body_failed, check_encoding, is_events, media_type, too_much, unexpected};
 use super::secrets::Secrets;
-use crate::error::{Delivery, Error, Violation};
+use crate::error::{Delivery, Error, Violation, excerpt};
 use crate::http_client::Body;
 use crate::inbox::Inbox;
 use crate::inbox::limits::Limits;
@@ -25,12 +25,15 @@ pub(super) struct Events<'a> {
     limit: usize,
     ready: VecDeque<Event>,
     failed: bool,
+    /// What came last and is no event, because it is not whole.
+    rest: Option<Event>,
 }
 
 impl<'a> Events<'a> {
     pub(super) fn new(body: Body, inbox: &'a Inbox) -> Self {
         let (limit, share) = (inbox.limits().event, inbox.receiving());
-        Self { share, body, decoder: EventDecoder::new(limit), limit, ready: VecDeque::new(), failed: false }
+        let decoder = EventDecoder::new(limit);
+        Self { share, body, decoder, limit, ready: VecDeque::new(), failed: false, rest: None }
     }
 
     /// The event stream in an answer.
@@ -46,7 +49,8 @@ impl<'a> Events<'a> {
         }
     }
 
-    /// The next event; `None` at the end. An event that is too long ends the stream, too.
+    /// The next event; `None` at the end. An event that is too long ends the stream, too. The last event needs no blank line
+    /// if it is a whole message, which cannot be cut off.
     ///
     /// **Cancel safety:** nothing is lost.
     pub(super) async fn next(&mut self) -> Option<Result<Event, Error>> {
@@ -57,17 +61,32 @@ impl<'a> Events<'a> {
             if self.failed {
                 return Some(Err(Error::limit("the length of an event", self.limit, Delivery::Answered)));
             }
-            match self.body.chunk().await? {
-                Ok(chunk) => {
+            match self.body.chunk().await {
+                Some(Ok(chunk)) => {
                     let Self { decoder, ready, .. } = self;
                     self.failed = decoder.feed(&chunk, |event| ready.push_back(event)).is_err();
                     if !self.share.set(self.decoder.held()) {
                         return Some(Err(too_much(&self.share)));
                     }
                 }
-                Err(failure) => return Some(Err(body_failed(failure))),
+                Some(Err(failure)) => return Some(Err(body_failed(failure))),
+                None => {
+                    let last = self.decoder.last()?;
+                    if message::parse(&last.data).is_ok() {
+                        return Some(Ok(last));
+                    }
+                    self.rest = Some(last);
+                    return None;
+                }
             }
         }
+    }
+
+    /// After the end, how the text begins that came last and is no event, without secrets.
+    pub(super) fn rest(&mut self, secrets: impl Fn() -> Secrets) -> Option<String> {
+        // It may be half of a URL with a session's id in it.
+        let rest = self.rest.take().filter(|rest| rest.name.as_deref() != Some("endpoint"))?;
+        Some(excerpt(&secrets().mask_body(&rest.data), 200))
     }
 }
 

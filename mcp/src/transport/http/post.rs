@@ -229,7 +229,12 @@ impl Http {
                     }
                     Some(Err(error)) if matches!(error.kind(), ErrorKind::Limit(_)) => return Err(error),
                     Some(Err(error)) => break Some(error),
-                    None => break None,
+                    None => {
+                        if let Some(text) = events.rest(|| self.secrets()) {
+                            tracking.odd(Odd { violation: None, text });
+                        }
+                        break None;
+                    }
                 }
             };
             let Some(last) = cursor.last().filter(|_| resumable) else {

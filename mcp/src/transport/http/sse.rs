@@ -114,7 +114,7 @@ impl Sse {
             // Only the first `endpoint` counts: calls may be on their way there already.
             self.take(&event?, inbox);
         }
-        Err(Error::protocol(Violation::StreamEnded))
+        Err(self.ended(events))
     }
 
     /// Opens the stream and reads as far as its `endpoint` (OLD-06).
@@ -141,7 +141,11 @@ impl Sse {
             }
             self.take(&event, inbox);
         }
-        Err(Error::protocol(Violation::StreamEnded))
+        Err(self.ended(events))
+    }
+
+    fn ended(&self, mut events: Events<'_>) -> Error {
+        Error::instead(Violation::StreamEnded, events.rest(|| self.secrets()).unwrap_or_default())
     }
 
     /// A reply is taken wherever it is, and the words of an error may say why there is none. Of other events than messages
