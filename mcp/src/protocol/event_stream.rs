@@ -135,7 +135,7 @@ impl EventDecoder {
         last.or_else(|| foreign.map(|data| Event { name: None, data }))
     }
 
-    /// The cursor: the id of the last dispatched event that had one.
+    /// The cursor: the id of the last dispatched event that had one. It is empty if that took the one before back.
     pub(crate) fn last_event_id(&self) -> Option<&str> {
         self.last_event_id.as_deref()
     }
@@ -256,8 +256,8 @@ impl EventDecoder {
     fn dispatch(&mut self, on_event: &mut impl FnMut(Event)) {
         let Pending { name, data, id, retry, .. } = std::mem::take(&mut self.pending);
         let news = data.is_some() || id.is_some() || retry;
-        if let Some(id) = id {
-            self.last_event_id = Some(id).filter(|id| !id.is_empty());
+        if id.is_some() {
+            self.last_event_id = id;
         }
         if news {
             on_event(Event { name, data: data.unwrap_or_default() });

@@ -4,7 +4,7 @@ use crate::check::{on, story, violation};
 use crate::fault::clock::Clock;
 use crate::fault::http::{Call, SESSION, Server};
 use crate::fault::run::{everywhere, once};
-use crate::fault::text_result;
+use crate::fault::{Gate, text_result};
 use crate::kit::{Log, connect, http, millis, reply, seconds, tell};
 use futures::future::{join, join3};
 use serde_json::json;
@@ -93,7 +93,9 @@ fn res_01_02_03_06_10_the_reply_comes_on_the_resuming_get() {
 #[test]
 fn res_07_liv_04_without_an_id_the_end_of_the_stream_is_the_end_of_the_call() {
     everywhere(async |run| {
-        let server = Server::start(|call| match call.request.tool() {
+        let gate = Gate::default();
+        let opened = gate.clone();
+        let server = Server::start(move |call| match call.request.tool() {
             "ends" => {
                 call.events();
                 call.write("retry: 10\ndata:\n\n");
@@ -103,15 +105,24 @@ fn res_07_liv_04_without_an_id_the_end_of_the_stream_is_the_end_of_the_call() {
                 call.events();
                 call.write("id: 1\ndata:\n\nid:\ndata:\n\n");
             }
+            // It does so in a chunk of its own: the client has taken what came before.
+            "cleared later" => {
+                call.events();
+                call.write("id: 1\ndata:\n\n");
+                call.event(&tell("notifications/tools/list_changed", json!({})).to_string());
+                opened.wait();
+                call.write("id:\ndata:\n\n");
+            }
             "held" => call.hold(),
             _ => call.normal(),
         });
         let clock = Clock::new();
-        let (client, driver) = connect(&server, &clock).await;
+        let builder = on(&clock).on_event(move |_| gate.open());
+        let (client, driver) = builder.connect(http(&server)).await.unwrap();
         run.drive(driver, async {
             let mut sibling = pin!(client.call_tool("held", ()));
             assert!(futures::poll!(&mut sibling).is_pending());
-            for tool in ["ends", "cleared"] {
+            for tool in ["ends", "cleared", "cleared later"] {
                 let error = client.call_tool(tool, ()).await.unwrap_err();
                 assert_eq!(*violation(&error), Violation::StreamEnded, "{tool}");
                 assert_eq!(error.delivery(), Delivery::Answered);

@@ -128,10 +128,10 @@ const SOONEST: Duration = Duration::from_millis(100);
 const LASTING: Duration = Duration::from_secs(20);
 
 impl Cursor {
-    /// After each event.
+    /// After each event. An empty id takes the last one back (SSE-05), also that of a stream before this one.
     pub(super) fn follow(&mut self, events: &Events<'_>, limits: &Limits) {
         if let Some(id) = events.decoder.last_event_id() {
-            let id = Some(id).filter(|id| id.len() <= limits.event_id);
+            let id = Some(id).filter(|id| (1..=limits.event_id).contains(&id.len()));
             self.last = id.and_then(|id| HeaderValue::from_bytes(id.as_bytes()).ok());
         }
         if let Some(millis) = events.decoder.retry_millis() {
