@@ -51,6 +51,7 @@ mod run;
 mod script;
 mod seen;
 mod stream;
+mod stream_again;
 mod subs;
 mod task_runs;
 mod tasks;

@@ -3,7 +3,7 @@
 use super::Http;
 use super::answer::{body_failed, check_encoding, is_events, media_type, too_much, unexpected};
 use super::secrets::Secrets;
-use crate::error::{Delivery, Error, Violation, excerpt};
+use crate::error::{Delivery, Error, ErrorKind, Violation, excerpt};
 use crate::http_client::Body;
 use crate::inbox::Inbox;
 use crate::inbox::limits::Limits;
@@ -188,18 +188,29 @@ impl Http {
                         None => break None,
                     }
                 },
-                // A server need not have one (SES-13), and no answer of the 400s becomes another by
-                // asking again. But one that had one has none any more: perhaps the session is gone.
-                Err(error) if !error.is_retryable() => {
-                    let no_stream = [400, 404, 405, 406, 409, 501];
-                    match has_been_open || error.http().is_none_or(|http| !no_stream.contains(&http.status()))
-                    {
-                        true => inbox.lose_own_stream(error),
-                        false => _ = inbox.own_stream().close(),
+                Err(error) => match self.expired(&error) {
+                    Some(expired) if has_been_open => {
+                        // It may be the place in the stream that the server does not know any more.
+                        if cursor.last.take().is_none() {
+                            inbox.session().fail(expired);
+                            return;
+                        }
+                        Some(error)
                     }
-                    return;
-                }
-                Err(error) => Some(error),
+                    _ if error.is_retryable() => Some(error),
+                    // A server need not have one (SES-13), and no answer of the 400s becomes another by
+                    // asking again. But one that had one has none any more.
+                    _ => {
+                        let no_stream = [400, 404, 405, 406, 409, 501];
+                        match has_been_open
+                            || error.http().is_none_or(|http| !no_stream.contains(&http.status()))
+                        {
+                            true => inbox.lose_own_stream(error),
+                            false => _ = inbox.own_stream().close(),
+                        }
+                        return;
+                    }
+                },
             };
             if has_opened && inbox.clock().saturating_sub(since) >= millis(LASTING) {
                 rounds = 0;
@@ -215,6 +226,13 @@ impl Http {
             let pause = if silent > 1 { RETRY } else { Duration::ZERO };
             inbox.sleep(cursor.delay(rounds.max(short)).max(pause)).await;
         }
+    }
+
+    /// What a 404 means for a request that carried the session's id (SES-05).
+    fn expired(&self, error: &Error) -> Option<Error> {
+        let ErrorKind::Http(http) = error.kind() else { return None };
+        let is_expired = http.status() == 404 && self.state.lock().session_id.is_some();
+        is_expired.then(|| Error::new(ErrorKind::SessionExpired(http.clone()), Delivery::Answered))
     }
 }
 

@@ -1,0 +1,98 @@
+//! The server's own stream once more, after it has ended: what the answer to that request means (SES-05, SES-14).
+
+use crate::check::{cause, on, story};
+use crate::fault::clock::Clock;
+use crate::fault::http::{Call, Request, Server};
+use crate::fault::run::everywhere;
+use crate::kit::{Log, http, millis, seconds, tell};
+use serde_json::json;
+use shared_fate_mcp::{Client, ErrorKind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+fn is_get(request: &Request) -> bool {
+    request.method == "GET"
+}
+
+fn gets(server: &Server) -> Vec<Option<String>> {
+    let requests = server.requests().into_iter().filter(is_get);
+    requests.map(|get| get.header("last-event-id").map(str::to_owned)).collect()
+}
+
+/// A stream that ends at once.
+fn ends(call: &mut Call, id: &str) {
+    call.events();
+    call.write(format!("{id}retry: 250\ndata:\n\n"));
+}
+
+/// A stream that lasts, and says so.
+fn lasts(call: &mut Call) {
+    call.events();
+    call.event(&tell("notifications/tools/list_changed", json!({})).to_string());
+    call.hold();
+}
+
+async fn until_told(log: &Log, what: &str, client: &Client) {
+    while log.count(what) == 0 {
+        client.ping().await.unwrap();
+    }
+}
+
+#[test]
+fn ses_05_a_404_for_the_stream_that_there_was_ends_the_session() {
+    everywhere(async |run| {
+        for id in ["", "id: 1\n"] {
+            let opened = AtomicBool::new(false);
+            let server = Server::start(move |call| match is_get(&call.request) {
+                true if !opened.swap(true, Ordering::SeqCst) => ends(call, id),
+                true => call.respond("404 Not Found", &["Content-Type: text/plain"], "Session not found"),
+                false => call.normal(),
+            });
+            let (clock, log) = (Clock::new(), Log::default());
+            let (client, driver) = log.events(on(&clock)).connect(http(&server)).await.unwrap();
+            run.drive(driver, async {
+                clock.pass(millis(250)).await;
+                if !id.is_empty() {
+                    // It may be the place in the stream that it does not know.
+                    clock.pass(seconds(2)).await;
+                }
+                let error = loop {
+                    if let Err(error) = client.ping().await {
+                        break error;
+                    }
+                };
+                assert!(matches!(cause(&error).kind(), ErrorKind::SessionExpired(_)), "{error:#}");
+                assert!(story(&error).contains("Session not found"), "{error:#}");
+                client.close().await;
+                server.deserted().await;
+            })
+            .await;
+            assert_eq!(log.count("StreamLost"), 0, "{:?}", log.lines());
+            let cursors = if id.is_empty() { vec![None; 2] } else { vec![None, Some("1".to_owned()), None] };
+            assert_eq!(gets(&server), cursors);
+        }
+    });
+}
+
+#[test]
+fn ses_14_a_404_for_a_place_in_the_stream_does_not_end_the_session() {
+    everywhere(async |run| {
+        let opened = AtomicUsize::new(0);
+        let server = Server::start(move |call| match is_get(&call.request) {
+            true if call.request.header("last-event-id").is_some() => call.respond("404 Not Found", &[], ""),
+            true if opened.fetch_add(1, Ordering::SeqCst) == 0 => ends(call, "id: 1\n"),
+            true => lasts(call),
+            false => call.normal(),
+        });
+        let (clock, log) = (Clock::new(), Log::default());
+        let (client, driver) = log.events(on(&clock)).connect(http(&server)).await.unwrap();
+        run.drive(driver, async {
+            clock.pass(millis(250)).await;
+            clock.pass(seconds(2)).await;
+            until_told(&log, "ToolsChanged", &client).await;
+            client.close().await;
+            server.deserted().await;
+        })
+        .await;
+        assert_eq!((gets(&server).len(), log.count("StreamLost")), (3, 0), "{:?}", log.lines());
+    });
+}
