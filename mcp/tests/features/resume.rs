@@ -170,6 +170,38 @@ fn liv_05_res_08_an_answer_that_will_not_become_another_fails_the_call() {
 }
 
 #[test]
+fn res_08_a_conflict_with_the_stream_that_has_just_ended_passes() {
+    everywhere(async |run| {
+        let asked = AtomicUsize::new(0);
+        let server = Server::start(move |call| match (call.request.tool(), resumed(call)) {
+            ("polled", _) => breaks_off(call),
+            // It has not noticed yet that the old stream has ended.
+            (_, Some(_)) if asked.fetch_add(1, Ordering::SeqCst) == 0 => {
+                call.respond("409 Conflict", &[], "");
+            }
+            (_, Some(reply)) => {
+                call.events();
+                call.event(&reply);
+            }
+            _ => call.normal(),
+        });
+        let clock = Clock::new();
+        let (client, driver) = connect(&server, &clock).await;
+        run.drive(driver, async {
+            let (result, ()) = join(client.call_tool("polled", ()), async {
+                clock.pass(millis(RETRY)).await;
+                clock.pass(seconds(2)).await;
+            })
+            .await;
+            assert!(result.unwrap().text().starts_with("call "));
+            client.close().await;
+        })
+        .await;
+        assert_eq!(gets(&server), 2);
+    });
+}
+
+#[test]
 fn liv_05_a_page_in_place_of_the_stream_fails_the_call() {
     everywhere(async |run| {
         let server = Server::start(|call| match (call.request.tool(), resumed(call)) {

@@ -6,7 +6,12 @@ use crate::fault::http::{Call, Request, Server};
 use crate::fault::run::everywhere;
 use crate::kit::{Log, http, millis, seconds, tell};
 use serde_json::json;
+use shared_fate_mcp::error::HttpError;
+use shared_fate_mcp::http::TokenProvider;
+use shared_fate_mcp::runtime::BoxFuture;
 use shared_fate_mcp::{Client, ErrorKind};
+use std::error::Error;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 fn is_get(request: &Request) -> bool {
@@ -94,5 +99,76 @@ fn ses_14_a_404_for_a_place_in_the_stream_does_not_end_the_session() {
         })
         .await;
         assert_eq!((gets(&server).len(), log.count("StreamLost")), (3, 0), "{:?}", log.lines());
+    });
+}
+
+#[test]
+fn ses_14_a_conflict_with_the_stream_that_has_just_ended_passes() {
+    everywhere(async |run| {
+        for passes in [true, false] {
+            let asked = AtomicUsize::new(0);
+            let server = Server::start(move |call| match is_get(&call.request) {
+                true => match asked.fetch_add(1, Ordering::SeqCst) {
+                    0 => ends(call, ""),
+                    2 if passes => lasts(call),
+                    _ => call.respond("409 Conflict", &[], "only one stream"),
+                },
+                false => call.normal(),
+            });
+            let (clock, log) = (Clock::new(), Log::default());
+            let (client, driver) = log.events(on(&clock)).connect(http(&server)).await.unwrap();
+            run.drive(driver, async {
+                clock.pass(millis(250)).await;
+                clock.pass(seconds(2)).await;
+                until_told(&log, if passes { "ToolsChanged" } else { "StreamLost" }, &client).await;
+                client.close().await;
+                server.deserted().await;
+            })
+            .await;
+            assert_eq!((gets(&server).len(), log.lines().len()), (3, 1), "{:?}", log.lines());
+        }
+    });
+}
+
+/// Fails once it is told to.
+struct Hiccup(Arc<AtomicBool>);
+
+impl TokenProvider for Hiccup {
+    fn token<'a>(
+        &'a self,
+        _: Option<&'a HttpError>,
+    ) -> BoxFuture<'a, Result<String, Box<dyn Error + Send + Sync>>> {
+        let fails = self.0.swap(false, Ordering::SeqCst);
+        Box::pin(
+            async move { if fails { Err("the keyring is locked".into()) } else { Ok("t0ken".to_owned()) } },
+        )
+    }
+}
+
+#[test]
+fn ses_14_a_token_that_cannot_be_had_for_once_does_not_cost_the_stream() {
+    everywhere(async |run| {
+        let (fails, opened) = (Arc::new(AtomicBool::new(false)), AtomicBool::new(false));
+        let failing = Arc::clone(&fails);
+        let server = Server::start(move |call| match is_get(&call.request) {
+            true if !opened.swap(true, Ordering::SeqCst) => {
+                failing.store(true, Ordering::SeqCst);
+                ends(call, "");
+            }
+            true => lasts(call),
+            false => call.normal(),
+        });
+        let (clock, log) = (Clock::new(), Log::default());
+        let transport = http(&server).token_provider(Hiccup(fails));
+        let (client, driver) = log.events(on(&clock)).connect(transport).await.unwrap();
+        run.drive(driver, async {
+            clock.pass(millis(250)).await;
+            clock.pass(seconds(2)).await;
+            until_told(&log, "ToolsChanged", &client).await;
+            client.close().await;
+            server.deserted().await;
+        })
+        .await;
+        assert_eq!((gets(&server).len(), log.count("StreamLost")), (2, 0), "{:?}", log.lines());
     });
 }

@@ -3,7 +3,7 @@
 use super::Http;
 use super::answer::{body_failed, check_encoding, is_events, media_type, too_much, unexpected};
 use super::secrets::Secrets;
-use crate::error::{Delivery, Error, ErrorKind, Violation, excerpt};
+use crate::error::{Delivery, Error, ErrorKind, IoStage, Violation, excerpt};
 use crate::http_client::Body;
 use crate::inbox::Inbox;
 use crate::inbox::limits::Limits;
@@ -155,6 +155,17 @@ impl Cursor {
     }
 }
 
+/// Whether the request for a stream that there was may yet succeed, though the same answer to another request is final: for a
+/// while the server may not have noticed that the old stream has ended (409), and a token and a TLS connection could be had
+/// before.
+pub(super) fn may_pass(error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::Http(http) => http.status() == 409,
+        ErrorKind::Io(io) => matches!(io.stage(), IoStage::Credentials | IoStage::Tls),
+        _ => false,
+    }
+}
+
 impl Http {
     /// The server's own stream (SES-11 to SES-15): opened once the handshake is over, kept open, and no
     /// call's business: however it fails, only those are told who listen to what comes on it.
@@ -197,7 +208,7 @@ impl Http {
                         }
                         Some(error)
                     }
-                    _ if error.is_retryable() => Some(error),
+                    _ if error.is_retryable() || has_been_open && may_pass(&error) => Some(error),
                     // A server need not have one (SES-13), and no answer of the 400s becomes another by
                     // asking again. But one that had one has none any more.
                     _ => {
@@ -239,6 +250,15 @@ impl Http {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ses_14_what_may_pass_for_a_stream_that_there_was() {
+        let io = |stage| Error::io(stage, std::io::Error::other("x"), Delivery::NotSent);
+        for (stage, passes) in [(IoStage::Tls, true), (IoStage::Credentials, true), (IoStage::Spawn, false)] {
+            assert_eq!(may_pass(&io(stage)), passes, "{stage}");
+        }
+        assert!(!may_pass(&Error::protocol(Violation::NotHttp)));
+    }
 
     #[test]
     fn res_08_a_server_cannot_ask_for_no_pause_at_all() {
