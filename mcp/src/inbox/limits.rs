@@ -61,9 +61,9 @@ pub struct Limits {
     pub stderr_tail: usize,
     /// How many redirects one request follows. Default 10.
     pub redirects: usize,
-    /// How many times in a row a broken event stream is resumed while no message comes on it. The server's own stream is
-    /// resumed without limit if it lasted 20 s or more: what closes an idle stream after that is a proxy, which will do so
-    /// again. A stream is never resumed sooner than after 100 ms, whatever the server asks. Default 2.
+    /// How many times in a row a broken event stream is resumed while no message comes on it. A stream that lasted 20 s or
+    /// more does not count: what closes an idle stream after that is a proxy, which will do so again. A stream is never
+    /// resumed sooner than after 100 ms, whatever the server asks. Default 2.
     pub resumptions: usize,
     /// The longest id of an event that is sent back to resume a stream, in bytes. A longer id would not fit into a header of
     /// common servers, so its stream cannot be resumed. Default 4 KiB.

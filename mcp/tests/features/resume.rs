@@ -5,11 +5,11 @@ use crate::fault::clock::Clock;
 use crate::fault::http::{Call, SESSION, Server};
 use crate::fault::run::{everywhere, once};
 use crate::fault::{Gate, text_result};
-use crate::kit::{Log, connect, http, millis, reply, seconds, tell};
+use crate::kit::{Feed, Log, connect, http, millis, reply, seconds, tell};
 use futures::future::{join, join3};
 use serde_json::json;
 use shared_fate_mcp::error::Violation;
-use shared_fate_mcp::{CallOptions, Delivery, Error, ErrorKind, Limits};
+use shared_fate_mcp::{CallOptions, Delivery, Error, ErrorKind, Limits, Timeouts};
 use std::error::Error as _;
 use std::io;
 use std::pin::pin;
@@ -445,6 +445,43 @@ fn res_09_a_deadline_tells_how_resuming_goes_as_long_as_it_goes_on() {
         })
         .await;
         assert_eq!(gets.load(Ordering::SeqCst), 3);
+    });
+}
+
+#[test]
+fn res_08_a_stream_that_a_proxy_closes_again_and_again_is_resumed_for_as_long_as_the_call_lasts() {
+    everywhere(async |run| {
+        let feed = Feed::new();
+        let served = feed.clone();
+        let server = Server::start(move |call| match (call.request.tool(), resumed(call)) {
+            ("polled", _) => breaks_off(call),
+            (_, Some(_)) => served.serve(call),
+            _ => call.normal(),
+        });
+        let clock = Clock::new();
+        let timeouts = Timeouts::default().silence(None).total(None);
+        let builder = on(&clock).timeouts(timeouts).limits(Limits::default().resumptions(2));
+        let (client, driver) = builder.connect(http(&server)).await.unwrap();
+        run.drive(driver, async {
+            let lasting = async {
+                clock.pass(millis(RETRY)).await;
+                // A stream that lasts a millisecond less counts as a failure.
+                let rounds = [20_000, 20_000, 20_000, 20_000, 19_999, 20_000, 19_999];
+                for lasts in rounds {
+                    server.arrival(is_resumption).await;
+                    clock.advance(millis(lasts));
+                    feed.write("");
+                    clock.pass(if lasts == 20_000 { millis(RETRY) } else { seconds(2) }).await;
+                }
+                server.arrival(is_resumption).await;
+                feed.write("");
+            };
+            let (result, ()) = join(client.call_tool("polled", ()), lasting).await;
+            assert_eq!(*violation(&result.unwrap_err()), Violation::StreamEnded);
+            assert_eq!(gets(&server), 8);
+            client.close().await;
+        })
+        .await;
     });
 }
 

@@ -122,10 +122,15 @@ const LONGEST_RETRY: Duration = Duration::from_secs(30);
 /// to do nothing but open the next.
 const SOONEST: Duration = Duration::from_millis(100);
 
-/// A stream of the server's own that was open for so long has served. That it ends then is no failure:
-/// proxies close idle ones, the most impatient after 30 s, and again and again. So without news it is
-/// opened no more often than this for ever, and what ends sooner is counted.
+/// A stream that was open for so long has served. That it ends then is no failure: proxies close idle
+/// ones, the most impatient after 30 s, and again and again. So without news it is opened no more often
+/// than this for ever, and what ends sooner is counted.
 const LASTING: Duration = Duration::from_secs(20);
+
+/// Whether a stream that has ended now, and was asked for at this time, has served.
+pub(super) fn has_lasted(since: u64, inbox: &Inbox) -> bool {
+    inbox.clock().saturating_sub(since) >= millis(LASTING)
+}
 
 impl Cursor {
     /// After each event. An empty id takes the last one back (SSE-05), also that of a stream before this one.
@@ -223,7 +228,7 @@ impl Http {
                     }
                 },
             };
-            if has_opened && inbox.clock().saturating_sub(since) >= millis(LASTING) {
+            if has_opened && has_lasted(since, inbox) {
                 rounds = 0;
             }
             rounds += 1;

@@ -4,7 +4,7 @@ use super::answer::{
     BODY_PATIENCE, check_encoding, content_length, http_error, is_events, is_json, is_like_json, media_type,
     read, read_some, unexpected,
 };
-use super::events::{Cursor, EVENT_STREAM, Events, deliver, is_message, may_pass};
+use super::events::{Cursor, EVENT_STREAM, Events, deliver, has_lasted, is_message, may_pass};
 use super::secrets::Secrets;
 use super::{Http, LAST_EVENT_ID, METHOD, NAME, PROTOCOL_VERSION, SESSION_ID};
 use crate::error::{Delivery, Error, ErrorKind, HttpError, InvalidInput, Violation, excerpt};
@@ -211,6 +211,7 @@ impl Http {
         let mut cursor = Cursor::default();
         // Rounds without news: it is news that makes another round worthwhile, not a stream that opens.
         let mut rounds = 0;
+        let mut since = inbox.clock();
         loop {
             let broke = loop {
                 match events.next().await {
@@ -240,6 +241,9 @@ impl Http {
             let Some(last) = cursor.last().filter(|_| resumable) else {
                 return Err(broke.unwrap_or_else(|| tracking.ended()));
             };
+            if has_lasted(since, inbox) {
+                rounds = 0;
+            }
             let has_broken = broke.is_some();
             inbox.set_adrift(id);
             tracking.lost(broke);
@@ -257,6 +261,7 @@ impl Http {
                     return Err(tracking.ended());
                 }
                 inbox.sleep(cursor.delay(rounds)).await;
+                since = inbox.clock();
                 match self.open_events(Some(last.clone()), inbox).await {
                     Ok(events) => break events,
                     Err(error) => {
