@@ -337,6 +337,29 @@ fn old_01_old_03_a_stream_that_is_none_or_leads_elsewhere_is_refused_at_once() {
 }
 
 #[test]
+fn old_02_a_relative_endpoint_is_beside_the_stream_that_a_redirect_has_led_to() {
+    everywhere(async |run| {
+        let feed = Feed::new();
+        let served = feed.clone();
+        let server = Server::start(move |call| match &*call.request.target {
+            "/mcp" => call.respond("307 Temporary Redirect", &["Location: /deep/sse"], ""),
+            "/deep/sse" | "/deep/messages" => old(&served, call),
+            _ => call.respond("404 Not Found", &[], ""),
+        });
+        feed.write("event: endpoint\ndata: messages\n\n");
+        let sse = Sse::new(&server.url()).unwrap();
+        let (client, driver) = on(&Clock::new()).connect(sse).await.unwrap();
+        run.drive(driver, async {
+            client.call_tool("echo", ()).await.unwrap();
+            client.close().await;
+            feed.end();
+            server.deserted().await;
+        })
+        .await;
+    });
+}
+
+#[test]
 fn old_09_the_client_falls_back_and_works() {
     everywhere(async |run| {
         for status in ["400 Bad Request", "404 Not Found", "405 Method Not Allowed"] {

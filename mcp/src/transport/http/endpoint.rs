@@ -217,9 +217,9 @@ impl Endpoint {
     }
 
     /// One request and the head of its answer, whatever the status; redirects within the origin are
-    /// followed, and a refused token is replaced once. `headers` are all but the token: the endpoint's own
-    /// and those of the request. `tracking` is told how far it has come until the first answer, whatever
-    /// that is.
+    /// followed (where they led is an extension of the answer), and a refused token is replaced once.
+    /// `headers` are all but the token: the endpoint's own and those of the request. `tracking` is told how
+    /// far it has come until the first answer, whatever that is.
     pub(super) async fn request(
         &self,
         method: Method,
@@ -278,6 +278,9 @@ impl Endpoint {
                     response.status(),
                     StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
                 ) {
+                    if let Some(place) = redirected {
+                        response.extensions_mut().insert(place);
+                    }
                     break response;
                 }
                 hops += 1;

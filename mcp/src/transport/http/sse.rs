@@ -130,11 +130,13 @@ impl Sse {
         if !response.status().is_success() {
             return Err(http(http_error(response, inbox).await));
         }
+        // It is the place where the stream was found that a relative endpoint belongs to (RFC 3986, 5.1.3).
+        let place = response.extensions().get::<Uri>().unwrap_or(stream).clone();
         let mut events = Events::open(response, inbox, || self.secrets())?;
         while let Some(event) = events.next().await {
             let event = event?;
             if event.name.as_deref() == Some("endpoint") {
-                let target = url::endpoint(stream, &event.data)?;
+                let target = url::endpoint(&place, &event.data)?;
                 self.target.get_or_init(|| target);
                 self.open.close();
                 return Ok(events);
