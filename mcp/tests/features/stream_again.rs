@@ -1,15 +1,18 @@
-//! The server's own stream once more, after it has ended: what the answer to that request means (SES-05, SES-14).
+//! A stream once more, after it has ended, the server's own or a call's: what the answer to that request means, and which
+//! ends count (SES-05, SES-14, RES-08).
 
-use crate::check::{cause, on, story};
+use crate::check::{cause, on, story, violation};
 use crate::fault::clock::Clock;
 use crate::fault::http::{Call, Request, Server};
 use crate::fault::run::everywhere;
-use crate::kit::{Log, http, millis, seconds, tell};
+use crate::kit::{Feed, Log, connect, http, millis, seconds, tell};
+use crate::resume::{RETRY, breaks_off, gets as resumptions, is_resumption, resumed};
+use futures::future::join;
 use serde_json::json;
-use shared_fate_mcp::error::HttpError;
+use shared_fate_mcp::error::{HttpError, Violation};
 use shared_fate_mcp::http::TokenProvider;
 use shared_fate_mcp::runtime::BoxFuture;
-use shared_fate_mcp::{Client, ErrorKind};
+use shared_fate_mcp::{Client, ErrorKind, Limits, Timeouts};
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -170,5 +173,74 @@ fn ses_14_a_token_that_cannot_be_had_for_once_does_not_cost_the_stream() {
         })
         .await;
         assert_eq!((gets(&server).len(), log.count("StreamLost")), (2, 0), "{:?}", log.lines());
+    });
+}
+
+#[test]
+fn res_08_a_conflict_with_the_stream_that_has_just_ended_passes() {
+    everywhere(async |run| {
+        let asked = AtomicUsize::new(0);
+        let server = Server::start(move |call| match (call.request.tool(), resumed(call)) {
+            ("polled", _) => breaks_off(call),
+            // It has not noticed yet that the old stream has ended.
+            (_, Some(_)) if asked.fetch_add(1, Ordering::SeqCst) == 0 => {
+                call.respond("409 Conflict", &[], "");
+            }
+            (_, Some(reply)) => {
+                call.events();
+                call.event(&reply);
+            }
+            _ => call.normal(),
+        });
+        let clock = Clock::new();
+        let (client, driver) = connect(&server, &clock).await;
+        run.drive(driver, async {
+            let (result, ()) = join(client.call_tool("polled", ()), async {
+                clock.pass(millis(RETRY)).await;
+                clock.pass(seconds(2)).await;
+            })
+            .await;
+            assert!(result.unwrap().text().starts_with("call "));
+            client.close().await;
+        })
+        .await;
+        assert_eq!(resumptions(&server), 2);
+    });
+}
+
+#[test]
+fn res_08_a_stream_that_a_proxy_closes_again_and_again_is_resumed_for_as_long_as_the_call_lasts() {
+    everywhere(async |run| {
+        let feed = Feed::new();
+        let served = feed.clone();
+        let server = Server::start(move |call| match (call.request.tool(), resumed(call)) {
+            ("polled", _) => breaks_off(call),
+            (_, Some(_)) => served.serve(call),
+            _ => call.normal(),
+        });
+        let clock = Clock::new();
+        let timeouts = Timeouts::default().silence(None).total(None);
+        let builder = on(&clock).timeouts(timeouts).limits(Limits::default().resumptions(2));
+        let (client, driver) = builder.connect(http(&server)).await.unwrap();
+        run.drive(driver, async {
+            let lasting = async {
+                clock.pass(millis(RETRY)).await;
+                // A stream that lasts a millisecond less counts as a failure.
+                let rounds = [20_000, 20_000, 20_000, 20_000, 19_999, 20_000, 19_999];
+                for lasts in rounds {
+                    server.arrival(is_resumption).await;
+                    clock.advance(millis(lasts));
+                    feed.write("");
+                    clock.pass(if lasts == 20_000 { millis(RETRY) } else { seconds(2) }).await;
+                }
+                server.arrival(is_resumption).await;
+                feed.write("");
+            };
+            let (result, ()) = join(client.call_tool("polled", ()), lasting).await;
+            assert_eq!(*violation(&result.unwrap_err()), Violation::StreamEnded);
+            assert_eq!(resumptions(&server), 8);
+            client.close().await;
+        })
+        .await;
     });
 }
