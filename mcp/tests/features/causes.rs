@@ -11,6 +11,7 @@ use crate::modern::modern;
 use futures::future::join;
 use serde_json::json;
 use shared_fate_mcp::{Limits, Mode, Sse, Timeouts};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[test]
 fn old_09_a_refusal_is_not_lost_when_the_old_transports_stream_says_nothing() {
@@ -186,6 +187,30 @@ fn old_02_a_relative_endpoint_may_have_a_url_in_its_query() {
         let connected = on(&Clock::new()).connect(Sse::new(&server.url()).unwrap()).await;
         feed.end();
         assert!(connected.is_ok(), "{:#}", connected.unwrap_err());
+    });
+}
+
+#[test]
+fn ses_05_a_stream_that_is_gone_with_its_session_is_told() {
+    once(async |_| {
+        let (feed, opened) = (Feed::new(), AtomicUsize::new(0));
+        let events = feed.clone();
+        let server = Server::start(move |call| match &*call.request.method {
+            "GET" if opened.fetch_add(1, Ordering::SeqCst) == 0 => events.serve(call),
+            "GET" => call.respond("404 Not Found", &[], "session not found"),
+            _ => call.normal(),
+        });
+        let (clock, log) = (Clock::new(), Log::default());
+        let (client, driver) = log.events(on(&clock)).connect(http(&server)).await.unwrap();
+        driver
+            .run_until(async {
+                feed.end();
+                clock.pass(seconds(1)).await;
+                while log.count("StreamLost") == 0 {
+                    client.ping().await.unwrap();
+                }
+            })
+            .await;
     });
 }
 

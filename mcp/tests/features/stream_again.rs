@@ -1,7 +1,7 @@
 //! A stream once more, after it has ended, the server's own or a call's: what the answer to that request means, and which
-//! ends count (SES-05, SES-14, RES-08).
+//! ends count (SES-14, RES-08).
 
-use crate::check::{cause, on, story, violation};
+use crate::check::{on, violation};
 use crate::fault::clock::Clock;
 use crate::fault::http::{Call, Request, Server};
 use crate::fault::run::everywhere;
@@ -12,7 +12,7 @@ use serde_json::json;
 use shared_fate_mcp::error::{HttpError, Violation};
 use shared_fate_mcp::http::TokenProvider;
 use shared_fate_mcp::runtime::BoxFuture;
-use shared_fate_mcp::{Client, ErrorKind, Limits, Timeouts};
+use shared_fate_mcp::{Client, Limits, Timeouts};
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -43,42 +43,6 @@ async fn until_told(log: &Log, what: &str, client: &Client) {
     while log.count(what) == 0 {
         client.ping().await.unwrap();
     }
-}
-
-#[test]
-fn ses_05_a_404_for_the_stream_that_there_was_ends_the_session() {
-    everywhere(async |run| {
-        for id in ["", "id: 1\n"] {
-            let opened = AtomicBool::new(false);
-            let server = Server::start(move |call| match is_get(&call.request) {
-                true if !opened.swap(true, Ordering::SeqCst) => ends(call, id),
-                true => call.respond("404 Not Found", &["Content-Type: text/plain"], "Session not found"),
-                false => call.normal(),
-            });
-            let (clock, log) = (Clock::new(), Log::default());
-            let (client, driver) = log.events(on(&clock)).connect(http(&server)).await.unwrap();
-            run.drive(driver, async {
-                clock.pass(millis(250)).await;
-                if !id.is_empty() {
-                    // It may be the place in the stream that it does not know.
-                    clock.pass(seconds(2)).await;
-                }
-                let error = loop {
-                    if let Err(error) = client.ping().await {
-                        break error;
-                    }
-                };
-                assert!(matches!(cause(&error).kind(), ErrorKind::SessionExpired(_)), "{error:#}");
-                assert!(story(&error).contains("Session not found"), "{error:#}");
-                client.close().await;
-                server.deserted().await;
-            })
-            .await;
-            assert_eq!(log.count("StreamLost"), 0, "{:?}", log.lines());
-            let cursors = if id.is_empty() { vec![None; 2] } else { vec![None, Some("1".to_owned()), None] };
-            assert_eq!(gets(&server), cursors);
-        }
-    });
 }
 
 #[test]

@@ -171,6 +171,10 @@ pub(super) fn may_pass(error: &Error) -> bool {
     }
 }
 
+fn is_not_found(error: &Error) -> bool {
+    error.http().is_some_and(|http| http.status() == 404)
+}
+
 impl Http {
     /// The server's own stream (SES-11 to SES-15): opened once the handshake is over, kept open, and no
     /// call's business: however it fails, only those are told who listen to what comes on it.
@@ -204,29 +208,22 @@ impl Http {
                         None => break None,
                     }
                 },
-                Err(error) => match self.expired(&error) {
-                    Some(expired) if has_been_open => {
-                        // It may be the place in the stream that the server does not know any more.
-                        if cursor.last.take().is_none() {
-                            inbox.session().fail(expired);
-                            return;
-                        }
-                        Some(error)
+                // It may be the place in the stream that the server does not know any more.
+                Err(error) if has_been_open && is_not_found(&error) && cursor.last.take().is_some() => {
+                    Some(error)
+                }
+                Err(error) if error.is_retryable() || has_been_open && may_pass(&error) => Some(error),
+                // A server need not have one (SES-13), and no answer of the 400s becomes another by
+                // asking again. But one that had one has none any more: perhaps the session is gone.
+                Err(error) => {
+                    let no_stream = [400, 404, 405, 406, 409, 501];
+                    match has_been_open || error.http().is_none_or(|http| !no_stream.contains(&http.status()))
+                    {
+                        true => inbox.lose_own_stream(error),
+                        false => _ = inbox.own_stream().close(),
                     }
-                    _ if error.is_retryable() || has_been_open && may_pass(&error) => Some(error),
-                    // A server need not have one (SES-13), and no answer of the 400s becomes another by
-                    // asking again. But one that had one has none any more.
-                    _ => {
-                        let no_stream = [400, 404, 405, 406, 409, 501];
-                        match has_been_open
-                            || error.http().is_none_or(|http| !no_stream.contains(&http.status()))
-                        {
-                            true => inbox.lose_own_stream(error),
-                            false => _ = inbox.own_stream().close(),
-                        }
-                        return;
-                    }
-                },
+                    return;
+                }
             };
             if has_opened && has_lasted(since, inbox) {
                 rounds = 0;
@@ -242,13 +239,6 @@ impl Http {
             let pause = if silent > 1 { RETRY } else { Duration::ZERO };
             inbox.sleep(cursor.delay(rounds.max(short)).max(pause)).await;
         }
-    }
-
-    /// What a 404 means for a request that carried the session's id (SES-05).
-    fn expired(&self, error: &Error) -> Option<Error> {
-        let ErrorKind::Http(http) = error.kind() else { return None };
-        let is_expired = http.status() == 404 && self.state.lock().session_id.is_some();
-        is_expired.then(|| Error::new(ErrorKind::SessionExpired(http.clone()), Delivery::Answered))
     }
 }
 
