@@ -3,12 +3,13 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_io::AsyncRead as _;
 use http::{Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 
@@ -134,14 +135,25 @@ impl Engine {
         self.send_noting(request, |_| ()).await
     }
 
-    /// Whether nobody listens there: connects, and sends nothing. A connection that is reset was in the queue
-    /// of one who has just gone.
-    pub(crate) async fn refusal(&self, url: &Uri) -> Option<Failure> {
+    /// Ends when nobody listens there: connects, and sends nothing. A connection that is reset was in the queue of one who
+    /// has just gone. And one who is there may be going: then the connection ends soon, and it looks again.
+    pub(crate) async fn gone(&self, url: &Uri) -> Failure {
+        const LOOKS: usize = 3;
         // That the proxy is gone says nothing of the server, and through a proxy nothing can be asked that cheaply.
-        let target = self.target(url).ok().filter(|target| target.key.proxy.is_none())?;
-        let failure = self.within_connect_timeout(self.shared.connect(&target.key)).await.err()?;
-        let gone = [io::ErrorKind::ConnectionRefused, io::ErrorKind::ConnectionReset];
-        failure.io_kind().is_some_and(|kind| gone.contains(&kind)).then_some(failure)
+        let target = self.target(url).ok().filter(|target| target.key.proxy.is_none());
+        for target in target.iter().cycle().take(LOOKS) {
+            match self.within_connect_timeout(self.shared.connect(&target.key)).await {
+                Ok(mut stream) => _ = poll_fn(|cx| Pin::new(&mut stream).poll_read(cx, &mut [0])).await,
+                Err(failure) => {
+                    let gone = [io::ErrorKind::ConnectionRefused, io::ErrorKind::ConnectionReset];
+                    if failure.io_kind().is_some_and(|kind| gone.contains(&kind)) {
+                        return failure;
+                    }
+                    break;
+                }
+            }
+        }
+        std::future::pending().await
     }
 
     /// Closes the idle connections, and from now on each as soon as it is no longer used.

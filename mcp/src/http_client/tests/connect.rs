@@ -2,15 +2,15 @@
 
 use std::future::{Future, pending, ready};
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
-use std::pin::Pin;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::pin::{Pin, pin};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use futures::channel::oneshot;
-use futures::future::join;
+use futures::future::{Either, join, select};
 
 use super::super::engine::{Engine, EngineConfig};
 use super::super::failure::Stage;
@@ -154,6 +154,33 @@ fn connecting_is_limited_in_time() {
         assert_eq!((failure.stage, failure.sent), (Stage::ConnectTimeout, false));
         assert_eq!(failure.io_kind(), None);
     }
+}
+
+/// A server that ends closes its sockets one after the other: who looks may find the listener, for a moment.
+#[test]
+fn that_nobody_listens_any_more_is_seen_also_a_moment_later() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    // It keeps the port.
+    let _connection = [TcpStream::connect(address).unwrap(), listener.accept().unwrap().0];
+    let (accepted, seen) = oneshot::channel();
+    let (leave, left) = mpsc::channel();
+    let server = thread::spawn(move || {
+        let looked = listener.accept().unwrap();
+        accepted.send(()).unwrap();
+        left.recv().unwrap();
+        drop(listener);
+        drop(looked);
+    });
+    let (engine, url) = (engine(), format!("http://{address}/").parse().unwrap());
+    let failure = run(async {
+        let gone = pin!(engine.gone(&url));
+        let Either::Right((_, gone)) = select(gone, seen).await else { panic!("it listens") };
+        leave.send(()).unwrap();
+        gone.await
+    });
+    assert_eq!(failure.io_kind(), Some(ErrorKind::ConnectionRefused));
+    server.join().unwrap();
 }
 
 #[test]

@@ -155,10 +155,12 @@ impl Endpoint {
         Secrets::of(credentials, headers, url, proxy.chain(added))
     }
 
-    /// The error of a server that is not there any more.
-    pub(super) async fn refusal(&self, inbox: &Inbox) -> Option<Error> {
-        let failure = self.engine(inbox).ok()?.refusal(&self.url).await?;
-        Some(failed(failure, &self.config))
+    /// The error of a server that is not there any more, as soon as that is so.
+    pub(super) async fn gone(&self, inbox: &Inbox) -> Error {
+        match self.engine(inbox) {
+            Ok(engine) => failed(engine.gone(&self.url).await, &self.config),
+            Err(_) => std::future::pending().await,
+        }
     }
 
     #[cfg(feature = "oauth")]

@@ -22,8 +22,11 @@ use crate::transport::{Odd, Sent, Tracking};
 use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ::http::{Method, Response, StatusCode};
 use bytes::Bytes;
+use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
 
 /// A request whose reply is to come.
 #[derive(Clone, Copy)]
@@ -247,20 +250,23 @@ impl Http {
             let has_broken = broke.is_some();
             inbox.set_adrift(id);
             tracking.lost(broke);
-            // A stream that broke, other than one that ended, may have broken with its server. That needs no
-            // waiting, and no request, to find out.
-            if has_broken {
-                if let Some(refused) = self.endpoint.refusal(inbox).await {
-                    tracking.not_resumed(refused);
-                    return Err(tracking.ended());
-                }
-            }
             events = loop {
                 rounds += 1;
                 if rounds > inbox.limits().resumptions {
                     return Err(tracking.ended());
                 }
-                inbox.sleep(cursor.delay(rounds)).await;
+                let pause = cursor.delay(rounds);
+                // A stream that broke, other than one that ended, may have broken with its server. That needs no
+                // request to find out, and perhaps no waiting.
+                match has_broken && rounds == 1 {
+                    true => {
+                        if let Some(gone) = self.watch(pause, inbox).await {
+                            tracking.not_resumed(gone);
+                            return Err(tracking.ended());
+                        }
+                    }
+                    false => inbox.sleep(pause).await,
+                }
                 since = inbox.clock();
                 match self.open_events(Some(last.clone()), inbox).await {
                     Ok(events) => break events,
@@ -278,6 +284,16 @@ impl Http {
             };
             tracking.resumed();
         }
+    }
+
+    /// Waits. Returns the error of a server that goes meanwhile, as soon as it is gone.
+    async fn watch(&self, pause: Duration, inbox: &Inbox) -> Option<Error> {
+        let (mut pause, mut gone) = (inbox.sleep(pause), Box::pin(self.endpoint.gone(inbox)));
+        poll_fn(|cx| match gone.as_mut().poll(cx) {
+            Poll::Ready(error) => Poll::Ready(Some(error)),
+            Poll::Pending => pause.as_mut().poll(cx).map(|()| None),
+        })
+        .await
     }
 
     /// The reply is taken wherever it is. Of other events than messages nothing else is (SSE-04).
