@@ -33,15 +33,19 @@ pub(super) struct Level<'a> {
 /// What pages have in common.
 pub(super) trait Paged: DeserializeOwned {
     type Item: PartialEq;
-    fn into_parts(self) -> (Vec<Self::Item>, Option<String>);
+    /// The items, and where the next page begins; `Err` if it says that in a way that cannot be said again.
+    fn into_parts(self) -> Result<(Vec<Self::Item>, Option<String>), Error>;
 }
 
 macro_rules! paged {
     ($($page:ty, $items:ident: $item:ty;)*) => { $(
         impl Paged for $page {
             type Item = $item;
-            fn into_parts(self) -> (Vec<$item>, Option<String>) {
-                (self.$items, self.next_cursor)
+            fn into_parts(self) -> Result<(Vec<$item>, Option<String>), Error> {
+                match self.extra.get("nextCursor").filter(|cursor| cursor.text() != "false") {
+                    None => Ok((self.$items, self.next_cursor)),
+                    Some(_) => Err(Error::protocol_with(Violation::Result, "`nextCursor` is not a string")),
+                }
             }
         }
     )* };
@@ -299,7 +303,7 @@ impl Client {
             }
             let (page, taken) = read_result_within::<P>(inbox, method, page, decoded)?;
             decoded -= taken;
-            let (page, next) = page.into_parts();
+            let (page, next) = page.into_parts()?;
             // Some servers know no pages, and give the same one whatever they are asked for; with others an empty cursor
             // is that of the next page (FastMCP, issue 5025).
             let leads_nowhere = cursor.as_deref() == Some("") && next == cursor;

@@ -70,6 +70,15 @@ fn another_cursor_that_comes_again_is_a_loop() {
     assert!(format!("{:#}", looping.unwrap_err()).contains(&Violation::CursorLoop.to_string()));
 }
 
+/// What cannot be said again as it came is not the end: there are more tools.
+#[test]
+fn a_cursor_that_is_no_string_is_no_end_of_the_list() {
+    let error = listed(|_| json!({ "tools": [tool("a")], "nextCursor": 1 })).unwrap_err();
+    assert!(format!("{error:#}").contains("`nextCursor` is not a string"), "{error:#}");
+    assert_eq!(names(|_| json!({ "tools": [tool("a")], "nextCursor": null })), ["a"]);
+    assert_eq!(names(|_| json!({ "tools": [tool("a")], "nextCursor": false })), ["a"]);
+}
+
 /// A caller that tries again as long as the error is retryable comes to an end, though the driver is never polled.
 #[test]
 fn a_server_in_memory_that_is_gone_is_not_asked_for_ever() {
