@@ -16,7 +16,7 @@ use super::reply::failure;
 use super::watch::Watch;
 use super::{ByUri, Caller};
 use crate::connection::Connection;
-use crate::error::{Delivery, Error, ErrorKind, InvalidInput, IoStage, TimeoutError, Violation};
+use crate::error::{Delivery, Error, ErrorKind, InvalidInput, TimeoutError};
 use crate::inbox::call_hook::CallStart;
 use crate::inbox::deadline::{Clock, Deadline, within_either};
 use crate::protocol::message::{self, Draft, ResultText};
@@ -277,8 +277,7 @@ impl<'a> PendingCall<'a> {
 
     /// Only a server that may have got the request and has not answered can be at work on it.
     fn failed(&self, error: &Error) {
-        let may_be_at_work = error.delivery() == Delivery::MaybeSent || is_answer_without_reply(error);
-        self.answered.store(!may_be_at_work, Ordering::Relaxed);
+        self.answered.store(error.delivery() != Delivery::MaybeSent, Ordering::Relaxed);
     }
 
     /// What came while the call waited in vain.
@@ -317,17 +316,6 @@ impl Drop for PendingCall<'_> {
         if self.cancellable && !inbox.session().is_ended() {
             inbox.post_cancellation(cancellation(self.id));
         }
-    }
-}
-
-/// Whether the server has begun an answer that ends before it says what became of the request.
-fn is_answer_without_reply(error: &Error) -> bool {
-    match error.kind() {
-        ErrorKind::Io(error) => error.stage() == IoStage::Body,
-        ErrorKind::Protocol(error) => {
-            matches!(error.violation(), Violation::StreamEnded | Violation::NoReply { .. })
-        }
-        _ => false,
     }
 }
 
