@@ -57,14 +57,14 @@ pub(crate) fn unescape_form(text: &str) -> Vec<u8> {
     unescape(&text.replace('+', " "))
 }
 
-/// Whether a `Content-Encoding` says that the body is compressed. Many servers send another word so that a proxy does not
-/// compress a stream, mostly `none`; and some send a charset: that means nothing.
+/// Whether a `Content-Encoding` may say that the body is compressed. Some servers send a word that means nothing, so that a
+/// proxy does not compress a stream, mostly `none`, or a charset.
 #[cfg_attr(not(feature = "http"), allow(dead_code, reason = "only HTTP has bodies"))]
 pub(crate) fn is_compressed(content_encoding: &[u8]) -> bool {
-    const CODINGS: [&[u8]; 7] = [b"gzip", b"x-gzip", b"deflate", b"br", b"zstd", b"compress", b"x-compress"];
+    const PLAIN: [&[u8]; 6] = [b"", b"identity", b"none", b"utf-8", b"utf8", b"chunked"];
     content_encoding.split(|&byte| byte == b',').any(|coding| {
         let coding = coding.trim_ascii();
-        CODINGS.iter().any(|known| coding.eq_ignore_ascii_case(known))
+        !PLAIN.iter().any(|plain| coding.eq_ignore_ascii_case(plain))
     })
 }
 
@@ -115,11 +115,11 @@ mod tests {
     #[test]
     fn only_what_compresses_is_an_encoding() {
         for encoding in
-            ["gzip", "X-GZIP", " br ", "identity, deflate", "none,zstd", "compress", "x-compress,"]
+            ["gzip", "X-GZIP", " br ", "identity, deflate", "none,zstd", "compress", "x-compress,", "gzipped"]
         {
             assert!(is_compressed(encoding.as_bytes()), "{encoding}");
         }
-        for encoding in ["", " ", "identity", "none", "utf-8", "gzipped", "aws-chunked", "none, identity"] {
+        for encoding in ["", " ", "identity", "None", "utf-8", "UTF8", "chunked", "none, identity"] {
             assert!(!is_compressed(encoding.as_bytes()), "{encoding}");
         }
     }

@@ -6,7 +6,7 @@
 //!    Comments are dropped byte by byte and count nothing. At most three times the limit is held: the
 //!    line that is unfinished, what the finished ones said, and the cursor.
 //! 3. The cursor changes only when an event is dispatched, and is always fit for a header value.
-//! 4. An event without its blank line is never dispatched. Who takes it all the same asks for it, at the end.
+//! 4. An event without its blank line is never dispatched: it may be cut off anywhere.
 
 #[cfg(test)]
 mod tests;
@@ -60,6 +60,15 @@ pub(crate) struct EventDecoder {
     foreign: Option<Vec<u8>>,
     last_event_id: Option<String>,
     retry_millis: Option<u64>,
+}
+
+/// What is left of a stream that has ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// An event whose blank line did not come, for people.
+    Unfinished(Event),
+    /// The lines of a stream that has no field at all, and so is none.
+    Foreign(Vec<u8>),
 }
 
 /// The fields of the event that is not dispatched yet.
@@ -118,21 +127,18 @@ impl EventDecoder {
         fed
     }
 
-    /// At the end of the stream, the event whose blank line did not come: what it has is dispatched, its id
-    /// included. Of a stream without any field it is the whole text.
-    ///
-    /// The definition discards such an event, since it may be cut off anywhere.
-    pub(crate) fn last(&mut self) -> Option<Event> {
-        if !self.partial.is_empty() {
-            let line = std::mem::take(&mut self.partial);
+    /// At the end of the stream, what is left.
+    pub(crate) fn rest(&mut self) -> Option<Rest> {
+        let line = std::mem::take(&mut self.partial);
+        if line.starts_with(b"data") || self.foreign.is_some() && !line.is_empty() {
             self.field(&line);
         }
-        let mut last = None;
-        if self.pending.data.is_some() {
-            self.dispatch(&mut |event| last = Some(event));
-        }
+        let Pending { name, data, .. } = std::mem::take(&mut self.pending);
         let foreign = self.foreign.take().filter(|text| !text.is_empty());
-        last.or_else(|| foreign.map(|data| Event { name: None, data }))
+        match data {
+            Some(data) => Some(Rest::Unfinished(Event { name, data })),
+            None => foreign.map(Rest::Foreign),
+        }
     }
 
     /// The cursor: the id of the last dispatched event that had one. It is empty if that took the one before back.

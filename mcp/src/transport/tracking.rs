@@ -1,7 +1,7 @@
 //! [`Tracking`]: how far a call has come.
 
 #[cfg(feature = "http")]
-use crate::error::{Error, Violation};
+use crate::error::{Error, ErrorKind, Violation};
 #[cfg(feature = "http")]
 use crate::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -132,7 +132,15 @@ impl Tracking {
             Some(Lost { broke: None, resuming: None }) | None => {}
             Some(Lost { broke, resuming }) => return Error::stream_ended(broke, resuming),
         }
-        self.take_odd(Violation::StreamEnded).unwrap_or_else(|| Error::protocol(Violation::StreamEnded))
+        match self.take_odd(Violation::StreamEnded) {
+            None => Error::protocol(Violation::StreamEnded),
+            Some(odd) => match odd.kind() {
+                ErrorKind::Protocol(error) if *error.violation() == Violation::ForeignId => {
+                    Error::protocol_with(Violation::StreamEnded, odd)
+                }
+                _ => odd,
+            },
+        }
     }
 
     /// What has become of the event stream if it is to be resumed, or else what came on it and is not the reply.

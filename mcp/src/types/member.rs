@@ -267,10 +267,6 @@ impl Scalar for bool {
 }
 
 impl Scalar for f64 {
-    fn from_str(text: &str) -> Option<Self> {
-        serde_json::from_str(text).ok()
-    }
-
     #[allow(clippy::cast_precision_loss, reason = "JSON's numbers are such to most who write them")]
     fn from_u64(value: u64) -> Option<Self> {
         Some(value as Self)
@@ -287,10 +283,6 @@ impl Scalar for f64 {
 }
 
 impl Scalar for u64 {
-    fn from_str(text: &str) -> Option<Self> {
-        serde_json::from_str(text).ok()
-    }
-
     fn from_u64(value: u64) -> Option<Self> {
         Some(value)
     }

@@ -5,7 +5,7 @@ use crate::check::{on, violation};
 use crate::fault::clock::Clock;
 use crate::fault::http::{Call, Request, Server};
 use crate::fault::run::everywhere;
-use crate::kit::{Feed, Log, connect, http, millis, seconds, tell};
+use crate::kit::{Feed, Log, http, millis, seconds, tell};
 use crate::resume::{RETRY, breaks_off, gets as resumptions, is_resumption, resumed};
 use futures::future::join;
 use serde_json::json;
@@ -137,38 +137,6 @@ fn ses_14_a_token_that_cannot_be_had_for_once_does_not_cost_the_stream() {
         })
         .await;
         assert_eq!((gets(&server).len(), log.count("StreamLost")), (2, 0), "{:?}", log.lines());
-    });
-}
-
-#[test]
-fn res_08_a_conflict_with_the_stream_that_has_just_ended_passes() {
-    everywhere(async |run| {
-        let asked = AtomicUsize::new(0);
-        let server = Server::start(move |call| match (call.request.tool(), resumed(call)) {
-            ("polled", _) => breaks_off(call),
-            // It has not noticed yet that the old stream has ended.
-            (_, Some(_)) if asked.fetch_add(1, Ordering::SeqCst) == 0 => {
-                call.respond("409 Conflict", &[], "");
-            }
-            (_, Some(reply)) => {
-                call.events();
-                call.event(&reply);
-            }
-            _ => call.normal(),
-        });
-        let clock = Clock::new();
-        let (client, driver) = connect(&server, &clock).await;
-        run.drive(driver, async {
-            let (result, ()) = join(client.call_tool("polled", ()), async {
-                clock.pass(millis(RETRY)).await;
-                clock.pass(seconds(2)).await;
-            })
-            .await;
-            assert!(result.unwrap().text().starts_with("call "));
-            client.close().await;
-        })
-        .await;
-        assert_eq!(resumptions(&server), 2);
     });
 }
 

@@ -10,7 +10,7 @@ use futures::future::{join, join_all};
 use serde_json::json;
 use shared_fate_mcp::error::{HttpError, InvalidInput, IoStage, Violation};
 use shared_fate_mcp::runtime::BoxFuture;
-use shared_fate_mcp::{CallOptions, Delivery, Error, ErrorKind, Http, Limits, Mode, Sse, TokenProvider};
+use shared_fate_mcp::{CallOptions, Delivery, Error, ErrorKind, Http, Mode, Sse, TokenProvider};
 use std::sync::{Arc, Barrier, Mutex};
 
 const CHALLENGE: &str = "WWW-Authenticate: Bearer error=\"invalid_token\", scope=\"a b\"";
@@ -361,8 +361,7 @@ fn res_01_a_call_that_cannot_be_resumed_was_sent_all_the_same() {
         });
         let (clock, tokens) = (Clock::new(), Tokens::default());
         let transport = http(&server).token_provider(tokens.clone());
-        let builder = on(&clock).limits(Limits::default().resumptions(1));
-        let (client, driver) = builder.connect(transport).await.unwrap();
+        let (client, driver) = on(&clock).connect(transport).await.unwrap();
         run.drive(driver, async {
             let (result, ()) = join(client.call_tool("polled", ()), async {
                 clock.asleep(millis(1_500)).await;

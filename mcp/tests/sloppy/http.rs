@@ -58,24 +58,6 @@ const ROWS: &[Row] = &[
         Expect::Fine,
     ),
     (
-        "the connection is closed where the blank line after the reply should be",
-        |call| {
-            let answer = call.answer();
-            call.events();
-            call.write(format!("data: {answer}\n"));
-        },
-        Expect::Fine,
-    ),
-    (
-        "the connection is closed where the line of the reply should end",
-        |call| {
-            let answer = call.answer();
-            call.events();
-            call.write(format!("event: message\nid: 7\ndata: {answer}"));
-        },
-        Expect::Fine,
-    ),
-    (
         "a reply that says it is events",
         |call| {
             let answer: Value = serde_json::from_str(&call.answer()).unwrap();

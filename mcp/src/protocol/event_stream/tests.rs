@@ -11,7 +11,7 @@ struct Decoded {
     cursor: Option<String>,
     retry: Option<u64>,
     fed: Result<(), EventTooLarge>,
-    last: Option<Event>,
+    rest: Option<Rest>,
 }
 
 fn decode_within(max: usize, chunks: &[&[u8]]) -> Decoded {
@@ -23,7 +23,7 @@ fn decode_within(max: usize, chunks: &[&[u8]]) -> Decoded {
     }
     let cursor = decoder.last_event_id().map(str::to_owned);
     let retry = decoder.retry_millis();
-    Decoded { events, cursor, retry, fed, last: decoder.last() }
+    Decoded { events, cursor, retry, fed, rest: decoder.rest() }
 }
 
 fn decode(text: &str) -> Decoded {
@@ -108,35 +108,37 @@ fn sse_03_an_unfinished_event_is_discarded() {
 }
 
 #[test]
-fn sse_03_what_is_unfinished_at_the_end_can_be_had() {
+fn sse_03_what_is_unfinished_at_the_end_is_for_people() {
     for (text, name, last) in [
         ("data:a\n", None, "a"),
         ("data:a", None, "a"),
         ("data:a\n\nevent:x\ndata:b\ndata", Some("x"), "b\n"),
-        // Where there is no field, it is no stream of events.
-        ("foo", None, "foo\n"),
-        (":comment\n{\r\n  \"a\": 1\r\n}\r\n", None, "{\n  \"a\": 1\n}\n"),
-        ("<p>\n\n</p>", None, "<p>\n</p>\n"),
     ] {
-        assert_eq!(decode(text).last, Some(event(name, last)), "{text:?}");
+        assert_eq!(decode(text).rest, Some(Rest::Unfinished(event(name, last))), "{text:?}");
+    }
+    for (text, foreign) in [
+        ("foo", "foo\n"),
+        (":comment\n{\r\n  \"a\": 1\r\n}\r\n", "{\n  \"a\": 1\n}\n"),
+        ("<p>\n\n</p>", "<p>\n</p>\n"),
+    ] {
+        assert_eq!(decode(text).rest, Some(Rest::Foreign(foreign.into())), "{text:?}");
     }
     for text in
         ["", ":comment", "data:a\n\n", "id:1\nfoo", "event:x\n", "foo\nretry:1\n", "foo\ndata:a\n\nfoo"]
     {
-        assert_eq!(decode(text).last, None, "{text:?}");
+        assert_eq!(decode(text).rest, None, "{text:?}");
     }
     let mut decoder = EventDecoder::new(99);
     decoder.feed(b"id:1\n\nid:2\ndata:a", |_| {}).expect("within the limit");
-    assert_eq!(decoder.last_event_id(), Some("1"));
-    assert_eq!(decoder.last(), Some(message("a")));
-    assert_eq!((decoder.last(), decoder.last_event_id()), (None, Some("2")));
+    assert!(decoder.rest().is_some());
+    assert_eq!((decoder.rest(), decoder.last_event_id()), (None, Some("1")));
 }
 
 #[test]
 fn sse_08_what_is_no_stream_of_events_is_kept_up_to_the_limit() {
     for (max, last) in [(8, "foo\nfoo\n"), (7, "foo\n")] {
         let decoded = decode_within(max, &[b"foo\n\nfoo"]);
-        assert_eq!((decoded.last, decoded.fed), (Some(message(last)), Ok(())));
+        assert_eq!((decoded.rest, decoded.fed), (Some(Rest::Foreign(last.into())), Ok(())));
     }
     let mut decoder = EventDecoder::new(99);
     decoder.feed(b"foo\n\n", |_| {}).expect("within the limit");

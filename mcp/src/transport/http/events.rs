@@ -8,7 +8,7 @@ use crate::http_client::Body;
 use crate::inbox::Inbox;
 use crate::inbox::limits::Limits;
 use crate::inbox::receiving::Share;
-use crate::protocol::event_stream::{Event, EventDecoder};
+use crate::protocol::event_stream::{Event, EventDecoder, Rest};
 use crate::protocol::message::{self, Inbound, Message};
 use crate::runtime::timer::millis;
 use ::http::{HeaderValue, Response};
@@ -25,8 +25,8 @@ pub(super) struct Events<'a> {
     limit: usize,
     ready: VecDeque<Event>,
     failed: bool,
-    /// What came last and is no event, because it is not whole.
-    rest: Option<Event>,
+    /// What came last and is no event.
+    rest: Option<Rest>,
 }
 
 impl<'a> Events<'a> {
@@ -49,8 +49,8 @@ impl<'a> Events<'a> {
         }
     }
 
-    /// The next event; `None` at the end. An event that is too long ends the stream, too. The last event needs no blank line
-    /// if it is a whole message, which cannot be cut off.
+    /// The next event; `None` at the end. An event that is too long ends the stream, too. Where there is no event at all, and
+    /// the text is one message, it is taken for an event.
     ///
     /// **Cancel safety:** nothing is lost.
     pub(super) async fn next(&mut self) -> Option<Result<Event, Error>> {
@@ -70,23 +70,28 @@ impl<'a> Events<'a> {
                     }
                 }
                 Some(Err(failure)) => return Some(Err(body_failed(failure))),
-                None => {
-                    let last = self.decoder.last()?;
-                    if message::parse(&last.data).is_ok() {
-                        return Some(Ok(last));
+                None => match self.decoder.rest()? {
+                    Rest::Foreign(data) if message::parse(&data).is_ok() => {
+                        return Some(Ok(Event { name: None, data }));
                     }
-                    self.rest = Some(last);
-                    return None;
-                }
+                    rest => {
+                        self.rest = Some(rest);
+                        return None;
+                    }
+                },
             }
         }
     }
 
     /// After the end, how the text begins that came last and is no event, without secrets.
     pub(super) fn rest(&mut self, secrets: impl Fn() -> Secrets) -> Option<String> {
-        // It may be half of a URL with a session's id in it.
-        let rest = self.rest.take().filter(|rest| rest.name.as_deref() != Some("endpoint"))?;
-        Some(excerpt(&secrets().mask_body(&rest.data), 200))
+        let text = match self.rest.take()? {
+            // It may be half of a URL with a session's id in it.
+            Rest::Unfinished(event) if event.name.as_deref() == Some("endpoint") => return None,
+            Rest::Unfinished(event) => event.data,
+            Rest::Foreign(text) => text,
+        };
+        Some(excerpt(&secrets().mask_body(&text), 200))
     }
 }
 
@@ -163,7 +168,7 @@ impl Cursor {
 /// Whether the request for a stream that there was may yet succeed, though the same answer to another request is final: for a
 /// while the server may not have noticed that the old stream has ended (409), and a token and a TLS connection could be had
 /// before.
-pub(super) fn may_pass(error: &Error) -> bool {
+fn may_pass(error: &Error) -> bool {
     match error.kind() {
         ErrorKind::Http(http) => http.status() == 409,
         ErrorKind::Io(io) => matches!(io.stage(), IoStage::Credentials | IoStage::Tls),

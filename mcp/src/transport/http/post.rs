@@ -4,7 +4,7 @@ use super::answer::{
     BODY_PATIENCE, check_encoding, content_length, http_error, is_events, is_json, is_like_json, media_type,
     read, read_some, unexpected,
 };
-use super::events::{Cursor, EVENT_STREAM, Events, deliver, has_lasted, is_message, may_pass};
+use super::events::{Cursor, EVENT_STREAM, Events, deliver, has_lasted, is_message};
 use super::secrets::Secrets;
 use super::{Http, LAST_EVENT_ID, METHOD, NAME, PROTOCOL_VERSION, SESSION_ID};
 use crate::error::{Delivery, Error, ErrorKind, HttpError, InvalidInput, Violation, excerpt};
@@ -274,7 +274,7 @@ impl Http {
                         // Where nobody listens any more, whoever was to answer is gone, and what it knew.
                         let refused = error.io_kind() == Some(io::ErrorKind::ConnectionRefused)
                             && !matches!(error.kind(), ErrorKind::Proxy(_));
-                        let over = refused || !(error.is_retryable() || may_pass(&error));
+                        let over = refused || !error.is_retryable();
                         tracking.not_resumed(error);
                         if over {
                             return Err(tracking.ended());
