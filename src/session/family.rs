@@ -173,6 +173,10 @@ impl<E: ?Sized> Drop for Inner<E> {
         self.leave_family();
         let mut above = self.parent.take();
         while let Some(session) = above {
+            if Arc::strong_count(&session.inner) > 1 {
+                // Where two threads have the last two handles, it is dropped here, by one level of recursion.
+                return drop(session);
+            }
             // Until it has left, nobody else gets its address.
             let _memory = Arc::downgrade(&session.inner);
             // A line without other handles goes step by step, not by recursion.
