@@ -25,8 +25,7 @@ pub(crate) fn escape_url(url: &[u8]) -> String {
     let mut text = String::with_capacity(url.len());
     for &byte in url {
         match byte {
-            b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}' => text += &format!("%{byte:02X}"),
-            0x21..=0x7e => text.push(char::from(byte)),
+            0x21..=0x7e if !b"\"<>^`{|}".contains(&byte) => text.push(char::from(byte)),
             _ => text += &format!("%{byte:02X}"),
         }
     }

@@ -97,7 +97,6 @@ pub(super) async fn follow_extension(
         interval: None,
         task: Some(task),
         answered: HashSet::new(),
-        room: KEYS,
         abandoned,
     };
     follow(caller, budget, &mut inquiry).await.map_err(Error::of_answered)
@@ -119,8 +118,6 @@ struct Extension<'a> {
     task: Option<TaskState>,
     /// Each key is answered once.
     answered: HashSet<String>,
-    /// How many bytes more their keys may have.
-    room: usize,
     abandoned: Abandoned<'a>,
 }
 
@@ -184,10 +181,10 @@ impl Extension<'_> {
         }
         let mut requests = std::mem::take(&mut task.requests);
         requests.retain(|(key, _)| !self.answered.contains(key));
-        self.room = requests
-            .iter()
-            .try_fold(self.room, |room, (key, _)| room.checked_sub(key.len()))
-            .ok_or_else(|| Error::limit("the keys of a task's input", KEYS, Delivery::Answered))?;
+        let keys = self.answered.iter().chain(requests.iter().map(|(key, _)| key));
+        if keys.map(String::len).sum::<usize>() > KEYS {
+            return Err(Error::limit("the keys of a task's input", KEYS, Delivery::Answered));
+        }
         if !requests.is_empty() {
             let answers = answer_input(self.caller, &requests, 0, self.budget).await?;
             self.answered.extend(requests.into_iter().map(|(key, _)| key));

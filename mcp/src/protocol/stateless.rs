@@ -167,7 +167,7 @@ pub(crate) fn task_state(result: &str) -> Option<TaskState> {
     let members = Object::read(result)?;
     let text = |name| serde_json::from_str::<String>(&mend(members.get(name)?.get())).ok();
     let number = |name| serde_json::from_str::<f64>(members.get(name)?.get()).ok();
-    let json = |name| members.get(name).filter(|json| json.get() != "null").map(RawValue::to_owned);
+    let json = |name| present(&members, name).map(RawValue::to_owned);
     let status = text("status")?;
     let requests = match &*status {
         // None may be left while the server has not taken note of the answers yet.

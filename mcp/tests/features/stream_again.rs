@@ -39,7 +39,10 @@ fn lasts(call: &mut Call) {
     call.hold();
 }
 
-async fn until_told(log: &Log, what: &str, client: &Client) {
+/// The stream is asked for again, and once more; then this is told, while calls are answered.
+async fn until_told(what: &str, log: &Log, clock: &Clock, client: &Client) {
+    clock.pass(millis(250)).await;
+    clock.pass(seconds(2)).await;
     while log.count(what) == 0 {
         client.ping().await.unwrap();
     }
@@ -58,9 +61,7 @@ fn ses_14_a_404_for_a_place_in_the_stream_does_not_end_the_session() {
         let (clock, log) = (Clock::new(), Log::default());
         let (client, driver) = log.events(on(&clock)).connect(http(&server)).await.unwrap();
         run.drive(driver, async {
-            clock.pass(millis(250)).await;
-            clock.pass(seconds(2)).await;
-            until_told(&log, "ToolsChanged", &client).await;
+            until_told("ToolsChanged", &log, &clock, &client).await;
             client.close().await;
             server.deserted().await;
         })
@@ -85,9 +86,7 @@ fn ses_14_a_conflict_with_the_stream_that_has_just_ended_passes() {
             let (clock, log) = (Clock::new(), Log::default());
             let (client, driver) = log.events(on(&clock)).connect(http(&server)).await.unwrap();
             run.drive(driver, async {
-                clock.pass(millis(250)).await;
-                clock.pass(seconds(2)).await;
-                until_told(&log, if passes { "ToolsChanged" } else { "StreamLost" }, &client).await;
+                until_told(if passes { "ToolsChanged" } else { "StreamLost" }, &log, &clock, &client).await;
                 client.close().await;
                 server.deserted().await;
             })
@@ -129,9 +128,7 @@ fn ses_14_a_token_that_cannot_be_had_for_once_does_not_cost_the_stream() {
         let transport = http(&server).token_provider(Hiccup(fails));
         let (client, driver) = log.events(on(&clock)).connect(transport).await.unwrap();
         run.drive(driver, async {
-            clock.pass(millis(250)).await;
-            clock.pass(seconds(2)).await;
-            until_told(&log, "ToolsChanged", &client).await;
+            until_told("ToolsChanged", &log, &clock, &client).await;
             client.close().await;
             server.deserted().await;
         })
